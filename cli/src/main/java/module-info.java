@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+/** The outboard command. */
+module dev.outboard.cli {
+  requires dev.outboard.hook;
+  requires dev.outboard.device;
+  requires info.picocli;
+  requires static org.jspecify;
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.syscalls;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A system call in canonical form: asm-generic number and structure layouts, so that host and
+ * device may be of different architectures.
+ *
+ * <p>Where an argument is a pointer, {@link #args} holds an offset into {@link #data}, or {@link
+ * #NULL}. Mutable and reused; owned by one thread at a time.
+ */
+public final class Call {
+  /** What stands for a null pointer in {@link #args}. */
+  public static final long NULL = -1;
+
+  /** The most bytes of a stream that one call carries; longer transfers go in pieces. */
+  public static final int PIECE_BYTES = 128 * 1024;
+
+  /** asm-generic system call number, or a {@code PseudoCall}. */
+  public int number;
+
+  /** Reserved for the channel; zero. */
+  public int flags;
+
+  public final long[] args = new long[6];
+
+  /** What the device's kernel returned: a result or {@code -errno}. */
+  public long result;
+
+  /** Input and output bytes. On the host this is shared memory that the device may change. */
+  public MemorySegment data;
+
+  public Call(MemorySegment data) {
+    this.data = data;
+  }
+}

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+@NullMarked
+package dev.outboard.syscalls;
+
+import org.jspecify.annotations.NullMarked;
