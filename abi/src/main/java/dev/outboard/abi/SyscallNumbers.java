@@ -36,6 +36,7 @@ public final class SyscallNumbers {
   public static final int KILL = 62;
   public static final int FCNTL = 72;
   public static final int FTRUNCATE = 77;
+  public static final int FCHMOD = 91;
   public static final int GETUID = 102;
   public static final int GETPPID = 110;
   public static final int PRCTL = 157;

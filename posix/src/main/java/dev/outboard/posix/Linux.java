@@ -101,6 +101,86 @@ public final class Linux {
     return syscall(SyscallNumbers.IOCTL, fd, request, argument);
   }
 
+  /** {@code socket(2)}; a descriptor, or {@code -errno}. */
+  public static long socket(int family, int type, int protocol) {
+    return syscall(SyscallNumbers.SOCKET, family, type, protocol);
+  }
+
+  /** {@code socketpair(2)}; the two descriptors go to the two {@code int}s at {@code address}. */
+  public static long socketpair(int family, int type, int protocol, long address) {
+    return syscall(SyscallNumbers.SOCKETPAIR, family, type, protocol, address, 0, 0);
+  }
+
+  /** {@code bind(2)}. */
+  public static long bind(int fd, long address, int length) {
+    return syscall(SyscallNumbers.BIND, fd, address, length);
+  }
+
+  /** {@code listen(2)}. */
+  public static long listen(int fd, int backlog) {
+    return syscall(SyscallNumbers.LISTEN, fd, backlog, 0);
+  }
+
+  /** {@code connect(2)}. */
+  public static long connect(int fd, long address, int length) {
+    return syscall(SyscallNumbers.CONNECT, fd, address, length);
+  }
+
+  /** {@code accept4(2)} without the peer's address; blocks if the socket does. */
+  public static long accept4(int fd, int flags) {
+    return syscall(SyscallNumbers.ACCEPT4, fd, 0, 0, flags, 0, 0);
+  }
+
+  /** {@code shutdown(2)}. */
+  public static long shutdown(int fd, int how) {
+    return syscall(SyscallNumbers.SHUTDOWN, fd, how, 0);
+  }
+
+  /** {@code sendmsg(2)} of the {@code struct msghdr} at {@code message}. */
+  public static long sendmsg(int fd, long message, int flags) {
+    return syscall(SyscallNumbers.SENDMSG, fd, message, flags);
+  }
+
+  /** {@code recvmsg(2)} into the {@code struct msghdr} at {@code message}. */
+  public static long recvmsg(int fd, long message, int flags) {
+    return syscall(SyscallNumbers.RECVMSG, fd, message, flags);
+  }
+
+  /** {@code setsockopt(2)}. */
+  public static long setsockopt(int fd, int level, int name, long address, int length) {
+    return syscall(SyscallNumbers.SETSOCKOPT, fd, level, name, address, length, 0);
+  }
+
+  /** {@code getsockopt(2)}; {@code lengthAddress} is that of an {@code int}, in and out. */
+  public static long getsockopt(int fd, int level, int name, long address, long lengthAddress) {
+    return syscall(SyscallNumbers.GETSOCKOPT, fd, level, name, address, lengthAddress, 0);
+  }
+
+  /** {@code poll(2)} over {@code count} of {@code struct pollfd}; -1 ms waits without end. */
+  public static long poll(long address, int count, int timeoutMillis) {
+    return syscall(SyscallNumbers.POLL, address, count, timeoutMillis);
+  }
+
+  /** {@code memfd_create(2)}; {@code name} is the address of a C string. */
+  public static long memfdCreate(long name, int flags) {
+    return syscall(SyscallNumbers.MEMFD_CREATE, name, flags, 0);
+  }
+
+  /** {@code ftruncate(2)}. */
+  public static long ftruncate(int fd, long length) {
+    return syscall(SyscallNumbers.FTRUNCATE, fd, length, 0);
+  }
+
+  /** {@code lseek(2)}. */
+  public static long lseek(int fd, long offset, int whence) {
+    return syscall(SyscallNumbers.LSEEK, fd, offset, whence);
+  }
+
+  /** {@code fchmod(2)}; on a socket before {@code bind(2)} it sets the mode of the file made. */
+  public static long fchmod(int fd, int mode) {
+    return syscall(SyscallNumbers.FCHMOD, fd, mode, 0);
+  }
+
   /** {@code mmap(2)}; an address, or {@code -errno}. */
   public static long mmap(long address, long length, int prot, int flags, int fd, long offset) {
     return syscall(SyscallNumbers.MMAP, address, length, prot, flags, fd, offset);

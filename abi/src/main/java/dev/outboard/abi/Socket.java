@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.abi;
+
+/**
+ * Socket constants that are the same on x86-64 and in asm-generic.
+ *
+ * <p>Source: {@code include/linux/socket.h}, {@code include/uapi/asm-generic/socket.h}, {@code
+ * include/linux/net.h}.
+ */
+public final class Socket {
+  public static final int AF_UNSPEC = 0;
+  public static final int AF_UNIX = 1;
+  public static final int AF_INET = 2;
+  public static final int AF_INET6 = 10;
+  public static final int AF_NETLINK = 16;
+  public static final int AF_PACKET = 17;
+  public static final int AF_VSOCK = 40;
+
+  public static final int SOCK_STREAM = 1;
+  public static final int SOCK_DGRAM = 2;
+  public static final int SOCK_RAW = 3;
+  public static final int SOCK_SEQPACKET = 5;
+  public static final int SOCK_TYPE_MASK = 0xf;
+  public static final int SOCK_NONBLOCK = 0x800;
+  public static final int SOCK_CLOEXEC = 0x80000;
+
+  public static final int SOL_SOCKET = 1;
+  public static final int SO_REUSEADDR = 2;
+  public static final int SO_TYPE = 3;
+  public static final int SO_ERROR = 4;
+  public static final int SO_SNDBUF = 7;
+  public static final int SO_RCVBUF = 8;
+  public static final int SO_PEERCRED = 17;
+  public static final int SO_RCVTIMEO = 20;
+  public static final int SO_SNDTIMEO = 21;
+
+  public static final int SCM_RIGHTS = 1;
+
+  public static final int MSG_OOB = 1;
+  public static final int MSG_PEEK = 2;
+  public static final int MSG_CTRUNC = 8;
+  public static final int MSG_TRUNC = 0x20;
+  public static final int MSG_DONTWAIT = 0x40;
+  public static final int MSG_WAITALL = 0x100;
+  public static final int MSG_ERRQUEUE = 0x2000;
+  public static final int MSG_NOSIGNAL = 0x4000;
+  public static final int MSG_CMSG_CLOEXEC = 0x40000000;
+
+  public static final int SHUT_RD = 0;
+  public static final int SHUT_WR = 1;
+  public static final int SHUT_RDWR = 2;
+
+  private Socket() {}
+}
