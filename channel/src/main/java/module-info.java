@@ -4,4 +4,6 @@ module dev.outboard.channel {
   requires transitive dev.outboard.syscalls;
   requires transitive dev.outboard.posix;
   requires static org.jspecify;
+
+  exports dev.outboard.channel;
 }

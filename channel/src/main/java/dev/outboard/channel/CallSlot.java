@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.channel;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.syscalls.Call;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * The host's side of a call slot: one call at a time of one program thread to its shadow thread.
+ *
+ * <p>Fill {@link #call()}, {@link #submit()}, then {@link #await} until it returns true. Between
+ * submit and that moment the slot belongs to the call. One thread at a time uses a slot; {@link
+ * #sequence()} may be read by any. Nothing here throws for what the device does: a lost device
+ * completes every call with {@code -ENETDOWN}.
+ */
+public final class CallSlot {
+  private static final long NANOS_PER_SECOND = 1_000_000_000L;
+
+  private final int index;
+  private final MemorySegment slot;
+  private final Word request;
+  private final Word reply;
+  private final Call call;
+  private final MemorySegment timeout;
+
+  private volatile int sequence;
+  private volatile boolean lost;
+  private boolean pending;
+  private long result;
+  private int mask = -1;
+  private long stamp;
+
+  /**
+   * @param index the slot's place in the session's memory
+   * @param slot {@link SlotLayout#BYTES} of shared memory
+   * @param arena lives at least as long as this object; a few bytes are taken from it
+   */
+  CallSlot(int index, MemorySegment slot, Arena arena) {
+    this.index = index;
+    this.slot = slot;
+    this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS);
+    this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS);
+    this.call = new Call(slot.asSlice(SlotLayout.DATA, SlotLayout.DATA_BYTES));
+    this.timeout = arena.allocate(16, 8);
+    // The device starts each shadow thread with the words as they are.
+    this.sequence = request.get() & ~SlotLayout.ABANDONED;
+  }
+
+  /** The slot's index: its name on the link, and what a child's slot is attached like. */
+  public int index() {
+    return index;
+  }
+
+  /** The call to fill in; its data is this slot's shared data area. */
+  public Call call() {
+    return call;
+  }
+
+  /** The number of the call last submitted, to interrupt that call and no other. */
+  public int sequence() {
+    return sequence;
+  }
+
+  /** Publishes {@link #call()} to the shadow thread. */
+  public void submit() {
+    if (pending) {
+      throw new IllegalStateException("a call is pending in slot " + index);
+    }
+    pending = true;
+    mask = -1;
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.NUMBER, call.number);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, call.flags);
+    for (int i = 0; i < 6; i++) {
+      slot.set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, call.args[i]);
+    }
+    int next = SlotLayout.next(sequence);
+    sequence = next;
+    // Publishes all of the above; pairs with DeviceSlot.await.
+    request.set(next);
+  }
+
+  /**
+   * Waits for the call's end: spins for a bounded time, then sleeps.
+   *
+   * @param nanos how long at most; {@link Long#MAX_VALUE} for as long as it takes
+   * @return false if the call has not ended in that time; it is still pending then
+   */
+  public boolean await(long nanos) {
+    if (!pending) {
+      return true;
+    }
+    int wanted = sequence;
+    if (lost) {
+      return fail();
+    }
+    int now = reply.get();
+    if (now != wanted) {
+      now = reply.spin(now);
+    }
+    // Acquire on all paths to here; pairs with DeviceSlot.complete.
+    if (now == wanted) {
+      return complete();
+    }
+    long deadline = System.nanoTime() + Math.min(nanos, Long.MAX_VALUE / 4);
+    boolean endless = nanos >= Long.MAX_VALUE / 4;
+    reply.announce();
+    try {
+      for (; ; ) {
+        // Read the word, then the flag: lose() sets the flag, then changes the word, so that a
+        // sleeper who has missed the flag is woken or finds the word changed.
+        now = (int) SlotLayout.INT.getVolatile(slot, SlotLayout.REPLY);
+        if (now == wanted) {
+          return complete();
+        }
+        if (lost) {
+          return fail();
+        }
+        if (endless) {
+          reply.sleep(now, 0);
+        } else {
+          long left = deadline - System.nanoTime();
+          if (left <= 0) {
+            return false;
+          }
+          timeout.set(ValueLayout.JAVA_LONG, 0, left / NANOS_PER_SECOND);
+          timeout.set(ValueLayout.JAVA_LONG, 8, left % NANOS_PER_SECOND);
+          reply.sleep(now, timeout.address());
+        }
+      }
+    } finally {
+      reply.awake();
+    }
+  }
+
+  /** Whether a call was submitted whose end {@link #await} has not yet seen. */
+  public boolean pending() {
+    return pending;
+  }
+
+  /** What the device's kernel returned for the last call: a result or {@code -errno}. */
+  public long result() {
+    return result;
+  }
+
+  /** The poll mask of the call's handle right after the call, or -1 if it is not watched. */
+  public int readyMask() {
+    return mask;
+  }
+
+  /** When {@link #readyMask()} was true, on the session's clock: newer is greater. */
+  public long readyStamp() {
+    return stamp;
+  }
+
+  /** Makes the pending call and all later ones end with -ENETDOWN. Called by the link's reader. */
+  void lose() {
+    lost = true;
+    reply.abandon();
+  }
+
+  private boolean complete() {
+    pending = false;
+    result = slot.get(ValueLayout.JAVA_LONG, SlotLayout.RESULT);
+    mask = slot.get(ValueLayout.JAVA_INT, SlotLayout.MASK);
+    stamp = slot.get(ValueLayout.JAVA_LONG, SlotLayout.STAMP);
+    call.result = result;
+    return true;
+  }
+
+  private boolean fail() {
+    pending = false;
+    result = -Errno.ENETDOWN;
+    mask = -1;
+    call.result = result;
+    return true;
+  }
+}

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.channel;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Memory;
+import dev.outboard.abi.Socket;
+import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.Call;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The host's side of the link to a device: one session.
+ *
+ * <p>Frames go over a Unix socket, read by a daemon platform thread of this object; calls go
+ * through {@link CallSlot}s in memory shared with the device. All methods may be called by any
+ * platform thread, except that the listener, which runs on the reader thread, must not call those
+ * that wait for an answer ({@link #attach}, {@link #counts}).
+ *
+ * <p>When the device is gone (its end of the socket closes, or what comes is not a frame), all
+ * pending calls end with {@code -ENETDOWN}, all later ones too, and the listener is told once.
+ */
+public final class DeviceLink implements AutoCloseable {
+  private static final int UNIX_PATH_BYTES = 108;
+
+  private final FrameStream stream;
+  private final LinkListener listener;
+  private final LinkOptions options;
+  private final Welcome welcome;
+  private final Arena arena;
+  private final MemorySegment memory;
+  private final AtomicReferenceArray<@Nullable CallSlot> slots;
+  private final Map<Long, CompletableFuture<Frame>> waiting = new ConcurrentHashMap<>();
+  private final AtomicLong ids = new AtomicLong();
+  private final AtomicBoolean told = new AtomicBoolean();
+  private final AtomicBoolean closing = new AtomicBoolean();
+  private final Thread reader;
+  private volatile boolean lost;
+
+  private DeviceLink(
+      FrameStream stream,
+      LinkListener listener,
+      LinkOptions options,
+      Welcome welcome,
+      MemorySegment memory) {
+    this.stream = stream;
+    this.listener = listener;
+    this.options = options;
+    this.welcome = welcome;
+    // The slots stay mapped until no thread can look into one: until all are garbage.
+    this.arena = Arena.ofAuto();
+    this.memory = memory.reinterpret(arena, DeviceLink::unmap);
+    this.slots = new AtomicReferenceArray<>(welcome.slots());
+    this.reader = Thread.ofPlatform().name("link-reader").daemon(true).unstarted(this::readFrames);
+  }
+
+  /**
+   * Connects to a device that listens on a Unix socket.
+   *
+   * @throws LinkException if nothing listens there or the handshake fails
+   */
+  public static DeviceLink connect(Path unixSocket, LinkListener listener, LinkOptions options)
+      throws LinkException {
+    byte[] path = unixSocket.toString().getBytes(StandardCharsets.UTF_8);
+    if (path.length >= UNIX_PATH_BYTES) {
+      throw new LinkException("The socket path " + unixSocket + " is longer than 107 bytes.");
+    }
+    long fd = Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+      throw new LinkException("No socket for the device: " + Errno.name((int) -fd) + ".");
+    }
+    try (Arena temporary = Arena.ofConfined()) {
+      MemorySegment address = temporary.allocate(2 + UNIX_PATH_BYTES, 8);
+      address.set(ValueLayout.JAVA_SHORT, 0, (short) Socket.AF_UNIX);
+      MemorySegment.copy(path, 0, address, ValueLayout.JAVA_BYTE, 2, path.length);
+      long r;
+      do {
+        r = Linux.connect((int) fd, address.address(), 2 + path.length + 1);
+      } while (r == -Errno.EINTR);
+      if (r < 0) {
+        Linux.close((int) fd);
+        throw new LinkException(
+            switch ((int) -r) {
+              case Errno.ENOENT ->
+                  "There is no device at "
+                      + unixSocket
+                      + "; start one with: outboard device"
+                      + " --listen unix:"
+                      + unixSocket;
+              case Errno.ECONNREFUSED ->
+                  "No device listens at "
+                      + unixSocket
+                      + " any more; start one with: outboard"
+                      + " device --listen unix:"
+                      + unixSocket;
+              case Errno.EACCES, Errno.EPERM ->
+                  "You may not connect to " + unixSocket + ": it belongs to another user.";
+              default -> "No connection to " + unixSocket + ": " + Errno.name((int) -r) + ".";
+            });
+      }
+    }
+    return overDescriptor((int) fd, listener, options);
+  }
+
+  /**
+   * Opens a session over a connected Unix stream socket, which this method owns from here on, also
+   * if it throws.
+   *
+   * @throws LinkException if the handshake fails or the device refuses
+   */
+  public static DeviceLink overDescriptor(
+      int connectedFd, LinkListener listener, LinkOptions options) throws LinkException {
+    FrameStream stream = new FrameStream(connectedFd);
+    DeviceLink link = null;
+    try {
+      link = handshake(stream, listener, options);
+    } finally {
+      if (link == null) {
+        stream.close();
+      }
+    }
+    for (String notice : link.welcome.notices()) {
+      listener.notice(notice);
+    }
+    link.reader.start();
+    return link;
+  }
+
+  private static DeviceLink handshake(
+      FrameStream stream, LinkListener listener, LinkOptions options) throws LinkException {
+    if (!stream.send(
+        new Frame.Hello(
+            FrameCodec.LOWEST_VERSION,
+            FrameCodec.HIGHEST_VERSION,
+            options.slots(),
+            options.client()))) {
+      throw new LinkException("The device closed the link before the handshake.");
+    }
+    Welcome welcome =
+        switch (stream.receive((int) options.timeout().toMillis())) {
+          case Decoded.Received(Welcome w) -> w;
+          case Decoded.Received(Frame.Bye(String why)) ->
+              throw new LinkException("The device refuses: " + why);
+          case Decoded.Received(Frame other) ->
+              throw new LinkException(
+                  "The device answers the greeting with " + other.getClass().getSimpleName() + ".");
+          case Decoded.Malformed(String why) ->
+              throw new LinkException("The device does not speak this protocol: " + why + ".");
+          case Decoded.Ended(String why) ->
+              throw new LinkException("The device did not answer the greeting: " + why + ".");
+        };
+    if (welcome.version() < FrameCodec.LOWEST_VERSION
+        || welcome.version() > FrameCodec.HIGHEST_VERSION) {
+      throw new LinkException(
+          "The device speaks version "
+              + welcome.version()
+              + " of the protocol, which this side"
+              + " does not.");
+    }
+    int descriptor = stream.takeDescriptor();
+    if (descriptor < 0) {
+      throw new LinkException("The device sent no memory for its call slots.");
+    }
+    try {
+      return new DeviceLink(stream, listener, options, welcome, map(welcome, descriptor));
+    } finally {
+      Linux.close(descriptor);
+    }
+  }
+
+  /** Maps the slots, after checks that make it impossible for a touch of them to fault. */
+  private static MemorySegment map(Welcome welcome, int descriptor) throws LinkException {
+    if (welcome.slots() < 1
+        || welcome.slots() > SlotLayout.MAX_SLOTS
+        || welcome.slotBytes() != SlotLayout.BYTES) {
+      throw new LinkException("The device offers call slots of a layout that this side lacks.");
+    }
+    long bytes = welcome.slots() * SlotLayout.BYTES;
+    long size = Linux.lseek(descriptor, 0, 2);
+    long seals = Linux.fcntl(descriptor, Memory.F_GET_SEALS, 0);
+    if (size < bytes || seals < 0 || (seals & Memory.F_SEAL_SHRINK) == 0) {
+      throw new LinkException("The memory for the call slots is too short or could shrink.");
+    }
+    long address =
+        Linux.mmap(
+            0, bytes, Memory.PROT_READ | Memory.PROT_WRITE, Memory.MAP_SHARED, descriptor, 0);
+    if (address < 0 && address > -4096) {
+      throw new LinkException(
+          "The call slots cannot be mapped: " + Errno.name((int) -address) + ".");
+    }
+    return Linux.at(address, bytes);
+  }
+
+  private static void unmap(MemorySegment memory) {
+    Linux.munmap(memory.address(), memory.byteSize());
+  }
+
+  /** What the device said of itself. */
+  public Welcome welcome() {
+    return welcome;
+  }
+
+  /** Whether the device is gone. */
+  public boolean lost() {
+    return lost;
+  }
+
+  /**
+   * Gives a program thread a slot and, on the device, a shadow thread. Waits for the device.
+   *
+   * @param pid the thread's process, for the device's log
+   * @param tid the thread, likewise
+   * @param likeSlot the index of the slot of the thread that created it, or -1
+   * @throws LinkException if the device has no more slots or is gone
+   */
+  public CallSlot attach(int pid, int tid, int likeSlot, Credentials credentials)
+      throws LinkException {
+    long id = ids.incrementAndGet();
+    Frame answer = ask(id, new Frame.Attach(id, pid, tid, likeSlot, credentials));
+    if (!(answer instanceof Frame.Attached(long ignored, int index))) {
+      throw new LinkException("The device answers a request to attach with something else.");
+    }
+    if (index < 0) {
+      throw new LinkException(
+          index == -Errno.EAGAIN
+              ? "The device has no call slot left: more than "
+                  + welcome.slots()
+                  + " program threads."
+              : "The device cannot serve one more thread: " + Errno.name(-index) + ".");
+    }
+    if (index >= welcome.slots() || slots.get(index) != null) {
+      lose("the device gave out call slot " + index + ", which is not free");
+      throw new LinkException("The device gave out a call slot that is not free.");
+    }
+    CallSlot slot =
+        new CallSlot(index, memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), arena);
+    slots.set(index, slot);
+    if (lost) {
+      // lose() may have looked at the table before this slot was in it.
+      slot.lose();
+    }
+    return slot;
+  }
+
+  /**
+   * Ends a slot's use: the device interrupts what its shadow thread does and ends it. The slot must
+   * not be used after this.
+   */
+  public void detach(CallSlot slot) {
+    if (slots.compareAndSet(slot.index(), slot, null)) {
+      stream.send(new Frame.Detach(slot.index()));
+    }
+  }
+
+  /**
+   * Gives the slot's shadow thread new credentials; the next call has them. Called by the slot's
+   * user while no call is pending; waits for the device.
+   *
+   * @return 0 or {@code -errno}
+   */
+  public long credentials(CallSlot slot, Credentials credentials) {
+    Call call = slot.call();
+    int bytes = credentials.encodedBytes();
+    ByteBuffer to = call.data.asSlice(0, bytes).asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+    credentials.encode(to);
+    call.number = Credentials.CALL;
+    call.flags = 0;
+    Arrays.fill(call.args, 0);
+    call.args[0] = bytes;
+    slot.submit();
+    slot.await(Long.MAX_VALUE);
+    return slot.result();
+  }
+
+  /**
+   * Interrupts the slot's pending call, which then ends with {@code -ERESTARTSYS} or, if it was
+   * nearly done, with its result. Does not wait.
+   */
+  public void interrupt(CallSlot slot) {
+    interrupt(slot, slot.sequence());
+  }
+
+  /** Interrupts the call with this {@link CallSlot#sequence()} and no other. */
+  public void interrupt(CallSlot slot, int sequence) {
+    stream.send(new Frame.Interrupt(slot.index(), sequence));
+  }
+
+  /** What this session holds on the device. Waits for the device. */
+  public DeviceCounts counts() throws LinkException {
+    long id = ids.incrementAndGet();
+    if (ask(id, new Frame.CountsRequest(id)) instanceof Frame.Counts(long ignored, var counts)) {
+      return counts;
+    }
+    throw new LinkException("The device answers a request for counts with something else.");
+  }
+
+  /** Ends the session. Pending calls end with -ENETDOWN; the listener hears nothing any more. */
+  @Override
+  public void close() {
+    if (!closing.compareAndSet(false, true)) {
+      return;
+    }
+    told.set(true);
+    stream.sendLast(new Frame.Bye("done"));
+    lose("closed");
+    stream.stop();
+    // The reader closes the socket on its way out; if it is this thread, that is still to come.
+    if (!reader.equals(Thread.currentThread())) {
+      join(reader);
+    }
+  }
+
+  private Frame ask(long id, Frame request) throws LinkException {
+    CompletableFuture<Frame> answer = new CompletableFuture<>();
+    waiting.put(id, answer);
+    try {
+      // lose() fails all that wait after it has set the flag; so look at the flag after the put.
+      if (lost || !stream.send(request)) {
+        throw new LinkException("The device is gone.");
+      }
+      return answer.get(options.timeout().toMillis(), TimeUnit.MILLISECONDS);
+    } catch (TimeoutException e) {
+      throw new LinkException(
+          "The device did not answer within " + options.timeout().toSeconds() + " s.", e);
+    } catch (ExecutionException e) {
+      throw new LinkException("The device is gone.", e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new LinkException("Interrupted while waiting for the device.", e);
+    } finally {
+      waiting.remove(id);
+    }
+  }
+
+  private void answer(long id, Frame frame) {
+    CompletableFuture<Frame> answer = waiting.remove(id);
+    if (answer != null) {
+      answer.complete(frame);
+    }
+  }
+
+  private void readFrames() {
+    String why = null;
+    while (why == null) {
+      why =
+          switch (stream.receive(-1)) {
+            case Decoded.Received(Frame frame) -> handle(frame);
+            case Decoded.Malformed(String what) -> "it sent what is not a frame: " + what;
+            case Decoded.Ended(String what) -> what;
+          };
+    }
+    lose(why);
+    stream.close();
+  }
+
+  /** Null, or why the link must end. */
+  private @Nullable String handle(Frame frame) {
+    int stray = stream.takeDescriptor();
+    if (stray >= 0) {
+      Linux.close(stray);
+    }
+    switch (frame) {
+      case Frame.Ready(var samples) -> {
+        for (Frame.Sample s : samples) {
+          listener.ready(s.handle(), s.mask(), s.stamp());
+        }
+      }
+      case Frame.Attached f -> attached(f);
+      case Frame.Detached f -> {}
+      case Frame.Counts f -> answer(f.id(), f);
+      case Frame.Pong f -> answer(f.id(), f);
+      case Frame.Ping f -> stream.send(new Frame.Pong(f.id()));
+      case Frame.Notice(String line) -> listener.notice(line);
+      case Frame.Bye(String why) -> {
+        return why;
+      }
+      case Frame.Unknown f -> {}
+      case Frame.Hello f -> {
+        return "it sent a frame that only a host sends";
+      }
+      case Frame.Attach f -> {
+        return "it sent a frame that only a host sends";
+      }
+      case Frame.Detach f -> {
+        return "it sent a frame that only a host sends";
+      }
+      case Frame.Interrupt f -> {
+        return "it sent a frame that only a host sends";
+      }
+      case Frame.CountsRequest f -> {
+        return "it sent a frame that only a host sends";
+      }
+      case Welcome f -> {
+        return "it sent a second welcome";
+      }
+    }
+    return null;
+  }
+
+  private void attached(Frame.Attached f) {
+    CompletableFuture<Frame> answer = waiting.remove(f.id());
+    if (answer != null) {
+      answer.complete(f);
+    } else if (f.slot() >= 0) {
+      // Whoever asked has given up: give the slot back.
+      stream.send(new Frame.Detach(f.slot()));
+    }
+  }
+
+  /** Ends all that waits; tells the listener the first time. */
+  private void lose(String why) {
+    lost = true;
+    for (int i = 0; i < slots.length(); i++) {
+      CallSlot slot = slots.get(i);
+      if (slot != null) {
+        slot.lose();
+      }
+    }
+    for (CompletableFuture<Frame> answer : waiting.values()) {
+      answer.completeExceptionally(new LinkException("The device is gone: " + why + "."));
+    }
+    if (told.compareAndSet(false, true)) {
+      listener.lost(why);
+    }
+  }
+
+  private static void join(Thread thread) {
+    boolean interrupted = false;
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

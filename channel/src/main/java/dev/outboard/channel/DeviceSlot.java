@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.channel;
+
+import dev.outboard.syscalls.Call;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * The device's side of a call slot. Everything in it is hostile: the host can write any of it at
+ * any time, so the header is copied out once and nothing is read twice.
+ *
+ * <p>{@link #await}, {@link #take} and {@link #complete} belong to the shadow thread, {@link
+ * #close} to any.
+ */
+public final class DeviceSlot {
+  /** What {@link #await} returns when the slot was closed. */
+  public static final int CLOSED = 0;
+
+  private final MemorySegment slot;
+  private final Word request;
+  private final Word reply;
+  private int taken;
+  private volatile boolean closed;
+
+  /**
+   * @param slot {@link SlotLayout#BYTES} of shared memory; outlives this object's use
+   */
+  public DeviceSlot(MemorySegment slot) {
+    this.slot = slot;
+    this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS);
+    this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS);
+  }
+
+  /** Makes the slot ready for a new thread, before the host is told of it. */
+  public void reset() {
+    slot.asSlice(0, SlotLayout.DATA).fill((byte) 0);
+    taken = 0;
+  }
+
+  /** The data area, in this process's memory. */
+  public MemorySegment data() {
+    return slot.asSlice(SlotLayout.DATA, SlotLayout.DATA_BYTES);
+  }
+
+  /**
+   * Waits for the next call.
+   *
+   * @return its sequence number, or {@link #CLOSED}
+   */
+  public int await() {
+    int now = request.spin(taken);
+    if (!isNew(now)) {
+      request.announce();
+      for (; ; ) {
+        // Read the word, then the flag; close() does it the other way round.
+        now = (int) SlotLayout.INT.getVolatile(slot, SlotLayout.REQUEST);
+        if (closed || isNew(now)) {
+          break;
+        }
+        request.sleep(now, 0);
+      }
+      request.awake();
+    }
+    if (closed) {
+      return CLOSED;
+    }
+    // Acquire on all paths to here; pairs with CallSlot.submit.
+    taken = now;
+    return now;
+  }
+
+  private boolean isNew(int word) {
+    return word > 0 && word != taken;
+  }
+
+  /** Copies the header of the call that {@link #await} has announced. */
+  public void take(Call call) {
+    call.number = slot.get(ValueLayout.JAVA_INT, SlotLayout.NUMBER);
+    call.flags = slot.get(ValueLayout.JAVA_INT, SlotLayout.FLAGS);
+    for (int i = 0; i < 6; i++) {
+      call.args[i] = slot.get(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i);
+    }
+  }
+
+  /**
+   * Completes the call taken last.
+   *
+   * @param mask poll mask of the call's handle after the call, or -1
+   * @param stamp when that was, on the session's clock
+   */
+  public void complete(long result, int mask, long stamp) {
+    slot.set(ValueLayout.JAVA_LONG, SlotLayout.RESULT, result);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.MASK, mask);
+    slot.set(ValueLayout.JAVA_LONG, SlotLayout.STAMP, stamp);
+    // Publishes all of the above and the data; pairs with CallSlot.await.
+    reply.set(taken);
+  }
+
+  /**
+   * Makes {@link #await} return {@link #CLOSED}, now and later. A hostile host may write the word
+   * back between the change and the wake, so the caller repeats this until the thread is out.
+   */
+  public void close() {
+    closed = true;
+    request.abandon();
+  }
+}

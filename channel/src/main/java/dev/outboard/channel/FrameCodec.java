@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.channel;
+
+import dev.outboard.channel.Decoded.Malformed;
+import dev.outboard.channel.Decoded.Received;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Frames to bytes and back: the one place where kind numbers and layouts are.
+ *
+ * <p>A frame is a header of 8 bytes and a body; all numbers are little-endian:
+ *
+ * <pre>
+ *   0         4      6      8
+ *   +---------+------+------+-------------------+
+ *   | length  | kind | zero | body              |
+ *   +---------+------+------+-------------------+
+ * </pre>
+ *
+ * <p>{@code length} counts the header and is at most {@link #MAX_BYTES}. A string is a u16 length
+ * and that many bytes of UTF-8. A body must have exactly the length that its contents say; nothing
+ * is looked at before it is known to be there. Errors are values ({@link Malformed}).
+ */
+public final class FrameCodec {
+  /** The longest frame, header included. */
+  public static final int MAX_BYTES = 64 * 1024;
+
+  public static final int HEADER_BYTES = 8;
+
+  /** The versions that this side speaks. */
+  public static final int LOWEST_VERSION = 1;
+
+  public static final int HIGHEST_VERSION = 1;
+
+  /** The most samples that one Ready frame carries. */
+  public static final int MAX_SAMPLES = 1024;
+
+  /** The longest string, in bytes; a longer one is cut when it is sent. */
+  public static final int MAX_STRING_BYTES = 16 * 1024;
+
+  private static final int MAX_NOTICES = 16;
+  private static final int MAGIC = 0x6472_626f; // "obrd"
+
+  private static final int HELLO = 1;
+  private static final int WELCOME = 2;
+  private static final int ATTACH = 3;
+  private static final int ATTACHED = 4;
+  private static final int DETACH = 5;
+  private static final int DETACHED = 6;
+  private static final int INTERRUPT = 7;
+  private static final int READY = 8;
+  private static final int NOTICE = 9;
+  private static final int COUNTS_REQUEST = 10;
+  private static final int COUNTS = 11;
+  private static final int PING = 12;
+  private static final int PONG = 13;
+  private static final int BYE = 14;
+
+  private FrameCodec() {}
+
+  /** A buffer that holds any frame. */
+  public static ByteBuffer newBuffer() {
+    return ByteBuffer.allocate(MAX_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  /**
+   * Writes a frame at the start of {@code to} and flips it.
+   *
+   * @throws IllegalArgumentException if the frame is longer than {@link #MAX_BYTES}: our bug
+   */
+  public static void encode(Frame frame, ByteBuffer to) {
+    to.clear();
+    to.putInt(0).putInt(0);
+    int kind =
+        switch (frame) {
+          case Frame.Hello f -> {
+            to.putInt(MAGIC);
+            to.putShort((short) f.lowestVersion()).putShort((short) f.highestVersion());
+            to.putInt(f.slots());
+            putString(to, f.client());
+            yield HELLO;
+          }
+          case Welcome f -> {
+            to.putInt(MAGIC);
+            to.putShort((short) f.version()).putShort((short) f.notices().size());
+            to.putInt(f.slots()).putLong(f.slotBytes());
+            putString(to, f.kernel());
+            putString(to, f.release());
+            putString(to, f.system());
+            putString(to, f.resolvConf());
+            if (f.notices().size() > MAX_NOTICES) {
+              throw new IllegalArgumentException("more than " + MAX_NOTICES + " notices");
+            }
+            for (String notice : f.notices()) {
+              putString(to, notice);
+            }
+            yield WELCOME;
+          }
+          case Frame.Attach f -> {
+            to.putLong(f.id()).putInt(f.pid()).putInt(f.tid()).putInt(f.likeSlot());
+            f.credentials().encode(to);
+            yield ATTACH;
+          }
+          case Frame.Attached f -> {
+            to.putLong(f.id()).putInt(f.slot());
+            yield ATTACHED;
+          }
+          case Frame.Detach f -> {
+            to.putInt(f.slot());
+            yield DETACH;
+          }
+          case Frame.Detached f -> {
+            to.putInt(f.slot());
+            yield DETACHED;
+          }
+          case Frame.Interrupt f -> {
+            to.putInt(f.slot()).putInt(f.sequence());
+            yield INTERRUPT;
+          }
+          case Frame.Ready f -> {
+            if (f.samples().size() > MAX_SAMPLES) {
+              throw new IllegalArgumentException("more than " + MAX_SAMPLES + " samples");
+            }
+            for (Frame.Sample s : f.samples()) {
+              to.putInt(s.handle()).putInt(s.mask()).putLong(s.stamp());
+            }
+            yield READY;
+          }
+          case Frame.Notice f -> {
+            putString(to, f.line());
+            yield NOTICE;
+          }
+          case Frame.CountsRequest f -> {
+            to.putLong(f.id());
+            yield COUNTS_REQUEST;
+          }
+          case Frame.Counts f -> {
+            DeviceCounts c = f.counts();
+            to.putLong(f.id());
+            to.putInt(c.sessions()).putInt(c.slots()).putInt(c.handles()).putInt(c.watched());
+            to.putInt(c.tasks()).putInt(c.threads()).putInt(c.descriptors()).putInt(0);
+            to.putLong(c.calls()).putLong(c.interrupts());
+            yield COUNTS;
+          }
+          case Frame.Ping f -> {
+            to.putLong(f.id());
+            yield PING;
+          }
+          case Frame.Pong f -> {
+            to.putLong(f.id());
+            yield PONG;
+          }
+          case Frame.Bye f -> {
+            putString(to, f.why());
+            yield BYE;
+          }
+          case Frame.Unknown f ->
+              throw new IllegalArgumentException("kind " + f.kind() + " is not ours to send");
+        };
+    to.putInt(0, to.position());
+    to.putShort(4, (short) kind);
+    to.flip();
+  }
+
+  /**
+   * The length that a header announces, if it is one that a frame may have.
+   *
+   * @param header a buffer whose next {@link #HEADER_BYTES} are a frame's header; not consumed
+   * @return the frame's length, header included, or -1
+   */
+  public static int length(ByteBuffer header) {
+    int length = header.getInt(header.position());
+    return length >= HEADER_BYTES && length <= MAX_BYTES ? length : -1;
+  }
+
+  /** Reads the frame that {@code from} holds: exactly one, from position to limit. */
+  public static Decoded decode(ByteBuffer from) {
+    if (from.remaining() < HEADER_BYTES) {
+      return new Malformed("a frame of " + from.remaining() + " bytes has no header");
+    }
+    int length = from.getInt();
+    int kind = Short.toUnsignedInt(from.getShort());
+    int zero = from.getShort();
+    if (length != from.remaining() + HEADER_BYTES) {
+      return new Malformed(
+          "a frame says " + length + " bytes and has " + (from.remaining() + HEADER_BYTES));
+    }
+    if (zero != 0) {
+      return new Malformed("a frame of kind " + kind + " has bits in its reserved field");
+    }
+    Reader in = new Reader(from);
+    Frame frame =
+        switch (kind) {
+          case HELLO -> hello(in);
+          case WELCOME -> welcome(in);
+          case ATTACH -> attach(in);
+          case ATTACHED -> new Frame.Attached(in.u64(), in.i32());
+          case DETACH -> new Frame.Detach(in.i32());
+          case DETACHED -> new Frame.Detached(in.i32());
+          case INTERRUPT -> new Frame.Interrupt(in.i32(), in.i32());
+          case READY -> ready(in);
+          case NOTICE -> new Frame.Notice(in.string());
+          case COUNTS_REQUEST -> new Frame.CountsRequest(in.u64());
+          case COUNTS -> counts(in);
+          case PING -> new Frame.Ping(in.u64());
+          case PONG -> new Frame.Pong(in.u64());
+          case BYE -> new Frame.Bye(in.string());
+          default -> {
+            in.skipAll();
+            yield new Frame.Unknown(kind, length);
+          }
+        };
+    if (!in.good) {
+      return new Malformed("a frame of kind " + kind + " with " + length + " bytes is cut short");
+    }
+    if (from.hasRemaining()) {
+      return new Malformed(
+          "a frame of kind " + kind + " has " + from.remaining() + " bytes too many");
+    }
+    return new Received(frame);
+  }
+
+  private static Frame hello(Reader in) {
+    in.magic();
+    return new Frame.Hello(in.u16(), in.u16(), in.i32(), in.string());
+  }
+
+  private static Frame welcome(Reader in) {
+    in.magic();
+    int version = in.u16();
+    int noticeCount = in.u16();
+    int slots = in.i32();
+    long slotBytes = in.u64();
+    String kernel = in.string();
+    String release = in.string();
+    String system = in.string();
+    String resolvConf = in.string();
+    if (noticeCount > MAX_NOTICES) {
+      in.good = false;
+    }
+    List<String> notices = new ArrayList<>();
+    for (int i = 0; in.good && i < noticeCount; i++) {
+      notices.add(in.string());
+    }
+    return new Welcome(version, slots, slotBytes, kernel, release, system, resolvConf, notices);
+  }
+
+  private static Frame attach(Reader in) {
+    long id = in.u64();
+    int pid = in.i32();
+    int tid = in.i32();
+    int like = in.i32();
+    return new Frame.Attach(id, pid, tid, like, in.credentials());
+  }
+
+  private static Frame ready(Reader in) {
+    int count = in.remaining() / 16;
+    if (in.remaining() % 16 != 0 || count > MAX_SAMPLES) {
+      in.good = false;
+      return new Frame.Ready(List.of());
+    }
+    List<Frame.Sample> samples = new ArrayList<>(count);
+    for (int i = 0; i < count; i++) {
+      samples.add(new Frame.Sample(in.i32(), in.i32(), in.u64()));
+    }
+    return new Frame.Ready(samples);
+  }
+
+  private static Frame counts(Reader in) {
+    long id = in.u64();
+    int sessions = in.i32();
+    int slots = in.i32();
+    int handles = in.i32();
+    int watched = in.i32();
+    int tasks = in.i32();
+    int threads = in.i32();
+    int descriptors = in.i32();
+    in.i32();
+    return new Frame.Counts(
+        id,
+        new DeviceCounts(
+            sessions, slots, handles, watched, tasks, threads, descriptors, in.u64(), in.u64()));
+  }
+
+  private static void putString(ByteBuffer to, String s) {
+    byte[] bytes = s.getBytes(StandardCharsets.UTF_8);
+    int length = bytes.length;
+    if (length > MAX_STRING_BYTES) {
+      length = MAX_STRING_BYTES;
+      // Not in the middle of a character: continuation bytes are 10xxxxxx.
+      while (length > 0 && (bytes[length] & 0xc0) == 0x80) {
+        length--;
+      }
+    }
+    to.putShort((short) length).put(bytes, 0, length);
+  }
+
+  /** Takes fields from a body; once one is not there, all are zero and {@code good} is false. */
+  private static final class Reader {
+    private final ByteBuffer from;
+    private boolean good = true;
+
+    Reader(ByteBuffer from) {
+      this.from = from;
+    }
+
+    private boolean has(int bytes) {
+      good &= from.remaining() >= bytes;
+      return good;
+    }
+
+    int remaining() {
+      return from.remaining();
+    }
+
+    void magic() {
+      good &= i32() == MAGIC;
+    }
+
+    int u16() {
+      return has(2) ? Short.toUnsignedInt(from.getShort()) : 0;
+    }
+
+    int i32() {
+      return has(4) ? from.getInt() : 0;
+    }
+
+    long u64() {
+      return has(8) ? from.getLong() : 0;
+    }
+
+    String string() {
+      int length = u16();
+      if (!good || length > MAX_STRING_BYTES || !has(length)) {
+        good = false;
+        return "";
+      }
+      ByteBuffer bytes = from.slice(from.position(), length);
+      from.position(from.position() + length);
+      try {
+        return StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
+      } catch (CharacterCodingException e) {
+        good = false;
+        return "";
+      }
+    }
+
+    Credentials credentials() {
+      Credentials credentials = good ? Credentials.decode(from) : null;
+      if (credentials == null) {
+        good = false;
+        return Credentials.user(-1, -1);
+      }
+      return credentials;
+    }
+
+    void skipAll() {
+      from.position(from.limit());
+    }
+  }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.channel;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.invoke.VarHandle;
+
+/**
+ * Where things lie in a call slot, the shared-memory mailbox of one program thread.
+ *
+ * <p>A session's slots lie one behind the other in one sealed memfd, {@link #BYTES} apart. All
+ * numbers are little-endian; every line below is one 64-byte cache line, so that the two sides do
+ * not write to the same one while they spin.
+ *
+ * <pre>
+ *    offset  0        4               8                                                  64
+ *           +--------+---------------+--------------------------------------------------+
+ *         0 |request | deviceSleeps  |                                                  |
+ *           +--------+---------------+--------------------------------------------------+
+ *        64 |reply   | hostSleeps    |                                                  |
+ *           +--------+-------+-------+---------+---------+------+---------+-------------+
+ *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] |             |
+ *           +--------+-------+--------+--------+---------+------+---------+-------------+
+ *       192 |result          |mask    | zero   | stamp             |                    |
+ *           +----------------+--------+--------+-------------------+--------------------+
+ *           |  unused up to a page                                                      |
+ *           +---------------------------------------------------------------------------+
+ *      4096 |  data: input and output bytes of the call, {@link #DATA_BYTES}                  |
+ *           +---------------------------------------------------------------------------+
+ *    167936 |  the next slot                                                            |
+ * </pre>
+ *
+ * <p><b>Who writes what.</b> The host writes the lines at 0 (but {@code deviceSleeps}) and 128 and
+ * the data before a call; the device writes the lines at 64 (but {@code hostSleeps}) and 192 and
+ * the data during it. Neither side reads back what it wrote: the other side may be hostile.
+ *
+ * <p><b>Order.</b> {@code request} and {@code reply} are sequence numbers of 31 bits, never 0 once
+ * a call was made, and futex words. The host publishes call <i>n</i> by storing <i>n</i> to {@code
+ * request}; the device completes it by storing <i>n</i> to {@code reply}. Both stores are volatile
+ * (release for the payload before them; sequentially consistent with the sleep flags, see below)
+ * and both are read by acquire or volatile loads.
+ *
+ * <p><b>No lost wake.</b> A side that goes to sleep stores its flag, then reads the word again,
+ * then calls futex(FUTEX_WAIT) with the value read. The waking side stores the word, then reads the
+ * flag and calls FUTEX_WAKE if it is set. All four accesses are sequentially consistent, so at
+ * least one of the two sees the other's store: either the sleeper sees the new word and does not
+ * sleep, or the waker sees the flag and wakes; and FUTEX_WAIT compares the word under the kernel's
+ * own lock.
+ *
+ * <p><b>Abandoning.</b> {@link #ABANDONED} is set in a word by the side that <i>waits</i> on it, to
+ * make its own waiter look up: the host in {@code reply} when the link is lost, the device in
+ * {@code request} when the session ends. A changed word makes FUTEX_WAIT return.
+ */
+public final class SlotLayout {
+  /** Futex: the sequence number of the last call that the host submitted. */
+  public static final long REQUEST = 0;
+
+  /** Not zero: the device sleeps, or is about to sleep, on {@link #REQUEST}. */
+  public static final long DEVICE_SLEEPS = 4;
+
+  /** Futex: the sequence number of the last call that the device completed. */
+  public static final long REPLY = 64;
+
+  /** Not zero: the host sleeps, or is about to sleep, on {@link #REPLY}. */
+  public static final long HOST_SLEEPS = 68;
+
+  /** Canonical system call number, or a pseudo call. */
+  public static final long NUMBER = 128;
+
+  public static final long FLAGS = 132;
+
+  /** Six arguments of 8 bytes each. */
+  public static final long ARGS = 136;
+
+  public static final long RESULT = 192;
+
+  /** Poll mask of the call's handle right after the call, or -1 if it is not watched. */
+  public static final long MASK = 200;
+
+  /** The time of {@link #MASK} on the session's own clock: newer is greater. */
+  public static final long STAMP = 208;
+
+  /** Where the data area starts: a page of its own, so that it can be handed to a kernel. */
+  public static final long DATA = 4096;
+
+  /** The bytes of the data area: a piece of a stream and the structures around it. */
+  public static final int DATA_BYTES = 160 * 1024;
+
+  /** The distance from one slot to the next. */
+  public static final long BYTES = DATA + DATA_BYTES;
+
+  /** Set in a futex word by its own waiter's side: nothing more will come. */
+  public static final int ABANDONED = 1 << 31;
+
+  /** The most slots that a session may have. */
+  public static final int MAX_SLOTS = 8192;
+
+  // Both take (segment, offset); the segments are aligned to pages.
+  static final VarHandle INT = JAVA_INT.varHandle();
+  static final VarHandle LONG = JAVA_LONG.varHandle();
+
+  private SlotLayout() {}
+
+  /** The sequence number that follows {@code sequence}: 31 bits, never 0. */
+  static int next(int sequence) {
+    return sequence == Integer.MAX_VALUE ? 1 : sequence + 1;
+  }
+}
