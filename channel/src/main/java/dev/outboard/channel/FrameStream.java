@@ -31,8 +31,8 @@ public final class FrameStream implements AutoCloseable {
   private final int fd;
   private final Arena arena = Arena.ofShared();
   private final Object sending = new Object();
-  private final ByteBuffer encoded = FrameCodec.newBuffer();
   private final MemorySegment out;
+  private final ByteBuffer outBuffer;
   private final MemorySegment outHeader;
   private final MemorySegment in;
   private final MemorySegment inHeader;
@@ -49,6 +49,7 @@ public final class FrameStream implements AutoCloseable {
   public FrameStream(int fd) {
     this.fd = fd;
     this.out = arena.allocate(FrameCodec.MAX_BYTES, 8);
+    this.outBuffer = out.asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
     this.outHeader = arena.allocate(MSGHDR_BYTES + 16 + CMSG_BYTES, 8);
     this.in = arena.allocate(FrameCodec.MAX_BYTES, 8);
     this.inHeader = arena.allocate(MSGHDR_BYTES + 16 + CONTROL_BYTES, 8);
@@ -79,9 +80,8 @@ public final class FrameStream implements AutoCloseable {
       if (closed) {
         return false;
       }
-      FrameCodec.encode(frame, encoded);
-      int length = encoded.limit();
-      MemorySegment.copy(encoded.array(), 0, out, ValueLayout.JAVA_BYTE, 0, length);
+      FrameCodec.encode(frame, outBuffer);
+      int length = outBuffer.limit();
       int sent = 0;
       while (sent < length) {
         int controlBytes = 0;
