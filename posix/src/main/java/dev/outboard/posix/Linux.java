@@ -156,6 +156,46 @@ public final class Linux {
     return syscall(SyscallNumbers.GETSOCKOPT, fd, level, name, address, lengthAddress, 0);
   }
 
+  /** {@code sendto(2)} without an address. */
+  public static long send(int fd, long address, long count, int flags) {
+    return syscall(SyscallNumbers.SENDTO, fd, address, count, flags, 0, 0);
+  }
+
+  /** {@code recvfrom(2)} without an address. */
+  public static long recv(int fd, long address, long count, int flags) {
+    return syscall(SyscallNumbers.RECVFROM, fd, address, count, flags, 0, 0);
+  }
+
+  /** {@code fstat(2)} into the {@code struct stat} (144 bytes on x86-64) at {@code address}. */
+  public static long fstat(int fd, long address) {
+    return syscall(SyscallNumbers.FSTAT, fd, address, 0);
+  }
+
+  /** {@code pidfd_getfd(2)}: a copy of descriptor {@code fd} of the process, close-on-exec. */
+  public static long pidfdGetfd(int pidfd, int fd) {
+    return syscall(SyscallNumbers.PIDFD_GETFD, pidfd, fd, 0);
+  }
+
+  /** {@code eventfd2(2)}. */
+  public static long eventfd(int initial, int flags) {
+    return syscall(SyscallNumbers.EVENTFD2, initial, flags, 0);
+  }
+
+  /** {@code epoll_create1(2)}. */
+  public static long epollCreate(int flags) {
+    return syscall(SyscallNumbers.EPOLL_CREATE1, flags);
+  }
+
+  /** {@code epoll_ctl(2)}; {@code event} is the address of a {@code struct epoll_event}. */
+  public static long epollCtl(int epfd, int operation, int fd, long event) {
+    return syscall(SyscallNumbers.EPOLL_CTL, epfd, operation, fd, event, 0, 0);
+  }
+
+  /** {@code epoll_wait(2)} for at most {@code count} packed events; -1 ms waits without end. */
+  public static long epollWait(int epfd, long events, int count, int timeoutMillis) {
+    return syscall(SyscallNumbers.EPOLL_WAIT, epfd, events, count, timeoutMillis, 0, 0);
+  }
+
   /** {@code poll(2)} over {@code count} of {@code struct pollfd}; -1 ms waits without end. */
   public static long poll(long address, int count, int timeoutMillis) {
     return syscall(SyscallNumbers.POLL, address, count, timeoutMillis);

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import static dev.outboard.abi.Poll.POLLERR;
+import static dev.outboard.abi.Poll.POLLHUP;
+import static dev.outboard.abi.Poll.POLLIN;
+import static dev.outboard.abi.Poll.POLLOUT;
+import static dev.outboard.abi.Poll.POLLPRI;
+import static dev.outboard.abi.Poll.POLLRDBAND;
+import static dev.outboard.abi.Poll.POLLRDHUP;
+import static dev.outboard.abi.Poll.POLLRDNORM;
+import static dev.outboard.abi.Poll.POLLWRBAND;
+import static dev.outboard.abi.Poll.POLLWRNORM;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
+import dev.outboard.posix.Linux;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What stands on the host for one open file of the device: a connected pair of Unix stream sockets.
+ *
+ * <p>The program holds <em>end B</em>, at the number that it believes to be its socket; the hook
+ * holds <em>end A</em>. The host's kernel shares end B over dup, fork, exec and SCM_RIGHTS as it
+ * shares any open file, and says when the last reference is gone: end A hangs up. The program's own
+ * poll, select and epoll look at end B, so the device's readiness is shown there by <em>tokens</em>
+ * (checked by experiment, {@code PlaceholderTest}; source: {@code net/unix/af_unix.c}, {@code
+ * unix_poll}):
+ *
+ * <table>
+ * <caption>Tokens</caption>
+ * <tr><th>shown at B</th><th>set</th><th>cleared</th></tr>
+ * <tr><td>IN</td><td>A sends a byte; each further byte is a new edge</td><td>B reads all</td></tr>
+ * <tr><td>OUT</td><td>A reads all (B may write again: an edge)</td>
+ *     <td>B, whose send buffer is small, fills it with one message</td></tr>
+ * <tr><td>PRI</td><td>A sends a byte out of band (B shows IN as well)</td>
+ *     <td>B receives it</td></tr>
+ * <tr><td>RDHUP, IN</td><td>A shuts down its writing</td><td>never</td></tr>
+ * <tr><td>HUP, RDHUP, IN, OUT</td><td>A shuts down both ways</td><td>never</td></tr>
+ * </table>
+ *
+ * <p>All that is set is set by end A alone, at once, by any thread. What is cleared needs end B: it
+ * is borrowed for microseconds from a process that holds it ({@code pidfd_getfd}), recognised by
+ * its inode, and closed. While it is borrowed the last close of the program cannot show, so
+ * borrowing and {@link #reap} exclude each other.
+ *
+ * <p>IN is cleared lazily, by {@link #settle} when a thread of the program is about to look: a
+ * server reads all and waits only after it has answered, and often the next request is there by
+ * then. OUT is cleared at once: a program that got EAGAIN may hang if the edge back to OUT is not
+ * seen.
+ *
+ * <p><b>Order.</b> Samples of the device's mask come by several ways: results of calls, frames.
+ * Each has a stamp and the newest is the truth; an older one is ignored, <em>except</em> that an
+ * edge is an edge even if a newer sample overtook it: the newer one may have been taken after data
+ * came but belong to a call that had copied its bytes before. So an edge frame always becomes a new
+ * byte while the mask still says IN. Too many edges are allowed (a program that asks for edges must
+ * be ready for EAGAIN), a lost one hangs it. OUT likewise: where the mask went from not writable to
+ * writable while the token had no time to show it, OUT is <em>pulsed</em>: B sends one byte, A
+ * reads it, and the host's kernel reports an edge.
+ *
+ * <p><b>What it cannot show.</b> ERR: shown as IN and OUT, so that the program calls and gets its
+ * error. HUP of a socket that was never connected, or whose connect failed: likewise, since HUP
+ * cannot be taken back and such a socket can still be connected. PRI brings IN with it. {@link
+ * Pollers} answers exactly where it may answer at all.
+ *
+ * <p>Any thread may call; all state is under the object's own lock, which is held for a few system
+ * calls that do not block.
+ */
+final class Placeholder {
+  /** Masks that make a socket's reader return without waiting. */
+  static final int READABLE = POLLIN | POLLRDNORM | POLLRDBAND | POLLRDHUP | POLLHUP | POLLERR;
+
+  /** Masks that make a socket's writer return without waiting. */
+  static final int WRITABLE = POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR;
+
+  /**
+   * One message of this size takes more than a quarter of the smallest send buffer (4,608 bytes)
+   * and so ends OUT.
+   */
+  private static final int FILLER_BYTES = 1024;
+
+  /** End A's own send buffer holds about 270 one-byte messages; far below that. */
+  static final int MAX_BYTES_SHOWN = 64;
+
+  /** So many bytes are taken out at the next look, so that there is room for edges. */
+  private static final int SURPLUS_BYTES = 16;
+
+  private static final int SINK_BYTES = 4096;
+  private static final MemorySegment FILLER = Arena.global().allocate(FILLER_BYTES);
+  // What is drained goes here; nobody reads it, so threads may write it at the same time.
+  private static final MemorySegment SINK = Arena.global().allocate(SINK_BYTES);
+
+  private static final int STAT_BYTES = 144;
+  private static final int STAT_INODE_OFFSET = 8;
+  private static final ThreadLocal<MemorySegment> SCRATCH =
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(STAT_BYTES, 8));
+
+  private static final long NOBODY = -1;
+
+  private final int handle;
+  private final long inode;
+  private final int endA;
+  private int endB;
+
+  /** {@code pidfd << 32 | fd} where end B was last seen. One word, so that it is read whole. */
+  private volatile long holder = NOBODY;
+
+  private volatile boolean watched;
+  private volatile boolean gone;
+
+  // The device's truth, as far as it is known.
+  private int mask = POLLOUT;
+  private long stamp;
+  private boolean connected;
+
+  // What end B shows.
+  private int bytesShown;
+  private boolean urgentShown;
+  private boolean outHidden;
+  private boolean readHangupShown;
+  private boolean hangupShown;
+  private boolean pulseDue;
+
+  /** Edges that could not be shown since no process known to hold end B had it. */
+  private long edgesLost;
+
+  // Intrusive membership of Readiness' list of stale placeholders; guarded by that list's lock.
+  @Nullable Placeholder nextStale;
+  boolean inStaleList;
+
+  // Guarded by Placeholders' lock over closes in flight.
+  boolean inClosingList;
+  long closeDeadline;
+
+  private Placeholder(int handle, long inode, int endA, int endB, boolean connected) {
+    this.handle = handle;
+    this.inode = inode;
+    this.endA = endA;
+    this.endB = endB;
+    this.connected = connected;
+  }
+
+  /**
+   * Makes a pair for an open file of the device. End B is the caller's until {@link #releaseEndB}.
+   *
+   * @param nonBlocking whether end B carries O_NONBLOCK, which the program can read by F_GETFL
+   * @param connected whether the socket is known to be connected (it came from accept)
+   * @return null when the hook has no descriptor or memory left
+   */
+  static @Nullable Placeholder open(int handle, boolean nonBlocking, boolean connected) {
+    MemorySegment scratch = SCRATCH.get();
+    int type = Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC | (nonBlocking ? Socket.SOCK_NONBLOCK : 0);
+    if (Linux.socketpair(Socket.AF_UNIX, type, 0, scratch.address()) < 0) {
+      return null;
+    }
+    int a = scratch.get(ValueLayout.JAVA_INT, 0);
+    int b = scratch.get(ValueLayout.JAVA_INT, 4);
+    // The kernel raises 1 to its minimum; with it one small message ends OUT.
+    scratch.set(ValueLayout.JAVA_INT, 0, 1);
+    Linux.setsockopt(b, Socket.SOL_SOCKET, Socket.SO_SNDBUF, scratch.address(), 4);
+    long inode = inodeOf(b);
+    if (inode < 0) {
+      Linux.close(a);
+      Linux.close(b);
+      return null;
+    }
+    return new Placeholder(handle, inode, a, b, connected);
+  }
+
+  /** The number of the open file on the device. It is reused there once this one is closed. */
+  int handle() {
+    return handle;
+  }
+
+  /** The inode of end B, by which a descriptor of the program is recognised. */
+  long inode() {
+    return inode;
+  }
+
+  int endA() {
+    return endA;
+  }
+
+  /** The hook's own descriptor of end B, to be installed in the program. */
+  int endB() {
+    return endB;
+  }
+
+  /**
+   * Closes the hook's own descriptor of end B: now the program's references alone count. Also how a
+   * placeholder that could not be installed is given up.
+   */
+  synchronized void releaseEndB() {
+    if (endB >= 0) {
+      Linux.close(endB);
+      endB = -1;
+    }
+  }
+
+  /** Remembers where end B can be borrowed: descriptor {@code fd} of the process. */
+  void heldBy(int pidfd, int fd) {
+    long h = (long) pidfd << 32 | fd;
+    // Mostly unchanged; a read is cheaper than a write that other threads' caches must see.
+    if (holder != h) {
+      holder = h;
+    }
+  }
+
+  /** Whether the device reports this file's readiness. */
+  boolean watched() {
+    return watched;
+  }
+
+  /** Whether the last reference is gone; the handle may belong to another file already. */
+  boolean gone() {
+    return gone;
+  }
+
+  /** Notes that the socket is connected, so that HUP, once it comes, is for good. */
+  synchronized void connected() {
+    connected = true;
+  }
+
+  /** The device's newest mask that is known here. */
+  synchronized int mask() {
+    return mask;
+  }
+
+  synchronized long stamp() {
+    return stamp;
+  }
+
+  synchronized long edgesLost() {
+    return edgesLost;
+  }
+
+  /**
+   * Starts to follow the device: the first sample counts whatever its stamp.
+   *
+   * @return whether end B shows what the device does not say, so that {@link #settle} is due
+   */
+  synchronized boolean watch(int newMask, long newStamp) {
+    watched = true;
+    return update(newMask, newStamp, false);
+  }
+
+  /**
+   * Takes a sample of the device's mask.
+   *
+   * @param edge whether the device reports that something happened, not only how things are
+   * @return whether end B shows what the device does not say, so that {@link #settle} is due
+   */
+  synchronized boolean update(int newMask, long newStamp, boolean edge) {
+    if (gone || !watched) {
+      return false;
+    }
+    boolean newer = newStamp > stamp;
+    // Hangup first: OUT|HUP is what a socket shows that is not connected yet.
+    boolean wasWritable = (mask & WRITABLE) != 0 && (mask & POLLHUP) == 0;
+    boolean writable = (newMask & WRITABLE) != 0;
+    if (newer) {
+      stamp = newStamp;
+      mask = newMask;
+      if ((newMask & POLLOUT) != 0 && (newMask & (POLLHUP | POLLERR)) == 0) {
+        connected = true;
+      }
+      if (writable && !wasWritable && !outHidden) {
+        pulseDue = true;
+      }
+    } else if (!writable && wasWritable && !outHidden) {
+      // A call found the buffer full and the news that it is writable again came first.
+      pulseDue = true;
+    }
+    show(edge && (newMask & mask & READABLE) != 0);
+    if (pulseDue || outIsStale()) {
+      settle();
+    }
+    return isStale();
+  }
+
+  /** The device is lost: everything is ready, so that no waiter sleeps on. */
+  synchronized void lost() {
+    if (gone) {
+      return;
+    }
+    watched = true;
+    stamp = Long.MAX_VALUE;
+    mask = POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP;
+    show(true);
+  }
+
+  /**
+   * Makes end B show what the device says, which may need end B.
+   *
+   * @return whether it does now; false if the process last seen to hold end B has it no longer
+   */
+  synchronized boolean settle() {
+    if (gone || !isStale()) {
+      return true;
+    }
+    int b = borrow();
+    if (b < 0) {
+      return false;
+    }
+    try {
+      if (urgentShown && (mask & POLLPRI) == 0) {
+        Linux.recv(b, SINK.address(), 1, Socket.MSG_OOB | Socket.MSG_DONTWAIT);
+        urgentShown = false;
+        takeBytes(b);
+      } else if (!readHangupShown && !urgentShown && bytesAreStale()) {
+        takeBytes(b);
+      }
+      if (outIsStale()) {
+        outHidden =
+            Linux.send(b, FILLER.address(), FILLER_BYTES, Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL)
+                > 0;
+        pulseDue = false;
+      } else if (pulseDue) {
+        if (!outHidden && !hangupShown) {
+          Linux.send(b, FILLER.address(), 1, Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL);
+          drainEndA();
+        }
+        pulseDue = false;
+      }
+    } finally {
+      Linux.close(b);
+    }
+    show(false);
+    return true;
+  }
+
+  /** Whether end B shows what the device does not say. */
+  synchronized boolean isStale() {
+    if (gone) {
+      return false;
+    }
+    if (outIsStale() || (pulseDue && !hangupShown)) {
+      return true;
+    }
+    if (readHangupShown) {
+      return false;
+    }
+    return urgentShown ? (mask & POLLPRI) == 0 : bytesAreStale();
+  }
+
+  /**
+   * Finds out whether the program's last reference to end B is gone, and if so closes end A.
+   *
+   * @return true exactly once in the life of a placeholder: the caller closes the handle
+   */
+  synchronized boolean reap() {
+    if (gone || endB >= 0) {
+      return false;
+    }
+    MemorySegment pollfd = SCRATCH.get();
+    pollfd.set(ValueLayout.JAVA_INT, 0, endA);
+    pollfd.set(ValueLayout.JAVA_INT, 4, 0);
+    Linux.poll(pollfd.address(), 1, 0);
+    int events = pollfd.get(ValueLayout.JAVA_SHORT, 6);
+    // Once both ways are shut down end A always says HUP. The byte that is left in end B then
+    // tells:
+    // closing a socket with unread bytes gives its peer ECONNRESET.
+    if ((events & (hangupShown ? POLLERR : POLLHUP)) == 0) {
+      return false;
+    }
+    close();
+    return true;
+  }
+
+  /** Closes what the hook holds, whatever the program holds. */
+  synchronized void close() {
+    if (!gone) {
+      gone = true;
+      releaseEndB();
+      Linux.close(endA);
+    }
+  }
+
+  /** The inode of an open file, or {@code -errno}. */
+  static long inodeOf(int fd) {
+    MemorySegment stat = SCRATCH.get();
+    long r = Linux.fstat(fd, stat.address());
+    return r < 0 ? r : stat.get(ValueLayout.JAVA_LONG, STAT_INODE_OFFSET);
+  }
+
+  private boolean wantsIn() {
+    return (mask & READABLE) != 0;
+  }
+
+  private boolean bytesAreStale() {
+    return bytesShown > SURPLUS_BYTES || (bytesShown > 0 && !wantsIn());
+  }
+
+  private boolean outIsStale() {
+    return !outHidden && !hangupShown && (mask & WRITABLE) == 0;
+  }
+
+  /** Sets every token that end A can set. Idempotent but for {@code inEdge}. */
+  private void show(boolean inEdge) {
+    if (wantsIn() && !readHangupShown && (bytesShown == 0 || inEdge)) {
+      addByte();
+    }
+    if ((mask & POLLPRI) != 0 && !urgentShown && !readHangupShown) {
+      urgentShown =
+          Linux.send(
+                  endA,
+                  FILLER.address(),
+                  1,
+                  Socket.MSG_OOB | Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL)
+              > 0;
+    }
+    if ((mask & WRITABLE) != 0 && outHidden) {
+      drainEndA();
+      outHidden = false;
+      pulseDue = false;
+    }
+    if (!connected || bytesShown == 0) {
+      return;
+    }
+    if ((mask & POLLHUP) != 0 && !hangupShown) {
+      Linux.shutdown(endA, Socket.SHUT_RDWR);
+      hangupShown = true;
+      readHangupShown = true;
+    } else if ((mask & POLLRDHUP) != 0 && !readHangupShown) {
+      Linux.shutdown(endA, Socket.SHUT_WR);
+      readHangupShown = true;
+    }
+  }
+
+  private void addByte() {
+    if (bytesShown >= MAX_BYTES_SHOWN) {
+      int b = urgentShown ? -Errno.EBUSY : borrow();
+      if (b < 0) {
+        edgesLost++;
+        return;
+      }
+      takeBytes(b);
+      Linux.close(b);
+    }
+    if (Linux.send(endA, FILLER.address(), 1, Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL) > 0) {
+      bytesShown++;
+    }
+  }
+
+  private void takeBytes(int b) {
+    // A message out of band cuts a read short, and one that was received leaves an empty one.
+    while (Linux.recv(b, SINK.address(), SINK_BYTES, Socket.MSG_DONTWAIT) > 0) {}
+    bytesShown = 0;
+  }
+
+  private void drainEndA() {
+    while (Linux.recv(endA, SINK.address(), SINK_BYTES, Socket.MSG_DONTWAIT) > 0) {}
+  }
+
+  /** A copy of end B, which the caller closes under the lock, or {@code -errno}. */
+  private int borrow() {
+    long h = holder;
+    if (h == NOBODY) {
+      return -Errno.ESRCH;
+    }
+    int fd = (int) Linux.pidfdGetfd((int) (h >>> 32), (int) h);
+    if (fd >= 0 && inodeOf(fd) != inode) {
+      Linux.close(fd);
+      return -Errno.EBADF;
+    }
+    return fd;
+  }
+}

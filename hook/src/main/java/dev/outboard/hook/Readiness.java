@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.concurrent.atomic.LongAdder;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Keeps what placeholders show true to what the device says.
+ *
+ * <p>Samples come from frames ({@link #ready}, the link's reader thread), from results of calls
+ * ({@link #afterCall}, notifier threads) and from SYNC when a thread of the program is about to
+ * look ({@link #synced}). Each is applied at once as far as it sets tokens: waiters wake. A sample
+ * that calls for a token to be cleared puts its placeholder on the list of <em>stale</em> ones, and
+ * {@link #settle} works that list off before any thread of the program looks. So a program that
+ * polls by level never sees IN for data that it has read before it polled, whoever read it: that
+ * would be a busy loop, or a hang in a blocking read.
+ *
+ * <p>A look that is under way natively while a token goes stale is no different from one that came
+ * a moment earlier, as on one kernel.
+ *
+ * <p>Where a token cannot be cleared since no process known to hold the file holds it now, {@link
+ * HolderSearch} is asked; if that fails too, the placeholder stays on the list and is tried again
+ * at the next look.
+ *
+ * <p>Any thread may call any method.
+ */
+final class Readiness {
+  /** Looks for a process of the program that holds a file; slow, for when all else failed. */
+  interface HolderSearch {
+    /** Calls {@link Placeholder#heldBy} if there is such a process; whether there is. */
+    boolean find(Placeholder p);
+  }
+
+  private static final int SAMPLE_BYTES = 16;
+  private static final int SAMPLE_HANDLE = 0;
+  private static final int SAMPLE_MASK = 4;
+  private static final int SAMPLE_STAMP = 8;
+
+  private final Placeholders placeholders;
+  private final HolderSearch search;
+
+  private final Object staleLock = new Object();
+  private @Nullable Placeholder staleHead;
+  private @Nullable Placeholder staleTail;
+  // Written under staleLock; entries on the list and the one that is being settled.
+  private volatile int staleCount;
+  // Held while tokens are cleared; taken before staleLock.
+  private final Object settleLock = new Object();
+
+  private volatile boolean lost;
+
+  private final LongAdder samples = new LongAdder();
+  private final LongAdder settled = new LongAdder();
+  private final LongAdder unsettled = new LongAdder();
+
+  Readiness(Placeholders placeholders, HolderSearch search) {
+    this.placeholders = placeholders;
+    this.search = search;
+  }
+
+  /** A watched handle had an edge: called on the link's reader thread. */
+  void ready(int handle, int pollMask, long stamp) {
+    Placeholder p = placeholders.byHandle(handle);
+    // A handle may have been closed, even given to another file, since the device wrote this. A
+    // file that is not watched yet takes no samples, and the first one that it takes is newer.
+    if (p != null) {
+      apply(p, pollMask, stamp, true);
+    }
+  }
+
+  /**
+   * Takes the mask that came with a call's result.
+   *
+   * @param pollMask -1 if the device does not watch the handle
+   * @param pidfd the process that made the call, and
+   * @param fd the descriptor that it named
+   */
+  void afterCall(Placeholder p, int pollMask, long stamp, int pidfd, int fd) {
+    p.heldBy(pidfd, fd);
+    if (pollMask != -1) {
+      apply(p, pollMask, stamp, false);
+    }
+  }
+
+  /** Takes the first mask of a file that the device watches from now on. */
+  void watching(Placeholder p, int pollMask, long stamp) {
+    samples.increment();
+    if (lost) {
+      p.lost();
+    } else if (p.watch(pollMask, stamp)) {
+      enlist(p);
+    }
+  }
+
+  /** Takes {@code count} samples of 16 bytes: handle, mask, stamp. */
+  void synced(MemorySegment data, long count) {
+    for (long i = 0; i < count; i++) {
+      long at = i * SAMPLE_BYTES;
+      ready(
+          data.get(ValueLayout.JAVA_INT_UNALIGNED, at + SAMPLE_HANDLE),
+          data.get(ValueLayout.JAVA_INT_UNALIGNED, at + SAMPLE_MASK),
+          data.get(ValueLayout.JAVA_LONG_UNALIGNED, at + SAMPLE_STAMP));
+    }
+  }
+
+  /**
+   * Clears all tokens that are stale. To be called before a thread of the program looks.
+   *
+   * <p>When it returns, whatever was stale at the call has been dealt with, by this thread or by
+   * another: one that finds the list empty because another is at work on the last entry must not go
+   * on before that is done. So an entry counts until its token is cleared.
+   */
+  void settle() {
+    if (staleCount == 0) {
+      return;
+    }
+    synchronized (settleLock) {
+      // Those that fail are put back at the end and must not be tried for ever.
+      for (int tries = staleCount; tries > 0; tries--) {
+        Placeholder p = take();
+        if (p == null) {
+          return;
+        }
+        if (p.settle() || (search.find(p) && p.settle())) {
+          settled.increment();
+        } else {
+          unsettled.increment();
+          enlist(p);
+        }
+        synchronized (staleLock) {
+          staleCount--;
+        }
+      }
+    }
+  }
+
+  /** Makes everything ready, now and for good: the device is lost. */
+  void lost() {
+    lost = true;
+    placeholders.forEach(Placeholder::lost);
+  }
+
+  /** Samples taken, for statistics. */
+  long samples() {
+    return samples.sum();
+  }
+
+  /** Placeholders on which tokens were cleared at a look. */
+  long settledCount() {
+    return settled.sum();
+  }
+
+  /** How often that failed. */
+  long unsettledCount() {
+    return unsettled.sum();
+  }
+
+  private void apply(Placeholder p, int pollMask, long stamp, boolean edge) {
+    samples.increment();
+    if (lost) {
+      p.lost();
+    } else if (p.update(pollMask, stamp, edge)) {
+      enlist(p);
+    }
+  }
+
+  private void enlist(Placeholder p) {
+    synchronized (staleLock) {
+      if (p.inStaleList) {
+        return;
+      }
+      p.inStaleList = true;
+      if (staleTail == null) {
+        staleHead = p;
+      } else {
+        staleTail.nextStale = p;
+      }
+      staleTail = p;
+      staleCount++;
+    }
+  }
+
+  /** The first entry, off the list but still counted. */
+  private @Nullable Placeholder take() {
+    synchronized (staleLock) {
+      Placeholder p = staleHead;
+      if (p != null) {
+        staleHead = p.nextStale;
+        if (staleHead == null) {
+          staleTail = null;
+        }
+        p.nextStale = null;
+        p.inStaleList = false;
+      }
+      return p;
+    }
+  }
+}
