@@ -16,6 +16,11 @@ public final class Socket {
   public static final int AF_PACKET = 17;
   public static final int AF_VSOCK = 40;
 
+  public static final int NETLINK_ROUTE = 0;
+  public static final int NETLINK_SOCK_DIAG = 4;
+  public static final int NETLINK_NETFILTER = 12;
+  public static final int NETLINK_GENERIC = 16;
+
   public static final int SOCK_STREAM = 1;
   public static final int SOCK_DGRAM = 2;
   public static final int SOCK_RAW = 3;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -30,6 +31,24 @@ public final class Call {
 
   /** Input and output bytes. On the host this is shared memory that the device may change. */
   public MemorySegment data;
+
+  /**
+   * How many bytes the program asked to move from where this call starts, set by {@link
+   * HostMarshaller#encode}; 0 for a call that moves none. Host side only.
+   */
+  public long wanted;
+
+  /**
+   * How many of {@link #wanted} this call carries. If it is less, a blocking stream goes on with
+   * the next piece, and a datagram is too long (EMSGSIZE). Host side only.
+   */
+  public long carried;
+
+  /** What decode must remember of encode, where no device can change it. */
+  final long[] saved = new long[8];
+
+  /** Staging memory for structures of the program, where no device can change them. */
+  final MemorySegment staging = Arena.ofAuto().allocate(HostMarshaller.STAGING_BYTES, 16);
 
   public Call(MemorySegment data) {
     this.data = data;

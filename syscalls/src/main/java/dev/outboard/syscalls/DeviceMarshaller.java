@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.syscalls;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.MessageHeader;
+import dev.outboard.abi.Socket;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The device's half of marshalling: checks a {@link Call} that came from a host and turns its
+ * offsets into addresses that the device's kernel gets.
+ *
+ * <p>The host is hostile until checked, and may change the call's data at any time. So every offset
+ * and length comes from the private copy of the arguments, or is read from the data once; and
+ * whatever the kernel itself reads a length or a pointer from (msghdr, iovec, socklen_t,
+ * sock_fprog, ifconf, ethtool commands) is built in the scratch memory, which the host cannot
+ * reach.
+ *
+ * <p>One instance per shadow thread, used by that thread alone. Nothing is allocated.
+ */
+public final class DeviceMarshaller {
+  /** How much scratch memory is needed. */
+  public static final int SCRATCH_BYTES = 4096;
+
+  // The scratch memory: one object of a call each, never two users at once.
+  private static final int LENGTH = 0;
+  private static final int IOVEC = 16;
+  private static final int MESSAGE = 32;
+
+  private final long dataAddress;
+  private final long dataBytes;
+  private final MemorySegment scratch;
+  private final long scratchAddress;
+
+  /**
+   * @param dataAddress where the kernel finds offset 0 of the calls' data
+   * @param dataBytes the size of that area
+   * @param scratch at least {@link #SCRATCH_BYTES} of memory that the kernel can reach and the host
+   *     cannot; the caller owns it and keeps it alive
+   */
+  public DeviceMarshaller(long dataAddress, long dataBytes, MemorySegment scratch) {
+    if (scratch.byteSize() < SCRATCH_BYTES) {
+      throw new IllegalArgumentException("scratch memory of " + scratch.byteSize() + " bytes");
+    }
+    this.dataAddress = dataAddress;
+    this.dataBytes = dataBytes;
+    this.scratch = scratch;
+    this.scratchAddress = scratch.address();
+  }
+
+  /**
+   * Checks {@code c} and fills in the kernel's six arguments.
+   *
+   * @param r the row of {@code c.number}
+   * @return 0, or the {@code -errno} that completes the call
+   */
+  public long prepare(Row r, Call c, long[] kernelArgs) {
+    if (!r.onDevice()) {
+      return -Errno.ENOSYS;
+    }
+    for (int i = 0; i < 6; i++) {
+      kernelArgs[i] = i < r.argCount() ? c.args[i] : 0;
+    }
+    for (int i = 0; i < r.argCount(); i++) {
+      Arg arg = r.arg(i);
+      long error =
+          switch (arg.kind()) {
+            case SCALAR, FLAGS, FD, NEW_FD -> 0;
+            case IN, OUT, INOUT -> pointer(i, bytes(arg, c), c, kernelArgs);
+            case IOVEC_IN, IOVEC_OUT -> vector(i, arg.lengthArg(), c, kernelArgs);
+            case SOCKADDR_IN ->
+                c.args[arg.lengthArg()] > Wire.ADDRESS_BYTES
+                    ? -Errno.EINVAL
+                    : pointer(i, c.args[arg.lengthArg()], c, kernelArgs);
+            case SOCKADDR_OUT -> pointer(i, Wire.ADDRESS_BYTES, c, kernelArgs);
+            case SOCKLEN -> length(i, c, kernelArgs);
+            case MSGHDR_IN, MSGHDR_OUT -> message(i, c, kernelArgs);
+            case OPTION_IN, OPTION_OUT -> -Errno.ENOPROTOOPT;
+            case IOCTL -> -Errno.ENOTTY;
+            case FCNTL -> FcntlCommands.onDevice((int) c.args[1]) ? 0 : -Errno.EINVAL;
+            case PATH, POINTER -> -Errno.ENOSYS;
+          };
+      if (error < 0) {
+        return error;
+      }
+    }
+    return r.route() == Route.FAMILY ? family((int) c.args[0], (int) c.args[2]) : 0;
+  }
+
+  /**
+   * Copies to the data what the kernel wrote to the scratch memory.
+   *
+   * @param result what the kernel returned
+   * @return what completes the call: {@code result}
+   */
+  public long finish(Row r, Call c, long result) {
+    if (result < 0) {
+      return result;
+    }
+    for (int i = 0; i < r.argCount(); i++) {
+      switch (r.arg(i).kind()) {
+        case SOCKLEN -> {
+          if (c.args[i] != Call.NULL) {
+            c.data.set(Wire.INT, c.args[i], scratch.get(Wire.INT, LENGTH));
+          }
+        }
+        case MSGHDR_OUT -> {
+          long at = c.args[i];
+          c.data.set(
+              Wire.INT,
+              at + Wire.MSG_NAME_BYTES,
+              scratch.get(Wire.INT, MESSAGE + MessageHeader.NAME_BYTES));
+          c.data.set(
+              Wire.INT, at + Wire.MSG_FLAGS, scratch.get(Wire.INT, MESSAGE + MessageHeader.FLAGS));
+          c.data.set(
+              Wire.LONG,
+              at + Wire.MSG_CONTROL_BYTES,
+              scratch.get(Wire.LONG, MESSAGE + MessageHeader.CONTROL_BYTES));
+        }
+        default -> {}
+      }
+    }
+    return result;
+  }
+
+  /** Families that a host may ask for, so that no other kind of socket is ever a device fd. */
+  private static long family(int domain, int protocol) {
+    return Families.onDevice(domain, protocol) ? 0 : -Errno.EAFNOSUPPORT;
+  }
+
+  private static long bytes(Arg arg, Call c) {
+    if (arg.lengthArg() < 0) {
+      return arg.bytes();
+    }
+    long count = c.args[arg.lengthArg()];
+    return count < 0 || count > Integer.MAX_VALUE ? -1 : count * arg.bytes();
+  }
+
+  /** Whether {@code bytes} at {@code offset} lie in the data area. */
+  private boolean inData(long offset, long bytes) {
+    return offset >= 0 && bytes >= 0 && bytes <= dataBytes && offset <= dataBytes - bytes;
+  }
+
+  private long pointer(int i, long bytes, Call c, long[] k) {
+    long offset = c.args[i];
+    if (offset == Call.NULL) {
+      k[i] = 0;
+      return 0;
+    }
+    if (!inData(offset, bytes)) {
+      return -Errno.EFAULT;
+    }
+    k[i] = dataAddress + offset;
+    return 0;
+  }
+
+  private long vector(int i, int lengthArg, Call c, long[] k) {
+    long bytes = c.args[lengthArg];
+    if (!inData(c.args[i], bytes)) {
+      return -Errno.EFAULT;
+    }
+    scratch.set(Wire.LONG, IOVEC + MessageHeader.IOV_BASE, dataAddress + c.args[i]);
+    scratch.set(Wire.LONG, IOVEC + MessageHeader.IOV_LEN, bytes);
+    k[i] = scratchAddress + IOVEC;
+    k[lengthArg] = 1;
+    return 0;
+  }
+
+  private long length(int i, Call c, long[] k) {
+    long offset = c.args[i];
+    if (offset == Call.NULL) {
+      k[i] = 0;
+      return 0;
+    }
+    if (!inData(offset, Integer.BYTES)) {
+      return -Errno.EFAULT;
+    }
+    scratch.set(Wire.INT, LENGTH, Wire.ADDRESS_BYTES);
+    k[i] = scratchAddress + LENGTH;
+    return 0;
+  }
+
+  private long message(int i, Call c, long[] k) {
+    long at = c.args[i];
+    if (!inData(at, Wire.MSG_BYTES)) {
+      return -Errno.EFAULT;
+    }
+    MemorySegment d = c.data;
+    long name = d.get(Wire.LONG, at + Wire.MSG_NAME);
+    int nameBytes = d.get(Wire.INT, at + Wire.MSG_NAME_BYTES);
+    int flags = d.get(Wire.INT, at + Wire.MSG_FLAGS);
+    long data = d.get(Wire.LONG, at + Wire.MSG_DATA);
+    long dataLength = d.get(Wire.LONG, at + Wire.MSG_DATA_BYTES);
+    long control = d.get(Wire.LONG, at + Wire.MSG_CONTROL);
+    long controlBytes = d.get(Wire.LONG, at + Wire.MSG_CONTROL_BYTES);
+    if (nameBytes < 0 || nameBytes > Wire.ADDRESS_BYTES) {
+      return -Errno.EINVAL;
+    }
+    boolean hasName = name != Call.NULL;
+    boolean hasControl = control != Call.NULL;
+    if ((hasName && !inData(name, nameBytes))
+        || !inData(data, dataLength)
+        || (hasControl && !inData(control, controlBytes))) {
+      return -Errno.EFAULT;
+    }
+    scratch.set(Wire.LONG, IOVEC + MessageHeader.IOV_BASE, dataAddress + data);
+    scratch.set(Wire.LONG, IOVEC + MessageHeader.IOV_LEN, dataLength);
+    scratch.set(Wire.LONG, MESSAGE + MessageHeader.NAME, hasName ? dataAddress + name : 0);
+    scratch.set(Wire.LONG, MESSAGE + MessageHeader.NAME_BYTES, nameBytes);
+    scratch.set(Wire.LONG, MESSAGE + MessageHeader.IOV, scratchAddress + IOVEC);
+    scratch.set(Wire.LONG, MESSAGE + MessageHeader.IOV_COUNT, 1);
+    scratch.set(Wire.LONG, MESSAGE + MessageHeader.CONTROL, hasControl ? dataAddress + control : 0);
+    scratch.set(Wire.LONG, MESSAGE + MessageHeader.CONTROL_BYTES, hasControl ? controlBytes : 0);
+    scratch.set(Wire.LONG, MESSAGE + MessageHeader.FLAGS, flags & ~Socket.MSG_CMSG_CLOEXEC);
+    k[i] = scratchAddress + MESSAGE;
+    return 0;
+  }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.syscalls;
+
+import static dev.outboard.abi.Socket.AF_INET;
+import static dev.outboard.abi.Socket.AF_INET6;
+import static dev.outboard.abi.Socket.AF_NETLINK;
+import static dev.outboard.abi.Socket.AF_PACKET;
+import static dev.outboard.abi.Socket.NETLINK_GENERIC;
+import static dev.outboard.abi.Socket.NETLINK_NETFILTER;
+import static dev.outboard.abi.Socket.NETLINK_ROUTE;
+import static dev.outboard.abi.Socket.NETLINK_SOCK_DIAG;
+
+/** Which sockets are the device's. */
+public final class Families {
+  private Families() {}
+
+  /**
+   * Whether a device makes a socket of that domain and protocol. For all others it answers
+   * EAFNOSUPPORT, so that, above all, no AF_UNIX socket is ever a device fd.
+   */
+  public static boolean onDevice(int domain, int protocol) {
+    return switch (domain) {
+      case AF_INET, AF_INET6, AF_PACKET -> true;
+      case AF_NETLINK ->
+          switch (protocol) {
+            case NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER, NETLINK_GENERIC -> true;
+            default -> false;
+          };
+      default -> false;
+    };
+  }
+}

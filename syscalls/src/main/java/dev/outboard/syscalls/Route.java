@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.syscalls;
+
+/** Where a call runs, and so whether the filter traps it. */
+public enum Route {
+  /**
+   * Never trapped: the host's kernel runs it. On a device fd it meets the placeholder, which is a
+   * socket too and so answers as the device's socket would (ESPIPE, ENODEV, EINVAL …).
+   */
+  HOST,
+  /** Trapped; runs on the device if {@link Row#fdIndex()} names a device fd, else is continued. */
+  FD,
+  /** Trapped; runs on the device if the socket's family is the device's. */
+  FAMILY,
+  /** Trapped; the path decides. */
+  PATH,
+  /** Trapped; the hook takes note of it or waits with it, and as a rule continues it. */
+  PROCESS,
+  /** Never runs: the filter itself answers {@link Row#errno()}. */
+  REFUSED
+}

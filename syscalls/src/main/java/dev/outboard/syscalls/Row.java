@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.syscalls;
+
+import dev.outboard.syscalls.Arg.Kind;
+import java.util.List;
+
+/**
+ * One system call: its numbers, its arguments, where it runs and how well it is supported.
+ * Immutable; made by {@link SyscallTable} alone.
+ */
+public final class Row {
+  private final String name;
+  private final int x86;
+  private final int canonical;
+  private final List<Arg> args;
+  private final ResultKind result;
+  private final Route route;
+  private final boolean device;
+  private final boolean mayBlock;
+  private final Support support;
+  private final int errno;
+  private final Condition trapWhen;
+  private final String carrier;
+  private final String note;
+
+  private final int fdIndex;
+  private final Arg[] fast; // what args holds, without a list's bounds and casts
+
+  Row(
+      String name,
+      int x86,
+      int canonical,
+      List<Arg> args,
+      ResultKind result,
+      Route route,
+      boolean device,
+      boolean mayBlock,
+      Support support,
+      int errno,
+      Condition trapWhen,
+      String carrier,
+      String note) {
+    this.name = name;
+    this.x86 = x86;
+    this.canonical = canonical;
+    this.args = List.copyOf(args);
+    this.result = result;
+    this.route = route;
+    this.device = device;
+    this.mayBlock = mayBlock;
+    this.support = support;
+    this.errno = errno;
+    this.trapWhen = trapWhen;
+    this.carrier = carrier;
+    this.note = note;
+    this.fast = args.toArray(new Arg[0]);
+    int fd = -1;
+    for (int i = fast.length - 1; i >= 0; i--) {
+      fd = fast[i].kind() == Kind.FD ? i : fd;
+    }
+    this.fdIndex = fd;
+  }
+
+  /** The kernel's name of the call. */
+  public String name() {
+    return name;
+  }
+
+  /** Its number on x86-64. */
+  public int x86() {
+    return x86;
+  }
+
+  /** Its number in asm-generic, used on the wire; -1 if asm-generic lacks the call. */
+  public int canonical() {
+    return canonical;
+  }
+
+  /** The call that does its work where {@link #canonical()} is -1; empty if none does. */
+  public String carrier() {
+    return carrier;
+  }
+
+  /** Its arguments in order, at most six. */
+  public List<Arg> args() {
+    return args;
+  }
+
+  /** How many arguments it has. */
+  public int argCount() {
+    return fast.length;
+  }
+
+  /** Argument {@code i}, which is below {@link #argCount()}. */
+  public Arg arg(int i) {
+    return fast[i];
+  }
+
+  /** What its result means. */
+  public ResultKind result() {
+    return result;
+  }
+
+  /** Where it runs. */
+  public Route route() {
+    return route;
+  }
+
+  /** Whether the device accepts it from a host, and both marshallers know it. */
+  public boolean onDevice() {
+    return device;
+  }
+
+  /** Whether it may wait for something that others do. */
+  public boolean mayBlock() {
+    return mayBlock;
+  }
+
+  /** How well it is supported. */
+  public Support support() {
+    return support;
+  }
+
+  /** What a refused call is answered with; 0 for all others. */
+  public int errno() {
+    return errno;
+  }
+
+  /** Which calls of a trapped row trap; the others are allowed without. */
+  public Condition trapWhen() {
+    return trapWhen;
+  }
+
+  /** One line for people: what is peculiar, missing, or why. May be empty. */
+  public String note() {
+    return note;
+  }
+
+  /** Index of the first descriptor argument, or -1. */
+  public int fdIndex() {
+    return fdIndex;
+  }
+
+  /** Whether the filter traps it, for some arguments at least. */
+  public boolean trapped() {
+    return route != Route.HOST && route != Route.REFUSED;
+  }
+
+  @Override
+  public String toString() {
+    return name;
+  }
+}
