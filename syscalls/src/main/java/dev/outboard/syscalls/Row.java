@@ -3,6 +3,7 @@ package dev.outboard.syscalls;
 
 import dev.outboard.syscalls.Arg.Kind;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * One system call: its numbers, its arguments, where it runs and how well it is supported.
@@ -50,7 +51,7 @@ public final class Row {
     this.mayBlock = mayBlock;
     this.support = support;
     this.errno = errno;
-    this.trapWhen = trapWhen;
+    this.trapWhen = Objects.requireNonNull(trapWhen);
     this.carrier = carrier;
     this.note = note;
     this.fast = args.toArray(new Arg[0]);

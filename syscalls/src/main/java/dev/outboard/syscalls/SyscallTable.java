@@ -39,6 +39,38 @@ public final class SyscallTable {
   /** One more than the highest number that a row may have, on either ABI. */
   static final int NUMBERS = 512;
 
+  // What the filter can tell of a call's arguments.
+
+  private static final Condition DEVICE_FAMILY =
+      all(
+          not(is(0, Socket.AF_UNIX, Socket.AF_VSOCK)),
+          any(
+              not(is(0, Socket.AF_NETLINK)),
+              is(
+                  2,
+                  Socket.NETLINK_ROUTE,
+                  Socket.NETLINK_SOCK_DIAG,
+                  Socket.NETLINK_NETFILTER,
+                  Socket.NETLINK_GENERIC)));
+
+  /** Only what opens an existing file for reading can be the resolver's configuration. */
+  private static Condition reads(int flags) {
+    return masked(
+        flags,
+        Fcntl.O_ACCMODE | Fcntl.O_CREAT | Fcntl.O_TRUNC | Fcntl.O_DIRECTORY | Fcntl.O_PATH,
+        0);
+  }
+
+  /** Network requests (0x89xx, and 0x8Bxx of wireless) and three of the tty's range. */
+  private static final Condition NETWORK_REQUEST =
+      all(
+          any(
+              masked(1, 0xFF00, 0x8900, 0x8B00),
+              is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO)),
+          not(is(1, Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
+
+  private static final String AS_A_SOCKET = "a placeholder answers as the socket does";
+
   private static final Row[] BY_X86 = new Row[NUMBERS];
   private static final Row[] BY_CANONICAL = new Row[NUMBERS];
   private static final List<Row> ROWS;
@@ -97,38 +129,6 @@ public final class SyscallTable {
   public static List<Row> rows() {
     return ROWS;
   }
-
-  // What the filter can tell of a call's arguments.
-
-  private static final Condition DEVICE_FAMILY =
-      all(
-          not(is(0, Socket.AF_UNIX, Socket.AF_VSOCK)),
-          any(
-              not(is(0, Socket.AF_NETLINK)),
-              is(
-                  2,
-                  Socket.NETLINK_ROUTE,
-                  Socket.NETLINK_SOCK_DIAG,
-                  Socket.NETLINK_NETFILTER,
-                  Socket.NETLINK_GENERIC)));
-
-  /** Only what opens an existing file for reading can be the resolver's configuration. */
-  private static Condition reads(int flags) {
-    return masked(
-        flags,
-        Fcntl.O_ACCMODE | Fcntl.O_CREAT | Fcntl.O_TRUNC | Fcntl.O_DIRECTORY | Fcntl.O_PATH,
-        0);
-  }
-
-  /** Network requests (0x89xx, and 0x8Bxx of wireless) and three of the tty's range. */
-  private static final Condition NETWORK_REQUEST =
-      all(
-          any(
-              masked(1, 0xFF00, 0x8900, 0x8B00),
-              is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO)),
-          not(is(1, Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
-
-  private static final String AS_A_SOCKET = "a placeholder answers as the socket does";
 
   // spotless:off
 

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.syscalls;
+
+import dev.outboard.abi.Bpf;
+import dev.outboard.abi.Errno;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The seccomp filter, made from the table: trapped rows notify the hook, refused ones and numbers
+ * without a row answer an errno, all others are allowed. Calls of other ABIs (i386 by {@code int
+ * 0x80}, x32) answer ENOSYS, since their numbers mean something else.
+ *
+ * <p>A binary search over runs of numbers with the same treatment, so that a call costs some eight
+ * comparisons; the kernel finds out by itself which numbers are always allowed and then does not
+ * run the filter at all.
+ */
+public final class SeccompProgram {
+  private static final int ALLOW = Bpf.RET_ALLOW;
+  private static final int NOTIFY = Bpf.RET_USER_NOTIF;
+  private static final int NO_CALL = Bpf.RET_ERRNO | Errno.ENOSYS;
+
+  private SeccompProgram() {}
+
+  /**
+   * The filter as a {@code struct sock_filter[]}.
+   *
+   * @param arena owns the memory
+   */
+  public static MemorySegment build(Arena arena) {
+    long[] code = code();
+    MemorySegment program = arena.allocate((long) code.length * Bpf.INSTRUCTION_BYTES, 8);
+    for (int i = 0; i < code.length; i++) {
+      program.setAtIndex(ValueLayout.JAVA_LONG, i, code[i]);
+    }
+    return program;
+  }
+
+  /** The instructions, each a sock_filter as a little-endian number. */
+  static long[] code() {
+    int numbers = SyscallTable.NUMBERS;
+    // From the last number that has a row on, none has.
+    int[] starts = new int[numbers + 1];
+    int runs = 0;
+    for (int nr = 0; nr < numbers; nr++) {
+      if (nr == 0 || !sameTreatment(SyscallTable.byX86(nr - 1), SyscallTable.byX86(nr))) {
+        starts[runs++] = nr;
+      }
+    }
+    long[] tree = search(starts, 0, runs);
+    long[] refuse = {instruction(Bpf.RETURN, 0, 0, NO_CALL)};
+    long[] head = {
+      instruction(Bpf.LOAD_WORD, 0, 0, Bpf.DATA_ARCH),
+      instruction(Bpf.JUMP_EQUAL, 1, 0, Bpf.AUDIT_ARCH_X86_64),
+      refuse[0],
+      instruction(Bpf.LOAD_WORD, 0, 0, Bpf.DATA_NUMBER),
+      // Also x32's numbers, which have bit 30 set.
+      instruction(Bpf.JUMP_NOT_BELOW, 0, 1, numbers),
+      refuse[0]
+    };
+    long[] code = join(head, tree);
+    if (code.length > Bpf.MAX_INSTRUCTIONS) {
+      throw new IllegalStateException("a filter of " + code.length + " instructions");
+    }
+    return code;
+  }
+
+  private static boolean sameTreatment(@Nullable Row a, @Nullable Row b) {
+    return Arrays.equals(treatment(a), treatment(b));
+  }
+
+  /** Code that treats the calls of one row; it ends in a return on every path. */
+  private static long[] treatment(@Nullable Row r) {
+    if (r == null) {
+      return answer(NO_CALL);
+    }
+    return switch (r.route()) {
+      case HOST -> answer(ALLOW);
+      case REFUSED -> answer(Bpf.RET_ERRNO | r.errno());
+      case FD, FAMILY, PATH, PROCESS -> compile(r.trapWhen(), answer(NOTIFY), answer(ALLOW));
+    };
+  }
+
+  /** Finds the run that the number in A belongs to. */
+  private static long[] search(int[] starts, int from, int to) {
+    if (to - from == 1) {
+      return treatment(SyscallTable.byX86(starts[from]));
+    }
+    int middle = (from + to) >>> 1;
+    long[] below = search(starts, from, middle);
+    long[] above = search(starts, middle, to);
+    return branch(Bpf.JUMP_NOT_BELOW, starts[middle], above, below);
+  }
+
+  private static long[] compile(Condition c, long[] yes, long[] no) {
+    return switch (c) {
+      case Condition.Always always -> yes;
+      case Condition.Not n -> compile(n.of(), no, yes);
+      case Condition.All all -> {
+        long[] code = yes;
+        for (Condition each : all.of().reversed()) {
+          code = compile(each, code, no);
+        }
+        yield code;
+      }
+      case Condition.Any any -> {
+        long[] code = no;
+        for (Condition each : any.of().reversed()) {
+          code = compile(each, yes, code);
+        }
+        yield code;
+      }
+      case Condition.WordIn w -> word(w, yes, no);
+    };
+  }
+
+  private static long[] word(Condition.WordIn w, long[] yes, long[] no) {
+    int at = Bpf.DATA_ARGS + w.arg() * Long.BYTES + (w.high() ? Integer.BYTES : 0);
+    long[] load = {instruction(Bpf.LOAD_WORD, 0, 0, at)};
+    if (w.mask() != -1) {
+      load = join(load, new long[] {instruction(Bpf.AND, 0, 0, w.mask())});
+    }
+    List<Integer> values = w.values();
+    int last = values.size() - 1;
+    long[] tests = branch(Bpf.JUMP_EQUAL, values.get(last), yes, no);
+    for (int i = last - 1; i >= 0; i--) {
+      // Every comparison leads to the one copy of yes, behind all of them.
+      int toYes = tests.length - yes.length;
+      tests = join(new long[] {instruction(Bpf.JUMP_EQUAL, toYes, 0, values.get(i))}, tests);
+    }
+    return join(load, tests);
+  }
+
+  /** {@code if (A op k) yes; else no}, with {@code no} first. */
+  private static long[] branch(int op, int k, long[] yes, long[] no) {
+    return no.length <= 255
+        ? join(new long[] {instruction(op, no.length, 0, k)}, no, yes)
+        : join(
+            new long[] {instruction(op, 0, 1, k), instruction(Bpf.JUMP, 0, 0, no.length)}, no, yes);
+  }
+
+  private static long[] answer(int action) {
+    return new long[] {instruction(Bpf.RETURN, 0, 0, action)};
+  }
+
+  private static long instruction(int code, int ifTrue, int ifFalse, int k) {
+    if (ifTrue > 255 || ifFalse > 255) {
+      throw new IllegalStateException("a jump of " + Math.max(ifTrue, ifFalse));
+    }
+    return code | (long) ifTrue << 16 | (long) ifFalse << 24 | (long) k << 32;
+  }
+
+  private static long[] join(long[]... parts) {
+    int length = 0;
+    for (long[] p : parts) {
+      length += p.length;
+    }
+    long[] whole = new long[length];
+    int at = 0;
+    for (long[] p : parts) {
+      System.arraycopy(p, 0, whole, at, p.length);
+      at += p.length;
+    }
+    return whole;
+  }
+}
