@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.virtio;
+
+/**
+ * What a virtual device asks of the kernel that it is plugged into. The device process implements
+ * it over the library kernel's binding; this module does not know that binding.
+ */
+public interface GuestKernel {
+  /** The kernel's memory: RAM and, behind it, the user region. The same object each time. */
+  GuestMemory memory();
+
+  /**
+   * Raises an interrupt line. Called by the device's own platform threads, which must not be
+   * attached to a task: when the emulated CPU is free, the kernel's interrupt and what follows from
+   * it (the network stack's receive path) run on the calling thread's stack before this returns.
+   */
+  void raiseInterrupt(int line);
+
+  /**
+   * Hands the kernel a page of device registers ({@code obk_virtio_register}). Called by the thread
+   * that attaches the device, which must be able to make system calls of the kernel; the driver has
+   * taken the device, or has refused it, when this returns.
+   *
+   * @return 0, or {@code -errno}
+   */
+  long registerVirtioDevice(long pageAddress);
+}
