@@ -19,6 +19,8 @@ public final class SyscallNumbers {
   public static final int PREAD64 = 17;
   public static final int PWRITE64 = 18;
   public static final int PIPE2 = 293;
+  public static final int READV = 19;
+  public static final int WRITEV = 20;
   public static final int SOCKET = 41;
   public static final int CONNECT = 42;
   public static final int ACCEPT4 = 288;

@@ -86,6 +86,41 @@ public final class Linux {
     return syscall(SyscallNumbers.WRITE, fd, address, count);
   }
 
+  /** {@code readv(2)} into the {@code count} of {@code struct iovec} at {@code vectors}. */
+  public static long readv(int fd, long vectors, int count) {
+    return syscall(SyscallNumbers.READV, fd, vectors, count);
+  }
+
+  /** {@code writev(2)} of the {@code count} of {@code struct iovec} at {@code vectors}. */
+  public static long writev(int fd, long vectors, int count) {
+    return syscall(SyscallNumbers.WRITEV, fd, vectors, count);
+  }
+
+  /** {@code eventfd2(2)}: a counter that starts at zero; its descriptor, or {@code -errno}. */
+  public static long eventfd(int flags) {
+    return syscall(SyscallNumbers.EVENTFD2, 0, flags, 0);
+  }
+
+  /** {@code openat(2)} relative to the working directory; {@code path} is a C string's address. */
+  public static long open(long path, int flags) {
+    return syscall(SyscallNumbers.OPENAT, -100, path, flags);
+  }
+
+  /** {@code pipe2(2)}; the two descriptors go to the two {@code int}s at {@code address}. */
+  public static long pipe2(long address, int flags) {
+    return syscall(SyscallNumbers.PIPE2, address, flags, 0);
+  }
+
+  /** {@code wait4(2)} for one child; its status goes to {@code statusAddress}, which may be 0. */
+  public static long wait4(int pid, long statusAddress, int options) {
+    return syscall(SyscallNumbers.WAIT4, pid, statusAddress, options, 0, 0, 0);
+  }
+
+  /** {@code kill(2)}. */
+  public static long kill(int pid, int signal) {
+    return syscall(SyscallNumbers.KILL, pid, signal, 0);
+  }
+
   /** {@code close(2)}. The descriptor is gone whatever the result. */
   public static long close(int fd) {
     return syscall(SyscallNumbers.CLOSE, fd);

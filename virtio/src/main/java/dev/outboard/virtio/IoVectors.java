@@ -70,6 +70,12 @@ final class IoVectors {
     end++;
   }
 
+  /** Replaces entry {@code index}. */
+  void set(int index, long base, long length) {
+    entries.set(JAVA_LONG, (long) (begin + index) * ENTRY_BYTES, base);
+    entries.set(JAVA_LONG, (long) (begin + index) * ENTRY_BYTES + 8, length);
+  }
+
   /** Drops the last entries so that {@code count} remain. */
   void truncate(int count) {
     end = begin + count;

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.virtio;
+
+import static dev.outboard.abi.NetInterface.IFF_UP;
+import static dev.outboard.abi.NetInterface.IFREQ_BYTES;
+import static dev.outboard.abi.NetInterface.IFREQ_UNION;
+import static dev.outboard.abi.NetInterface.IN6_IFREQ_BYTES;
+import static dev.outboard.abi.NetInterface.IN6_IFREQ_INDEX;
+import static dev.outboard.abi.NetInterface.IN6_IFREQ_PREFIX;
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.NetInterface;
+import dev.outboard.abi.Socket;
+import dev.outboard.posix.Linux;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.net.Inet4Address;
+import java.net.InetAddress;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * A network interface of this machine, by the ioctls of {@code netdevice(7)} and {@code ipv6(7)}.
+ *
+ * <p>Each method makes a socket for itself, and returns zero or more, or {@code -errno}. Any
+ * thread.
+ */
+final class HostInterface {
+  private final String name;
+
+  HostInterface(String name) {
+    this.name = name;
+  }
+
+  /** Writes the name at the start of a {@code struct ifreq}. */
+  static void putName(MemorySegment request, String name) {
+    byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
+    request.asSlice(0, NetInterface.IFNAMSIZ).fill((byte) 0);
+    MemorySegment.copy(bytes, 0, request, JAVA_BYTE, 0, bytes.length);
+  }
+
+  /** The interface's index, or {@code -ENODEV}. */
+  long index() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = request(arena);
+      long r = call(Socket.AF_INET, NetInterface.SIOCGIFINDEX, request);
+      return r < 0 ? r : request.get(JAVA_INT, IFREQ_UNION);
+    }
+  }
+
+  long setMtu(int bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = request(arena);
+      request.set(JAVA_INT, IFREQ_UNION, bytes);
+      return call(Socket.AF_INET, NetInterface.SIOCSIFMTU, request);
+    }
+  }
+
+  /** Sets the interface up; its other flags stay. */
+  long setUp() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = request(arena);
+      long r = call(Socket.AF_INET, NetInterface.SIOCGIFFLAGS, request);
+      if (r < 0) {
+        return r;
+      }
+      int flags = request.get(JAVA_SHORT, IFREQ_UNION);
+      request.set(JAVA_SHORT, IFREQ_UNION, (short) (flags | IFF_UP));
+      return call(Socket.AF_INET, NetInterface.SIOCSIFFLAGS, request);
+    }
+  }
+
+  /** Gives the interface an address; its link's route comes with it. Having it already is right. */
+  long addAddress(InterfaceAddress address) {
+    try (Arena arena = Arena.ofConfined()) {
+      if (address.address() instanceof Inet4Address) {
+        return addIpv4(arena, address);
+      }
+      long r = call(Socket.AF_INET6, NetInterface.SIOCSIFADDR, request6(arena, address));
+      return r == -Errno.EEXIST ? 0 : r;
+    }
+  }
+
+  /** Takes an address away that {@link #addAddress} gave to an interface that stays. */
+  long removeAddress(InterfaceAddress address) {
+    try (Arena arena = Arena.ofConfined()) {
+      if (address.address() instanceof Inet4Address) {
+        MemorySegment request = request(arena);
+        putIpv4(request, new byte[4]);
+        return call(Socket.AF_INET, NetInterface.SIOCSIFADDR, request);
+      }
+      return call(Socket.AF_INET6, NetInterface.SIOCDIFADDR, request6(arena, address));
+    }
+  }
+
+  /** Whether this is the interface's (first) IPv4 address already. */
+  boolean hasIpv4(InetAddress address) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = request(arena);
+      request.set(JAVA_SHORT, IFREQ_UNION, (short) Socket.AF_INET);
+      if (call(Socket.AF_INET, NetInterface.SIOCGIFADDR, request) < 0) {
+        return false;
+      }
+      MemorySegment found = request.asSlice(IFREQ_UNION + 4, 4);
+      return found.mismatch(MemorySegment.ofArray(address.getAddress())) < 0;
+    }
+  }
+
+  private long addIpv4(Arena arena, InterfaceAddress address) {
+    MemorySegment request = request(arena);
+    putIpv4(request, address.address().getAddress());
+    long r = call(Socket.AF_INET, NetInterface.SIOCSIFADDR, request);
+    if (r < 0) {
+      return r;
+    }
+    int mask = (int) (0xffff_ffffL << (32 - address.prefixBits()));
+    putIpv4(
+        request,
+        new byte[] {(byte) (mask >> 24), (byte) (mask >> 16), (byte) (mask >> 8), (byte) mask});
+    return call(Socket.AF_INET, NetInterface.SIOCSIFNETMASK, request);
+  }
+
+  /** A {@code struct sockaddr_in} in the union of a {@code struct ifreq}. */
+  private static void putIpv4(MemorySegment request, byte[] address) {
+    request.asSlice(IFREQ_UNION).fill((byte) 0);
+    request.set(JAVA_SHORT, IFREQ_UNION, (short) Socket.AF_INET);
+    MemorySegment.copy(address, 0, request, JAVA_BYTE, IFREQ_UNION + 4, 4);
+  }
+
+  private MemorySegment request(Arena arena) {
+    MemorySegment request = arena.allocate(IFREQ_BYTES, 8);
+    putName(request, name);
+    return request;
+  }
+
+  private MemorySegment request6(Arena arena, InterfaceAddress address) {
+    MemorySegment request = arena.allocate(IN6_IFREQ_BYTES, 8);
+    MemorySegment.copy(address.address().getAddress(), 0, request, JAVA_BYTE, 0, 16);
+    request.set(JAVA_INT, IN6_IFREQ_PREFIX, address.prefixBits());
+    request.set(JAVA_INT, IN6_IFREQ_INDEX, (int) Math.max(0, index()));
+    return request;
+  }
+
+  private static long call(int family, int request, MemorySegment argument) {
+    long fd = Linux.socket(family, Socket.SOCK_DGRAM | Socket.SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+      return fd;
+    }
+    long r = Linux.ioctl((int) fd, request, argument.address());
+    Linux.close((int) fd);
+    return r;
+  }
+}

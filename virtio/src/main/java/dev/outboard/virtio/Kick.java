@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.virtio;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.File;
+import dev.outboard.posix.Linux;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * An eventfd by which the driver, or another thread of the device, wakes one thread.
+ *
+ * <p>{@link #await} and {@link #take} are for that one thread, {@link #signal} for any. The maker
+ * closes it when nobody can signal it any more.
+ */
+final class Kick implements AutoCloseable {
+  private final int fd;
+  private final MemorySegment counter;
+  private final MemorySegment one;
+
+  Kick(Arena arena) throws NetException {
+    long r = Linux.eventfd(File.EFD_CLOEXEC);
+    if (r < 0) {
+      throw new NetException("cannot make an eventfd: " + Errno.name((int) -r));
+    }
+    fd = (int) r;
+    counter = arena.allocate(ValueLayout.JAVA_LONG);
+    one = arena.allocate(ValueLayout.JAVA_LONG);
+    one.set(ValueLayout.JAVA_LONG, 0, 1);
+  }
+
+  int descriptor() {
+    return fd;
+  }
+
+  void signal() {
+    Linux.write(fd, one.address(), Long.BYTES);
+  }
+
+  /** Waits until somebody signals; several signals are one. */
+  void await() {
+    while (Linux.read(fd, counter.address(), Long.BYTES) == -Errno.EINTR) {
+      // again
+    }
+  }
+
+  @Override
+  public void close() {
+    Linux.close(fd);
+  }
+}

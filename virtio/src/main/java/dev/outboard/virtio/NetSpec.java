@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.virtio;
+
+import java.net.Inet4Address;
+import java.net.Inet6Address;
+import java.net.InetAddress;
+import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Which network the device has: the value of {@code --net}.
+ *
+ * <pre>
+ * tap:name=ob0,addr=10.77.0.2/24[,gw=10.77.0.1][,addr6=fd00:77::2/64][,gw6=fd00:77::1]
+ *     [,mac=02:00:5e:00:53:01][,mtu=1500]
+ * passt[:addr=10.0.2.15/24][,gw=10.0.2.2][,mac=...][,mtu=65520]
+ * none
+ * </pre>
+ *
+ * Values; any thread.
+ */
+public sealed interface NetSpec {
+  int DEFAULT_TAP_MTU = 1500;
+
+  /** What passt takes at most: 65535 less the Ethernet header, in whole words. */
+  int MAX_PASST_MTU = 65520;
+
+  int MAX_TAP_MTU = 65521;
+
+  /** Below it there is no IPv6, and hardly IPv4. */
+  int MIN_MTU = 576;
+
+  int MIN_MTU_IPV6 = 1280;
+
+  /** No card; loopback only. */
+  record None() implements NetSpec {}
+
+  /**
+   * A TAP of the device's machine.
+   *
+   * @param name of the interface
+   * @param address the device's, IPv4 or IPv6
+   * @param gateway the host's end, on the same link
+   * @param address6 a second address, IPv6, if the first is IPv4
+   * @param gateway6 the host's end for it
+   * @param mac of the card, or null for a random one
+   * @param mtu of both ends
+   */
+  record Tap(
+      String name,
+      InterfaceAddress address,
+      InetAddress gateway,
+      @Nullable InterfaceAddress address6,
+      @Nullable InetAddress gateway6,
+      @Nullable MacAddress mac,
+      int mtu)
+      implements NetSpec {}
+
+  /**
+   * A passt process: outgoing connections and published ports without privileges.
+   *
+   * @param address the device's, IPv4
+   * @param gateway stands for the machine that passt runs on, its loopback included
+   */
+  record Passt(
+      InterfaceAddress address, InetAddress gateway, @Nullable MacAddress mac, int mtu)
+      implements NetSpec {}
+
+  /** What {@code passt} without options gives. */
+  static Passt defaultPasst() {
+    return (Passt) parse("passt");
+  }
+
+  /**
+   * Parses the value of {@code --net}.
+   *
+   * @throws IllegalArgumentException if it is not one; the message is one sentence for the user
+   */
+  static NetSpec parse(String text) {
+    int colon = text.indexOf(':');
+    String kind = colon < 0 ? text : text.substring(0, colon);
+    String options = colon < 0 ? "" : text.substring(colon + 1);
+    return switch (kind) {
+      case "tap" -> tap(options(kind, options, TAP_KEYS));
+      case "passt" -> passt(options(kind, options, PASST_KEYS));
+      case "none" -> {
+        if (colon >= 0) {
+          throw new IllegalArgumentException("--net none takes no options");
+        }
+        yield new None();
+      }
+      default ->
+          throw new IllegalArgumentException(
+              "--net " + text + ": unknown kind of network; use tap:..., passt or none");
+    };
+  }
+
+  /** Keys of {@code tap}. */
+  Set<String> TAP_KEYS = Set.of("name", "addr", "gw", "addr6", "gw6", "mac", "mtu");
+
+  /** Keys of {@code passt}. */
+  Set<String> PASST_KEYS = Set.of("addr", "gw", "mac", "mtu");
+
+  private static Map<String, String> options(String kind, String text, Set<String> keys) {
+    Map<String, String> found = new LinkedHashMap<>();
+    if (text.isEmpty()) {
+      return found;
+    }
+    for (String option : text.split(",", -1)) {
+      int equals = option.indexOf('=');
+      String key = equals < 0 ? option : option.substring(0, equals);
+      if (!keys.contains(key)) {
+        throw new IllegalArgumentException(
+            "--net "
+                + kind
+                + ": unknown option '"
+                + key
+                + "'; there are "
+                + String.join(", ", keys.stream().sorted().toList()));
+      }
+      if (equals < 0 || equals == option.length() - 1) {
+        throw new IllegalArgumentException("--net " + kind + ": option '" + key + "' has no value");
+      }
+      if (found.put(key, option.substring(equals + 1)) != null) {
+        throw new IllegalArgumentException("--net " + kind + ": option '" + key + "' comes twice");
+      }
+    }
+    return found;
+  }
+
+  private static Tap tap(Map<String, String> options) {
+    String name = options.get("name");
+    String addr = options.get("addr");
+    if (name == null || addr == null) {
+      throw new IllegalArgumentException(
+          "--net tap: name and addr are needed, as in tap:name=ob0,addr=10.77.0.2/24");
+    }
+    // dev_valid_name() of net/core/dev.c
+    if (name.getBytes(StandardCharsets.UTF_8).length > 15
+        || name.equals(".")
+        || name.equals("..")
+        || name.chars().anyMatch(c -> c == '/' || c == ':' || c == '%' || c <= ' ' || c == 127)) {
+      throw new IllegalArgumentException(
+          "name=" + name + ": an interface's name has 1 to 15 bytes without space, '/', ':' or '%'");
+    }
+    InterfaceAddress address = address("addr", addr);
+    InetAddress gateway = gateway("gw", options.get("gw"), address);
+    InterfaceAddress address6 = null;
+    InetAddress gateway6 = null;
+    String addr6 = options.get("addr6");
+    String gw6 = options.get("gw6");
+    if (addr6 != null) {
+      address6 = address("addr6", addr6);
+      if (!(address6.address() instanceof Inet6Address)
+          || !(address.address() instanceof Inet4Address)) {
+        throw new IllegalArgumentException(
+            "addr6=" + addr6 + ": addr6 is an IPv6 address beside an IPv4 one in addr");
+      }
+      gateway6 = gateway("gw6", gw6, address6);
+    } else if (gw6 != null) {
+      throw new IllegalArgumentException("gw6=" + gw6 + ": gw6 needs addr6");
+    }
+    boolean ipv6 = address6 != null || address.address() instanceof Inet6Address;
+    int mtu = mtu(options.get("mtu"), DEFAULT_TAP_MTU, ipv6 ? MIN_MTU_IPV6 : MIN_MTU, MAX_TAP_MTU);
+    return new Tap(name, address, gateway, address6, gateway6, mac(options.get("mac")), mtu);
+  }
+
+  private static Passt passt(Map<String, String> options) {
+    InterfaceAddress address = address("addr", options.getOrDefault("addr", "10.0.2.15/24"));
+    if (!(address.address() instanceof Inet4Address)) {
+      throw new IllegalArgumentException(
+          "addr=" + options.get("addr") + ": passt takes an IPv4 address; IPv6 is set by itself");
+    }
+    String gw = options.get("gw");
+    InetAddress gateway =
+        gw == null && !address.address().equals(address.second())
+            ? address.second()
+            : gateway("gw", gw, address);
+    int mtu = mtu(options.get("mtu"), MAX_PASST_MTU, MIN_MTU_IPV6, MAX_PASST_MTU);
+    return new Passt(address, gateway, mac(options.get("mac")), mtu);
+  }
+
+  private static InterfaceAddress address(String key, String text) {
+    InterfaceAddress address = InterfaceAddress.parse(key, text);
+    InetAddress a = address.address();
+    if (address.isReserved()
+        || a.isLoopbackAddress()
+        || a.isMulticastAddress()
+        || a.isAnyLocalAddress()) {
+      throw new IllegalArgumentException(
+          key + "=" + text + ": not an address that an interface can have");
+    }
+    return address;
+  }
+
+  private static InetAddress gateway(String key, @Nullable String text, InterfaceAddress address) {
+    InetAddress gateway =
+        text == null ? address.first() : InterfaceAddress.parseAddress(key, text);
+    if (gateway.equals(address.address())) {
+      throw new IllegalArgumentException(
+          text == null
+              ? address + ": the device's address is the first of its prefix, which is the host's"
+                  + " end's; choose another or give " + key + "="
+              : key + "=" + text + ": that is the device's own address");
+    }
+    if (!address.contains(gateway)
+        || new InterfaceAddress(gateway, address.prefixBits()).isReserved()) {
+      throw new IllegalArgumentException(
+          key + "=" + gateway.getHostAddress() + ": not an address in " + address);
+    }
+    return gateway;
+  }
+
+  private static @Nullable MacAddress mac(@Nullable String text) {
+    return text == null ? null : MacAddress.parse(text);
+  }
+
+  private static int mtu(@Nullable String text, int preset, int least, int most) {
+    if (text == null) {
+      return preset;
+    }
+    int mtu;
+    try {
+      mtu = Integer.parseInt(text);
+    } catch (NumberFormatException e) {
+      mtu = -1;
+    }
+    if (mtu < least || mtu > most) {
+      throw new IllegalArgumentException(
+          "mtu=" + text + ": a number from " + least + " to " + most + " is needed");
+    }
+    return mtu;
+  }
+}
