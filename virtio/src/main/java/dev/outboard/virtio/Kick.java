@@ -11,8 +11,8 @@ import java.lang.foreign.ValueLayout;
 /**
  * An eventfd by which the driver, or another thread of the device, wakes one thread.
  *
- * <p>{@link #await} and {@link #take} are for that one thread, {@link #signal} for any. The maker
- * closes it when nobody can signal it any more.
+ * <p>{@link #await} is for that one thread, {@link #signal} for any. The maker closes it when
+ * nobody can signal it any more.
  */
 final class Kick implements AutoCloseable {
   private final int fd;

@@ -42,8 +42,9 @@ import org.jspecify.annotations.Nullable;
  * the queues name, which have been checked.
  *
  * <p>There is no control queue: a driver that waits for one spins while it holds the emulated CPU,
- * and all that it would switch (filters, which offloads) is decided by the backend anyway. Mergeable
- * receive buffers are required, as the alternative costs 64 KiB of the kernel's memory per entry.
+ * and all that it would switch (filters, which offloads) is decided by the backend anyway.
+ * Mergeable receive buffers are required, as the alternative costs 64 KiB of the kernel's memory
+ * per entry.
  *
  * <p>Life: {@link #start}; {@code GuestKernel.registerVirtioDevice}; ...; {@link #stop} (threads
  * ended, nothing touches the kernel or its memory any more); the kernel is halted; {@link #close}

@@ -65,8 +65,7 @@ public sealed interface NetSpec {
    * @param address the device's, IPv4
    * @param gateway stands for the machine that passt runs on, its loopback included
    */
-  record Passt(
-      InterfaceAddress address, InetAddress gateway, @Nullable MacAddress mac, int mtu)
+  record Passt(InterfaceAddress address, InetAddress gateway, @Nullable MacAddress mac, int mtu)
       implements NetSpec {}
 
   /** What {@code passt} without options gives. */
@@ -144,7 +143,9 @@ public sealed interface NetSpec {
         || name.equals("..")
         || name.chars().anyMatch(c -> c == '/' || c == ':' || c == '%' || c <= ' ' || c == 127)) {
       throw new IllegalArgumentException(
-          "name=" + name + ": an interface's name has 1 to 15 bytes without space, '/', ':' or '%'");
+          "name="
+              + name
+              + ": an interface's name has 1 to 15 bytes without space, '/', ':' or '%'");
     }
     InterfaceAddress address = address("addr", addr);
     InetAddress gateway = gateway("gw", options.get("gw"), address);
@@ -197,13 +198,15 @@ public sealed interface NetSpec {
   }
 
   private static InetAddress gateway(String key, @Nullable String text, InterfaceAddress address) {
-    InetAddress gateway =
-        text == null ? address.first() : InterfaceAddress.parseAddress(key, text);
+    InetAddress gateway = text == null ? address.first() : InterfaceAddress.parseAddress(key, text);
     if (gateway.equals(address.address())) {
       throw new IllegalArgumentException(
           text == null
-              ? address + ": the device's address is the first of its prefix, which is the host's"
-                  + " end's; choose another or give " + key + "="
+              ? address
+                  + ": the device's address is the first of its prefix, which is the host's"
+                  + " end's; choose another or give "
+                  + key
+                  + "="
               : key + "=" + text + ": that is the device's own address");
     }
     if (!address.contains(gateway)

@@ -23,9 +23,10 @@ import org.jspecify.annotations.Nullable;
  * network.close();                                     // TAP, passt and ports are gone
  * }</pre>
  *
- * <p>{@code guestKernel} is a {@link GuestKernel} over the kernel's binding. The thread that attaches
- * must be able to make system calls of the kernel; the device's own threads only raise the line.
- * {@link #open}, {@link #attach}, {@link #detach} and {@link #close} are for one thread at a time.
+ * <p>{@code guestKernel} is a {@link GuestKernel} over the kernel's binding. The thread that
+ * attaches must be able to make system calls of the kernel; the device's own threads only raise the
+ * line. {@link #open}, {@link #attach}, {@link #detach} and {@link #close} are for one thread at a
+ * time.
  */
 public final class Network implements AutoCloseable {
   private final @Nullable NetBackend backend;

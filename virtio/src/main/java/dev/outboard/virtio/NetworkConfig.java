@@ -12,7 +12,8 @@ import java.util.List;
  * @param addresses at most one IPv4 and one IPv6 address, at least one of them
  * @param gateways next hops of the default routes, at most one IPv4 and one IPv6; each is on the
  *     link
- * @param nameservers addresses for {@code /etc/resolv.conf}, reachable from the device; may be empty
+ * @param nameservers addresses for {@code /etc/resolv.conf}, reachable from the device; may be
+ *     empty
  * @param searchDomains domains for its {@code search} line; may be empty
  * @param notices sentences that the user should be told once
  */

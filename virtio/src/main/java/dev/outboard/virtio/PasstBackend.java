@@ -11,7 +11,6 @@ import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Spawn;
-import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -34,8 +33,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>It is given one end of a socketpair and ends with it, so that it cannot outlive this process,
  * however that ends. On the wire each frame has its length before it, four bytes, big endian; there
- * is no virtio header, hence no offload: the driver finishes its packets, and large ones come by the
- * MTU of 65520 instead.
+ * is no virtio header, hence no offload: the driver finishes its packets, and large ones come by
+ * the MTU of 65520 instead.
  *
  * <p>Addresses are fixed by options, so nothing has to be asked by DHCP. The gateway's address
  * stands for the machine: connecting to it reaches the machine's loopback.
@@ -66,8 +65,7 @@ final class PasstBackend implements NetBackend {
   private static final InterfaceAddress ADDRESS6 =
       InterfaceAddress.parse("addr6", "fd00:6f62::15/64");
 
-  private static final InetAddress GATEWAY6 =
-      InterfaceAddress.parseAddress("gw6", "fd00:6f62::2");
+  private static final InetAddress GATEWAY6 = InterfaceAddress.parseAddress("gw6", "fd00:6f62::2");
 
   private final Arena arena = Arena.ofShared();
   private final int socket;
@@ -157,8 +155,7 @@ final class PasstBackend implements NetBackend {
             nameservers,
             resolver.searchDomains(),
             notices);
-    PasstBackend backend =
-        spawn(command(program, spec, ipv6, publish, forward, resolver), config);
+    PasstBackend backend = spawn(command(program, spec, ipv6, publish, forward, resolver), config);
     try {
       backend.awaitAnswer();
       return backend;
@@ -177,7 +174,8 @@ final class PasstBackend implements NetBackend {
       raw[3]++;
       candidate =
           InterfaceAddress.parseAddress(
-              "dns", (raw[0] & 255) + "." + (raw[1] & 255) + "." + (raw[2] & 255) + "." + (raw[3] & 255));
+              "dns",
+              (raw[0] & 255) + "." + (raw[1] & 255) + "." + (raw[2] & 255) + "." + (raw[3] & 255));
     }
     return candidate;
   }
@@ -429,8 +427,7 @@ final class PasstBackend implements NetBackend {
       messageOut.set(JAVA_LONG, MSGHDR_IOV, partsOut.address());
       messageOut.set(JAVA_LONG, MSGHDR_IOVLEN, partsOut.count());
       long n =
-          Linux.sendmsg(
-              socket, messageOut.address(), Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL);
+          Linux.sendmsg(socket, messageOut.address(), Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL);
       if (n < 0) {
         return n;
       }

@@ -48,8 +48,7 @@ public record PortMapping(
             "--publish " + text + ": an IPv6 address is put in brackets, as in [::1]:8080:80");
       }
       try {
-        address =
-            InterfaceAddress.parseAddress("", brackets ? a.substring(1, a.length() - 1) : a);
+        address = InterfaceAddress.parseAddress("", brackets ? a.substring(1, a.length() - 1) : a);
       } catch (IllegalArgumentException e) {
         throw new IllegalArgumentException(
             "--publish " + text + ": '" + a + "' is not an address in digits", e);

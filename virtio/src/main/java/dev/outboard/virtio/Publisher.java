@@ -131,8 +131,7 @@ final class Publisher implements AutoCloseable {
         inside.connect(new InetSocketAddress(device, port));
         outside.setOption(StandardSocketOptions.TCP_NODELAY, true);
         inside.setOption(StandardSocketOptions.TCP_NODELAY, true);
-        Thread back =
-            Thread.ofVirtual().name("publish answer").start(() -> pump(inside, outside));
+        Thread back = Thread.ofVirtual().name("publish answer").start(() -> pump(inside, outside));
         pump(outside, inside);
         back.join();
       } catch (InterruptedException e) {

@@ -35,9 +35,6 @@ final class Routes {
 
   /** Destination, its bits, source, its bits, next hop, metric, ..., flags, device. */
   private static boolean isDefault6(String[] f) {
-    return f.length > 9
-        && f[0].equals("0".repeat(32))
-        && f[1].equals("00")
-        && !f[9].equals("lo");
+    return f.length > 9 && f[0].equals("0".repeat(32)) && f[1].equals("00") && !f[9].equals("lo");
   }
 }

@@ -41,8 +41,8 @@ import java.util.List;
 
 /**
  * A TAP interface of the device's machine, with virtio's own headers, so that segments of up to 64
- * KiB and unfinished checksums cross it as they are: {@code
- * Documentation/networking/tuntap.rst}, {@code drivers/net/tun.c}.
+ * KiB and unfinished checksums cross it as they are: {@code Documentation/networking/tuntap.rst},
+ * {@code drivers/net/tun.c}.
  *
  * <p>The interface lives as long as its descriptor, so it goes however this process ends, and its
  * address and routes with it. One that somebody made persistent before is used as it is found: an
@@ -92,7 +92,10 @@ final class TapBackend implements NetBackend {
     boolean existed = host.index() >= 0;
     int fd;
     try (Arena arena = Arena.ofConfined()) {
-      long r = Linux.open(Linux.cString(arena, DEVICE).address(), File.O_RDWR | File.O_CLOEXEC | File.O_NONBLOCK);
+      long r =
+          Linux.open(
+              Linux.cString(arena, DEVICE).address(),
+              File.O_RDWR | File.O_CLOEXEC | File.O_NONBLOCK);
       if (r < 0) {
         throw new NetException(cannotOpen(r));
       }
@@ -136,7 +139,8 @@ final class TapBackend implements NetBackend {
                       + " add "
                       + name
                       + " mode tap vnet_hdr user $USER), or use --net passt";
-              case Errno.EBUSY -> "the TAP " + name + " is used by another process; choose another name";
+              case Errno.EBUSY ->
+                  "the TAP " + name + " is used by another process; choose another name";
               case Errno.EINVAL ->
                   "there is an interface " + name + " that is not a TAP; choose another name";
               default -> "cannot make the TAP " + name + ": " + Errno.name((int) -r);

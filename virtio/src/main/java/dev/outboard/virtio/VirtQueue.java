@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
-import static dev.outboard.abi.Virtio.AVAIL_F_NO_INTERRUPT;
 import static dev.outboard.abi.Virtio.AVAIL_FLAGS;
+import static dev.outboard.abi.Virtio.AVAIL_F_NO_INTERRUPT;
 import static dev.outboard.abi.Virtio.AVAIL_INDEX;
 import static dev.outboard.abi.Virtio.AVAIL_RING;
 import static dev.outboard.abi.Virtio.DESC_ADDRESS;
@@ -173,7 +173,10 @@ final class VirtQueue {
       }
       if (!guest.contains(address, length)) {
         throw violation(
-            "a buffer of " + length + " bytes at 0x" + Long.toHexString(address)
+            "a buffer of "
+                + length
+                + " bytes at 0x"
+                + Long.toHexString(address)
                 + ", which is not in memory",
             "2.7.5");
       }
@@ -220,7 +223,8 @@ final class VirtQueue {
     if (nextUsed == signalled) {
       return false;
     }
-    // The index is written before the driver's wish is read; the driver does it the other way round.
+    // The index is written before the driver's wish is read; the driver does it the other way
+    // round.
     VarHandle.fullFence();
     short before = signalled;
     signalled = nextUsed;
@@ -231,7 +235,9 @@ final class VirtQueue {
     return crossed(event, nextUsed, before);
   }
 
-  /** Whether an index that went from {@code before} to {@code now} passed {@code event} (2.7.10). */
+  /**
+   * Whether an index that went from {@code before} to {@code now} passed {@code event} (2.7.10).
+   */
   static boolean crossed(short event, short now, short before) {
     return Short.toUnsignedInt((short) (now - event - 1))
         < Short.toUnsignedInt((short) (now - before));
