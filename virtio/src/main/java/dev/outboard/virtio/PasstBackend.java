@@ -102,7 +102,7 @@ final class PasstBackend implements NetBackend {
     String path = System.getenv("PATH");
     // Debian puts it where a user's PATH always leads; sbin is for others.
     String all = (path == null ? "" : path) + ":/usr/bin:/usr/local/bin:/usr/sbin";
-    for (String directory : all.split(":")) {
+    for (String directory : all.split(":", -1)) {
       if (!directory.isEmpty()) {
         Path file = Path.of(directory, "passt");
         if (Files.isExecutable(file)) {
@@ -541,7 +541,7 @@ final class PasstBackend implements NetBackend {
         all = text.toString();
       }
       String[] lines =
-          Arrays.stream(all.split("\n"))
+          Arrays.stream(all.split("\n", -1))
               .map(String::strip)
               // Without a syslog it says so for each line that it prints.
               .filter(s -> !s.isEmpty() && !s.startsWith("Failed to send "))

@@ -86,7 +86,7 @@ record Resolver(
       lines = List.of();
     }
     for (String line : lines) {
-      String[] words = line.strip().split("\\s+");
+      String[] words = line.strip().split("\\s+", -1);
       if (words.length < 2) {
         continue;
       }

@@ -17,7 +17,7 @@ final class Routes {
   static boolean hasDefault(Path table) {
     try {
       return Files.readAllLines(table, StandardCharsets.ISO_8859_1).stream()
-          .map(line -> line.strip().split("\\s+"))
+          .map(line -> line.strip().split("\\s+", -1))
           .anyMatch(table.equals(IPV4) ? Routes::isDefault4 : Routes::isDefault6);
     } catch (IOException e) {
       // No table: the kernel was built without the protocol.
