@@ -34,13 +34,6 @@ public record Credentials(
   /** NGROUPS_MAX is 65536; a frame of 64 KiB carries fewer, and so does every real machine. */
   public static final int MAX_GROUPS = 4096;
 
-  /**
-   * The pseudo call by which a shadow thread takes on new credentials. It goes through the slot, so
-   * that it is in order with the thread's other calls; its data is the encoded credentials, {@code
-   * args[0]} their length.
-   */
-  public static final int CALL = 0x1_00ff;
-
   private static final int FIXED_BYTES = 8 * 4 + 3 * 8 + 4;
 
   /** All capabilities that a kernel could know. */

@@ -6,6 +6,7 @@ import dev.outboard.abi.Memory;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -279,7 +280,7 @@ public final class DeviceLink implements AutoCloseable {
     int bytes = credentials.encodedBytes();
     ByteBuffer to = call.data.asSlice(0, bytes).asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
     credentials.encode(to);
-    call.number = Credentials.CALL;
+    call.number = PseudoCall.CREDENTIALS;
     call.flags = 0;
     Arrays.fill(call.args, 0);
     call.args[0] = bytes;

@@ -17,10 +17,18 @@ public final class PseudoCall {
   /** Lowest number of a pseudo call; system call numbers are below it. */
   public static final int FIRST = 0x10000;
 
-  /** {@code args[0]} handle, {@code args[1]} 1 to watch its readiness, 0 to stop. */
+  /**
+   * {@code args[0]} handle, {@code args[1]} 1 to watch its readiness, 0 to stop. The result is 0;
+   * mask and stamp of a handle that is watched come with the result, as with every call.
+   */
   public static final int WATCH = FIRST;
 
-  /** Samples of all watched handles that changed, in data; the result is how many. */
+  /**
+   * Samples, in data, of all watched handles that changed; the result is how many. {@code args[0]}
+   * is the time of the caller's last SYNC, 0 for all watched handles; the time of this one comes in
+   * the place of the stamp. A sample with {@link #EDGE} set is told by no Ready frame, so the
+   * caller must pass it on even if it is out of date.
+   */
   public static final int SYNC = FIRST + 1;
 
   /** {@code args[0]} handle; the result is its poll mask now. */
@@ -28,6 +36,15 @@ public final class PseudoCall {
 
   /** Does nothing; the result is 0. */
   public static final int PING = FIRST + 3;
+
+  /**
+   * The thread's credentials from now on: {@code args[0]} bytes of data, whose form is the
+   * channel's business. The result is 0 or {@code -errno}.
+   */
+  public static final int CREDENTIALS = FIRST + 4;
+
+  /** In the mask of a sample that SYNC returns: there was an edge, and only this sample says so. */
+  public static final int EDGE = 1 << 31;
 
   public static final int SAMPLE_BYTES = 16;
   public static final int SAMPLE_HANDLE = 0;
@@ -48,6 +65,7 @@ public final class PseudoCall {
       case SYNC -> "sync";
       case SAMPLE -> "sample";
       case PING -> "ping";
+      case CREDENTIALS -> "credentials";
       default -> "pseudo_" + Integer.toHexString(number);
     };
   }
