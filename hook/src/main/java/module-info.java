@@ -3,4 +3,6 @@
 module dev.outboard.hook {
   requires transitive dev.outboard.channel;
   requires static org.jspecify;
+
+  exports dev.outboard.hook;
 }

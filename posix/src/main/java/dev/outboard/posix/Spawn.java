@@ -31,6 +31,7 @@ public final class Spawn {
 
   private static final Linker LINKER = Linker.nativeLinker();
   private static final MethodHandle SPAWN = handle("posix_spawn", "pppppp");
+  private static final MethodHandle SPAWN_IN_PATH = handle("posix_spawnp", "pppppp");
   private static final MethodHandle ACTIONS_INIT = handle("posix_spawn_file_actions_init", "p");
   private static final MethodHandle ACTIONS_DESTROY =
       handle("posix_spawn_file_actions_destroy", "p");
@@ -50,6 +51,8 @@ public final class Spawn {
   private final List<String> command;
   private final List<Action> actions = new ArrayList<>();
   private boolean newSession;
+  private boolean searchPath;
+  private long ignored;
 
   /** What to do with a descriptor in the child, in order. */
   private sealed interface Action {
@@ -91,37 +94,106 @@ public final class Spawn {
     return this;
   }
 
+  /** A command without a slash is looked up in PATH, as a shell does. */
+  public Spawn searchPath() {
+    searchPath = true;
+    return this;
+  }
+
+  /**
+   * Signals that are ignored here stay ignored in the child; all others are as by default.
+   *
+   * @param mask bit {@code n - 1} for signal {@code n}
+   */
+  public Spawn ignoring(long mask) {
+    ignored = mask;
+    return this;
+  }
+
   /**
    * Starts the child.
    *
    * @return its process id, or {@code -errno} of what failed, {@code exec} included
    */
   public long start() {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment fileActions = arena.allocate(OPAQUE_BYTES, 16);
-      MemorySegment attributes = arena.allocate(OPAQUE_BYTES, 16);
-      int error = (int) ACTIONS_INIT.invokeExact(fileActions);
+    try (Arena arena = Arena.ofConfined();
+        Prepared child = prepare(arena)) {
+      return child.start();
+    }
+  }
+
+  /**
+   * Does all that can be done before the child is started.
+   *
+   * @param arena owns the memory, and outlives the result
+   */
+  public Prepared prepare(Arena arena) {
+    return new Prepared(this, arena);
+  }
+
+  /** A child all of whose preparations are made. */
+  public static final class Prepared implements AutoCloseable {
+    private final MethodHandle function;
+    private final MemorySegment pid;
+    private final MemorySegment path;
+    private final MemorySegment fileActions;
+    private final MemorySegment attributes;
+    private final MemorySegment argv;
+    private final MemorySegment environment;
+    private final int error;
+
+    private Prepared(Spawn s, Arena arena) {
+      function = s.searchPath ? SPAWN_IN_PATH : SPAWN;
+      pid = arena.allocate(ValueLayout.JAVA_INT);
+      fileActions = arena.allocate(OPAQUE_BYTES, 16);
+      attributes = arena.allocate(OPAQUE_BYTES, 16);
+      argv = arena.allocate(ValueLayout.ADDRESS, s.command.size() + 1L);
+      for (int i = 0; i < s.command.size(); i++) {
+        argv.setAtIndex(ValueLayout.ADDRESS, i, Linux.cString(arena, s.command.get(i)));
+      }
+      path = argv.getAtIndex(ValueLayout.ADDRESS, 0);
+      environment =
+          LINKER
+              .defaultLookup()
+              .findOrThrow("environ")
+              .reinterpret(ValueLayout.ADDRESS.byteSize())
+              .get(ValueLayout.ADDRESS, 0);
+      try {
+        // Neither can fail in glibc: they fill a structure.
+        int actions = (int) ACTIONS_INIT.invokeExact(fileActions);
+        int attribute = (int) ATTRIBUTES_INIT.invokeExact(attributes);
+        error =
+            actions != 0
+                ? actions
+                : attribute != 0 ? attribute : s.describe(arena, fileActions, attributes);
+      } catch (Throwable t) {
+        throw new AssertionError("a downcall does not throw", t);
+      }
+    }
+
+    /** Starts the child by one downcall and nothing else; as {@link Spawn#start}. */
+    public long start() {
       if (error != 0) {
         return -error;
       }
+      int e;
       try {
-        error = (int) ATTRIBUTES_INIT.invokeExact(attributes);
-        if (error != 0) {
-          return -error;
-        }
-        try {
-          error = describe(arena, fileActions, attributes);
-          return error != 0 ? -error : spawn(arena, fileActions, attributes);
-        } finally {
-          int ignored = (int) ATTRIBUTES_DESTROY.invokeExact(attributes);
-        }
-      } finally {
-        int ignored = (int) ACTIONS_DESTROY.invokeExact(fileActions);
+        e = (int) function.invokeExact(pid, path, fileActions, attributes, argv, environment);
+      } catch (Throwable t) {
+        throw new AssertionError("a downcall does not throw", t);
       }
-    } catch (RuntimeException e) {
-      throw e;
-    } catch (Throwable t) {
-      throw new AssertionError("a downcall does not throw", t);
+      return e != 0 ? -e : pid.get(ValueLayout.JAVA_INT, 0);
+    }
+
+    /** Frees what libc has allocated. */
+    @Override
+    public void close() {
+      try {
+        int ignored = (int) ATTRIBUTES_DESTROY.invokeExact(attributes);
+        ignored = (int) ACTIONS_DESTROY.invokeExact(fileActions);
+      } catch (Throwable t) {
+        throw new AssertionError("a downcall does not throw", t);
+      }
     }
   }
 
@@ -142,35 +214,18 @@ public final class Spawn {
         return error;
       }
     }
-    MemorySegment all = arena.allocate(SIGSET_BYTES).fill((byte) 0xff);
+    MemorySegment defaults = arena.allocate(SIGSET_BYTES).fill((byte) 0xff);
+    defaults.set(ValueLayout.JAVA_LONG, 0, ~ignored);
     MemorySegment none = arena.allocate(SIGSET_BYTES);
     short flags = (short) (SETSIGDEF | SETSIGMASK | (newSession ? SETSID : 0));
     int error = (int) ATTRIBUTES_FLAGS.invokeExact(attributes, flags);
     if (error == 0) {
-      error = (int) ATTRIBUTES_SIGDEFAULT.invokeExact(attributes, all);
+      error = (int) ATTRIBUTES_SIGDEFAULT.invokeExact(attributes, defaults);
     }
     if (error == 0) {
       error = (int) ATTRIBUTES_SIGMASK.invokeExact(attributes, none);
     }
     return error;
-  }
-
-  private long spawn(Arena arena, MemorySegment fileActions, MemorySegment attributes)
-      throws Throwable {
-    MemorySegment argv = arena.allocate(ValueLayout.ADDRESS, command.size() + 1L);
-    for (int i = 0; i < command.size(); i++) {
-      argv.setAtIndex(ValueLayout.ADDRESS, i, Linux.cString(arena, command.get(i)));
-    }
-    MemorySegment environment =
-        LINKER
-            .defaultLookup()
-            .findOrThrow("environ")
-            .reinterpret(ValueLayout.ADDRESS.byteSize())
-            .get(ValueLayout.ADDRESS, 0);
-    MemorySegment pid = arena.allocate(ValueLayout.JAVA_INT);
-    MemorySegment path = argv.getAtIndex(ValueLayout.ADDRESS, 0);
-    int error = (int) SPAWN.invokeExact(pid, path, fileActions, attributes, argv, environment);
-    return error != 0 ? -error : pid.get(ValueLayout.JAVA_INT, 0);
   }
 
   /** A handle to an {@code int} function of libc; p, i, s: pointer, int, short. */

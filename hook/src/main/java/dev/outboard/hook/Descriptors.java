@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Which of a program's descriptors are device fds.
+ *
+ * <p>The truth is the inode behind {@code /proc/PID/fd/N}: if it is a placeholder's, the descriptor
+ * is a device fd, whatever way it came there. A look-up costs some microseconds, so a process's
+ * entry remembers results. Wrong knowledge would send a call to the wrong kernel; so a result is
+ * kept only while nothing can have changed what the number refers to:
+ *
+ * <ul>
+ *   <li>Only open numbers are remembered. A call that <em>makes</em> a descriptor (open, socket,
+ *       accept, dup, F_DUPFD, recvmsg with SCM_RIGHTS, pidfd_getfd …) takes a free number, which is
+ *       not remembered, since:
+ *   <li>a number is freed or redirected only by close, dup2, dup3, close_range and exec. All of
+ *       these trap, whoever calls them; before they are continued the numbers are forgotten, and
+ *       they stay unknown until the calling thread's next notification (or its end), for only that
+ *       proves that the call has been carried out. Until then another thread's look-up may find the
+ *       old file, and its result is used but not kept ({@link ProcessEntry#closing}).
+ *   <li>A look-up that overlaps any of these is not kept either: {@link ProcessEntry#version}.
+ *   <li>A new process knows nothing. exec is a close of every number; if another thread than the
+ *       leader called it, that thread's end (its TID is gone) settles it.
+ *   <li>Tables that are shared between processes (CLONE_FILES without CLONE_THREAD) or not shared
+ *       between threads (unshare, CLONE_THREAD without CLONE_FILES) are never remembered, in that
+ *       process and in the children it has from then on.
+ *   <li>A placeholder's inode number is forgotten with it, and a remembered placeholder that is
+ *       {@link Placeholder#gone} is looked up anew.
+ * </ul>
+ *
+ * <p>A process that never had the chance to get a device fd needs no look-up at all ({@link
+ * ProcessEntry#mayHoldDevice}): none was installed in it, it has no ancestor with one, and it has
+ * received no message with descriptors and taken none by pidfd_getfd.
+ *
+ * <p>What no supervisor can exclude: a program that redirects a number in one thread while another
+ * thread is between the look-up and the continued call. Natively that call would act on either
+ * file; here it may act on the placeholder, where reads wait and writes are dropped.
+ */
+final class Descriptors {
+  private static final int AT_EMPTY_PATH = 0x1000;
+  private static final int S_IFMT = 0170000;
+  private static final int S_IFSOCK = 0140000;
+
+  private final Placeholders placeholders;
+  private final long socketDevice;
+
+  Descriptors(Placeholders placeholders) {
+    this.placeholders = placeholders;
+    this.socketDevice = findSocketDevice();
+  }
+
+  /**
+   * The placeholder behind a descriptor of the caller.
+   *
+   * @return null if it is the host's, or not open, or cannot be known ({@link
+   *     Notification#unreadable} tells)
+   */
+  @Nullable Placeholder lookup(Notification n, int fd) {
+    if (fd < 0) {
+      return null;
+    }
+    ProcessEntry p = n.process();
+    if (!p.mayHoldDevice()) {
+      return null;
+    }
+    Object known = p.known(fd);
+    if (known instanceof ProcessEntry.Host) {
+      return null;
+    }
+    if (known instanceof Placeholder h && !h.gone()) {
+      h.heldBy(p.pidfd(), fd);
+      return h;
+    }
+    long version = p.version();
+    long r = stat(n, p, fd);
+    if (r < 0) {
+      if (r == -Errno.EACCES || r == -Errno.EPERM) {
+        n.setUnreadable();
+      }
+      return null;
+    }
+    MemorySegment stat = n.statScratch();
+    boolean socket =
+        (stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE) & S_IFMT) == S_IFSOCK
+            && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV) == socketDevice;
+    Placeholder found =
+        socket ? placeholders.byInode(stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO)) : null;
+    p.learn(fd, found == null ? ProcessEntry.HOST : found, version);
+    if (found != null) {
+      found.heldBy(p.pidfd(), fd);
+    }
+    return found;
+  }
+
+  /** The caller is about to close, or to redirect, the numbers from {@code first} to last. */
+  void closing(Notification n, int first, int last) {
+    n.thread().hasClosing = true;
+    n.process().closing(n.thread().tid(), first, last);
+  }
+
+  /** The thread makes another call: what it was about to close is closed. */
+  void arrived(ThreadEntry t) {
+    if (t.hasClosing) {
+      t.hasClosing = false;
+      t.process().settled(t.tid());
+    }
+  }
+
+  private static long stat(Notification n, ProcessEntry p, int fd) {
+    MemorySegment path = n.pathScratch();
+    long at = 0;
+    if (p.tablesPerThread()) {
+      at = put(path, at, "task/");
+      at = put(path, at, n.tid());
+      at = put(path, at, "/");
+    }
+    at = put(path, at, "fd/");
+    at = put(path, at, fd);
+    path.set(JAVA_BYTE, at, (byte) 0);
+    return Processes.fstatat(p.directory(), path.address(), n.statScratch().address(), 0);
+  }
+
+  private static long put(MemorySegment to, long at, String ascii) {
+    for (int i = 0; i < ascii.length(); i++) {
+      to.set(JAVA_BYTE, at + i, (byte) ascii.charAt(i));
+    }
+    return at + ascii.length();
+  }
+
+  private static long put(MemorySegment to, long at, int number) {
+    int digits = 1;
+    for (int rest = number; rest >= 10; rest /= 10) {
+      digits++;
+    }
+    int rest = number;
+    for (int i = digits - 1; i >= 0; i--) {
+      to.set(JAVA_BYTE, at + i, (byte) ('0' + rest % 10));
+      rest /= 10;
+    }
+    return at + digits;
+  }
+
+  /** The device number of the kernel's socket file system; sockets bound to a path have others. */
+  private static long findSocketDevice() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment stat = arena.allocate(Processes.STAT_BYTES, 8);
+      long fd = Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Processes.O_CLOEXEC, 0);
+      if (fd < 0) {
+        throw new IllegalStateException("socket: " + Errno.name((int) -fd));
+      }
+      long r =
+          Processes.fstatat(
+              (int) fd, Linux.cString(arena, "").address(), stat.address(), AT_EMPTY_PATH);
+      Linux.close((int) fd);
+      if (r < 0) {
+        throw new IllegalStateException("fstat: " + Errno.name((int) -r));
+      }
+      return stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV);
+    }
+  }
+}

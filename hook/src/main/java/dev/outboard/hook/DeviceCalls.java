@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.channel.CallSlot;
+import dev.outboard.channel.Credentials;
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.LinkException;
+import dev.outboard.posix.Processes;
+import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.ResultKind;
+import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
+import java.lang.foreign.Arena;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Makes calls on the device for threads of the program, and a few for the hook itself.
+ *
+ * <p>A thread's call runs on its shadow thread, by way of its call slot, which it gets with its
+ * first call. The notifier thread waits for the end: first for a moment, for most calls are short;
+ * then it lets another one receive; and after 2 ms it registers with the {@link SignalSampler}, so
+ * that signals end the wait as they would natively.
+ *
+ * <p>Between {@link #begin} and {@link #end} the slot is the notifier thread's.
+ */
+final class DeviceCalls {
+  /** How long to wait in the seat: less than it costs to wake another thread, if that is idle. */
+  private static final long SHORT_NANOS = 50_000;
+
+  /** From here on a call counts as blocked. */
+  private static final long BLOCKED_NANOS = 2_000_000;
+
+  /** A close that takes longer lingers ({@code SO_LINGER}); nobody waits for it. */
+  private static final long CLOSE_NANOS = 20_000_000;
+
+  private static final int MAX_LINGERING = 64;
+
+  private static final int CLOSE = canonical("close");
+
+  private final DeviceLink link;
+  private final SignalSampler sampler;
+  private final OpenFiles files;
+  private final Messages messages;
+  private final ProcessTable processes;
+  private @Nullable Readiness readiness;
+  private @Nullable Placeholders placeholders;
+
+  // The hook's own slots: idle ones, and those whose close lingers.
+  private final Object serviceLock = new Object();
+  private final ArrayDeque<CallSlot> service = new ArrayDeque<>();
+  private final List<CallSlot> lingering = new ArrayList<>();
+
+  DeviceCalls(
+      DeviceLink link,
+      SignalSampler sampler,
+      OpenFiles files,
+      ProcessTable processes,
+      Messages messages) {
+    this.link = link;
+    this.sampler = sampler;
+    this.files = files;
+    this.processes = processes;
+    this.messages = messages;
+  }
+
+  /** Sets what could not exist before this object; before the first call. */
+  void connect(Readiness readiness, Placeholders placeholders) {
+    this.readiness = readiness;
+    this.placeholders = placeholders;
+  }
+
+  /** The canonical number of a call. */
+  static int canonical(String name) {
+    return Objects.requireNonNull(SyscallTable.byName(name), name).canonical();
+  }
+
+  /**
+   * Gives the caller's slot to this thread for one or more device calls.
+   *
+   * @return 0 or {@code -errno}: ENETDOWN, ENOBUFS, EPERM; then there is no {@link #end}
+   */
+  long begin(Notification n) {
+    ThreadEntry t = n.thread();
+    CallSlot s = t.beginCall();
+    if (s == null) {
+      long r = attach(n, t);
+      if (r < 0) {
+        return r;
+      }
+      s = Objects.requireNonNull(t.slot());
+    } else if (t.credentialsDirty) {
+      t.credentialsDirty = false;
+      Credentials c = credentials(n);
+      long r = c == null ? -Errno.EPERM : link.credentials(s, c);
+      if (r < 0) {
+        t.credentialsDirty = true;
+        end(n);
+        return r;
+      }
+    }
+    n.slot(s);
+    return 0;
+  }
+
+  /** Ends what {@link #begin} began; before the notification is answered. */
+  void end(Notification n) {
+    CallSlot unused = n.thread().endCall();
+    if (unused != null) {
+      link.detach(unused);
+    }
+  }
+
+  /**
+   * Makes the call of the notification on the device, as its row says: inputs from the program's
+   * memory, outputs to it.
+   *
+   * @param p what the row's descriptor refers to
+   * @return what to answer: a value, or {@code -errno}; -ERESTARTSYS only if the caller is certain
+   *     to act on it
+   */
+  long run(Notification n, Placeholder p) {
+    return run(n, n.row(), n.args(), p);
+  }
+
+  /** The same for another row and other arguments than the notification's own. */
+  long run(Notification n, Row row, long[] args, Placeholder p) {
+    OpenFile file = files.get(p.handle());
+    if (file == null || !file.use()) {
+      return -Errno.EBADF;
+    }
+    try {
+      long r = begin(n);
+      if (r < 0) {
+        return r;
+      }
+      try {
+        CallSlot s = n.slot();
+        Call c = s.call();
+        do {
+          r = HostMarshaller.encode(row, args, n.memory(), c);
+          if (r < 0) {
+            return memoryError(n, r);
+          }
+          c.args[row.fdIndex()] = p.handle();
+          r = execute(n, s);
+        } while (r == AGAIN);
+        if (row.result() == ResultKind.FD && r >= 0) {
+          n.acceptedHandle(r);
+        }
+        r = HostMarshaller.decode(row, args, c, n.memory());
+        sampled(n, p, s);
+        return memoryError(n, r);
+      } finally {
+        end(n);
+      }
+    } finally {
+      unuse(file);
+    }
+  }
+
+  /** Another result than any call has: the call was interrupted for nothing and is to be redone. */
+  static final long AGAIN = Long.MIN_VALUE;
+
+  /**
+   * Makes the call that is in the slot and waits for its end, however long that takes. Signals of
+   * the caller end it as they would natively.
+   *
+   * @return the result; or {@link #AGAIN} if the call was interrupted but the caller has no signal
+   *     to act on: encode it again and repeat. The result is in the slot's call, too.
+   */
+  long execute(Notification n, CallSlot s) {
+    Placeholders all = placeholders;
+    if (all != null) {
+      all.reapClosing();
+    }
+    // What was read is the caller's, and what was found out is about the caller, only if it waits
+    // still; and a call for a dead thread must not be made.
+    if (!n.valid()) {
+      s.call().result = -Errno.EINTR;
+      return -Errno.EINTR;
+    }
+    long started = n.timed() ? System.nanoTime() : 0;
+    s.submit();
+    boolean certain = false;
+    if (!s.await(SHORT_NANOS)) {
+      n.willBlock();
+      if (!s.await(BLOCKED_NANOS)) {
+        ThreadEntry t = n.thread();
+        sampler.blocked(t, n.id(), s);
+        try {
+          while (!s.await(Long.MAX_VALUE)) {}
+        } finally {
+          certain = sampler.ended(t);
+        }
+      }
+    }
+    if (started != 0) {
+      n.deviceTime(System.nanoTime() - started);
+    }
+    long r = s.result();
+    if (r <= -Errno.ERESTARTSYS && r >= -Errno.ERESTART_RESTARTBLOCK) {
+      if (!certain) {
+        return AGAIN;
+      }
+      // A restart block would have to be the caller's own; no call that runs here needs one.
+      r = r == -Errno.ERESTART_RESTARTBLOCK ? -Errno.EINTR : -Errno.ERESTARTSYS;
+      s.call().result = r;
+    }
+    return r;
+  }
+
+  /** Passes on the readiness that came with the slot's last call, if the handle is watched. */
+  void sampled(Notification n, Placeholder p, CallSlot s) {
+    Readiness r = readiness;
+    int mask = s.readyMask();
+    if (r != null && mask != -1) {
+      int fd = n.intArg(Math.max(0, n.row().fdIndex()));
+      r.afterCall(p, mask, s.readyStamp(), n.process().pidfd(), fd);
+    }
+  }
+
+  /** Ends one use of a file; closes its handle if that was put off. */
+  void unuse(OpenFile file) {
+    if (file.unuse()) {
+      closeNow(file.handle());
+    }
+  }
+
+  /**
+   * The last descriptor of a handle is gone: closes it on the device, now or when the last call on
+   * it has ended.
+   */
+  void close(int handle) {
+    OpenFile file = files.get(handle);
+    if (file == null || file.abandon()) {
+      closeNow(handle);
+    }
+  }
+
+  private void closeNow(int handle) {
+    // First: the number may be in use again the moment it is closed.
+    files.remove(handle);
+    service(CLOSE, handle, 0, 0, CLOSE_NANOS);
+  }
+
+  /**
+   * Makes a call of the hook's own, without data.
+   *
+   * @param nanos how long to wait for its end; after that it goes on by itself
+   * @return its result, or -EINPROGRESS
+   */
+  long service(int number, long a0, long a1, long a2, long nanos) {
+    CallSlot s;
+    synchronized (serviceLock) {
+      reclaim();
+      s = service.poll();
+    }
+    if (s == null) {
+      try {
+        s = link.attach(Processes.getpid(), Processes.gettid(), -1, ownCredentials());
+      } catch (LinkException e) {
+        return -Errno.ENETDOWN;
+      }
+    }
+    Call c = s.call();
+    c.number = number;
+    c.flags = 0;
+    c.args[0] = a0;
+    c.args[1] = a1;
+    c.args[2] = a2;
+    c.args[3] = 0;
+    c.args[4] = 0;
+    c.args[5] = 0;
+    s.submit();
+    boolean done = s.await(nanos);
+    synchronized (serviceLock) {
+      if (done) {
+        service.push(s);
+        return s.result();
+      }
+      lingering.add(s);
+      if (lingering.size() <= MAX_LINGERING) {
+        return -Errno.EINPROGRESS;
+      }
+      lingering.remove(s);
+    }
+    while (!s.await(Long.MAX_VALUE)) {}
+    synchronized (serviceLock) {
+      service.push(s);
+    }
+    return s.result();
+  }
+
+  private void reclaim() {
+    for (int i = lingering.size() - 1; i >= 0; i--) {
+      CallSlot s = lingering.get(i);
+      if (s.await(0)) {
+        lingering.remove(i);
+        service.push(s);
+      }
+    }
+  }
+
+  /** Frees a slot of a thread that is gone, or interrupts its call. */
+  void threadEnded(ThreadEntry t) {
+    CallSlot busy = t.slot();
+    CallSlot s = t.die();
+    if (s != null) {
+      link.detach(s);
+    } else if (busy != null) {
+      link.interrupt(busy);
+    }
+    sampler.threadEnded(t);
+  }
+
+  private long attach(Notification n, ThreadEntry t) {
+    Credentials c = credentials(n);
+    if (c == null) {
+      return -Errno.EPERM;
+    }
+    CallSlot s;
+    n.willBlock();
+    try {
+      s = link.attach(t.process().pid(), t.tid(), like(t), c);
+    } catch (LinkException e) {
+      if (link.lost()) {
+        return -Errno.ENETDOWN;
+      }
+      messages.once("attach", String.valueOf(e.getMessage()));
+      return -Errno.ENOBUFS;
+    }
+    if (!t.attach(s)) {
+      link.detach(s);
+      return -Errno.EINTR;
+    }
+    t.credentialsDirty = false;
+    return 0;
+  }
+
+  /** The index of a slot of the same process, or of its parent, or -1. */
+  private int like(ThreadEntry t) {
+    for (ThreadEntry other : processes.threadsOf(t.process())) {
+      CallSlot s = other == t ? null : other.slot();
+      if (s != null) {
+        return s.index();
+      }
+    }
+    ProcessEntry parent = processes.process(t.process().parentPid());
+    if (parent != null) {
+      for (ThreadEntry other : processes.threadsOf(parent)) {
+        CallSlot s = other.slot();
+        if (s != null) {
+          return s.index();
+        }
+      }
+    }
+    return -1;
+  }
+
+  private @Nullable Credentials credentials(Notification n) {
+    try (Arena a = Arena.ofConfined()) {
+      TaskStatus status = new TaskStatus(a);
+      if (status.read(a, n.tid()) < 0) {
+        return null;
+      }
+      return status.credentials(UserNamespaces.isOurs(n.tid()));
+    }
+  }
+
+  private static Credentials ownCredentials() {
+    try (Arena a = Arena.ofConfined()) {
+      TaskStatus status = new TaskStatus(a);
+      if (status.read(a, Processes.getpid()) < 0) {
+        throw new IllegalStateException("/proc is not mounted");
+      }
+      return status.credentials(true);
+    }
+  }
+
+  /** EPERM from the program's memory: says once why. */
+  long memoryError(Notification n, long r) {
+    if (r == -Errno.EPERM && n.memory().denied()) {
+      messages.once("dumpable", notDumpable(n));
+    }
+    return r;
+  }
+
+  static String notDumpable(Notification n) {
+    return "Process "
+        + n.process().pid()
+        + " has made itself unreadable (PR_SET_DUMPABLE, or an executable without read permission);"
+        + " its network calls fail with EPERM. Run outboard as root to offload such programs.";
+  }
+}

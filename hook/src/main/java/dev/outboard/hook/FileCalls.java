@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Ioctl;
+import dev.outboard.abi.Socket;
+import dev.outboard.posix.Processes;
+import dev.outboard.syscalls.Arg;
+import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.ResultKind;
+import dev.outboard.syscalls.Row;
+
+/**
+ * Calls that act on a descriptor: to the device if it is a device fd, else continued. What crosses
+ * and how is the row's business; here is only what a row cannot say:
+ *
+ * <ul>
+ *   <li>A stream's transfer that is longer than a piece goes on until all is moved, as it does in a
+ *       kernel: a blocking send always, a receive under MSG_WAITALL only.
+ *   <li>EPIPE of a stream comes with SIGPIPE.
+ *   <li>O_NONBLOCK is kept on both kernels.
+ * </ul>
+ */
+final class FileCalls {
+  private final Hook.Services hook;
+
+  FileCalls(Hook.Services hook) {
+    this.hook = hook;
+  }
+
+  void register(Handlers h) {
+    h.register(this::setStatus, "fcntl");
+    h.register(this::ioctl, "ioctl");
+    h.register(this::bind, "bind", "listen");
+    h.register(this::receiveMessage, "recvmsg");
+  }
+
+  /** The handler of every row of route FD that has no other. */
+  void any(Notification n) {
+    Placeholder p = hook.lookup(n, n.row().fdIndex());
+    if (p == null) {
+      hook.onHost(n);
+      return;
+    }
+    Row row = n.row();
+    if (row.result() == ResultKind.BYTES && isStream(p)) {
+      transfer(n, row, p);
+    } else {
+      hook.answer(n, hook.calls().run(n, p));
+    }
+  }
+
+  private boolean isStream(Placeholder p) {
+    OpenFile f = hook.files().get(p.handle());
+    return f != null && f.stream();
+  }
+
+  private void receiveMessage(Notification n) {
+    if (hook.lookup(n, 0) == null && !n.unreadable()) {
+      // What arrives may hold descriptors, and among them device fds.
+      hook.mayReceiveDescriptors(n.process());
+    }
+    any(n);
+  }
+
+  /** A byte transfer on a stream. */
+  private void transfer(Notification n, Row row, Placeholder p) {
+    OpenFile file = hook.files().get(p.handle());
+    if (file == null || !file.use()) {
+      n.answerErrno(Errno.EBADF);
+      return;
+    }
+    long r;
+    try {
+      r = hook.calls().begin(n);
+      if (r >= 0) {
+        try {
+          r = pieces(n, row, p, file);
+        } finally {
+          hook.calls().end(n);
+        }
+      }
+    } finally {
+      hook.calls().unuse(file);
+    }
+    if (r == -Errno.EPIPE && sends(row) && (flags(n, row) & Socket.MSG_NOSIGNAL) == 0) {
+      // The kernel raises it in the calling thread before the call returns; sk_stream_error().
+      Processes.tgkill(n.process().pid(), n.tid(), Processes.SIG_PIPE);
+    }
+    hook.answer(n, r);
+  }
+
+  private long pieces(Notification n, Row row, Placeholder p, OpenFile file) {
+    boolean sends = sends(row);
+    boolean all = sends || (flags(n, row) & Socket.MSG_WAITALL) != 0;
+    if (sends) {
+      int put = file.takeDeferredError();
+      if (put != 0) {
+        return -put;
+      }
+    }
+    Call c = n.slot().call();
+    long moved = 0;
+    for (; ; ) {
+      long r = HostMarshaller.encode(row, n.args(), n.memory(), c, moved);
+      if (r < 0) {
+        return moved > 0 ? moved : hook.calls().memoryError(n, r);
+      }
+      long carried = c.carried;
+      boolean last = carried == c.wanted;
+      c.args[row.fdIndex()] = p.handle();
+      r = hook.calls().execute(n, n.slot());
+      if (r == DeviceCalls.AGAIN) {
+        continue;
+      }
+      r = HostMarshaller.decode(row, n.args(), c, n.memory());
+      hook.calls().sampled(n, p, n.slot());
+      if (r < 0) {
+        if (moved == 0) {
+          return hook.calls().memoryError(n, r);
+        }
+        // As tcp_sendmsg(): what was moved counts, and the socket keeps its error for the next.
+        if (sends && r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
+          file.deferError((int) -r);
+        }
+        return moved;
+      }
+      moved += r;
+      if (last || !all || r < carried || r == 0) {
+        return moved;
+      }
+    }
+  }
+
+  private static boolean sends(Row row) {
+    for (int i = 0; i < row.argCount(); i++) {
+      Arg.Kind k = row.arg(i).kind();
+      if (k == Arg.Kind.OUT
+          || k == Arg.Kind.IOVEC_OUT
+          || k == Arg.Kind.MSGHDR_OUT
+          || k == Arg.Kind.INOUT) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** The MSG_ flags of the call; 0 for read and write and their kin. */
+  private static int flags(Notification n, Row row) {
+    for (int i = 0; i < row.argCount(); i++) {
+      if (row.arg(i).kind() == Arg.Kind.FLAGS && row.arg(i).set().equals("MSG")) {
+        return n.intArg(i);
+      }
+    }
+    return 0;
+  }
+
+  /** Ports and addresses may be held by files whose last close nobody was told of. */
+  private void bind(Notification n) {
+    Placeholder p = hook.lookup(n, 0);
+    if (p == null) {
+      hook.onHost(n);
+      return;
+    }
+    hook.placeholders().reapGone();
+    hook.answer(n, hook.calls().run(n, p));
+  }
+
+  /** F_SETFL: O_NONBLOCK to both kernels, O_ASYNC to the host's. F_DUPFD: nothing to do. */
+  private void setStatus(Notification n) {
+    Placeholder p = n.intArg(1) == Fcntl.F_SETFL ? hook.lookup(n, 0) : null;
+    if (p == null) {
+      hook.onHost(n);
+      return;
+    }
+    long[] args = n.args();
+    long asked = args[2];
+    args[2] = asked & ~Fcntl.O_ASYNC;
+    long r = hook.calls().run(n, p);
+    args[2] = asked;
+    if (r < 0) {
+      hook.answer(n, r);
+    } else {
+      n.answerContinue();
+    }
+  }
+
+  private void ioctl(Notification n) {
+    Placeholder p = hook.lookup(n, 0);
+    if (p == null) {
+      hook.onHost(n);
+      return;
+    }
+    long r = hook.calls().run(n, p);
+    if (r == 0 && n.intArg(1) == Ioctl.FIONBIO) {
+      n.answerContinue();
+    } else {
+      hook.answer(n, r);
+    }
+  }
+}

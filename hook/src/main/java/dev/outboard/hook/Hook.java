@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.LinkListener;
+import dev.outboard.posix.Processes;
+import dev.outboard.posix.SeccompListener;
+import dev.outboard.syscalls.Route;
+import dev.outboard.syscalls.Row;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Runs a program whose network calls are executed by a device.
+ *
+ * <p>Use: make one, connect a {@link DeviceLink} with {@link #listener} as its listener, then
+ * {@link #run}. An object serves one run, and a process one object: the hook becomes the subreaper
+ * of its process tree.
+ */
+public final class Hook {
+  private final HookOptions options;
+  private final Messages messages;
+  private volatile @Nullable Services services;
+  private volatile @Nullable String lostBefore;
+
+  private final LinkListener linkListener =
+      new LinkListener() {
+        @Override
+        public void ready(int handle, int pollMask, long stamp) {
+          Services s = services;
+          if (s != null) {
+            s.readiness().ready(handle, pollMask, stamp);
+          }
+        }
+
+        @Override
+        public void lost(String why) {
+          messages.once(
+              "lost",
+              "The device is gone ("
+                  + why
+                  + "): network calls fail from now on, all others work as before.");
+          lostBefore = why;
+          Services s = services;
+          if (s != null) {
+            s.readiness().lost();
+          }
+        }
+
+        @Override
+        public void notice(String line) {
+          messages.say(line);
+        }
+      };
+
+  public Hook(HookOptions options) {
+    this.options = options;
+    this.messages = new Messages(options.messages());
+  }
+
+  /** What the link to the device is to report to. */
+  public LinkListener listener() {
+    return linkListener;
+  }
+
+  /**
+   * Starts the program and serves it until no process of its tree is left.
+   *
+   * <p>{@link HookOptions#events} hears of the program's start and end; that the first process has
+   * ended does not end this.
+   *
+   * @return the first process's status as a shell would show it: 0 to 255
+   * @throws HookException if the program could not be started; the message is for the user, and
+   *     says what to do
+   */
+  public int run(DeviceLink link) throws HookException {
+    try (Services s = new Services(options, link, messages)) {
+      services = s;
+      if (lostBefore != null) {
+        s.readiness().lost();
+      }
+      return s.run();
+    } finally {
+      services = null;
+    }
+  }
+
+  /** All parts of a hook, and who serves which call. */
+  static final class Services implements AutoCloseable, ProcessTable.Listener {
+    /** Descriptors that the hook needs for itself, and for processes and threads. */
+    private static final int OWN_DESCRIPTORS = 512;
+
+    private static final int SPARE_THREADS = 16;
+
+    private final Messages messages;
+    private final OpenFiles files = new OpenFiles();
+    private final ProcessTable processes;
+    private final SignalSampler sampler;
+    private final DeviceCalls calls;
+    private final Placeholders placeholders;
+    private final Readiness readiness;
+    private final Descriptors descriptors;
+    private final PathCalls paths;
+    private final Handlers handlers = new Handlers();
+    private final DeviceLink link;
+    private final Guard guard;
+    private final Notification.@Nullable Observer observer;
+    private final Launcher launcher;
+    private @Nullable Notifier notifier;
+
+    Services(HookOptions options, DeviceLink link, Messages messages) throws HookException {
+      this.messages = messages;
+      this.link = link;
+      this.processes = new ProcessTable(this);
+      this.sampler = new SignalSampler(link);
+      this.calls = new DeviceCalls(link, sampler, files, processes, messages);
+      this.placeholders = new Placeholders(calls::close, capacity());
+      this.readiness = new Readiness(placeholders, new HolderScan(processes));
+      this.calls.connect(readiness, placeholders);
+      this.descriptors = new Descriptors(placeholders);
+      this.paths = new PathCalls(this, link.welcome().resolvConf());
+      this.observer = observer(options);
+      Guard g = Guard.start();
+      this.guard = g;
+      this.launcher = new Launcher(options, pid -> pid == g.pid() || options.ownChild().test(pid));
+      FileCalls fileCalls = new FileCalls(this);
+      fileCalls.register(handlers);
+      new SocketCalls(this).register(handlers);
+      new ProcessCalls(this).register(handlers);
+      handlers.registerRest(fileCalls::any, Route.FD);
+      handlers.registerRest(paths::open, Route.PATH);
+      handlers.registerRest(this::onHost, Route.PROCESS);
+      handlers.checkComplete();
+    }
+
+    private static Notification.@Nullable Observer observer(HookOptions options) {
+      Statistics s = options.statistics();
+      if (s == null) {
+        return null;
+      }
+      return (n, outcome, result) ->
+          s.record(
+              n.row(),
+              outcome == Notification.Answer.HOST,
+              result,
+              n.deviceCalls(),
+              n.deviceNanos());
+    }
+
+    DeviceCalls calls() {
+      return calls;
+    }
+
+    DeviceLink link() {
+      return link;
+    }
+
+    OpenFiles files() {
+      return files;
+    }
+
+    Placeholders placeholders() {
+      return placeholders;
+    }
+
+    Readiness readiness() {
+      return readiness;
+    }
+
+    Descriptors descriptors() {
+      return descriptors;
+    }
+
+    ProcessTable processes() {
+      return processes;
+    }
+
+    Messages messages() {
+      return messages;
+    }
+
+    /** A device fd exists from now on. */
+    void deviceFdsExist() {
+      processes.deviceFdsExist();
+    }
+
+    /** The process may be given descriptors by another one. */
+    void mayReceiveDescriptors(ProcessEntry p) {
+      if (placeholders.created() > 0) {
+        p.setMayHoldDevice();
+      }
+    }
+
+    /** What argument {@code index} refers to, or null if that is not a device fd. */
+    @Nullable Placeholder lookup(Notification n, int index) {
+      return index < 0 ? null : descriptors.lookup(n, n.intArg(index));
+    }
+
+    /** Continues a call that is not the device's; refuses it if that cannot be known. */
+    void onHost(Notification n) {
+      if (n.unreadable()) {
+        messages.once("dumpable", DeviceCalls.notDumpable(n));
+        n.answerErrno(Errno.EPERM);
+      } else {
+        n.answerContinue();
+      }
+    }
+
+    /** Answers with the result of a device call. */
+    void answer(Notification n, long result) {
+      n.answer(result);
+    }
+
+    /** The caller is about to execute another program. */
+    void execing(Notification n) {
+      launcher.execing(n);
+    }
+
+    int run() throws HookException {
+      return launcher.run(
+          new Launcher.Serving() {
+            @Override
+            public void serve(SeccompListener listener) {
+              processes.start();
+              sampler.start();
+              Notifier created =
+                  new Notifier(
+                      listener, Services.this::dispatch, link.welcome().slots() + SPARE_THREADS);
+              notifier = created;
+              created.start();
+            }
+
+            @Override
+            public void awaitEnd() throws InterruptedException {
+              Notifier n = notifier;
+              if (n != null) {
+                n.awaitEnd();
+              }
+            }
+          });
+    }
+
+    private void dispatch(Notification n) {
+      try {
+        Handler h = handlers.handler(n.nr());
+        Row row = handlers.row(n.nr());
+        ThreadEntry t = h == null ? null : processes.thread(n);
+        if (h == null || row == null || t == null) {
+          // A thread of the hook itself on its way to the program, or a caller that has died.
+          n.answerContinue();
+          return;
+        }
+        n.observer(observer);
+        n.thread(t);
+        n.row(row);
+        descriptors.arrived(t);
+        h.handle(n);
+        if (!n.answered()) {
+          throw new IllegalStateException("no answer to " + row.name());
+        }
+      } catch (RuntimeException | Error e) {
+        messages.bug("serving call " + n.nr(), e);
+        if (!n.answered()) {
+          n.answerErrno(Errno.EIO);
+        }
+      }
+    }
+
+    @Override
+    public void met(ProcessEntry p) {
+      guard.met(p.pid());
+    }
+
+    @Override
+    public void threadEnded(ThreadEntry t) {
+      calls.threadEnded(t);
+    }
+
+    @Override
+    public void processEnded(ProcessEntry p) {
+      guard.ended(p.pid());
+      launcher.reapOrphans();
+    }
+
+    @Override
+    public void sweep() {
+      Notifier n = notifier;
+      if (n != null) {
+        n.watch(System.nanoTime());
+      }
+      launcher.reapOrphans();
+    }
+
+    /** How many placeholders this process has descriptors for. */
+    private static int capacity() {
+      try (Arena a = Arena.ofConfined()) {
+        MemorySegment limit = a.allocate(16, 8);
+        long r = Processes.prlimit(0, Processes.RLIMIT_NOFILE, 0, limit.address());
+        long soft = r < 0 ? 1024 : limit.get(ValueLayout.JAVA_LONG, 0);
+        return Math.clamp(soft - OWN_DESCRIPTORS, 64, 1 << 20);
+      }
+    }
+
+    @Override
+    public void close() {
+      processes.close();
+      sampler.close();
+      placeholders.close();
+      paths.close();
+      guard.close();
+    }
+  }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+/**
+ * What the hook remembers of an open file of the device besides its readiness.
+ *
+ * <p>It also keeps the handle from being closed while a call is on its way with it: natively a call
+ * holds the open file, so that a thread blocked in {@code recv} is not affected by another's {@code
+ * close}; and on the device a closed handle's number is given to the next file, to which a late
+ * call must not go.
+ */
+final class OpenFile {
+  private final int handle;
+  private final int family;
+  private final int type;
+  private final int protocol;
+
+  private int uses;
+  private boolean closeDue;
+
+  /** Bytes are a stream: long transfers go in pieces, and a broken one raises SIGPIPE. */
+  private final boolean stream;
+
+  /** An error that ended a transfer after its first pieces; the next one gets it. */
+  private int deferredError;
+
+  /** The last connect was to the loopback address, where a refusal needs an explanation. */
+  private volatile boolean loopbackTarget;
+
+  OpenFile(int handle, int family, int type, int protocol, boolean stream) {
+    this.handle = handle;
+    this.family = family;
+    this.type = type;
+    this.protocol = protocol;
+    this.stream = stream;
+  }
+
+  int handle() {
+    return handle;
+  }
+
+  int family() {
+    return family;
+  }
+
+  int type() {
+    return type;
+  }
+
+  int protocol() {
+    return protocol;
+  }
+
+  boolean stream() {
+    return stream;
+  }
+
+  boolean loopbackTarget() {
+    return loopbackTarget;
+  }
+
+  void loopbackTarget(boolean is) {
+    loopbackTarget = is;
+  }
+
+  synchronized void deferError(int errno) {
+    deferredError = errno;
+  }
+
+  /** The error put off, once; 0 if there is none. */
+  synchronized int takeDeferredError() {
+    int e = deferredError;
+    deferredError = 0;
+    return e;
+  }
+
+  /** Begins a call; false if the last descriptor is gone already. */
+  synchronized boolean use() {
+    if (closeDue) {
+      return false;
+    }
+    uses++;
+    return true;
+  }
+
+  /** Ends a call; true if the handle is to be closed now. */
+  synchronized boolean unuse() {
+    return --uses == 0 && closeDue;
+  }
+
+  /** The last descriptor is gone; true if the handle is to be closed now. */
+  synchronized boolean abandon() {
+    closeDue = true;
+    return uses == 0;
+  }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+
+import dev.outboard.abi.Sched;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Calls that change processes, identities and descriptor tables. All are continued; the hook takes
+ * note of what they may change.
+ */
+final class ProcessCalls {
+  private static final int CLOSE_RANGE_UNSHARE = 2;
+  private static final int CLOSE_RANGE_CLOEXEC = 4;
+
+  private final Hook.Services hook;
+
+  ProcessCalls(Hook.Services hook) {
+    this.hook = hook;
+  }
+
+  void register(Handlers h) {
+    h.register(this::close, "close");
+    h.register(this::closeRange, "close_range");
+    h.register(n -> hook.onHost(n), "dup");
+    h.register(this::redirect, "dup2", "dup3");
+    h.register(this::takeDescriptor, "pidfd_getfd");
+    h.register(this::exec, "execve", "execveat");
+    h.register(n -> hook.onHost(n), "fork", "vfork");
+    h.register(n -> cloned(n, n.args()[0]), "clone");
+    h.register(this::clone3, "clone3");
+    h.register(this::unshare, "unshare");
+    h.register(
+        this::identity,
+        "setns",
+        "setuid",
+        "setgid",
+        "setreuid",
+        "setregid",
+        "setresuid",
+        "setresgid",
+        "setfsuid",
+        "setfsgid",
+        "setgroups",
+        "capset");
+  }
+
+  private void close(Notification n) {
+    closing(n, n.intArg(0));
+    hook.onHost(n);
+  }
+
+  private void closing(Notification n, int fd) {
+    if (fd < 0 || !n.process().mayHoldDevice()) {
+      return;
+    }
+    Placeholder p = hook.descriptors().lookup(n, fd);
+    if (p != null) {
+      hook.placeholders().closing(p);
+    }
+    hook.descriptors().closing(n, fd, fd);
+  }
+
+  private void redirect(Notification n) {
+    // dup2(fd, fd) changes nothing, but to forget the number does no harm.
+    closing(n, n.intArg(1));
+    hook.onHost(n);
+  }
+
+  private void closeRange(Notification n) {
+    int flags = n.intArg(2);
+    int first = n.intArg(0);
+    int last = n.intArg(1);
+    if ((flags & CLOSE_RANGE_UNSHARE) != 0) {
+      n.process().neverCache(true);
+    }
+    if ((flags & CLOSE_RANGE_CLOEXEC) == 0 && n.process().mayHoldDevice()) {
+      // The arguments are unsigned: what is negative here is above any number.
+      int from = first < 0 ? Integer.MAX_VALUE : first;
+      int to = last < 0 ? Integer.MAX_VALUE : last;
+      if (from <= to) {
+        for (Placeholder p : n.process().knownPlaceholders(from, to)) {
+          hook.placeholders().closing(p);
+        }
+        hook.descriptors().closing(n, from, to);
+      }
+    }
+    hook.onHost(n);
+  }
+
+  private void takeDescriptor(Notification n) {
+    hook.mayReceiveDescriptors(n.process());
+    hook.onHost(n);
+  }
+
+  private void exec(Notification n) {
+    hook.execing(n);
+    // Close-on-exec closes some; a set-user-ID program has another identity.
+    hook.descriptors().closing(n, 0, Integer.MAX_VALUE);
+    n.thread().credentialsDirty = true;
+    hook.onHost(n);
+  }
+
+  private void clone3(Notification n) {
+    MemorySegment flags = n.statScratch();
+    // What cannot be read fails in the kernel, too.
+    if (n.memory().read(n.args()[0], flags, 0, Long.BYTES) == 0) {
+      cloned(n, flags.get(JAVA_LONG_UNALIGNED, 0));
+    } else {
+      hook.onHost(n);
+    }
+  }
+
+  private void cloned(Notification n, long flags) {
+    boolean thread = (flags & Sched.CLONE_THREAD) != 0;
+    boolean files = (flags & Sched.CLONE_FILES) != 0;
+    if (thread && !files) {
+      n.process().neverCache(true);
+    }
+    if (!thread && files) {
+      n.process().neverCache(false);
+      n.process().setMayHoldDevice();
+      hook.processes().tablesAreShared();
+    }
+    if (!thread && (flags & Sched.CLONE_PARENT) != 0) {
+      hook.processes().parentsAreUnsure();
+    }
+    hook.onHost(n);
+  }
+
+  private void unshare(Notification n) {
+    if ((n.args()[0] & Sched.CLONE_FILES) != 0) {
+      n.process().neverCache(true);
+    }
+    identity(n);
+  }
+
+  private void identity(Notification n) {
+    n.thread().credentialsDirty = true;
+    hook.onHost(n);
+  }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A process of the program's tree, known since its first trapped call, until its pidfd says that it
+ * is gone.
+ *
+ * <p>Owns two descriptors: a pidfd and its directory in {@code /proc}; both name this process and
+ * never a later one with its number. What is known of its descriptors is kept here for {@link
+ * Descriptors}, which explains the rules; every method of that part holds this object's monitor.
+ */
+final class ProcessEntry {
+  /** Descriptors with greater numbers are looked up each time. */
+  private static final int MAX_KNOWN = 1 << 16;
+
+  /** Stands for "a file of the host". */
+  static final Host HOST = new Host();
+
+  /** The type of {@link #HOST}. */
+  static final class Host {
+    private Host() {}
+  }
+
+  private final int pid;
+  private final int parentPid;
+  private final int pidfd;
+  private final int directory;
+
+  /** What each number refers to: null unknown, {@link #HOST}, or a {@link Placeholder}. */
+  private @Nullable Object[] known = new @Nullable Object[64];
+
+  /** Counts what may have made knowledge stale: what was looked up under another count is void. */
+  private long version;
+
+  /** Closes that may or may not have happened yet: {@code tid, first, last} each. */
+  private int[] closing = new int[0];
+
+  private boolean neverCache;
+
+  /** Threads have tables of their own: a look-up must name the thread. */
+  private volatile boolean tablesPerThread;
+
+  /** A placeholder may be among the descriptors: one was given to it or to an ancestor. */
+  private volatile boolean mayHoldDevice;
+
+  private volatile boolean ended;
+
+  /** A thread outside of notifications, by which a stop shows; the sampler's. */
+  int stopProbe;
+
+  /** When one was looked for last; the sampler's. */
+  long probedAt;
+
+  ProcessEntry(int pid, int parentPid, int pidfd, int directory) {
+    this.pid = pid;
+    this.parentPid = parentPid;
+    this.pidfd = pidfd;
+    this.directory = directory;
+  }
+
+  /** The process's number: the TGID. */
+  int pid() {
+    return pid;
+  }
+
+  /** Its parent's number when it was first met. */
+  int parentPid() {
+    return parentPid;
+  }
+
+  /** A pidfd, for {@code pidfd_getfd(2)} and {@code pidfd_send_signal(2)}; owned by this entry. */
+  int pidfd() {
+    return pidfd;
+  }
+
+  /** An O_PATH descriptor of {@code /proc/PID}; owned by this entry. */
+  int directory() {
+    return directory;
+  }
+
+  boolean mayHoldDevice() {
+    return mayHoldDevice;
+  }
+
+  void setMayHoldDevice() {
+    mayHoldDevice = true;
+  }
+
+  boolean tablesPerThread() {
+    return tablesPerThread;
+  }
+
+  boolean ended() {
+    return ended;
+  }
+
+  void setEnded() {
+    ended = true;
+  }
+
+  /** What {@code fd} is known to be, or null. */
+  synchronized @Nullable Object known(int fd) {
+    return fd < known.length ? known[fd] : null;
+  }
+
+  /** The placeholders known at the numbers from {@code first} to {@code last}. */
+  synchronized List<Placeholder> knownPlaceholders(int first, int last) {
+    List<Placeholder> found = new ArrayList<>();
+    for (int i = first; i < known.length && i <= last; i++) {
+      if (known[i] instanceof Placeholder p) {
+        found.add(p);
+      }
+    }
+    return found;
+  }
+
+  /** To be read before a look-up, and given to {@link #learn}. */
+  synchronized long version() {
+    return version;
+  }
+
+  /** Keeps the result of a look-up, unless something may have changed since {@code asOf}. */
+  synchronized void learn(int fd, Object what, long asOf) {
+    if (asOf != version || neverCache || fd >= MAX_KNOWN) {
+      return;
+    }
+    for (int i = 0; i < closing.length; i += 3) {
+      if (closing[i + 1] <= fd && fd <= closing[i + 2]) {
+        return;
+      }
+    }
+    if (fd >= known.length) {
+      known = Arrays.copyOf(known, Math.max(fd + 1, known.length * 2));
+    }
+    known[fd] = what;
+  }
+
+  /** Thread {@code tid} is about to close the numbers from {@code first} to {@code last}. */
+  synchronized void closing(int tid, int first, int last) {
+    forget(first, last);
+    int n = closing.length;
+    closing = Arrays.copyOf(closing, n + 3);
+    closing[n] = tid;
+    closing[n + 1] = first;
+    closing[n + 2] = last;
+  }
+
+  /** Whatever thread {@code tid} was about to close is closed now, or never will be. */
+  synchronized void settled(int tid) {
+    int kept = 0;
+    for (int i = 0; i < closing.length; i += 3) {
+      if (closing[i] != tid) {
+        System.arraycopy(closing, i, closing, kept, 3);
+        kept += 3;
+      } else {
+        // A look-up that began before the close and ends after it must not be kept.
+        version++;
+      }
+    }
+    closing = Arrays.copyOf(closing, kept);
+  }
+
+  /** Forgets all, and learns nothing any more: the table is shared in ways not followed. */
+  synchronized void neverCache(boolean perThread) {
+    neverCache = true;
+    tablesPerThread |= perThread;
+    forget(0, Integer.MAX_VALUE);
+  }
+
+  synchronized boolean isNeverCached() {
+    return neverCache;
+  }
+
+  private void forget(int first, int last) {
+    version++;
+    int from = Math.min(first, known.length);
+    int to = (int) Math.min((long) last + 1, known.length);
+    if (from < to) {
+      Arrays.fill(known, from, to, null);
+    }
+  }
+}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The processes and threads of the program that have made a trapped call.
+ *
+ * <p>A notification names a thread by number. That the entry found under the number is that
+ * thread's, and not an earlier one's, rests on three facts: the end of a process is reported by its
+ * pidfd at once; the end of a thread in a living process is found by a sweep, four times a second;
+ * and the kernel hands out numbers in a circle of at least 32,768, so that none comes back within
+ * that time.
+ *
+ * <p>Any notifier thread may call {@link #thread}; one janitor thread sweeps.
+ */
+final class ProcessTable implements AutoCloseable {
+  /** Called on the janitor thread, or on the one that meets the process. */
+  interface Listener {
+    void met(ProcessEntry p);
+
+    void threadEnded(ThreadEntry t);
+
+    void processEnded(ProcessEntry p);
+
+    /** Called at every sweep. */
+    void sweep();
+  }
+
+  /** {@code PID_MAX_LIMIT} of 64-bit kernels. */
+  private static final int MAX_TID = 1 << 22;
+
+  private static final int CHUNK = 1 << 12;
+  private static final int SWEEP_MILLIS = 250;
+
+  private static final int EPOLL_EVENT_BYTES = 12;
+  private static final int EPOLLIN = 1;
+  private static final int EPOLL_CTL_ADD = 1;
+  private static final int EPOLL_CTL_DEL = 2;
+  private static final int EPOLL_CLOEXEC = Processes.O_CLOEXEC;
+  private static final int MAX_EVENTS = 64;
+
+  private final AtomicReferenceArray<@Nullable AtomicReferenceArray<@Nullable ThreadEntry>> chunks =
+      new AtomicReferenceArray<>(MAX_TID / CHUNK);
+  private final Listener listener;
+  private final int self = Processes.getpid();
+  private final int epoll;
+
+  // Guarded by this.
+  private final Map<Integer, ProcessEntry> processes = new HashMap<>();
+  private final Map<ProcessEntry, List<ThreadEntry>> threads = new HashMap<>();
+  private final Arena arena = Arena.ofShared();
+  private final TaskStatus status = new TaskStatus(arena);
+  private final MemorySegment event = arena.allocate(EPOLL_EVENT_BYTES, 8);
+
+  private volatile boolean anyDevice;
+  private volatile boolean unsureParents;
+  private volatile boolean sharedTables;
+  private volatile boolean stopping;
+  private @Nullable Thread janitor;
+
+  ProcessTable(Listener listener) {
+    this.listener = listener;
+    long fd = Linux.syscall(SyscallNumbers.EPOLL_CREATE1, EPOLL_CLOEXEC);
+    if (fd < 0) {
+      throw new IllegalStateException("epoll_create1: " + Errno.name((int) -fd));
+    }
+    this.epoll = (int) fd;
+  }
+
+  /** Starts the janitor. */
+  void start() {
+    janitor = Thread.ofPlatform().name("outboard-janitor").daemon().start(this::sweepForever);
+  }
+
+  /**
+   * The caller of a notification.
+   *
+   * @return null if it is a thread of the hook itself (the one that starts the program), or has
+   *     died already
+   */
+  @Nullable ThreadEntry thread(Notification n) {
+    int tid = n.tid();
+    ThreadEntry t = find(tid);
+    return t != null ? t : meet(n, tid);
+  }
+
+  /** From now on a process may hold device fds that nobody saw it get. */
+  void deviceFdsExist() {
+    anyDevice = true;
+  }
+
+  /** A child may have another parent than the process that it was copied from. */
+  void parentsAreUnsure() {
+    unsureParents = true;
+  }
+
+  /** Two processes share a descriptor table, and so may any that is met from now on. */
+  void tablesAreShared() {
+    sharedTables = true;
+  }
+
+  /** How many processes are known. */
+  synchronized int processCount() {
+    return processes.size();
+  }
+
+  /** How many threads are known. */
+  synchronized int threadCount() {
+    int n = 0;
+    for (List<ThreadEntry> l : threads.values()) {
+      n += l.size();
+    }
+    return n;
+  }
+
+  /** The process of that number, if it is known. */
+  synchronized @Nullable ProcessEntry process(int pid) {
+    return processes.get(pid);
+  }
+
+  /** Entries of a process's threads, as of now. */
+  synchronized List<ThreadEntry> threadsOf(ProcessEntry p) {
+    return List.copyOf(threads.getOrDefault(p, List.of()));
+  }
+
+  /** All known processes, as of now. */
+  synchronized List<ProcessEntry> processes() {
+    return List.copyOf(processes.values());
+  }
+
+  private @Nullable ThreadEntry find(int tid) {
+    if (tid < 0 || tid >= MAX_TID) {
+      return null;
+    }
+    AtomicReferenceArray<@Nullable ThreadEntry> chunk = chunks.get(tid / CHUNK);
+    return chunk == null ? null : chunk.get(tid % CHUNK);
+  }
+
+  private @Nullable ThreadEntry meet(Notification n, int tid) {
+    ProcessEntry process;
+    boolean isNew = false;
+    ThreadEntry t;
+    synchronized (this) {
+      if (readStatus(tid) < 0 || status.tgid <= 0 || status.tgid == self) {
+        return null;
+      }
+      int tgid = status.tgid;
+      int ppid = status.ppid;
+      ProcessEntry known = processes.get(tgid);
+      if (known == null) {
+        known = open(tgid, ppid);
+        if (known == null) {
+          return null;
+        }
+        isNew = true;
+      }
+      process = known;
+      // All that was read is the caller's only if it still waits now.
+      if (!n.valid()) {
+        if (isNew) {
+          closeDescriptors(process);
+        }
+        return null;
+      }
+      t = new ThreadEntry(tid, process);
+      put(tid, t);
+      if (isNew) {
+        processes.put(tgid, process);
+        inherit(process);
+      }
+      threads.computeIfAbsent(process, p -> new ArrayList<>()).add(t);
+    }
+    if (isNew) {
+      listener.met(process);
+      watch(process);
+    }
+    return t;
+  }
+
+  private long readStatus(int tid) {
+    try (Arena a = Arena.ofConfined()) {
+      return status.read(a, tid);
+    }
+  }
+
+  /** What a new process has of its parent. Under the lock. */
+  private void inherit(ProcessEntry p) {
+    ProcessEntry parent = processes.get(p.parentPid());
+    // The program's first process has only what the hook gave it: nothing of the device.
+    if ((parent == null || unsureParents) ? anyDevice : parent.mayHoldDevice()) {
+      p.setMayHoldDevice();
+    }
+    if ((parent == null || unsureParents) ? sharedTables : parent.isNeverCached()) {
+      p.neverCache(false);
+      p.setMayHoldDevice();
+    }
+  }
+
+  private @Nullable ProcessEntry open(int tgid, int ppid) {
+    long pidfd = Processes.pidfdOpen(tgid);
+    if (pidfd < 0) {
+      return null;
+    }
+    long directory;
+    try (Arena a = Arena.ofConfined()) {
+      directory =
+          Processes.openat(
+              Processes.AT_FDCWD,
+              Linux.cString(a, "/proc/" + tgid).address(),
+              Processes.O_PATH | Processes.O_DIRECTORY | Processes.O_CLOEXEC);
+    }
+    if (directory < 0) {
+      Linux.close((int) pidfd);
+      return null;
+    }
+    return new ProcessEntry(tgid, ppid, (int) pidfd, (int) directory);
+  }
+
+  private void put(int tid, @Nullable ThreadEntry t) {
+    AtomicReferenceArray<@Nullable ThreadEntry> chunk = chunks.get(tid / CHUNK);
+    if (chunk == null) {
+      chunk = new AtomicReferenceArray<>(CHUNK);
+      chunks.set(tid / CHUNK, chunk);
+    }
+    chunk.set(tid % CHUNK, t);
+  }
+
+  private synchronized void watch(ProcessEntry p) {
+    event.set(JAVA_INT_UNALIGNED, 0, EPOLLIN);
+    event.set(JAVA_LONG_UNALIGNED, 4, p.pid());
+    // Fails only without memory; then the sweep finds the end.
+    Linux.syscall(SyscallNumbers.EPOLL_CTL, epoll, EPOLL_CTL_ADD, p.pidfd(), event.address(), 0, 0);
+  }
+
+  private void sweepForever() {
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment events = a.allocate((long) EPOLL_EVENT_BYTES * MAX_EVENTS, 8);
+      long swept = System.nanoTime();
+      while (!stopping) {
+        long n =
+            Linux.syscall(
+                SyscallNumbers.EPOLL_WAIT, epoll, events.address(), MAX_EVENTS, SWEEP_MILLIS, 0, 0);
+        for (int i = 0; i < n; i++) {
+          int pid = (int) events.get(JAVA_LONG_UNALIGNED, (long) i * EPOLL_EVENT_BYTES + 4);
+          ended(pid);
+        }
+        long now = System.nanoTime();
+        if (n == 0 || now - swept > SWEEP_MILLIS * 1_000_000L) {
+          swept = now;
+          sweep();
+        }
+      }
+    }
+  }
+
+  private void sweep() {
+    List<ThreadEntry> gone = new ArrayList<>();
+    synchronized (this) {
+      for (List<ThreadEntry> l : threads.values()) {
+        for (ThreadEntry t : l) {
+          if (Processes.tgkill(t.process().pid(), t.tid(), 0) == -Errno.ESRCH) {
+            gone.add(t);
+          }
+        }
+      }
+      for (ThreadEntry t : gone) {
+        remove(t);
+      }
+    }
+    for (ThreadEntry t : gone) {
+      listener.threadEnded(t);
+    }
+    listener.sweep();
+  }
+
+  /** Under the lock. */
+  private void remove(ThreadEntry t) {
+    if (find(t.tid()) == t) {
+      put(t.tid(), null);
+    }
+    List<ThreadEntry> siblings = threads.get(t.process());
+    if (siblings != null) {
+      siblings.remove(t);
+    }
+    t.process().settled(t.tid());
+  }
+
+  private void ended(int pid) {
+    ProcessEntry p;
+    List<ThreadEntry> gone;
+    synchronized (this) {
+      p = processes.remove(pid);
+      if (p == null) {
+        return;
+      }
+      p.setEnded();
+      gone = List.copyOf(threads.getOrDefault(p, List.of()));
+      for (ThreadEntry t : gone) {
+        remove(t);
+      }
+      threads.remove(p);
+      Linux.syscall(
+          SyscallNumbers.EPOLL_CTL, epoll, EPOLL_CTL_DEL, p.pidfd(), event.address(), 0, 0);
+    }
+    for (ThreadEntry t : gone) {
+      listener.threadEnded(t);
+    }
+    listener.processEnded(p);
+    closeDescriptors(p);
+  }
+
+  private static void closeDescriptors(ProcessEntry p) {
+    Linux.close(p.pidfd());
+    Linux.close(p.directory());
+  }
+
+  /** Ends the janitor and forgets everything. */
+  @Override
+  public void close() {
+    stopping = true;
+    Thread j = janitor;
+    if (j != null) {
+      Uninterrupted.join(j);
+    }
+    for (ProcessEntry p : processes()) {
+      ended(p.pid());
+    }
+    Linux.close(epoll);
+    arena.close();
+  }
+}

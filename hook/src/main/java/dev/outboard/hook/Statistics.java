@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.ResultKind;
+import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
+import java.io.PrintStream;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.atomic.AtomicLongArray;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Counts what ran where, and how long the device's part took.
+ *
+ * <p>Times go into buckets, eight to each doubling, so that a percentile is right to 9 %. Any
+ * thread may record or read; a reading while calls go on is a moment's view.
+ */
+public final class Statistics {
+  /** Eight buckets to each of 40 doublings: up to 18 minutes. */
+  private static final int BUCKETS = 8 * 41;
+
+  private static final int MAX_NUMBER = 1024;
+  private static final int CLOCK_GETTIME = 228;
+  private static final int CLOCK_PROCESS_CPUTIME_ID = 2;
+
+  private final AtomicLongArray onHost = new AtomicLongArray(MAX_NUMBER);
+  private final AtomicLongArray answered = new AtomicLongArray(MAX_NUMBER);
+  private final AtomicLongArray deviceCalls = new AtomicLongArray(MAX_NUMBER);
+  private final AtomicLongArray bytes = new AtomicLongArray(MAX_NUMBER);
+  private final AtomicReferenceArray<@Nullable AtomicLongArray> times =
+      new AtomicReferenceArray<>(MAX_NUMBER);
+
+  /**
+   * What is known of one system call.
+   *
+   * @param name the call
+   * @param device how often the device did its work
+   * @param host how often it was trapped and then left to the host's kernel
+   * @param hook how often the hook answered it without either
+   * @param bytes moved by it to and from the device
+   * @param medianNanos time on the device, channel included; 0 if it never ran there
+   * @param p99Nanos likewise
+   */
+  public record Line(
+      String name,
+      long device,
+      long host,
+      long hook,
+      long bytes,
+      long medianNanos,
+      long p99Nanos) {}
+
+  /** Starts with nothing counted. */
+  public Statistics() {}
+
+  /** Records an answer. */
+  void record(Row row, boolean host, long result, int calls, long nanos) {
+    int nr = row.x86();
+    if (host) {
+      onHost.incrementAndGet(nr);
+    } else {
+      answered.incrementAndGet(nr);
+    }
+    if (calls > 0) {
+      deviceCalls.incrementAndGet(nr);
+      AtomicLongArray t = times.get(nr);
+      if (t == null) {
+        times.compareAndSet(nr, null, new AtomicLongArray(BUCKETS));
+        t = times.get(nr);
+      }
+      if (t != null) {
+        t.incrementAndGet(bucket(nanos));
+      }
+      if (row.result() == ResultKind.BYTES && result > 0) {
+        bytes.addAndGet(nr, result);
+      }
+    }
+  }
+
+  /** One line for each call that was trapped, the most frequent first. */
+  public List<Line> lines() {
+    List<Line> lines = new ArrayList<>();
+    for (Row row : SyscallTable.rows()) {
+      int nr = row.x86();
+      long host = onHost.get(nr);
+      long other = answered.get(nr);
+      long device = deviceCalls.get(nr);
+      if (host + other > 0) {
+        AtomicLongArray t = times.get(nr);
+        lines.add(
+            new Line(
+                row.name(),
+                device,
+                host,
+                Math.max(0, other - device),
+                bytes.get(nr),
+                t == null ? 0 : percentile(t, 50),
+                t == null ? 0 : percentile(t, 99)));
+      }
+    }
+    lines.sort(Comparator.comparingLong((Line l) -> -(l.device() + l.host() + l.hook())));
+    return lines;
+  }
+
+  /** CPU time of this process so far, in nanoseconds. */
+  public static long cpuNanos() {
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment t = a.allocate(16, 8);
+      Linux.syscall(CLOCK_GETTIME, CLOCK_PROCESS_CPUTIME_ID, t.address(), 0);
+      return t.get(ValueLayout.JAVA_LONG, 0) * 1_000_000_000L + t.get(ValueLayout.JAVA_LONG, 8);
+    }
+  }
+
+  /** Prints a table for people. */
+  public void print(PrintStream out) {
+    out.printf(
+        Locale.ROOT,
+        "%-18s %10s %10s %10s %14s %10s %10s%n",
+        "call",
+        "device",
+        "host",
+        "hook",
+        "bytes",
+        "p50 us",
+        "p99 us");
+    for (Line l : lines()) {
+      out.printf(
+          Locale.ROOT,
+          "%-18s %10d %10d %10d %14d %10s %10s%n",
+          l.name(),
+          l.device(),
+          l.host(),
+          l.hook(),
+          l.bytes(),
+          micros(l.device(), l.medianNanos()),
+          micros(l.device(), l.p99Nanos()));
+    }
+    out.printf(Locale.ROOT, "CPU of the hook: %.3f s%n", cpuNanos() / 1e9);
+  }
+
+  private static String micros(long calls, long nanos) {
+    return calls == 0 ? "" : String.format(Locale.ROOT, "%.1f", nanos / 1e3);
+  }
+
+  /** The bucket of a time: its highest bit, then the three bits below. */
+  static int bucket(long nanos) {
+    if (nanos < 8) {
+      return (int) Math.max(0, nanos);
+    }
+    int high = 63 - Long.numberOfLeadingZeros(nanos);
+    int index = (high - 2) * 8 + (int) (nanos >>> (high - 3) & 7);
+    return Math.min(index, BUCKETS - 1);
+  }
+
+  /** The least time that falls into a bucket. */
+  static long floor(int bucket) {
+    if (bucket < 8) {
+      return bucket;
+    }
+    int high = bucket / 8 + 2;
+    return (1L << high) + ((long) (bucket % 8) << (high - 3));
+  }
+
+  private static long percentile(AtomicLongArray t, int percent) {
+    long total = 0;
+    for (int i = 0; i < BUCKETS; i++) {
+      total += t.get(i);
+    }
+    long rank = (total * percent + 99) / 100;
+    long seen = 0;
+    for (int i = 0; i < BUCKETS; i++) {
+      seen += t.get(i);
+      if (seen >= rank && seen > 0) {
+        return floor(i);
+      }
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.posix;
+
+import dev.outboard.abi.SyscallNumbers;
+
+/**
+ * Calls on other processes: their memory, descriptors, signals and ends.
+ *
+ * <p>Same rules as {@link Linux}: results or {@code -errno}, any platform thread, caller-owned
+ * memory.
+ */
+public final class Processes {
+  public static final int SIG_INT = 2;
+  public static final int SIG_QUIT = 3;
+  public static final int SIG_KILL = 9;
+  public static final int SIG_PIPE = 13;
+  public static final int SIG_TERM = 15;
+  public static final int SIG_CONT = 18;
+  public static final int SIG_STOP = 19;
+  public static final int SIG_TSTP = 20;
+  public static final int SIG_TTIN = 21;
+  public static final int SIG_TTOU = 22;
+
+  public static final int AT_FDCWD = -100;
+  public static final int O_RDONLY = 0;
+  public static final int O_WRONLY = 1;
+  public static final int O_RDWR = 2;
+  public static final int O_NONBLOCK = 04000;
+  public static final int O_DIRECTORY = 0200000;
+  public static final int O_CLOEXEC = 02000000;
+  public static final int O_PATH = 010000000;
+
+  public static final int P_ALL = 0;
+  public static final int P_PID = 1;
+  public static final int WNOHANG = 1;
+  public static final int WSTOPPED = 2;
+  public static final int WEXITED = 4;
+  public static final int WCONTINUED = 8;
+  public static final int WNOWAIT = 0x01000000;
+
+  /** {@code siginfo_t} as {@code waitid(2)} fills it: bytes, and the offsets of what it fills. */
+  public static final int SIGINFO_BYTES = 128;
+
+  public static final int SIGINFO_CODE = 8;
+  public static final int SIGINFO_PID = 16;
+  public static final int SIGINFO_STATUS = 24;
+
+  public static final int CLD_EXITED = 1;
+  public static final int CLD_KILLED = 2;
+  public static final int CLD_DUMPED = 3;
+  public static final int CLD_STOPPED = 5;
+  public static final int CLD_CONTINUED = 6;
+
+  public static final int PR_SET_DUMPABLE = 4;
+  public static final int PR_SET_CHILD_SUBREAPER = 36;
+  public static final int PR_SET_NO_NEW_PRIVS = 38;
+
+  public static final int RLIMIT_NOFILE = 7;
+
+  public static final int PTRACE_DETACH = 17;
+  public static final int PTRACE_SEIZE = 0x4206;
+  public static final int PTRACE_INTERRUPT = 0x4207;
+
+  private static final int WALL = 0x40000000;
+
+  private Processes() {}
+
+  /** {@code process_vm_readv(2)} with one iovec array here and one there; bytes or -errno. */
+  public static long readMemory(int pid, long here, int hereCount, long there, int thereCount) {
+    return Linux.syscall(
+        SyscallNumbers.PROCESS_VM_READV, pid, here, hereCount, there, thereCount, 0);
+  }
+
+  /** {@code process_vm_writev(2)} with one iovec array here and one there; bytes or -errno. */
+  public static long writeMemory(int pid, long here, int hereCount, long there, int thereCount) {
+    return Linux.syscall(
+        SyscallNumbers.PROCESS_VM_WRITEV, pid, here, hereCount, there, thereCount, 0);
+  }
+
+  /** {@code pidfd_open(2)} of a process; always close-on-exec. */
+  public static long pidfdOpen(int pid) {
+    return Linux.syscall(SyscallNumbers.PIDFD_OPEN, pid);
+  }
+
+  /** {@code pidfd_getfd(2)}: a copy of another process's descriptor; close-on-exec. */
+  public static long pidfdGetfd(int pidfd, int theirFd) {
+    return Linux.syscall(SyscallNumbers.PIDFD_GETFD, pidfd, theirFd, 0);
+  }
+
+  /** {@code pidfd_send_signal(2)}. */
+  public static long pidfdSendSignal(int pidfd, int signal) {
+    return Linux.syscall(SyscallNumbers.PIDFD_SEND_SIGNAL, pidfd, signal, 0);
+  }
+
+  /** {@code kill(2)}. */
+  public static long kill(int pid, int signal) {
+    return Linux.syscall(SyscallNumbers.KILL, pid, signal, 0);
+  }
+
+  /** {@code tgkill(2)}; signal 0 asks whether the thread is alive and of that process. */
+  public static long tgkill(int pid, int tid, int signal) {
+    return Linux.syscall(SyscallNumbers.TGKILL, pid, tid, signal);
+  }
+
+  /** {@code getpid(2)}. */
+  public static int getpid() {
+    return (int) Linux.syscall(SyscallNumbers.GETPID, 0);
+  }
+
+  /** {@code gettid(2)}. */
+  public static int gettid() {
+    return (int) Linux.syscall(SyscallNumbers.GETTID, 0);
+  }
+
+  /** {@code prctl(2)} with one argument. */
+  public static long prctl(int option, long argument) {
+    return Linux.syscall(SyscallNumbers.PRCTL, option, argument, 0);
+  }
+
+  /** {@code prlimit(2)}; either address may be 0. */
+  public static long prlimit(int pid, int resource, long newLimit, long oldLimit) {
+    return Linux.syscall(SyscallNumbers.PRLIMIT64, pid, resource, newLimit, oldLimit, 0, 0);
+  }
+
+  /** {@code waitid(2)}; {@code info} is {@link #SIGINFO_BYTES} bytes or 0. */
+  public static long waitid(int idType, int id, long info, int options) {
+    return Linux.syscall(SyscallNumbers.WAITID, idType, id, info, options, 0, 0);
+  }
+
+  /** {@code wait4(2)} for one task of any kind, traced threads included. */
+  public static long waitTask(int tid, long status, int options) {
+    return Linux.syscall(SyscallNumbers.WAIT4, tid, status, options | WALL, 0, 0, 0);
+  }
+
+  /** {@code ptrace(2)}. */
+  public static long ptrace(int request, int tid, long address, long data) {
+    return Linux.syscall(SyscallNumbers.PTRACE, request, tid, address, data, 0, 0);
+  }
+
+  /** {@code openat(2)}. */
+  public static long openat(int dirFd, long path, int flags) {
+    return Linux.syscall(SyscallNumbers.OPENAT, dirFd, path, flags);
+  }
+
+  /** {@code pread(2)}. */
+  public static long pread(int fd, long address, long bytes, long offset) {
+    return Linux.syscall(SyscallNumbers.PREAD64, fd, address, bytes, offset, 0, 0);
+  }
+
+  /** {@code fstatat(2)} into a {@code struct stat} of {@link #STAT_BYTES}. */
+  public static long fstatat(int dirFd, long path, long stat, int flags) {
+    return Linux.syscall(SyscallNumbers.NEWFSTATAT, dirFd, path, stat, flags, 0, 0);
+  }
+
+  /** {@code struct stat} of x86-64: bytes, and the offsets of what is used. */
+  public static final int STAT_BYTES = 144;
+
+  public static final int STAT_DEV = 0;
+  public static final int STAT_INO = 8;
+  public static final int STAT_MODE = 24;
+}
