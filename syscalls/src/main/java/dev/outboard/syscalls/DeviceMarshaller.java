@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
+import dev.outboard.abi.Bpf;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.MessageHeader;
-import dev.outboard.abi.Socket;
+import dev.outboard.syscalls.Arg.Kind;
+import dev.outboard.syscalls.IoctlRequests.Request;
+import dev.outboard.syscalls.SocketOptions.Option;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -26,11 +29,21 @@ public final class DeviceMarshaller {
   private static final int LENGTH = 0;
   private static final int IOVEC = 16;
   private static final int MESSAGE = 32;
+  private static final int STRUCTURE = 128;
+  private static final int NESTED = 512;
+  private static final int NESTED_BYTES = EthtoolCommands.LONGEST;
+
+  /** An address that no kernel accepts from a program, for what faulted in the program. */
+  private static final long FAULTING = 8;
 
   private final long dataAddress;
   private final long dataBytes;
   private final MemorySegment scratch;
   private final long scratchAddress;
+
+  // Where the nested structure of the request under way came from, checked by prepare.
+  private long nestedAt;
+  private long nestedBytes;
 
   /**
    * @param dataAddress where the kernel finds offset 0 of the calls' data
@@ -73,10 +86,11 @@ public final class DeviceMarshaller {
                     ? -Errno.EINVAL
                     : pointer(i, c.args[arg.lengthArg()], c, kernelArgs);
             case SOCKADDR_OUT -> pointer(i, Wire.ADDRESS_BYTES, c, kernelArgs);
-            case SOCKLEN -> length(i, c, kernelArgs);
+            case SOCKLEN -> r.arg(i - 1).kind() == Kind.OPTION_OUT ? 0 : length(i, c, kernelArgs);
             case MSGHDR_IN, MSGHDR_OUT -> message(i, c, kernelArgs);
-            case OPTION_IN, OPTION_OUT -> -Errno.ENOPROTOOPT;
-            case IOCTL -> -Errno.ENOTTY;
+            case OPTION_IN -> optionIn(c, kernelArgs);
+            case OPTION_OUT -> optionOut(c, kernelArgs);
+            case IOCTL -> request(c, kernelArgs);
             case FCNTL -> FcntlCommands.onDevice((int) c.args[1]) ? 0 : -Errno.EINVAL;
             case PATH, POINTER -> -Errno.ENOSYS;
           };
@@ -117,6 +131,7 @@ public final class DeviceMarshaller {
               at + Wire.MSG_CONTROL_BYTES,
               scratch.get(Wire.LONG, MESSAGE + MessageHeader.CONTROL_BYTES));
         }
+        case IOCTL -> finishRequest(c);
         default -> {}
       }
     }
@@ -180,6 +195,179 @@ public final class DeviceMarshaller {
     return 0;
   }
 
+  // ---- options ----
+
+  // Arguments of getsockopt and setsockopt.
+  private static final int LEVEL = 1;
+  private static final int NAME = 2;
+  private static final int OPTION = 3;
+  private static final int OPTION_LENGTH = 4;
+
+  private long optionIn(Call c, long[] k) {
+    Option o = SocketOptions.find((int) c.args[LEVEL], (int) c.args[NAME]);
+    if (o == null) {
+      return -Errno.ENOPROTOOPT;
+    }
+    return switch (o.form()) {
+      case REFUSED -> -o.errno();
+      case FILTER -> filter(c, k);
+      case INTEGER, STRUCTURE, VARIABLE ->
+          inData(0, c.args[OPTION_LENGTH])
+              ? pointer(OPTION, c.args[OPTION_LENGTH], c, k)
+              : -Errno.EINVAL;
+    };
+  }
+
+  private long filter(Call c, long[] k) {
+    long at = c.args[OPTION];
+    if (c.args[OPTION_LENGTH] != SocketOptions.FPROG_BYTES) {
+      return -Errno.EINVAL;
+    }
+    if (!inData(at, SocketOptions.FPROG_BYTES)) {
+      return -Errno.EFAULT;
+    }
+    int instructions = Short.toUnsignedInt(c.data.get(Wire.SHORT, at + SocketOptions.FPROG_LENGTH));
+    long program = c.data.get(Wire.LONG, at + SocketOptions.FPROG_FILTER);
+    if (!inData(program, (long) instructions * Bpf.INSTRUCTION_BYTES)) {
+      return -Errno.EFAULT;
+    }
+    scratch.set(Wire.LONG, STRUCTURE + SocketOptions.FPROG_LENGTH, instructions);
+    scratch.set(Wire.LONG, STRUCTURE + SocketOptions.FPROG_FILTER, dataAddress + program);
+    k[OPTION] = scratchAddress + STRUCTURE;
+    return 0;
+  }
+
+  private long optionOut(Call c, long[] k) {
+    Option o = SocketOptions.find((int) c.args[LEVEL], (int) c.args[NAME]);
+    if (o == null) {
+      return -Errno.ENOPROTOOPT;
+    }
+    if (o.form() == SocketOptions.Form.REFUSED) {
+      return -o.errno();
+    }
+    long at = c.args[OPTION_LENGTH];
+    if (!inData(at, Integer.BYTES)) {
+      return -Errno.EFAULT;
+    }
+    int room = c.data.get(Wire.INT, at);
+    if (room < 0) {
+      return -Errno.EINVAL;
+    }
+    long error = pointer(OPTION, (long) room * SocketOptions.unit(o), c, k);
+    if (error < 0) {
+      return error;
+    }
+    scratch.set(Wire.INT, LENGTH, room);
+    k[OPTION_LENGTH] = scratchAddress + LENGTH;
+    return 0;
+  }
+
+  // ---- requests ----
+
+  // Arguments of ioctl.
+  private static final int REQUEST = 1;
+  private static final int ARGUMENT = 2;
+
+  private long request(Call c, long[] k) {
+    Request r = IoctlRequests.find((int) c.args[REQUEST]);
+    if (r == null || c.args[REQUEST] != r.number()) {
+      return -Errno.ENOTTY;
+    }
+    if (r.form() == IoctlRequests.Form.REFUSED) {
+      return -r.errno();
+    }
+    long at = c.args[ARGUMENT];
+    if (!inData(at, r.bytes())) {
+      return -Errno.EFAULT;
+    }
+    k[REQUEST] = Integer.toUnsignedLong(r.number());
+    k[ARGUMENT] = scratchAddress + STRUCTURE;
+    switch (r.form()) {
+      case IN, OUT, INOUT, REFUSED -> {
+        k[ARGUMENT] = dataAddress + at;
+        return 0;
+      }
+      case IFCONF, ETHTOOL, HWTSTAMP, ROUTE ->
+          MemorySegment.copy(c.data, at, scratch, STRUCTURE, r.bytes());
+    }
+    return switch (r.form()) {
+      case IFCONF -> configuration();
+      case ROUTE -> route();
+      case ETHTOOL, HWTSTAMP -> nested(r.form(), c);
+      case IN, OUT, INOUT, REFUSED -> 0;
+    };
+  }
+
+  private long configuration() {
+    int room = scratch.get(Wire.INT, STRUCTURE + IoctlRequests.IFC_LENGTH);
+    long buffer = scratch.get(Wire.LONG, STRUCTURE + IoctlRequests.IFC_BUFFER);
+    if (buffer != Call.NULL && !inData(buffer, room)) {
+      return -Errno.EFAULT;
+    }
+    scratch.set(
+        Wire.LONG,
+        STRUCTURE + IoctlRequests.IFC_BUFFER,
+        buffer == Call.NULL ? 0 : dataAddress + buffer);
+    return 0;
+  }
+
+  private long route() {
+    long device = scratch.get(Wire.LONG, STRUCTURE + IoctlRequests.ROUTE_DEVICE);
+    if (device == Call.NULL || device == IoctlRequests.FAULT) {
+      device = device == Call.NULL ? 0 : FAULTING;
+    } else if (inData(device, IoctlRequests.ROUTE_NAME_BYTES)) {
+      device += dataAddress;
+    } else {
+      return -Errno.EFAULT;
+    }
+    scratch.set(Wire.LONG, STRUCTURE + IoctlRequests.ROUTE_DEVICE, device);
+    return 0;
+  }
+
+  /** What ifr_data points to is copied to where no host can change its command or length. */
+  private long nested(IoctlRequests.Form form, Call c) {
+    long at = scratch.get(Wire.LONG, STRUCTURE + IoctlRequests.IFR_DATA);
+    long bytes = scratch.get(Wire.LONG, STRUCTURE + IoctlRequests.IFR_DATA_BYTES);
+    if (bytes < Integer.BYTES || bytes > NESTED_BYTES || !inData(at, bytes)) {
+      return -Errno.EFAULT;
+    }
+    scratch.asSlice(NESTED, EthtoolCommands.HEAD_BYTES).fill((byte) 0);
+    MemorySegment.copy(c.data, at, scratch, NESTED, bytes);
+    int needed =
+        form == IoctlRequests.Form.HWTSTAMP
+            ? IoctlRequests.HWTSTAMP_BYTES
+            : EthtoolCommands.bytes(scratch, NESTED);
+    if (needed < 0) {
+      return -Errno.EOPNOTSUPP;
+    }
+    if (needed != bytes) {
+      return -Errno.EINVAL;
+    }
+    nestedAt = at;
+    nestedBytes = bytes;
+    scratch.set(Wire.LONG, STRUCTURE + IoctlRequests.IFR_DATA, scratchAddress + NESTED);
+    scratch.set(Wire.LONG, STRUCTURE + IoctlRequests.IFR_DATA_BYTES, 0);
+    return 0;
+  }
+
+  private void finishRequest(Call c) {
+    Request r = IoctlRequests.find((int) c.args[REQUEST]);
+    if (r == null) {
+      return;
+    }
+    switch (r.form()) {
+      case IFCONF ->
+          c.data.set(
+              Wire.INT,
+              c.args[ARGUMENT] + IoctlRequests.IFC_LENGTH,
+              scratch.get(Wire.INT, STRUCTURE + IoctlRequests.IFC_LENGTH));
+      case ETHTOOL, HWTSTAMP -> MemorySegment.copy(scratch, NESTED, c.data, nestedAt, nestedBytes);
+      case IN, OUT, INOUT, ROUTE, REFUSED -> {}
+    }
+  }
+
+  // ---- messages ----
+
   private long message(int i, Call c, long[] k) {
     long at = c.args[i];
     if (!inData(at, Wire.MSG_BYTES)) {
@@ -211,7 +399,7 @@ public final class DeviceMarshaller {
     scratch.set(Wire.LONG, MESSAGE + MessageHeader.IOV_COUNT, 1);
     scratch.set(Wire.LONG, MESSAGE + MessageHeader.CONTROL, hasControl ? dataAddress + control : 0);
     scratch.set(Wire.LONG, MESSAGE + MessageHeader.CONTROL_BYTES, hasControl ? controlBytes : 0);
-    scratch.set(Wire.LONG, MESSAGE + MessageHeader.FLAGS, flags & ~Socket.MSG_CMSG_CLOEXEC);
+    scratch.set(Wire.LONG, MESSAGE + MessageHeader.FLAGS, flags);
     k[i] = scratchAddress + MESSAGE;
     return 0;
   }

@@ -123,6 +123,7 @@ public final class HostMarshaller {
                     m, done, programArgs[i], (int) programArgs[arg.lengthArg()], done.args[i], 0);
             case SOCKADDR_OUT -> decodeAddress(programArgs, i, arg.lengthArg(), done, m);
             case MSGHDR_OUT -> decodeMessage(programArgs, i, done, m);
+            case OPTION_IN -> SocketOptions.decodeSet(programArgs, done, m);
             case OPTION_OUT -> SocketOptions.decodeGet(programArgs, done, m);
             case IOCTL -> IoctlRequests.decode(programArgs, done, m);
             default -> 0;

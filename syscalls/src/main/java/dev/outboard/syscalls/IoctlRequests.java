@@ -1,17 +1,402 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
-import dev.outboard.abi.Errno;
+import static dev.outboard.abi.Errno.EFAULT;
+import static dev.outboard.abi.Errno.ENOTTY;
+import static dev.outboard.abi.Errno.EOPNOTSUPP;
 
-/** The sub-table of ioctl requests. */
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The sub-table of ioctl requests: one line per request that crosses to the device. A request
+ * without a line answers ENOTTY: its argument may hold a pointer, which the device's kernel would
+ * follow in the device's memory.
+ *
+ * <p>Source: {@code include/uapi/linux/sockios.h}, {@code include/uapi/asm-generic/ioctls.h} and,
+ * for what each reads and writes, {@code net/socket.c} and {@code net/core/dev_ioctl.c}.
+ *
+ * <p>Immutable; all methods may be called by any thread and allocate nothing.
+ */
 public final class IoctlRequests {
-  private IoctlRequests() {}
-
-  static long encode(long[] a, ProgramMemory m, Call out) {
-    return -Errno.ENOTTY;
+  /** The form of a request's argument. */
+  public enum Form {
+    /** A structure without pointers that the kernel reads. */
+    IN,
+    /** A structure without pointers that the kernel writes. */
+    OUT,
+    /** A structure without pointers that the kernel reads and writes. */
+    INOUT,
+    /** {@code struct ifconf}: a pointer to an array that the kernel writes. */
+    IFCONF,
+    /** {@code struct ifreq} with a pointer to an ethtool command. */
+    ETHTOOL,
+    /** {@code struct ifreq} with a pointer to a {@code struct hwtstamp_config}. */
+    HWTSTAMP,
+    /** {@code struct rtentry} with a pointer to a device's name, or {@code struct in6_rtmsg}. */
+    ROUTE,
+    /** Refused. */
+    REFUSED
   }
 
+  /**
+   * One request.
+   *
+   * @param number the request
+   * @param name its name
+   * @param form the form of its argument
+   * @param bytes the size of the structure
+   * @param least how much of it must be there: less where IPv6 has a shorter structure
+   * @param errno what a refused request answers, else 0
+   * @param note what is peculiar; may be empty
+   */
+  public record Request(
+      int number, String name, Form form, int bytes, int least, int errno, String note) {}
+
+  private static final List<Request> ROWS;
+  private static final int[] KEYS;
+
+  static {
+    Builder t = new Builder();
+    sockets(t);
+    interfaces(t);
+    t.requests.sort(Comparator.comparingInt(Request::number));
+    ROWS = List.copyOf(t.requests);
+    KEYS = ROWS.stream().mapToInt(Request::number).toArray();
+  }
+
+  private IoctlRequests() {}
+
+  /** All requests, by number. */
+  public static List<Request> rows() {
+    return ROWS;
+  }
+
+  /** The line of a request, or null. */
+  public static @Nullable Request find(int number) {
+    int i = Arrays.binarySearch(KEYS, number);
+    return i < 0 ? null : ROWS.get(i);
+  }
+
+  // spotless:off
+
+  private static void sockets(Builder t) {
+    t.out  (    0x541B, "FIONREAD", 4);
+    t.out  (    0x5411, "SIOCOUTQ", 4);
+    t.in   (    0x5421, "FIONBIO", 4).note("on both kernels");
+    t.out  (    0x8905, "SIOCATMARK", 4);
+    t.out  (    0x8906, "SIOCGSTAMP", 16);
+    t.out  (    0x8907, "SIOCGSTAMPNS", 16);
+    t.out  (0x80108906, "SIOCGSTAMP_NEW", 16);
+    t.out  (0x80108907, "SIOCGSTAMPNS_NEW", 16);
+    t.out  (    0x894B, "SIOCOUTQNSD", 4);
+    t.refuse(   0x894C, "SIOCGSKNS", EOPNOTSUPP, "its descriptor would be the device's");
+  }
+
+  private static void interfaces(Builder t) {
+    t.route(    0x890B, "SIOCADDRT");
+    t.route(    0x890C, "SIOCDELRT");
+    t.get  (    0x8910, "SIOCGIFNAME");
+    t.set  (    0x8911, "SIOCSIFLINK");
+    t.add  (    0x8912, "SIOCGIFCONF", Form.IFCONF, 16);
+    t.get  (    0x8913, "SIOCGIFFLAGS");
+    t.set  (    0x8914, "SIOCSIFFLAGS");
+    t.get  (    0x8915, "SIOCGIFADDR");
+    t.set  (    0x8916, "SIOCSIFADDR").least(24);
+    t.get  (    0x8917, "SIOCGIFDSTADDR");
+    t.set  (    0x8918, "SIOCSIFDSTADDR").least(24);
+    t.get  (    0x8919, "SIOCGIFBRDADDR");
+    t.set  (    0x891a, "SIOCSIFBRDADDR");
+    t.get  (    0x891b, "SIOCGIFNETMASK");
+    t.set  (    0x891c, "SIOCSIFNETMASK");
+    t.get  (    0x891d, "SIOCGIFMETRIC");
+    t.set  (    0x891e, "SIOCSIFMETRIC");
+    t.get  (    0x891f, "SIOCGIFMEM");
+    t.set  (    0x8920, "SIOCSIFMEM");
+    t.get  (    0x8921, "SIOCGIFMTU");
+    t.set  (    0x8922, "SIOCSIFMTU");
+    t.set  (    0x8923, "SIOCSIFNAME");
+    t.set  (    0x8924, "SIOCSIFHWADDR");
+    t.get  (    0x8925, "SIOCGIFENCAP");
+    t.set  (    0x8926, "SIOCSIFENCAP");
+    t.get  (    0x8927, "SIOCGIFHWADDR");
+    t.get  (    0x8929, "SIOCGIFSLAVE");
+    t.set  (    0x8930, "SIOCSIFSLAVE");
+    t.set  (    0x8931, "SIOCADDMULTI");
+    t.set  (    0x8932, "SIOCDELMULTI");
+    t.get  (    0x8933, "SIOCGIFINDEX");
+    t.set  (    0x8934, "SIOCSIFPFLAGS");
+    t.get  (    0x8935, "SIOCGIFPFLAGS");
+    t.set  (    0x8936, "SIOCDIFADDR").least(24);
+    t.set  (    0x8937, "SIOCSIFHWBROADCAST");
+    t.get  (    0x8942, "SIOCGIFTXQLEN");
+    t.set  (    0x8943, "SIOCSIFTXQLEN");
+    t.add  (    0x8946, "SIOCETHTOOL", Form.ETHTOOL, 40).note("commands of a bounded length; others answer EOPNOTSUPP");
+    t.get  (    0x8947, "SIOCGMIIPHY");
+    t.get  (    0x8948, "SIOCGMIIREG");
+    t.set  (    0x8949, "SIOCSMIIREG");
+    t.in   (    0x8953, "SIOCDARP", 68);
+    t.inout(    0x8954, "SIOCGARP", 68);
+    t.in   (    0x8955, "SIOCSARP", 68);
+    t.get  (    0x8970, "SIOCGIFMAP");
+    t.set  (    0x8971, "SIOCSIFMAP");
+    t.inout(    0x8982, "SIOCGIFVLAN", 56);
+    t.inout(    0x8983, "SIOCSIFVLAN", 56);
+    t.set  (    0x8990, "SIOCBONDENSLAVE");
+    t.set  (    0x8991, "SIOCBONDRELEASE");
+    t.set  (    0x8992, "SIOCBONDSETHWADDR");
+    t.set  (    0x8995, "SIOCBONDCHANGEACTIVE");
+    t.in   (    0x89a0, "SIOCBRADDBR", 16);
+    t.in   (    0x89a1, "SIOCBRDELBR", 16);
+    t.set  (    0x89a2, "SIOCBRADDIF");
+    t.set  (    0x89a3, "SIOCBRDELIF");
+    t.add  (    0x89b0, "SIOCSHWTSTAMP", Form.HWTSTAMP, 40);
+    t.add  (    0x89b1, "SIOCGHWTSTAMP", Form.HWTSTAMP, 40);
+  }
+
+  // spotless:on
+
+  // Slots of Call.saved.
+  private static final int POINTED = 0;
+  private static final int POINTED_BYTES = 1;
+
+  // Arguments of ioctl.
+  private static final int REQUEST = 1;
+  private static final int ARGUMENT = 2;
+
+  /** In ifreq: the pointer, and behind it, on the wire alone, how many bytes it points to. */
+  static final int IFR_DATA = 16;
+
+  static final int IFR_DATA_BYTES = 24;
+  static final int IFREQ_BYTES = 40;
+
+  static final int IFC_LENGTH = 0;
+  static final int IFC_BUFFER = 8;
+  static final int IFCONF_BYTES = 16;
+
+  /** Room for the addresses of some 1,600 interfaces. */
+  static final int IFCONF_ROOM = 64 * 1024;
+
+  static final int ROUTE_BYTES = 120;
+  static final int ROUTE6_BYTES = 80;
+  static final int ROUTE_DEVICE = 88;
+
+  /** The kernel reads so many bytes of a route's device name, whatever its length. */
+  static final int ROUTE_NAME_BYTES = 15;
+
+  static final int HWTSTAMP_BYTES = 12;
+
+  /** In a pointer's place: what the program's pointer faults on. Only some kernels look at it. */
+  static final long FAULT = -2;
+
+  private static final long NESTED_AT = 128;
+
+  /** 0 or more, or what to answer. */
+  static long encode(long[] a, ProgramMemory m, Call out) {
+    Request r = find((int) a[REQUEST]);
+    if (r == null) {
+      return -ENOTTY;
+    }
+    out.args[REQUEST] = r.number();
+    out.args[ARGUMENT] = 0;
+    return switch (r.form()) {
+      case REFUSED -> -r.errno();
+      case OUT -> r.bytes();
+      case IN, INOUT -> readStructure(r, a[ARGUMENT], m, out);
+      case IFCONF -> encodeConfiguration(a[ARGUMENT], m, out);
+      case ETHTOOL -> encodeEthtool(a[ARGUMENT], m, out);
+      case HWTSTAMP -> encodeTimestamping(a[ARGUMENT], m, out);
+      case ROUTE -> encodeRoute(a[ARGUMENT], m, out);
+    };
+  }
+
+  /** Back to the program; 0 or more, or what to answer. */
   static long decode(long[] a, Call done, ProgramMemory m) {
-    return 0;
+    Request r = find((int) a[REQUEST]);
+    if (r == null) {
+      return -ENOTTY;
+    }
+    return switch (r.form()) {
+      case IN, ROUTE, REFUSED -> 0;
+      case OUT, INOUT -> m.write(a[ARGUMENT], done.data, 0, r.bytes());
+      case IFCONF -> decodeConfiguration(a[ARGUMENT], done, m);
+      case ETHTOOL, HWTSTAMP ->
+          done.saved[POINTED_BYTES] == 0
+              ? 0
+              : m.write(done.saved[POINTED], done.data, NESTED_AT, done.saved[POINTED_BYTES]);
+    };
+  }
+
+  private static long readStructure(Request r, long address, ProgramMemory m, Call out) {
+    long error = m.read(address, out.data, 0, r.bytes());
+    if (error < 0 && r.least() < r.bytes()) {
+      out.data.asSlice(0, r.bytes()).fill((byte) 0);
+      error = m.read(address, out.data, 0, r.least());
+    }
+    return error < 0 ? error : r.bytes();
+  }
+
+  private static long encodeConfiguration(long address, ProgramMemory m, Call out) {
+    MemorySegment s = out.staging;
+    long error = m.read(address, s, 0, IFCONF_BYTES);
+    if (error < 0) {
+      return error;
+    }
+    long buffer = s.get(Wire.LONG, IFC_BUFFER);
+    int room = HostMarshaller.clamp(s.get(Wire.INT, IFC_LENGTH), IFCONF_ROOM);
+    out.data.set(Wire.LONG, IFC_LENGTH, room);
+    out.data.set(Wire.LONG, IFC_BUFFER, buffer == 0 ? Call.NULL : NESTED_AT);
+    out.saved[POINTED] = buffer;
+    out.saved[POINTED_BYTES] = room;
+    return NESTED_AT + room;
+  }
+
+  private static long decodeConfiguration(long address, Call done, ProgramMemory m) {
+    long buffer = done.saved[POINTED];
+    int length = Math.max(0, done.data.get(Wire.INT, IFC_LENGTH));
+    if (buffer != 0) {
+      length = Math.min(length, (int) done.saved[POINTED_BYTES]);
+      long error = length == 0 ? 0 : m.write(buffer, done.data, NESTED_AT, length);
+      if (error < 0) {
+        return error;
+      }
+    }
+    done.staging.set(Wire.INT, 0, length);
+    return m.write(address + IFC_LENGTH, done.staging, 0, Integer.BYTES);
+  }
+
+  private static long encodeEthtool(long address, ProgramMemory m, Call out) {
+    MemorySegment s = out.staging;
+    long error = m.read(address, s, 0, IFREQ_BYTES);
+    if (error < 0) {
+      return error;
+    }
+    long command = s.get(Wire.LONG, IFR_DATA);
+    error = m.read(command, s, NESTED_AT, Integer.BYTES);
+    if (error < 0) {
+      return error;
+    }
+    int number = s.get(Wire.INT, NESTED_AT);
+    error = m.read(command, s, NESTED_AT, EthtoolCommands.headBytes(number));
+    if (error < 0) {
+      return error;
+    }
+    s.set(Wire.INT, NESTED_AT, number); // whatever another thread of the program has written since
+    int bytes = EthtoolCommands.bytes(s, NESTED_AT);
+    if (bytes < 0) {
+      return -EOPNOTSUPP;
+    }
+    error = m.read(command, out.data, NESTED_AT, bytes);
+    if (error < 0) {
+      return error;
+    }
+    // The head that the length follows from.
+    MemorySegment.copy(
+        s, NESTED_AT, out.data, NESTED_AT, Math.min(bytes, EthtoolCommands.headBytes(number)));
+    putNested(out, command, bytes, EthtoolCommands.answers(number));
+    return NESTED_AT + bytes;
+  }
+
+  private static long encodeTimestamping(long address, ProgramMemory m, Call out) {
+    long error = m.read(address, out.staging, 0, IFREQ_BYTES);
+    if (error < 0) {
+      return error;
+    }
+    long config = out.staging.get(Wire.LONG, IFR_DATA);
+    error = m.read(config, out.data, NESTED_AT, HWTSTAMP_BYTES);
+    if (error < 0) {
+      return error;
+    }
+    putNested(out, config, HWTSTAMP_BYTES, true);
+    return NESTED_AT + HWTSTAMP_BYTES;
+  }
+
+  /** The ifreq in the staging memory goes out, pointing to what lies at NESTED_AT. */
+  private static void putNested(Call out, long pointed, int bytes, boolean back) {
+    MemorySegment.copy(out.staging, 0, out.data, 0, IFREQ_BYTES);
+    out.data.set(Wire.LONG, IFR_DATA, NESTED_AT);
+    out.data.set(Wire.LONG, IFR_DATA_BYTES, bytes);
+    out.saved[POINTED] = pointed;
+    out.saved[POINTED_BYTES] = back ? bytes : 0;
+  }
+
+  private static long encodeRoute(long address, ProgramMemory m, Call out) {
+    MemorySegment s = out.staging;
+    s.asSlice(0, ROUTE_BYTES).fill((byte) 0);
+    long error = m.read(address, s, 0, ROUTE_BYTES);
+    if (error < 0) {
+      error = m.read(address, s, 0, ROUTE6_BYTES);
+      if (error < 0) {
+        return error;
+      }
+      s.set(Wire.LONG, ROUTE_DEVICE, FAULT); // an rtentry is not all there, an in6_rtmsg is
+    }
+    long device = s.get(Wire.LONG, ROUTE_DEVICE);
+    long place = Call.NULL;
+    if (device != 0) {
+      // On an IPv6 socket these bytes are beyond the structure and mean nothing.
+      error = m.read(device, out.data, NESTED_AT, ROUTE_NAME_BYTES);
+      place = error == -EFAULT ? FAULT : NESTED_AT;
+    }
+    MemorySegment.copy(s, 0, out.data, 0, ROUTE_BYTES);
+    out.data.set(Wire.LONG, ROUTE_DEVICE, place);
+    return NESTED_AT + ROUTE_NAME_BYTES;
+  }
+
+  /** Collects requests; lives while the class is initialised. */
+  private static final class Builder {
+    private final List<Request> requests = new ArrayList<>(128);
+
+    Builder add(int number, String name, Form form, int bytes) {
+      requests.add(new Request(number, name, form, bytes, bytes, 0, ""));
+      return this;
+    }
+
+    Builder in(int number, String name, int bytes) {
+      return add(number, name, Form.IN, bytes);
+    }
+
+    void out(int number, String name, int bytes) {
+      add(number, name, Form.OUT, bytes);
+    }
+
+    void inout(int number, String name, int bytes) {
+      add(number, name, Form.INOUT, bytes);
+    }
+
+    /** Asks about an interface: ifreq. */
+    void get(int number, String name) {
+      add(number, name, Form.INOUT, IFREQ_BYTES);
+    }
+
+    /** Changes an interface: ifreq. */
+    Builder set(int number, String name) {
+      return add(number, name, Form.IN, IFREQ_BYTES);
+    }
+
+    void route(int number, String name) {
+      add(number, name, Form.ROUTE, ROUTE_BYTES);
+    }
+
+    void refuse(int number, String name, int errno, String why) {
+      requests.add(new Request(number, name, Form.REFUSED, 0, 0, errno, why));
+    }
+
+    /** On an IPv6 socket the structure is shorter: {@code struct in6_ifreq}. */
+    void least(int bytes) {
+      Request r = requests.removeLast();
+      requests.add(
+          new Request(r.number(), r.name(), r.form(), r.bytes(), bytes, r.errno(), r.note()));
+    }
+
+    void note(String text) {
+      Request r = requests.removeLast();
+      requests.add(
+          new Request(r.number(), r.name(), r.form(), r.bytes(), r.least(), r.errno(), text));
+    }
   }
 }

@@ -1,21 +1,628 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
-import dev.outboard.abi.Errno;
+import static dev.outboard.abi.Errno.EINVAL;
+import static dev.outboard.abi.Errno.ENOPROTOOPT;
+import static dev.outboard.abi.Errno.EOPNOTSUPP;
 
-/** The sub-table of socket options. */
+import dev.outboard.abi.Bpf;
+import dev.outboard.abi.Errno;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The sub-table of socket options: one line per option that crosses to the device. An option
+ * without a line answers ENOPROTOOPT: it may hold a pointer, which the device's kernel would follow
+ * in the device's memory.
+ *
+ * <p>Source: {@code include/uapi/asm-generic/socket.h} and, in {@code include/uapi/linux}, {@code
+ * in.h in6.h tcp.h udp.h if_packet.h netlink.h tls.h mptcp.h icmp.h icmpv6.h}.
+ *
+ * <p>Immutable; all methods may be called by any thread and allocate nothing.
+ */
 public final class SocketOptions {
+  /** The form of an option's value. */
+  public enum Form {
+    /** An int, or for some options a byte. */
+    INTEGER,
+    /** A structure without pointers, or a shorter form of it. */
+    STRUCTURE,
+    /** As many bytes as the program says, up to a bound. */
+    VARIABLE,
+    /** {@code struct sock_fprog}: the filter it points to goes along. */
+    FILTER,
+    /** Refused. */
+    REFUSED
+  }
+
+  /**
+   * One option.
+   *
+   * @param level the level's number
+   * @param name the option's number
+   * @param levelName the level's name
+   * @param cName the option's name
+   * @param form the form of its value
+   * @param bytes the longest value that crosses
+   * @param reads whether getsockopt reads the value as well
+   * @param writes whether setsockopt writes to the value
+   * @param errno what a refused option answers, else 0
+   * @param note why it is refused; else empty
+   */
+  public record Option(
+      int level,
+      int name,
+      String levelName,
+      String cName,
+      Form form,
+      int bytes,
+      boolean reads,
+      boolean writes,
+      int errno,
+      String note) {
+    /** More than any value, so that a length that the kernel refuses as too long stays so. */
+    int bound() {
+      return bytes + Long.BYTES;
+    }
+
+    long key() {
+      return SocketOptions.key(level, name);
+    }
+  }
+
+  /** No value is longer; the device may keep 64 KiB for it. */
+  private static final int LONGEST = 32 * 1024;
+
+  private static final List<Option> ROWS;
+  private static final long[] KEYS;
+
+  static {
+    Builder t = new Builder();
+    socket(t);
+    ip(t);
+    ipv6(t);
+    tcp(t);
+    others(t);
+    t.options.sort(Comparator.comparingLong(Option::key));
+    ROWS = List.copyOf(t.options);
+    KEYS = ROWS.stream().mapToLong(Option::key).toArray();
+  }
+
   private SocketOptions() {}
 
+  /** All options, by level and number. */
+  public static List<Option> rows() {
+    return ROWS;
+  }
+
+  /** The line of an option, or null. */
+  public static @Nullable Option find(int level, int name) {
+    int i = Arrays.binarySearch(KEYS, key(level, name));
+    return i < 0 ? null : ROWS.get(i);
+  }
+
+  private static long key(int level, int name) {
+    return (long) level << 32 | Integer.toUnsignedLong(name);
+  }
+
+  // spotless:off
+
+  private static void socket(Builder t) {
+    t.level(1, "SOL_SOCKET");
+    t.integer( 1, "SO_DEBUG");
+    t.integer( 2, "SO_REUSEADDR");
+    t.integer( 3, "SO_TYPE");
+    t.integer( 4, "SO_ERROR");
+    t.integer( 5, "SO_DONTROUTE");
+    t.integer( 6, "SO_BROADCAST");
+    t.integer( 7, "SO_SNDBUF");
+    t.integer( 8, "SO_RCVBUF");
+    t.integer( 9, "SO_KEEPALIVE");
+    t.integer(10, "SO_OOBINLINE");
+    t.integer(11, "SO_NO_CHECK");
+    t.integer(12, "SO_PRIORITY");
+    t.struct (13, "SO_LINGER", 8);
+    t.integer(14, "SO_BSDCOMPAT");
+    t.integer(15, "SO_REUSEPORT");
+    t.integer(16, "SO_PASSCRED");
+    t.struct (17, "SO_PEERCRED", 12);
+    t.integer(18, "SO_RCVLOWAT");
+    t.integer(19, "SO_SNDLOWAT");
+    t.struct (20, "SO_RCVTIMEO", 16);
+    t.struct (21, "SO_SNDTIMEO", 16);
+    t.bytes  (25, "SO_BINDTODEVICE", 16);
+    t.filter (26, "SO_ATTACH_FILTER");
+    t.integer(27, "SO_DETACH_FILTER");
+    t.bytes  (28, "SO_PEERNAME", 128);
+    t.integer(29, "SO_TIMESTAMP");
+    t.integer(30, "SO_ACCEPTCONN");
+    t.bytes  (31, "SO_PEERSEC", 4096);
+    t.integer(32, "SO_SNDBUFFORCE");
+    t.integer(33, "SO_RCVBUFFORCE");
+    t.integer(34, "SO_PASSSEC");
+    t.integer(35, "SO_TIMESTAMPNS");
+    t.integer(36, "SO_MARK");
+    t.struct (37, "SO_TIMESTAMPING", 8);
+    t.integer(38, "SO_PROTOCOL");
+    t.integer(39, "SO_DOMAIN");
+    t.integer(40, "SO_RXQ_OVFL");
+    t.integer(41, "SO_WIFI_STATUS");
+    t.integer(42, "SO_PEEK_OFF");
+    t.integer(43, "SO_NOFCS");
+    t.integer(44, "SO_LOCK_FILTER");
+    t.integer(45, "SO_SELECT_ERR_QUEUE");
+    t.integer(46, "SO_BUSY_POLL");
+    t.struct (47, "SO_MAX_PACING_RATE", 8);
+    t.integer(48, "SO_BPF_EXTENSIONS");
+    t.integer(49, "SO_INCOMING_CPU");
+    t.refuse (50, "SO_ATTACH_BPF", EINVAL, "a BPF program is the host kernel's");
+    t.filter (51, "SO_ATTACH_REUSEPORT_CBPF");
+    t.refuse (52, "SO_ATTACH_REUSEPORT_EBPF", EINVAL, "a BPF program is the host kernel's");
+    t.integer(53, "SO_CNX_ADVICE");
+    t.struct (55, "SO_MEMINFO", 36);
+    t.integer(56, "SO_INCOMING_NAPI_ID");
+    t.struct (57, "SO_COOKIE", 8);
+    t.bytes  (59, "SO_PEERGROUPS", 4096);
+    t.refuse (60, "SO_ZEROCOPY", EOPNOTSUPP, "bytes are copied to the device, pages do not cross");
+    t.struct (61, "SO_TXTIME", 8);
+    t.integer(62, "SO_BINDTOIFINDEX");
+    t.integer(63, "SO_TIMESTAMP_NEW");
+    t.integer(64, "SO_TIMESTAMPNS_NEW");
+    t.struct (65, "SO_TIMESTAMPING_NEW", 8);
+    t.struct (66, "SO_RCVTIMEO_NEW", 16);
+    t.struct (67, "SO_SNDTIMEO_NEW", 16);
+    t.integer(68, "SO_DETACH_REUSEPORT_BPF");
+    t.integer(69, "SO_PREFER_BUSY_POLL");
+    t.integer(70, "SO_BUSY_POLL_BUDGET");
+    t.struct (71, "SO_NETNS_COOKIE", 8);
+    t.integer(72, "SO_BUF_LOCK");
+    t.integer(73, "SO_RESERVE_MEM");
+    t.integer(74, "SO_TXREHASH");
+    t.integer(75, "SO_RCVMARK");
+    t.refuse (76, "SO_PASSPIDFD", ENOPROTOOPT, "its descriptors would be the device's");
+    t.refuse (77, "SO_PEERPIDFD", ENOPROTOOPT, "its descriptors would be the device's");
+  }
+
+  private static void ip(Builder t) {
+    t.level(0, "SOL_IP");
+    t.integer( 1, "IP_TOS");
+    t.integer( 2, "IP_TTL");
+    t.integer( 3, "IP_HDRINCL");
+    t.bytes  ( 4, "IP_OPTIONS", 40);
+    t.integer( 5, "IP_ROUTER_ALERT");
+    t.integer( 6, "IP_RECVOPTS");
+    t.integer( 7, "IP_RETOPTS");
+    t.integer( 8, "IP_PKTINFO");
+    t.bytes  ( 9, "IP_PKTOPTIONS", 4096);
+    t.integer(10, "IP_MTU_DISCOVER");
+    t.integer(11, "IP_RECVERR");
+    t.integer(12, "IP_RECVTTL");
+    t.integer(13, "IP_RECVTOS");
+    t.integer(14, "IP_MTU");
+    t.integer(15, "IP_FREEBIND");
+    t.integer(18, "IP_PASSSEC");
+    t.integer(19, "IP_TRANSPARENT");
+    t.integer(20, "IP_RECVORIGDSTADDR");
+    t.integer(21, "IP_MINTTL");
+    t.integer(22, "IP_NODEFRAG");
+    t.integer(23, "IP_CHECKSUM");
+    t.integer(24, "IP_BIND_ADDRESS_NO_PORT");
+    t.integer(25, "IP_RECVFRAGSIZE");
+    t.integer(26, "IP_RECVERR_RFC4884");
+    t.struct (32, "IP_MULTICAST_IF", 12);
+    t.integer(33, "IP_MULTICAST_TTL");
+    t.integer(34, "IP_MULTICAST_LOOP");
+    t.struct (35, "IP_ADD_MEMBERSHIP", 12);
+    t.struct (36, "IP_DROP_MEMBERSHIP", 12);
+    t.struct (37, "IP_UNBLOCK_SOURCE", 12);
+    t.struct (38, "IP_BLOCK_SOURCE", 12);
+    t.struct (39, "IP_ADD_SOURCE_MEMBERSHIP", 12);
+    t.struct (40, "IP_DROP_SOURCE_MEMBERSHIP", 12);
+    t.bytes  (41, "IP_MSFILTER", LONGEST).reads();
+    multicast(t);
+    t.integer(49, "IP_MULTICAST_ALL");
+    t.integer(50, "IP_UNICAST_IF");
+    t.integer(51, "IP_LOCAL_PORT_RANGE");
+    t.integer(52, "IP_PROTOCOL");
+  }
+
+  /** At the levels of both IPs. */
+  private static void multicast(Builder t) {
+    t.struct (42, "MCAST_JOIN_GROUP", 136);
+    t.struct (43, "MCAST_BLOCK_SOURCE", 264);
+    t.struct (44, "MCAST_UNBLOCK_SOURCE", 264);
+    t.struct (45, "MCAST_LEAVE_GROUP", 136);
+    t.struct (46, "MCAST_JOIN_SOURCE_GROUP", 264);
+    t.struct (47, "MCAST_LEAVE_SOURCE_GROUP", 264);
+    t.bytes  (48, "MCAST_MSFILTER", LONGEST).reads();
+  }
+
+  private static void ipv6(Builder t) {
+    t.level(41, "SOL_IPV6");
+    t.integer( 1, "IPV6_ADDRFORM");
+    t.integer( 2, "IPV6_2292PKTINFO");
+    t.integer( 3, "IPV6_2292HOPOPTS");
+    t.integer( 4, "IPV6_2292DSTOPTS");
+    t.integer( 5, "IPV6_2292RTHDR");
+    t.bytes  ( 6, "IPV6_2292PKTOPTIONS", LONGEST);
+    t.integer( 7, "IPV6_CHECKSUM");
+    t.integer( 8, "IPV6_2292HOPLIMIT");
+    t.bytes  ( 9, "IPV6_NEXTHOP", 128);
+    t.integer(11, "IPV6_FLOWINFO");
+    t.integer(16, "IPV6_UNICAST_HOPS");
+    t.integer(17, "IPV6_MULTICAST_IF");
+    t.integer(18, "IPV6_MULTICAST_HOPS");
+    t.integer(19, "IPV6_MULTICAST_LOOP");
+    t.struct (20, "IPV6_ADD_MEMBERSHIP", 20);
+    t.struct (21, "IPV6_DROP_MEMBERSHIP", 20);
+    t.integer(22, "IPV6_ROUTER_ALERT");
+    t.integer(23, "IPV6_MTU_DISCOVER");
+    t.integer(24, "IPV6_MTU");
+    t.integer(25, "IPV6_RECVERR");
+    t.integer(26, "IPV6_V6ONLY");
+    t.struct (27, "IPV6_JOIN_ANYCAST", 20);
+    t.struct (28, "IPV6_LEAVE_ANYCAST", 20);
+    t.integer(29, "IPV6_MULTICAST_ALL");
+    t.integer(30, "IPV6_ROUTER_ALERT_ISOLATE");
+    t.integer(31, "IPV6_RECVERR_RFC4884");
+    t.bytes  (32, "IPV6_FLOWLABEL_MGR", 2048).reads().writes();
+    t.integer(33, "IPV6_FLOWINFO_SEND");
+    t.integer(36, "IPV6_HDRINCL");
+    multicast(t);
+    t.integer(49, "IPV6_RECVPKTINFO");
+    t.struct (50, "IPV6_PKTINFO", 20);
+    t.integer(51, "IPV6_RECVHOPLIMIT");
+    t.integer(52, "IPV6_HOPLIMIT");
+    t.integer(53, "IPV6_RECVHOPOPTS");
+    t.bytes  (54, "IPV6_HOPOPTS", 2048);
+    t.bytes  (55, "IPV6_RTHDRDSTOPTS", 2048);
+    t.integer(56, "IPV6_RECVRTHDR");
+    t.bytes  (57, "IPV6_RTHDR", 2048);
+    t.integer(58, "IPV6_RECVDSTOPTS");
+    t.bytes  (59, "IPV6_DSTOPTS", 2048);
+    t.integer(60, "IPV6_RECVPATHMTU");
+    t.struct (61, "IPV6_PATHMTU", 32);
+    t.integer(62, "IPV6_DONTFRAG");
+    t.integer(63, "IPV6_USE_MIN_MTU");
+    t.integer(66, "IPV6_RECVTCLASS");
+    t.integer(67, "IPV6_TCLASS");
+    t.integer(70, "IPV6_AUTOFLOWLABEL");
+    t.integer(72, "IPV6_ADDR_PREFERENCES");
+    t.integer(73, "IPV6_MINHOPCOUNT");
+    t.integer(74, "IPV6_RECVORIGDSTADDR");
+    t.integer(75, "IPV6_TRANSPARENT");
+    t.integer(76, "IPV6_UNICAST_IF");
+    t.integer(77, "IPV6_RECVFRAGSIZE");
+    t.integer(78, "IPV6_FREEBIND");
+  }
+
+  private static void tcp(Builder t) {
+    t.level(6, "SOL_TCP");
+    t.integer( 1, "TCP_NODELAY");
+    t.integer( 2, "TCP_MAXSEG");
+    t.integer( 3, "TCP_CORK");
+    t.integer( 4, "TCP_KEEPIDLE");
+    t.integer( 5, "TCP_KEEPINTVL");
+    t.integer( 6, "TCP_KEEPCNT");
+    t.integer( 7, "TCP_SYNCNT");
+    t.integer( 8, "TCP_LINGER2");
+    t.integer( 9, "TCP_DEFER_ACCEPT");
+    t.integer(10, "TCP_WINDOW_CLAMP");
+    t.bytes  (11, "TCP_INFO", 512);
+    t.integer(12, "TCP_QUICKACK");
+    t.bytes  (13, "TCP_CONGESTION", 16);
+    t.struct (14, "TCP_MD5SIG", 216);
+    t.integer(16, "TCP_THIN_LINEAR_TIMEOUTS");
+    t.integer(17, "TCP_THIN_DUPACK");
+    t.integer(18, "TCP_USER_TIMEOUT");
+    t.integer(19, "TCP_REPAIR");
+    t.integer(20, "TCP_REPAIR_QUEUE");
+    t.integer(21, "TCP_QUEUE_SEQ");
+    t.bytes  (22, "TCP_REPAIR_OPTIONS", 256);
+    t.integer(23, "TCP_FASTOPEN");
+    t.integer(24, "TCP_TIMESTAMP");
+    t.integer(25, "TCP_NOTSENT_LOWAT");
+    t.bytes  (26, "TCP_CC_INFO", 64);
+    t.integer(27, "TCP_SAVE_SYN");
+    t.bytes  (28, "TCP_SAVED_SYN", 4096);
+    t.struct (29, "TCP_REPAIR_WINDOW", 20);
+    t.integer(30, "TCP_FASTOPEN_CONNECT");
+    t.bytes  (31, "TCP_ULP", 16);
+    t.struct (32, "TCP_MD5SIG_EXT", 216);
+    t.bytes  (33, "TCP_FASTOPEN_KEY", 32);
+    t.integer(34, "TCP_FASTOPEN_NO_COOKIE");
+    t.refuse (35, "TCP_ZEROCOPY_RECEIVE", ENOPROTOOPT, "it maps the kernel's pages into the program");
+    t.integer(36, "TCP_INQ");
+    t.integer(37, "TCP_TX_DELAY");
+    t.bytes  (38, "TCP_AO_ADD_KEY", 512);
+    t.bytes  (39, "TCP_AO_DEL_KEY", 512);
+    t.bytes  (40, "TCP_AO_INFO", 256).reads();
+    t.bytes  (41, "TCP_AO_GET_KEYS", LONGEST).reads();
+    t.bytes  (42, "TCP_AO_REPAIR", 256).reads();
+    t.integer(43, "TCP_IS_MPTCP");
+  }
+
+  private static void others(Builder t) {
+    t.level(17, "SOL_UDP");
+    t.integer(  1, "UDP_CORK");
+    t.integer(100, "UDP_ENCAP");
+    t.integer(101, "UDP_NO_CHECK6_TX");
+    t.integer(102, "UDP_NO_CHECK6_RX");
+    t.integer(103, "UDP_SEGMENT");
+    t.integer(104, "UDP_GRO");
+
+    t.level(58, "SOL_ICMPV6");
+    t.struct (  1, "ICMPV6_FILTER", 32);
+    t.integer(  7, "IPV6_CHECKSUM");
+
+    t.level(136, "SOL_UDPLITE");
+    t.integer( 10, "UDPLITE_SEND_CSCOV");
+    t.integer( 11, "UDPLITE_RECV_CSCOV");
+
+    t.level(255, "SOL_RAW");
+    t.struct (  1, "ICMP_FILTER", 4);
+    t.integer(  7, "IPV6_CHECKSUM");
+
+    t.level(263, "SOL_PACKET");
+    t.bytes  (  1, "PACKET_ADD_MEMBERSHIP", 40);
+    t.bytes  (  2, "PACKET_DROP_MEMBERSHIP", 40);
+    t.integer(  3, "PACKET_RECV_OUTPUT");
+    t.refuse (  5, "PACKET_RX_RING", ENOPROTOOPT, "its ring is memory of the device's kernel");
+    t.bytes  (  6, "PACKET_STATISTICS", 12);
+    t.integer(  7, "PACKET_COPY_THRESH");
+    t.integer(  8, "PACKET_AUXDATA");
+    t.integer(  9, "PACKET_ORIGDEV");
+    t.integer( 10, "PACKET_VERSION");
+    t.integer( 11, "PACKET_HDRLEN").reads();
+    t.integer( 12, "PACKET_RESERVE");
+    t.refuse ( 13, "PACKET_TX_RING", ENOPROTOOPT, "its ring is memory of the device's kernel");
+    t.integer( 14, "PACKET_LOSS");
+    t.integer( 15, "PACKET_VNET_HDR");
+    t.integer( 16, "PACKET_TX_TIMESTAMP");
+    t.integer( 17, "PACKET_TIMESTAMP");
+    t.struct ( 18, "PACKET_FANOUT", 8);
+    t.integer( 19, "PACKET_TX_HAS_OFF");
+    t.integer( 20, "PACKET_QDISC_BYPASS");
+    t.struct ( 21, "PACKET_ROLLOVER_STATS", 24);
+    t.filter ( 22, "PACKET_FANOUT_DATA");
+    t.integer( 23, "PACKET_IGNORE_OUTGOING");
+    t.integer( 24, "PACKET_VNET_HDR_SZ");
+
+    t.level(270, "SOL_NETLINK");
+    t.integer(  1, "NETLINK_ADD_MEMBERSHIP");
+    t.integer(  2, "NETLINK_DROP_MEMBERSHIP");
+    t.integer(  3, "NETLINK_PKTINFO");
+    t.integer(  4, "NETLINK_BROADCAST_ERROR");
+    t.integer(  5, "NETLINK_NO_ENOBUFS");
+    t.integer(  8, "NETLINK_LISTEN_ALL_NSID");
+    t.bytes  (  9, "NETLINK_LIST_MEMBERSHIPS", 4096);
+    t.integer( 10, "NETLINK_CAP_ACK");
+    t.integer( 11, "NETLINK_EXT_ACK");
+    t.integer( 12, "NETLINK_GET_STRICT_CHK");
+
+    t.level(282, "SOL_TLS");
+    t.bytes  (  1, "TLS_TX", 128);
+    t.bytes  (  2, "TLS_RX", 128);
+    t.integer(  3, "TLS_TX_ZEROCOPY_RO");
+    t.integer(  4, "TLS_RX_EXPECT_NO_PAD");
+
+    t.level(284, "SOL_MPTCP");
+    t.bytes  (  1, "MPTCP_INFO", 512);
+    t.bytes  (  2, "MPTCP_TCPINFO", LONGEST).reads();
+    t.bytes  (  3, "MPTCP_SUBFLOW_ADDRS", LONGEST).reads();
+    t.refuse (  4, "MPTCP_FULL_INFO", ENOPROTOOPT, "holds pointers to two more buffers");
+  }
+
+  // spotless:on
+
+  // ---- host ----
+
+  // Slots of Call.saved.
+  private static final int ROOM = 0;
+  private static final int UNIT = 1;
+
+  // Arguments of getsockopt and setsockopt.
+  private static final int LEVEL = 1;
+  private static final int NAME = 2;
+  private static final int VALUE = 3;
+  private static final int LENGTH = 4;
+
+  /** setsockopt: 0 or more, or what to answer. */
   static long encodeSet(long[] a, ProgramMemory m, Call out) {
-    return -Errno.ENOPROTOOPT;
+    int length = (int) a[LENGTH];
+    if (length < 0) {
+      return -EINVAL;
+    }
+    Option o = find((int) a[LEVEL], (int) a[NAME]);
+    if (o == null) {
+      return -ENOPROTOOPT;
+    }
+    out.saved[ROOM] = 0;
+    return switch (o.form()) {
+      case REFUSED -> -o.errno();
+      case FILTER -> encodeFilter(a, m, out, length);
+      case INTEGER, STRUCTURE, VARIABLE -> {
+        int crosses = Math.min(length, o.bound());
+        out.args[LENGTH] = crosses;
+        if (a[VALUE] == 0) {
+          out.args[VALUE] = Call.NULL;
+          yield 0;
+        }
+        int copied = Math.min(length, o.bytes());
+        long error = copied == 0 ? 0 : m.read(a[VALUE], out.data, 0, copied);
+        for (int i = copied; i < crosses; i++) {
+          out.data.set(Wire.BYTE, i, (byte) 0); // the kernel looks at the length only
+        }
+        out.args[VALUE] = 0;
+        out.saved[ROOM] = o.writes() ? copied : 0;
+        yield error < 0 ? error : 0;
+      }
+    };
   }
 
+  private static long encodeFilter(long[] a, ProgramMemory m, Call out, int length) {
+    // Also what a kernel answers to the descriptor of a BPF program in PACKET_FANOUT_DATA's place.
+    if (length != FPROG_BYTES) {
+      return -EINVAL;
+    }
+    MemorySegment s = out.staging;
+    long error = m.read(a[VALUE], s, 0, FPROG_BYTES);
+    if (error < 0) {
+      return error;
+    }
+    int instructions = Short.toUnsignedInt(s.get(Wire.SHORT, FPROG_LENGTH));
+    if (instructions > Bpf.MAX_INSTRUCTIONS) {
+      return -EINVAL;
+    }
+    long bytes = (long) instructions * Bpf.INSTRUCTION_BYTES;
+    if (bytes > 0) {
+      error = m.read(s.get(Wire.LONG, FPROG_FILTER), out.data, FPROG_BYTES, bytes);
+      if (error < 0) {
+        return error;
+      }
+    }
+    out.data.set(Wire.LONG, FPROG_LENGTH, instructions);
+    out.data.set(Wire.LONG, FPROG_FILTER, FPROG_BYTES);
+    out.args[VALUE] = 0;
+    out.args[LENGTH] = FPROG_BYTES;
+    return FPROG_BYTES + bytes;
+  }
+
+  static final int FPROG_LENGTH = 0;
+  static final int FPROG_FILTER = 8;
+  static final int FPROG_BYTES = 16;
+
+  /** What setsockopt wrote, back to the program. */
+  static long decodeSet(long[] a, Call done, ProgramMemory m) {
+    long bytes = done.saved[ROOM];
+    return bytes == 0 ? 0 : m.write(a[VALUE], done.data, done.args[VALUE], bytes);
+  }
+
+  /** getsockopt: 0 or more, or what to answer. */
   static long encodeGet(long[] a, ProgramMemory m, Call out) {
-    return -Errno.ENOPROTOOPT;
+    Option o = find((int) a[LEVEL], (int) a[NAME]);
+    if (o == null) {
+      return -ENOPROTOOPT;
+    }
+    if (o.form() == Form.REFUSED) {
+      return -o.errno();
+    }
+    long error = m.read(a[LENGTH], out.staging, 0, Integer.BYTES);
+    if (error < 0) {
+      return error;
+    }
+    int length = out.staging.get(Wire.INT, 0);
+    if (length < 0) {
+      return -EINVAL;
+    }
+    int unit = unit(o);
+    int room = Math.min(length, o.bound());
+    int at = 16;
+    if (o.reads() && room > 0) {
+      error = m.read(a[VALUE], out.data, at, Math.min(room, o.bytes()));
+      if (error < 0) {
+        return error;
+      }
+    }
+    out.data.set(Wire.INT, 0, room);
+    out.args[LENGTH] = 0;
+    out.args[VALUE] = a[VALUE] == 0 ? Call.NULL : at;
+    out.saved[ROOM] = room;
+    out.saved[UNIT] = unit;
+    return at + (long) room * unit;
   }
 
+  /** A filter's length counts instructions, all others count bytes. */
+  static int unit(Option o) {
+    return o.form() == Form.FILTER ? Bpf.INSTRUCTION_BYTES : 1;
+  }
+
+  /** The value and its length, back to the program. */
   static long decodeGet(long[] a, Call done, ProgramMemory m) {
-    return 0;
+    // Some options report more than they had room to copy (NETLINK_LIST_MEMBERSHIPS,
+    // SO_GET_FILTER).
+    int length = Math.max(0, done.data.get(Wire.INT, done.args[LENGTH]));
+    long copied = HostMarshaller.clamp(length, done.saved[ROOM]);
+    if (copied > 0) {
+      if (done.args[VALUE] == Call.NULL) {
+        return -Errno.EFAULT;
+      }
+      long error = m.write(a[VALUE], done.data, done.args[VALUE], copied * done.saved[UNIT]);
+      if (error < 0) {
+        return error;
+      }
+    }
+    done.staging.set(Wire.INT, 0, length);
+    return m.write(a[LENGTH], done.staging, 0, Integer.BYTES);
+  }
+
+  /** Collects options; lives while the class is initialised. */
+  private static final class Builder {
+    private final List<Option> options = new ArrayList<>(256);
+    private int level;
+    private String levelName = "";
+
+    void level(int number, String name) {
+      level = number;
+      levelName = name;
+    }
+
+    Builder integer(int name, String cName) {
+      return add(name, cName, Form.INTEGER, Integer.BYTES, 0, "");
+    }
+
+    Builder struct(int name, String cName, int bytes) {
+      return add(name, cName, Form.STRUCTURE, bytes, 0, "");
+    }
+
+    Builder bytes(int name, String cName, int most) {
+      return add(name, cName, Form.VARIABLE, most, 0, "");
+    }
+
+    void filter(int name, String cName) {
+      // For getsockopt the bound counts instructions.
+      add(name, cName, Form.FILTER, Bpf.MAX_INSTRUCTIONS, 0, "");
+    }
+
+    void refuse(int name, String cName, int errno, String why) {
+      add(name, cName, Form.REFUSED, 0, errno, why);
+    }
+
+    /** getsockopt reads the value too. */
+    Builder reads() {
+      last(true, options.getLast().writes());
+      return this;
+    }
+
+    /** setsockopt writes to the value too. */
+    void writes() {
+      last(options.getLast().reads(), true);
+    }
+
+    private Builder add(int name, String cName, Form form, int bytes, int errno, String note) {
+      options.add(
+          new Option(level, name, levelName, cName, form, bytes, false, false, errno, note));
+      return this;
+    }
+
+    private void last(boolean reads, boolean writes) {
+      Option o = options.removeLast();
+      options.add(
+          new Option(
+              o.level(),
+              o.name(),
+              o.levelName(),
+              o.cName(),
+              o.form(),
+              o.bytes(),
+              reads,
+              writes,
+              o.errno(),
+              o.note()));
+    }
   }
 }

@@ -25,6 +25,7 @@ import java.nio.ByteOrder;
  * layout, with the offset of what is pointed to in the pointer's place.
  */
 final class Wire {
+  static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
   static final ValueLayout.OfShort SHORT =
       ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
   static final ValueLayout.OfInt INT =
