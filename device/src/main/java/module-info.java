@@ -5,4 +5,6 @@ module dev.outboard.device {
   requires transitive dev.outboard.kernel;
   requires transitive dev.outboard.virtio;
   requires static org.jspecify;
+
+  exports dev.outboard.device;
 }

@@ -40,6 +40,8 @@ public final class SyscallNumbers {
   public static final int FTRUNCATE = 77;
   public static final int FCHMOD = 91;
   public static final int GETUID = 102;
+  public static final int UNAME = 63;
+  public static final int GETEUID = 107;
   public static final int GETPPID = 110;
   public static final int PRCTL = 157;
   public static final int FUTEX = 202;

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+/**
+ * asm-generic numbers of the calls that the device makes for itself, and the few constants they
+ * need.
+ *
+ * <p>Source: {@code include/uapi/asm-generic/unistd.h}. All numbers of the program's calls are in
+ * the syscall table.
+ */
+final class Canonical {
+  static final int EPOLL_CREATE1 = 20;
+  static final int EPOLL_CTL = 21;
+  static final int EPOLL_PWAIT = 22;
+  static final int FCNTL = 25;
+  static final int IOCTL = 29;
+  static final int MKDIRAT = 34;
+  static final int MOUNT = 40;
+  static final int OPENAT = 56;
+  static final int CLOSE = 57;
+  static final int READ = 63;
+  static final int WRITE = 64;
+  static final int READV = 65;
+  static final int PPOLL = 73;
+  static final int CAPGET = 90;
+  static final int CAPSET = 91;
+  static final int SETRESUID = 147;
+  static final int SETRESGID = 149;
+  static final int SETFSUID = 151;
+  static final int SETFSGID = 152;
+  static final int SETGROUPS = 159;
+  static final int UNAME = 160;
+  static final int PRCTL = 167;
+  static final int GETPPID = 173;
+  static final int SOCKET = 198;
+  static final int BIND = 200;
+  static final int LISTEN = 201;
+  static final int ACCEPT = 202;
+  static final int CONNECT = 203;
+  static final int GETSOCKNAME = 204;
+  static final int SENDTO = 206;
+  static final int RECVFROM = 207;
+  static final int SETSOCKOPT = 208;
+  static final int GETSOCKOPT = 209;
+  static final int SHUTDOWN = 210;
+  static final int RECVMSG = 212;
+  static final int ACCEPT4 = 242;
+  static final int RECVMMSG = 243;
+  static final int PRLIMIT64 = 261;
+
+  static final int PR_SET_KEEPCAPS = 8;
+  static final int RLIMIT_NOFILE = 7;
+  static final int F_DUPFD = 0;
+  static final int F_DUPFD_CLOEXEC = 1030;
+
+  private Canonical() {}
+
+  /** Whether a call takes data or connections in, so that SO_RCVTIMEO is what bounds it. */
+  static boolean receives(int number) {
+    return switch (number) {
+      case READ, READV, ACCEPT, ACCEPT4, RECVFROM, RECVMSG, RECVMMSG -> true;
+      default -> false;
+    };
+  }
+}

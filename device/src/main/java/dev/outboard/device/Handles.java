@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The descriptors that a session has created, and no others: what its calls may name.
+ *
+ * <p>A session's table of descriptors also holds what is not the program's (the epoll of {@link
+ * Readiness}), and with {@code --kernel host} it is the table of the whole device process, the
+ * JVM's own files included. So a number from a call is looked up here first, and a handle is <i>in
+ * use</i> from then until the call is over. A handle that is closed can no longer be looked up, but
+ * its number stays taken in the kernel until its last user is out; that user closes it. So no call
+ * ever reaches a file that got the number after the one it meant. It is also what Linux does: a
+ * file that is closed while another thread is in a call on it lives on until that call is over.
+ *
+ * <p>Any thread may call any method.
+ */
+final class Handles {
+  /** One descriptor. */
+  static final class Handle {
+    final int fd;
+
+    /** Calls under way, and one for being open; at 0 the descriptor is closed in the kernel. */
+    private final AtomicInteger uses = new AtomicInteger(1);
+
+    /** What {@link Readiness} knows of it; null while it is not watched. */
+    volatile Readiness.@Nullable Watch watch;
+
+    private Handle(int fd) {
+      this.fd = fd;
+    }
+  }
+
+  private final AtomicReferenceArray<@Nullable Handle> open;
+  private final AtomicInteger count = new AtomicInteger();
+  private final int limit;
+
+  /**
+   * @param limit how many descriptors the session may have at a time
+   * @param numbers descriptor numbers are below this
+   */
+  Handles(int limit, int numbers) {
+    this.open = new AtomicReferenceArray<>(numbers);
+    this.limit = limit;
+  }
+
+  /**
+   * Takes note of a descriptor that a call of the session has just made.
+   *
+   * @return false if the session has too many; the caller closes the descriptor
+   */
+  boolean add(int fd) {
+    if (fd >= open.length()) {
+      return false;
+    }
+    if (count.incrementAndGet() > limit) {
+      count.decrementAndGet();
+      return false;
+    }
+    open.set(fd, new Handle(fd));
+    return true;
+  }
+
+  /** The handle, in use from now on, or null if the session has none of this number. */
+  @Nullable Handle enter(int fd) {
+    if (fd < 0 || fd >= open.length()) {
+      return null;
+    }
+    Handle handle = open.get(fd);
+    if (handle == null) {
+      return null;
+    }
+    AtomicInteger uses = handle.uses;
+    for (; ; ) {
+      int n = uses.get();
+      if (n == 0) {
+        return null;
+      }
+      if (uses.compareAndSet(n, n + 1)) {
+        return handle;
+      }
+    }
+  }
+
+  /**
+   * Ends a use.
+   *
+   * @return whether the caller must close the descriptor in the kernel, and then call {@link #gone}
+   */
+  boolean exit(Handle handle) {
+    return handle.uses.decrementAndGet() == 0;
+  }
+
+  /**
+   * Closes a handle that the caller has entered: it cannot be looked up any more. The caller's own
+   * {@link #exit} and those of others decide who closes the descriptor.
+   *
+   * @return false if another has closed it already
+   */
+  boolean close(Handle handle) {
+    if (!open.compareAndSet(handle.fd, handle, null)) {
+      return false;
+    }
+    handle.uses.decrementAndGet();
+    return true;
+  }
+
+  /** The kernel has closed a descriptor, as {@link #exit} asked. */
+  void gone() {
+    count.decrementAndGet();
+  }
+
+  /** Descriptors open in the kernel. */
+  int count() {
+    return count.get();
+  }
+
+  /** Numbers are below this. */
+  int numbers() {
+    return open.length();
+  }
+}

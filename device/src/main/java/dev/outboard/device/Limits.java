@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+/**
+ * What a device gives at most.
+ *
+ * @param sessions program trees at a time
+ * @param slots call slots of a session, that is program threads that make device calls
+ * @param threads shadow threads of all sessions together
+ * @param handles descriptors of a session
+ */
+public record Limits(int sessions, int slots, int threads, int handles) {
+  /** For a device that one program tree has to itself. */
+  public static final Limits EMBEDDED = new Limits(1, 1024, 1024, 60_000);
+
+  /** For a device that listens. */
+  public static final Limits SHARED = new Limits(4, 1024, 2048, 60_000);
+
+  /** Descriptor numbers are below this: a few more than handles, for the session's own. */
+  int handleNumbers() {
+    return handles + 64;
+  }
+}

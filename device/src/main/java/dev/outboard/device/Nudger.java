@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Repeats interruptions until they have worked. An interruption can miss a call that is about to
+ * start, in every kernel that stands behind {@link Kernel}, so it is sent again until the call is
+ * out or the thread has ended.
+ *
+ * <p>One daemon platform thread for the whole device; asleep while there is nothing to do. Any
+ * thread may call any method.
+ */
+final class Nudger implements AutoCloseable {
+  private static final long FAST_MILLIS = 1;
+  private static final long SLOW_MILLIS = 10;
+  private static final long FAST_NANOS = 50_000_000;
+
+  /** Any call, and the thread itself. */
+  private static final int END = 0;
+
+  private record Target(ShadowThread shadow, int sequence, long since) {}
+
+  private final List<Target> targets = new ArrayList<>();
+  private final Thread thread;
+  private boolean closed;
+
+  Nudger() {
+    thread = Thread.ofPlatform().name("nudger").daemon(true).start(this::run);
+  }
+
+  /** Interrupts call {@code sequence} of a shadow thread until it is out. */
+  void interrupt(ShadowThread shadow, int sequence) {
+    if (shadow.interrupt(sequence)) {
+      add(new Target(shadow, sequence, System.nanoTime()));
+    }
+  }
+
+  /** Ends a shadow thread. */
+  void end(ShadowThread shadow) {
+    shadow.end();
+    add(new Target(shadow, END, System.nanoTime()));
+  }
+
+  private synchronized void add(Target target) {
+    targets.add(target);
+    notifyAll();
+  }
+
+  private void run() {
+    List<Target> now = new ArrayList<>();
+    List<Target> done = new ArrayList<>();
+    try {
+      while (true) {
+        now.clear();
+        synchronized (this) {
+          targets.removeAll(done);
+          while (targets.isEmpty() && !closed) {
+            wait();
+          }
+          if (closed) {
+            return;
+          }
+          now.addAll(targets);
+        }
+        long pause = SLOW_MILLIS;
+        done.clear();
+        for (Target target : now) {
+          if (nudge(target)) {
+            if (System.nanoTime() - target.since < FAST_NANOS) {
+              pause = FAST_MILLIS;
+            }
+          } else {
+            done.add(target);
+          }
+        }
+        Thread.sleep(pause);
+      }
+    } catch (InterruptedException e) {
+      // close() ends this thread.
+    }
+  }
+
+  /** Whether it must be done again. */
+  private static boolean nudge(Target target) {
+    if (target.sequence != END) {
+      return target.shadow.interrupt(target.sequence);
+    }
+    if (target.shadow.alive()) {
+      target.shadow.end();
+      return true;
+    }
+    return false;
+  }
+
+  @Override
+  public void close() {
+    synchronized (this) {
+      closed = true;
+    }
+    thread.interrupt();
+  }
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Poll;
+import dev.outboard.channel.Frame;
+import dev.outboard.syscalls.PseudoCall;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What the watched handles of a session are ready for, and the edges by which that changes.
+ *
+ * <p>One edge-triggered epoll in the device's kernel watches them all. Whoever takes an event out
+ * of it, the session's watcher thread or a SYNC, <i>samples</i> the handle: under the handle's own
+ * lock it takes a stamp from the session's clock and then polls. Stamps are handed out before the
+ * poll and under the lock, so of two samples of a handle the one with the newer stamp was polled
+ * later: a receiver that ignores all but the newest knows the newest truth.
+ *
+ * <p><b>No edge is lost.</b> The kernel queues an event when the file wakes its waiters and takes
+ * it off when it is fetched. What happens before the fetch is in the sample that follows it; what
+ * happens after it queues the event again. Each fetched event is told exactly once as an edge: the
+ * watcher sends it in a Ready frame, a SYNC returns it with {@link PseudoCall#EDGE} set. A SYNC
+ * also returns what the watcher has fetched since the caller's last SYNC, without that bit, as the
+ * frame may still be on its way.
+ *
+ * <p><b>No edge is made up.</b> The kernel queues an event when a file that is ready is added,
+ * which is no edge for a program that learns of the state at the same moment. So fetching and
+ * sampling are one step under the fetch lock, and {@link #watch} adds, fetches and samples in one
+ * such step: what it fetches of its own handle is in its own sample. The watcher waits by polling
+ * the epoll, which takes nothing out of it.
+ *
+ * <p><b>Handles that go.</b> A fetched event may name a handle that has been closed since, or whose
+ * number is now another file's. The first is not found; the second is sampled, which is harmless:
+ * the sample is true. A watch is dropped with its handle (the kernel drops its part when the file
+ * is closed), so a new handle starts unwatched.
+ *
+ * <p>Any thread with a task may call any method, with scratch memory of its own.
+ */
+final class Readiness {
+  /** Bytes of scratch memory that the methods here need. */
+  static final long SCRATCH_BYTES = 4096;
+
+  /** {@code struct epoll_event} is packed on x86-64 only. */
+  private static final int EVENT_BYTES = "amd64".equals(System.getProperty("os.arch")) ? 12 : 16;
+
+  private static final int EVENT_DATA = EVENT_BYTES - 8;
+  private static final int MAX_EVENTS = 192;
+
+  // Scratch: the events first, then a pollfd, then a timespec of zero.
+  private static final int EVENTS = 0;
+  private static final int POLLFD = 4096 - 64;
+  private static final int ZERO_TIME = 4096 - 32;
+
+  /** All that poll can say. */
+  private static final int ALL =
+      Poll.POLLIN
+          | Poll.POLLPRI
+          | Poll.POLLOUT
+          | Poll.POLLRDNORM
+          | Poll.POLLRDBAND
+          | Poll.POLLWRNORM
+          | Poll.POLLWRBAND
+          | Poll.POLLRDHUP;
+
+  /** What is watched for: poll's POLLERR and POLLHUP come unasked. */
+  private static final int WATCHED = Poll.POLLIN | Poll.POLLPRI | Poll.POLLOUT | Poll.POLLRDHUP;
+
+  /** A watched handle. */
+  static final class Watch {
+    final int handle;
+
+    // Guarded by this watch.
+    private int mask;
+    private long stamp;
+
+    // Guarded by the Readiness: the place in the list of changes, and when it came there.
+    private long changed;
+    private boolean owed; // an edge that a sync has fetched and no one has told yet
+    private @Nullable Watch newer;
+    private @Nullable Watch older;
+
+    Watch(int handle) {
+      this.handle = handle;
+    }
+  }
+
+  private final Kernel kernel;
+  private final Handles handles;
+  private final AtomicLong clock = new AtomicLong();
+
+  /** The fetch lock: taken before a watch's lock and before this object's. */
+  private final Object fetching = new Object();
+
+  private int epoll = -1;
+
+  // Guarded by this: all watches, newest change first.
+  private @Nullable Watch newest;
+  private long changes;
+  private int watched;
+
+  Readiness(Kernel kernel, Handles handles) {
+    this.kernel = kernel;
+    this.handles = handles;
+  }
+
+  /**
+   * Makes the epoll. Called once, by the session's first task.
+   *
+   * @return 0 or {@code -errno}
+   */
+  long open() {
+    long fd = kernel.syscall(Canonical.EPOLL_CREATE1, Poll.EPOLL_CLOEXEC, 0, 0, 0, 0, 0);
+    if (fd < 0) {
+      return fd;
+    }
+    epoll = (int) fd;
+    return 0;
+  }
+
+  /** Closes the epoll, after the last use of anything else here. */
+  void close() {
+    if (epoll >= 0) {
+      kernel.syscall(Canonical.CLOSE, epoll, 0, 0, 0, 0, 0);
+      epoll = -1;
+    }
+  }
+
+  /** How many handles are watched. */
+  synchronized int watched() {
+    return watched;
+  }
+
+  /**
+   * Starts to watch a handle, if it is not watched yet, and samples it. The caller has entered it.
+   *
+   * @param out receives the sample
+   * @param edges receives edges of other handles that came to light; the caller sends them
+   * @return 0 or {@code -errno}
+   */
+  long watch(Handles.Handle handle, MemorySegment scratch, Sample out, List<Frame.Sample> edges) {
+    synchronized (fetching) {
+      Watch watch = handle.watch;
+      if (watch == null) {
+        watch = new Watch(handle.fd);
+        add(watch);
+        handle.watch = watch;
+        long r = control(Poll.EPOLL_CTL_ADD, handle.fd, scratch);
+        // EPERM: the file cannot be polled; poll(2) calls it always ready, and so does a sample.
+        if (r < 0 && r != -Errno.EPERM) {
+          handle.watch = null;
+          remove(watch);
+          return r;
+        }
+        fetchAndSample(scratch, out, watch, edges);
+      }
+      sample(watch, scratch, out);
+      return 0;
+    }
+  }
+
+  /** Stops to watch a handle. The caller has entered it. */
+  void unwatch(Handles.Handle handle, MemorySegment scratch) {
+    synchronized (fetching) {
+      Watch watch = handle.watch;
+      if (watch != null) {
+        handle.watch = null;
+        control(Poll.EPOLL_CTL_DEL, handle.fd, scratch);
+        remove(watch);
+      }
+    }
+  }
+
+  /** Forgets a handle whose last user is about to close it in the kernel. */
+  private void forget(Handles.Handle handle) {
+    // The last user: no other can be in watch() or unwatch() with it.
+    Watch watch = handle.watch;
+    if (watch != null) {
+      handle.watch = null;
+      remove(watch);
+    }
+  }
+
+  /**
+   * Polls a handle and stamps the answer.
+   *
+   * @param out receives mask and stamp
+   */
+  void sample(Watch watch, MemorySegment scratch, Sample out) {
+    synchronized (watch) {
+      long stamp = clock.incrementAndGet();
+      int mask = poll(watch.handle, scratch);
+      watch.mask = mask;
+      watch.stamp = stamp;
+      out.mask = mask;
+      out.stamp = stamp;
+    }
+  }
+
+  /** The result of a sample; reused. */
+  static final class Sample {
+    int mask = -1;
+    long stamp;
+
+    void none() {
+      mask = -1;
+      stamp = 0;
+    }
+  }
+
+  /** What a handle is ready for, as {@code poll(2)} with all bits asked for says it. */
+  int poll(int handle, MemorySegment scratch) {
+    scratch.set(ValueLayout.JAVA_INT, POLLFD, handle);
+    scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 4, (short) ALL);
+    scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 6, (short) 0);
+    scratch.set(ValueLayout.JAVA_LONG, ZERO_TIME, 0);
+    scratch.set(ValueLayout.JAVA_LONG, ZERO_TIME + 8, 0);
+    long r;
+    int tries = 0;
+    do {
+      r =
+          kernel.syscall(
+              Canonical.PPOLL,
+              scratch.address() + POLLFD,
+              1,
+              scratch.address() + ZERO_TIME,
+              0,
+              0,
+              0);
+      // A strike that came late makes the call return before it has looked.
+    } while (r < 0 && ++tries < 100);
+    return r > 0 ? Short.toUnsignedInt(scratch.get(ValueLayout.JAVA_SHORT, POLLFD + 6)) : 0;
+  }
+
+  /**
+   * Waits until there are edges. For the session's watcher thread.
+   *
+   * @return false if the wait was interrupted
+   */
+  boolean awaitEdges(MemorySegment scratch) {
+    scratch.set(ValueLayout.JAVA_INT, POLLFD, epoll);
+    scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 4, (short) Poll.POLLIN);
+    return kernel.syscall(Canonical.PPOLL, scratch.address() + POLLFD, 1, 0, 0, 0, 0) > 0;
+  }
+
+  /**
+   * Fetches the edges that wait in the kernel and samples what had them.
+   *
+   * @param edges receives the samples
+   */
+  void edges(MemorySegment scratch, List<Frame.Sample> edges) {
+    synchronized (fetching) {
+      fetchAndSample(scratch, new Sample(), null, edges);
+    }
+  }
+
+  /**
+   * Fetches the edges that wait in the kernel and writes a sample of every handle that has changed
+   * since an earlier sync.
+   *
+   * @param since what an earlier call has left in {@code out.stamp}, 0 for all watched handles
+   * @param data receives the samples, oldest change first
+   * @param out its stamp receives what to pass as {@code since} the next time
+   * @return how many samples
+   */
+  long sync(long since, MemorySegment data, MemorySegment scratch, Sample out) {
+    synchronized (fetching) {
+      fetchAndSample(scratch, out, null, null);
+    }
+    long room = data.byteSize() / PseudoCall.SAMPLE_BYTES;
+    int count = 0;
+    synchronized (this) {
+      Watch watch = newest;
+      Watch first = null;
+      while (watch != null && watch.changed > since) {
+        first = watch;
+        watch = watch.older;
+      }
+      long upTo = since;
+      for (watch = first; watch != null && count < room; watch = watch.newer) {
+        int mask;
+        long stamp;
+        synchronized (watch) {
+          mask = watch.mask;
+          stamp = watch.stamp;
+        }
+        if (watch.owed) {
+          watch.owed = false;
+          mask |= PseudoCall.EDGE;
+        }
+        long at = (long) count * PseudoCall.SAMPLE_BYTES;
+        data.set(ValueLayout.JAVA_INT, at + PseudoCall.SAMPLE_HANDLE, watch.handle);
+        data.set(ValueLayout.JAVA_INT, at + PseudoCall.SAMPLE_MASK, mask);
+        data.set(ValueLayout.JAVA_LONG, at + PseudoCall.SAMPLE_STAMP, stamp);
+        upTo = watch.changed;
+        count++;
+      }
+      out.mask = -1;
+      out.stamp = upTo;
+    }
+    return count;
+  }
+
+  /**
+   * Fetches all events and samples their handles. The caller holds the fetch lock.
+   *
+   * @param quiet a watch whose events are not edges, or null
+   * @param edges receives the samples; if null, the edges are owed to a sync
+   */
+  private void fetchAndSample(
+      MemorySegment scratch,
+      Sample out,
+      @Nullable Watch quiet,
+      @Nullable List<Frame.Sample> edges) {
+    long n;
+    do {
+      n =
+          kernel.syscall(
+              Canonical.EPOLL_PWAIT, epoll, scratch.address() + EVENTS, MAX_EVENTS, 0, 0, 8);
+      for (int i = 0; i < n; i++) {
+        int fd =
+            scratch.get(
+                ValueLayout.JAVA_INT_UNALIGNED, EVENTS + (long) i * EVENT_BYTES + EVENT_DATA);
+        // In use while it is polled: its number must not become another file's meanwhile.
+        Handles.Handle handle = handles.enter(fd);
+        if (handle == null) {
+          continue;
+        }
+        Watch watch = handle.watch;
+        if (watch != null && watch != quiet) {
+          sample(watch, scratch, out);
+          touch(watch, edges == null);
+          if (edges != null) {
+            edges.add(new Frame.Sample(fd, out.mask, out.stamp));
+          }
+        }
+        closeIfLast(handle);
+      }
+      // Fewer than asked for: the list is empty, or an interruption came instead of events.
+    } while (n == MAX_EVENTS);
+  }
+
+  /** Ends a use of a handle, and the handle if that was the last one. */
+  void closeIfLast(Handles.Handle handle) {
+    if (handles.exit(handle)) {
+      forget(handle);
+      kernel.syscall(Canonical.CLOSE, handle.fd, 0, 0, 0, 0, 0);
+      handles.gone();
+    }
+  }
+
+  private long control(int operation, int fd, MemorySegment scratch) {
+    scratch.set(ValueLayout.JAVA_INT, EVENTS, WATCHED | Poll.EPOLLET);
+    scratch.set(ValueLayout.JAVA_LONG_UNALIGNED, EVENTS + EVENT_DATA, fd);
+    return kernel.syscall(
+        Canonical.EPOLL_CTL, epoll, operation, fd, scratch.address() + EVENTS, 0, 0);
+  }
+
+  private synchronized void add(Watch watch) {
+    watched++;
+    link(watch);
+  }
+
+  private synchronized void remove(Watch watch) {
+    watched--;
+    unlink(watch);
+    watch.changed = -1;
+  }
+
+  /** Makes a watch the newest change, if it has not been removed meanwhile. */
+  private synchronized void touch(Watch watch, boolean owed) {
+    if (watch.changed >= 0) {
+      watch.owed |= owed;
+      unlink(watch);
+      link(watch);
+    }
+  }
+
+  private void link(Watch watch) {
+    watch.changed = ++changes;
+    watch.older = newest;
+    watch.newer = null;
+    if (newest != null) {
+      newest.newer = watch;
+    }
+    newest = watch;
+  }
+
+  private void unlink(Watch watch) {
+    Watch newer = watch.newer;
+    Watch older = watch.older;
+    if (newer != null) {
+      newer.older = older;
+    } else {
+      newest = older;
+    }
+    if (older != null) {
+      older.newer = newer;
+    }
+    watch.newer = null;
+    watch.older = null;
+  }
+}

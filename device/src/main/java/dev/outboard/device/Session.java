@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Memory;
+import dev.outboard.channel.Decoded;
+import dev.outboard.channel.DeviceCounts;
+import dev.outboard.channel.DeviceSlot;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameCodec;
+import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.SlotLayout;
+import dev.outboard.channel.Welcome;
+import dev.outboard.posix.Linux;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One program tree on the device: a link, a table of descriptors, and a shadow thread for each
+ * thread of the program that makes calls.
+ *
+ * <p>The session's own thread reads frames and never waits for the kernel. A second one, the root,
+ * owns the first task, whose descriptors all others share, and sends the edges of watched handles.
+ * When the link ends, for whatever reason, everything that the session has is taken back, in this
+ * order: the shadow threads (interrupted until they are out), the handles, the root's task, the
+ * window over the shared memory, the link.
+ */
+final class Session implements Runnable {
+  private static final int HANDSHAKE_MILLIS = 10_000;
+
+  /** How long to wait for threads that do not come out of the kernel, before they are given up. */
+  private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(10);
+
+  private final DeviceServer server;
+  private final Kernel kernel;
+  private final FrameStream stream;
+  private final Handles handles;
+  private final Readiness readiness;
+  private final String name;
+  private final CountDownLatch rooted = new CountDownLatch(1);
+
+  // Guarded by this.
+  private final BitSet taken = new BitSet();
+  private @Nullable ShadowThread[] shadows = new ShadowThread[0];
+  private int shadowCount;
+  private long pastCalls;
+  private long pastInterrupts;
+
+  private boolean admitted;
+  private int memfd = -1;
+  private Kernel.@Nullable Window window;
+  private int slots;
+  private @Nullable Thread root;
+  private volatile int rootTid;
+  private volatile boolean rootEnding;
+
+  /**
+   * @param stream a connected link; owned by the session from here on
+   */
+  Session(DeviceServer server, FrameStream stream, String name) {
+    this.server = server;
+    this.kernel = server.kernel();
+    this.stream = stream;
+    this.name = name;
+    this.handles = new Handles(server.limits().handles(), server.limits().handleNumbers());
+    this.readiness = new Readiness(kernel, handles);
+  }
+
+  Kernel kernel() {
+    return kernel;
+  }
+
+  Handles handles() {
+    return handles;
+  }
+
+  Readiness readiness() {
+    return readiness;
+  }
+
+  /** The task whose descriptors all tasks of the session share. */
+  int rootTid() {
+    return rootTid;
+  }
+
+  /** Sends a frame to the host; if the link is gone, so will be the session, and no one minds. */
+  void send(Frame frame) {
+    stream.send(frame);
+  }
+
+  void log(String what, Throwable cause) {
+    server.log(name + ": " + what + ": " + cause);
+  }
+
+  /** Ends the session soon: its link fails. Any thread. */
+  void stop() {
+    stream.stop();
+  }
+
+  /** The server has counted this session, on this session's thread. */
+  void admitted() {
+    admitted = true;
+  }
+
+  @Override
+  public String toString() {
+    return name;
+  }
+
+  @Override
+  public void run() {
+    String why = "the device fails";
+    try {
+      why = serve();
+    } catch (RuntimeException e) {
+      log("session fails", e);
+    } finally {
+      stream.sendLast(new Frame.Bye(why));
+      stream.stop();
+      end();
+      stream.close();
+      server.ended(this, admitted, why);
+    }
+  }
+
+  /** Handshake and frames; returns why the session ends. */
+  private String serve() {
+    Decoded first = stream.receive(HANDSHAKE_MILLIS);
+    if (!(first instanceof Decoded.Received(Frame.Hello hello))) {
+      return switch (first) {
+        case Decoded.Received(Frame f) -> "the first frame is not a greeting";
+        case Decoded.Malformed(String what) -> what;
+        case Decoded.Ended(String what) -> what;
+      };
+    }
+    String refusal = server.admit(this);
+    if (refusal == null) {
+      refusal = open(hello);
+    }
+    if (refusal != null) {
+      return refusal;
+    }
+    while (true) {
+      String why =
+          switch (stream.receive(-1)) {
+            case Decoded.Received(Frame frame) -> handle(frame);
+            case Decoded.Malformed(String what) -> what;
+            case Decoded.Ended(String what) -> what;
+          };
+      if (why != null) {
+        return why;
+      }
+    }
+  }
+
+  /** Sets the session up and welcomes the host; null, or why that is not possible. */
+  private @Nullable String open(Frame.Hello hello) {
+    int version = Math.min(hello.highestVersion(), FrameCodec.HIGHEST_VERSION);
+    if (version < hello.lowestVersion() || version < FrameCodec.LOWEST_VERSION) {
+      return "this device speaks versions "
+          + FrameCodec.LOWEST_VERSION
+          + " to "
+          + FrameCodec.HIGHEST_VERSION
+          + " of the protocol, the host "
+          + hello.lowestVersion()
+          + " to "
+          + hello.highestVersion();
+    }
+    if (hello.slots() < 1) {
+      return "a session needs at least one call slot";
+    }
+    slots = Math.min(hello.slots(), server.limits().slots());
+    long bytes = slots * SlotLayout.BYTES;
+    memfd = newMemory(bytes);
+    window = memfd < 0 ? null : kernel.map(memfd, bytes);
+    if (window == null) {
+      return "the device has no memory for " + slots + " call slots";
+    }
+    synchronized (this) {
+      shadows = new ShadowThread[slots];
+    }
+    root = Thread.ofPlatform().name(name + "-root").daemon(true).start(this::runRoot);
+    awaitQuietly(rooted);
+    if (rootTid <= 0) {
+      return "the device's kernel gives no task: " + Errno.name(-rootTid);
+    }
+    stream.send(
+        new Welcome(
+            version,
+            slots,
+            SlotLayout.BYTES,
+            kernel.kind(),
+            kernel.release(),
+            kernel.system(),
+            server.resolvConf(),
+            server.notices()),
+        memfd);
+    server.log(name + ": " + hello.client() + ", " + slots + " call slots");
+    return null;
+  }
+
+  private static int newMemory(long bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      long fd =
+          Linux.memfdCreate(
+              Linux.cString(arena, "outboard-slots").address(),
+              Memory.MFD_CLOEXEC | Memory.MFD_ALLOW_SEALING);
+      if (fd < 0) {
+        return (int) fd;
+      }
+      long r = Linux.ftruncate((int) fd, bytes);
+      if (r == 0) {
+        // Neither side may be able to make the other's accesses fault.
+        r =
+            Linux.fcntl(
+                (int) fd,
+                Memory.F_ADD_SEALS,
+                Memory.F_SEAL_SHRINK | Memory.F_SEAL_GROW | Memory.F_SEAL_SEAL);
+      }
+      if (r < 0) {
+        Linux.close((int) fd);
+        return (int) r;
+      }
+      return (int) fd;
+    }
+  }
+
+  /** Null, or why the session ends. */
+  private @Nullable String handle(Frame frame) {
+    int stray = stream.takeDescriptor();
+    if (stray >= 0) {
+      Linux.close(stray);
+      return "a descriptor came with a frame that has none";
+    }
+    switch (frame) {
+      case Frame.Attach f -> attach(f);
+      case Frame.Detach f -> {
+        ShadowThread shadow = shadow(f.slot());
+        if (shadow != null) {
+          server.nudger().end(shadow);
+        }
+      }
+      case Frame.Interrupt f -> {
+        ShadowThread shadow = shadow(f.slot());
+        if (shadow != null && f.sequence() > 0) {
+          server.nudger().interrupt(shadow, f.sequence());
+        }
+      }
+      case Frame.CountsRequest f -> send(new Frame.Counts(f.id(), counts()));
+      case Frame.Ping f -> send(new Frame.Pong(f.id()));
+      case Frame.Pong f -> {}
+      case Frame.Bye(String why) -> {
+        return "the host says: " + why;
+      }
+      case Frame.Unknown f -> {}
+      case Frame.Hello f -> {
+        return "a second greeting";
+      }
+      case Welcome f -> {
+        return wrongWay(f);
+      }
+      case Frame.Attached f -> {
+        return wrongWay(f);
+      }
+      case Frame.Detached f -> {
+        return wrongWay(f);
+      }
+      case Frame.Ready f -> {
+        return wrongWay(f);
+      }
+      case Frame.Notice f -> {
+        return wrongWay(f);
+      }
+      case Frame.Counts f -> {
+        return wrongWay(f);
+      }
+    }
+    return null;
+  }
+
+  private static String wrongWay(Frame frame) {
+    return frame.getClass().getSimpleName() + " is a frame that only a device sends";
+  }
+
+  private void attach(Frame.Attach attach) {
+    ShadowThread shadow;
+    synchronized (this) {
+      // The lowest free one: its pages have been touched before.
+      int index = taken.nextClearBit(0);
+      Kernel.Window memory = window;
+      if (index >= slots || memory == null || !server.takeThread()) {
+        send(new Frame.Attached(attach.id(), -Errno.EAGAIN));
+        return;
+      }
+      ShadowThread like =
+          attach.likeSlot() >= 0 && attach.likeSlot() < slots ? shadows[attach.likeSlot()] : null;
+      int likeTid = like == null ? 0 : like.tid();
+      DeviceSlot slot =
+          new DeviceSlot(memory.memory().asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES));
+      slot.reset();
+      shadow = new ShadowThread(this, slot, index, likeTid > 0 ? likeTid : rootTid, attach);
+      taken.set(index);
+      shadows[index] = shadow;
+      shadowCount++;
+    }
+    shadow.start();
+  }
+
+  private synchronized @Nullable ShadowThread shadow(int slot) {
+    return slot >= 0 && slot < shadows.length ? shadows[slot] : null;
+  }
+
+  /** A shadow thread is on its way out: its task is gone. Called by it, last of all. */
+  void ended(ShadowThread shadow, boolean attached) {
+    synchronized (this) {
+      shadows[shadow.index()] = null;
+      taken.clear(shadow.index());
+      shadowCount--;
+      pastCalls += shadow.calls();
+      pastInterrupts += shadow.interrupts();
+      notifyAll();
+    }
+    server.giveThread();
+    if (attached) {
+      send(new Frame.Detached(shadow.index()));
+    }
+  }
+
+  private DeviceCounts counts() {
+    int attached;
+    long calls;
+    long interrupts;
+    synchronized (this) {
+      attached = shadowCount;
+      calls = pastCalls;
+      interrupts = pastInterrupts;
+      for (ShadowThread shadow : shadows) {
+        if (shadow != null) {
+          calls += shadow.calls();
+          interrupts += shadow.interrupts();
+        }
+      }
+    }
+    return new DeviceCounts(
+        server.sessions(),
+        attached,
+        handles.count(),
+        readiness.watched(),
+        attached + 1,
+        server.processThreads(),
+        server.processDescriptors(),
+        calls,
+        interrupts);
+  }
+
+  /** The root: the session's first task, which watches its handles. */
+  private void runRoot() {
+    MemorySegment scratch = kernel.allocate();
+    int tid = scratch == null ? -Errno.ENOMEM : kernel.enterTask(0, true);
+    try {
+      if (tid > 0 && scratch != null) {
+        long r = limitDescriptors(scratch);
+        if (r >= 0) {
+          r = readiness.open();
+        }
+        rootTid = r < 0 ? (int) r : tid;
+        rooted.countDown();
+        if (r >= 0) {
+          watch(scratch);
+        }
+        closeHandles();
+        readiness.close();
+      } else {
+        rootTid = tid;
+      }
+    } catch (RuntimeException e) {
+      log("root fails", e);
+      stop();
+    } finally {
+      rooted.countDown();
+      if (tid > 0) {
+        kernel.leaveTask();
+      }
+      if (scratch != null) {
+        kernel.free(scratch);
+      }
+    }
+  }
+
+  /** Allows as many descriptors as {@link Handles} does, plus the session's own. */
+  private long limitDescriptors(MemorySegment scratch) {
+    if (!kernel.ownsDescriptorTable()) {
+      return 0;
+    }
+    scratch.set(ValueLayout.JAVA_LONG, 0, handles.numbers());
+    scratch.set(ValueLayout.JAVA_LONG, 8, handles.numbers());
+    return kernel.syscall(
+        Canonical.PRLIMIT64, 0, Canonical.RLIMIT_NOFILE, scratch.address(), 0, 0, 0);
+  }
+
+  private void watch(MemorySegment scratch) {
+    List<Frame.Sample> edges = new ArrayList<>();
+    while (!rootEnding) {
+      if (readiness.awaitEdges(scratch)) {
+        readiness.edges(scratch, edges);
+        for (int from = 0; from < edges.size(); from += FrameCodec.MAX_SAMPLES) {
+          int to = Math.min(edges.size(), from + FrameCodec.MAX_SAMPLES);
+          send(new Frame.Ready(edges.subList(from, to)));
+        }
+        edges.clear();
+      }
+    }
+  }
+
+  private void closeHandles() {
+    for (int fd = 0; handles.count() > 0 && fd < handles.numbers(); fd++) {
+      Handles.Handle handle = handles.enter(fd);
+      if (handle != null) {
+        handles.close(handle);
+        readiness.closeIfLast(handle);
+      }
+    }
+  }
+
+  /** Takes back everything. Runs on the session's thread, after its last frame. */
+  private void end() {
+    List<ShadowThread> left = new ArrayList<>();
+    synchronized (this) {
+      for (ShadowThread shadow : shadows) {
+        if (shadow != null) {
+          left.add(shadow);
+        }
+      }
+    }
+    for (ShadowThread shadow : left) {
+      server.nudger().end(shadow);
+    }
+    boolean clean = awaitShadows();
+    Thread watcher = root;
+    if (watcher != null) {
+      rootEnding = true;
+      long deadline = System.nanoTime() + PATIENCE_NANOS;
+      while (watcher.isAlive() && System.nanoTime() < deadline) {
+        if (rootTid > 0) {
+          kernel.interrupt(rootTid);
+        }
+        Threads.join(watcher, 2);
+      }
+      clean &= !watcher.isAlive();
+    }
+    Kernel.Window memory = window;
+    if (memory != null && clean) {
+      memory.close();
+    } else if (!clean) {
+      // A task that does not come out may still use the memory: better a leak than its reuse.
+      server.log(name + ": threads do not come out of the kernel; their memory stays mapped");
+    }
+    if (memfd >= 0) {
+      Linux.close(memfd);
+    }
+  }
+
+  private synchronized boolean awaitShadows() {
+    long deadline = System.nanoTime() + PATIENCE_NANOS;
+    boolean interrupted = false;
+    while (shadowCount > 0) {
+      long millis = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
+      if (millis <= 0) {
+        break;
+      }
+      try {
+        wait(millis);
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    return shadowCount == 0;
+  }
+
+  private static void awaitQuietly(CountDownLatch latch) {
+    boolean interrupted = false;
+    while (true) {
+      try {
+        latch.await();
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.channel.Credentials;
+import dev.outboard.channel.DeviceSlot;
+import dev.outboard.channel.Frame;
+import dev.outboard.syscalls.Arg;
+import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.DeviceMarshaller;
+import dev.outboard.syscalls.PseudoCall;
+import dev.outboard.syscalls.ResultKind;
+import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What stands on the device for one thread of the program: a platform thread with a task of the
+ * kernel, which takes call after call out of its slot and makes it.
+ *
+ * <p>All that is in the slot is hostile. The call's header is copied out once; its row must say
+ * that the device accepts it; each descriptor in it must be one of the session's own; every pointer
+ * is checked by {@link DeviceMarshaller}. Nothing of it can throw; if something does all the same,
+ * the call ends with -EIO and the log says why.
+ *
+ * <p>Started by the session's reader; {@link #interrupt} and {@link #end} may be called by any
+ * thread, all else is the thread's own.
+ */
+final class ShadowThread implements Runnable {
+  /** Kernel frames run on this stack as well, with interrupts and the network below them. */
+  static final long STACK_BYTES = 1 << 20;
+
+  /** How often a call is made again whose interruption was not meant for it. */
+  private static final int MAX_REPEATS = 1000;
+
+  private final Session session;
+  private final Kernel kernel;
+  private final Handles handles;
+  private final Readiness readiness;
+  private final DeviceSlot slot;
+  private final int index;
+  private final int likeTid;
+  private final long attachId;
+  private final Credentials credentials;
+  private final Thread thread;
+  private final CallPhase phase = new CallPhase();
+  private final Call call;
+  private final long[] kernelArgs = new long[6];
+  private final Readiness.Sample sample = new Readiness.Sample();
+  private final List<Frame.Sample> edges = new ArrayList<>();
+  private final Handles.@Nullable Handle[] entered = new Handles.Handle[6];
+  private Handles.@Nullable Handle subject;
+  private volatile int tid;
+  private final AtomicLong calls = new AtomicLong();
+  private final AtomicLong interrupts = new AtomicLong();
+
+  ShadowThread(Session session, DeviceSlot slot, int index, int likeTid, Frame.Attach attach) {
+    this.session = session;
+    this.kernel = session.kernel();
+    this.handles = session.handles();
+    this.readiness = session.readiness();
+    this.slot = slot;
+    this.index = index;
+    this.likeTid = likeTid;
+    this.attachId = attach.id();
+    this.credentials = attach.credentials();
+    this.call = new Call(slot.data());
+    this.thread =
+        Thread.ofPlatform()
+            .name("shadow-" + attach.pid() + "/" + attach.tid())
+            .daemon(true)
+            .stackSize(STACK_BYTES)
+            .unstarted(this);
+  }
+
+  void start() {
+    thread.start();
+  }
+
+  /** The slot that it serves. */
+  int index() {
+    return index;
+  }
+
+  /** Its task, 0 before there is one and after it is gone. */
+  int tid() {
+    return tid;
+  }
+
+  long calls() {
+    return calls.get();
+  }
+
+  long interrupts() {
+    return interrupts.get();
+  }
+
+  boolean alive() {
+    return thread.isAlive();
+  }
+
+  /**
+   * Interrupts call {@code sequence} if it blocks or is about to.
+   *
+   * @return whether it should be repeated if the call does not come out
+   */
+  boolean interrupt(int sequence) {
+    return phase.interrupt(sequence, this::strike);
+  }
+
+  /** Makes the thread end: no call starts any more. Repeated until {@link #alive} is false. */
+  void end() {
+    phase.endAll();
+    slot.close();
+    phase.interrupt(0, this::strike);
+  }
+
+  private void strike() {
+    int target = tid;
+    if (target > 0) {
+      kernel.interrupt(target);
+    }
+  }
+
+  @Override
+  public void run() {
+    MemorySegment scratch = null;
+    int entered = 0;
+    try {
+      scratch = kernel.allocate();
+      entered = scratch == null ? -Errno.ENOMEM : kernel.enterTask(likeTid, false);
+      if (entered == -Errno.ESRCH) {
+        // The thread that it is like has ended meanwhile.
+        entered = kernel.enterTask(session.rootTid(), false);
+      }
+      if (entered > 0 && scratch != null) {
+        tid = entered;
+        serve(scratch);
+      } else {
+        session.send(new Frame.Attached(attachId, entered));
+      }
+    } catch (Throwable t) {
+      session.log("shadow thread of slot " + index + " fails", t);
+    } finally {
+      if (entered > 0) {
+        tid = 0;
+        kernel.leaveTask();
+      }
+      if (scratch != null) {
+        kernel.free(scratch);
+      }
+      session.ended(this, entered > 0);
+    }
+  }
+
+  private void serve(MemorySegment scratch) {
+    MemorySegment marshalling = scratch.asSlice(0, DeviceMarshaller.SCRATCH_BYTES);
+    MemorySegment own =
+        scratch.asSlice(
+            DeviceMarshaller.SCRATCH_BYTES, scratch.byteSize() - DeviceMarshaller.SCRATCH_BYTES);
+    DeviceMarshaller marshaller =
+        new DeviceMarshaller(call.data.address(), call.data.byteSize(), marshalling);
+    Identity identity = new Identity(kernel, own.asSlice(0, Identity.SCRATCH_BYTES));
+    long r = identity.apply(credentials);
+    session.send(new Frame.Attached(attachId, r < 0 ? (int) r : index));
+    if (r < 0) {
+      return;
+    }
+    for (int sequence = slot.await(); sequence != DeviceSlot.CLOSED; sequence = slot.await()) {
+      sample.none();
+      long result;
+      try {
+        slot.take(call);
+        result =
+            PseudoCall.isPseudo(call.number)
+                ? pseudo(own, identity)
+                : system(sequence, marshaller, own);
+      } catch (RuntimeException e) {
+        session.log("call " + call.number + " of slot " + index + " fails", e);
+        result = -Errno.EIO;
+      }
+      slot.complete(result, sample.mask, sample.stamp);
+      calls.setRelease(calls.getPlain() + 1);
+    }
+  }
+
+  /** A system call of the program: from the header in {@link #call} to what completes it. */
+  private long system(int sequence, DeviceMarshaller marshaller, MemorySegment own) {
+    Row row = SyscallTable.byCanonical(call.number);
+    if (row == null || !row.onDevice()) {
+      return -Errno.ENOSYS;
+    }
+    try {
+      long error = enter(row);
+      if (error == 0) {
+        error = marshaller.prepare(row, call, kernelArgs);
+      }
+      if (error < 0) {
+        return error;
+      }
+      if (call.number == Canonical.CLOSE) {
+        return closeSubject();
+      }
+      long result = marshaller.finish(row, call, make(row, sequence, own));
+      if (result >= 0 && row.result() == ResultKind.FD && !handles.add((int) result)) {
+        kernel.syscall(Canonical.CLOSE, result, 0, 0, 0, 0, 0);
+        return -Errno.EMFILE;
+      }
+      Handles.Handle handle = subject;
+      if (handle != null) {
+        Readiness.Watch watch = handle.watch;
+        if (watch != null) {
+          readiness.sample(watch, own, sample);
+        }
+      }
+      return result;
+    } finally {
+      leave();
+    }
+  }
+
+  /** Looks up every descriptor that the call names. */
+  private long enter(Row row) {
+    for (int i = 0; i < row.argCount(); i++) {
+      Arg.Kind kind = row.arg(i).kind();
+      if (kind == Arg.Kind.NEW_FD) {
+        // A number of the host's choice would break what Handles promises.
+        return -Errno.ENOSYS;
+      }
+      if (kind == Arg.Kind.FD) {
+        long fd = call.args[i];
+        Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+        if (handle == null) {
+          return -Errno.EBADF;
+        }
+        entered[i] = handle;
+        if (i == row.fdIndex()) {
+          subject = handle;
+        }
+      }
+    }
+    return 0;
+  }
+
+  private void leave() {
+    subject = null;
+    for (int i = 0; i < entered.length; i++) {
+      Handles.Handle handle = entered[i];
+      if (handle != null) {
+        entered[i] = null;
+        readiness.closeIfLast(handle);
+      }
+    }
+  }
+
+  /** Takes the handle out of the table; {@link #leave} closes it if no other call is on it. */
+  private long closeSubject() {
+    Handles.Handle handle = subject;
+    return handle != null && handles.close(handle) ? 0 : -Errno.EBADF;
+  }
+
+  private long make(Row row, int sequence, MemorySegment own) {
+    long[] a = kernelArgs;
+    if (!row.mayBlock()) {
+      return kernel.syscall(call.number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    }
+    for (int repeats = 0; ; repeats++) {
+      if (!phase.begin(sequence)) {
+        return interruption();
+      }
+      long result = kernel.syscall(call.number, a[0], a[1], a[2], a[3], a[4], a[5]);
+      if (!phase.end()) {
+        // A strike that was meant for an earlier call, or a signal of the device process's own:
+        // the kernel says that nothing has happened yet, so the call is made again.
+        if (isRestart(result) && repeats < MAX_REPEATS) {
+          continue;
+        }
+        return result;
+      }
+      kernel.settle();
+      long answer = isRestart(result) ? interruption() : count(result);
+      return answer == -Errno.ERESTARTSYS
+          ? kernel.interrupted(result, call.number, (int) a[0], own)
+          : answer;
+    }
+  }
+
+  private void countInterrupt() {
+    interrupts.setRelease(interrupts.getPlain() + 1);
+  }
+
+  /** What a call ends with that was interrupted before it did anything. */
+  private long interruption() {
+    if (phase.ending()) {
+      return -Errno.ENETDOWN;
+    }
+    countInterrupt();
+    return -Errno.ERESTARTSYS;
+  }
+
+  private static boolean isRestart(long result) {
+    return result == -Errno.EINTR
+        || result == -Errno.ERESTARTSYS
+        || result == -Errno.ERESTARTNOINTR
+        || result == -Errno.ERESTARTNOHAND
+        || result == -Errno.ERESTART_RESTARTBLOCK;
+  }
+
+  /** A request of the hook that is no system call. */
+  private long pseudo(MemorySegment own, Identity identity) {
+    switch (call.number) {
+      case PseudoCall.PING -> {
+        return 0;
+      }
+      case PseudoCall.SYNC -> {
+        return readiness.sync(call.args[0], call.data, own, sample);
+      }
+      case PseudoCall.CREDENTIALS -> {
+        Credentials changed = Credentials.decode(call.data, call.args[0]);
+        return changed == null ? -Errno.EINVAL : identity.apply(changed);
+      }
+      case PseudoCall.WATCH, PseudoCall.SAMPLE -> {
+        long fd = call.args[0];
+        Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+        if (handle == null) {
+          return -Errno.EBADF;
+        }
+        try {
+          return call.number == PseudoCall.WATCH ? watch(handle, own) : sample(handle, own);
+        } finally {
+          readiness.closeIfLast(handle);
+        }
+      }
+      default -> {
+        return -Errno.ENOSYS;
+      }
+    }
+  }
+
+  private long watch(Handles.Handle handle, MemorySegment own) {
+    if (call.args[1] == 0) {
+      readiness.unwatch(handle, own);
+      return 0;
+    }
+    long result = readiness.watch(handle, own, sample, edges);
+    if (!edges.isEmpty()) {
+      session.send(new Frame.Ready(edges));
+      edges.clear();
+    }
+    return result;
+  }
+
+  private long sample(Handles.Handle handle, MemorySegment own) {
+    Readiness.Watch watch = handle.watch;
+    if (watch != null) {
+      readiness.sample(watch, own, sample);
+      return sample.mask;
+    }
+    return readiness.poll(handle.fd, own);
+  }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.LinkListener;
+import dev.outboard.channel.LinkOptions;
+import dev.outboard.posix.Linux;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+
+/** A device server in this JVM, and links to it over socket pairs. */
+final class TestDevice implements AutoCloseable {
+  final DeviceServer server;
+  final List<String> log = new ArrayList<>();
+
+  TestDevice(Kernel kernel, Limits limits) {
+    server =
+        new DeviceServer(
+            kernel,
+            limits,
+            "nameserver 192.0.2.1\n",
+            List.of("a notice"),
+            line -> {
+              synchronized (log) {
+                log.add(line);
+              }
+            });
+  }
+
+  /** Two connected stream sockets. */
+  static int[] socketPair() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment two = arena.allocate(8, 4);
+      long r =
+          Linux.socketpair(
+              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, two.address());
+      if (r < 0) {
+        throw new IllegalStateException("socketpair: " + r);
+      }
+      return new int[] {two.get(ValueLayout.JAVA_INT, 0), two.get(ValueLayout.JAVA_INT, 4)};
+    }
+  }
+
+  /** A raw link: the descriptor of its host end. */
+  int rawLink() {
+    int[] pair = socketPair();
+    try {
+      server.serve(pair[1]);
+    } catch (DeviceException e) {
+      throw new IllegalStateException(e);
+    }
+    return pair[0];
+  }
+
+  DeviceLink link(LinkListener listener, int slots) throws LinkException {
+    return DeviceLink.overDescriptor(
+        rawLink(), listener, new LinkOptions("test", slots, Duration.ofSeconds(10)));
+  }
+
+  @Override
+  public void close() {
+    server.close();
+  }
+
+  /** Keeps what it hears. */
+  static final class Ear implements LinkListener {
+    final BlockingQueue<Frame.Sample> samples = new LinkedBlockingQueue<>();
+    final BlockingQueue<String> losses = new LinkedBlockingQueue<>();
+    final BlockingQueue<String> notices = new LinkedBlockingQueue<>();
+
+    @Override
+    public void ready(int handle, int pollMask, long stamp) {
+      samples.add(new Frame.Sample(handle, pollMask, stamp));
+    }
+
+    @Override
+    public void lost(String why) {
+      losses.add(why);
+    }
+
+    @Override
+    public void notice(String line) {
+      notices.add(line);
+    }
+
+    /** The next sample, or null after a time. */
+    Frame.Sample sample(long millis) throws InterruptedException {
+      return samples.poll(millis, TimeUnit.MILLISECONDS);
+    }
+  }
+}

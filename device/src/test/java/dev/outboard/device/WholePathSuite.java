@@ -1,0 +1,762 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Poll;
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.Credentials;
+import dev.outboard.channel.DeviceCounts;
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameCodec;
+import dev.outboard.channel.LinkException;
+import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.PseudoCall;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/**
+ * The whole path from a link to a kernel and back, in one JVM. The same tests run on both kinds of
+ * kernel.
+ */
+@Timeout(120)
+abstract class WholePathSuite {
+  private static final Limits LIMITS = new Limits(3, 256, 512, 4096);
+
+  final TestDevice.Ear ear = new TestDevice.Ear();
+  private TestDevice device;
+  private DeviceLink link;
+
+  /** The kernel under test; shared by the class. */
+  abstract Kernel kernel();
+
+  @BeforeEach
+  void open() throws LinkException {
+    device = new TestDevice(kernel(), LIMITS);
+    link = device.link(ear, 64);
+  }
+
+  @AfterEach
+  void shut() {
+    link.close();
+    device.close();
+    synchronized (device.log) {
+      assertThat(device.log).noneMatch(line -> line.contains("fail") || line.contains("stays"));
+    }
+  }
+
+  @Test
+  void welcomeTellsWhatTheDeviceIs() {
+    assertThat(link.welcome().release()).isEqualTo(kernel().release()).isNotEmpty();
+    assertThat(link.welcome().system()).startsWith("Linux ").contains(kernel().release());
+    assertThat(link.welcome().slots()).isEqualTo(64);
+    assertThat(link.welcome().resolvConf()).isEqualTo("nameserver 192.0.2.1\n");
+    assertThat(ear.notices).containsExactly("a notice");
+  }
+
+  @Test
+  void bytesCrossAConnection() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int[] pair = p.pair();
+      byte[] bytes = new byte[100_000];
+      new Random(1).nextBytes(bytes);
+      assertThat(p.send(pair[0], bytes)).isEqualTo(bytes.length);
+      assertThat(p.receive(pair[1], bytes.length, Socket.MSG_WAITALL)).isEqualTo(bytes.length);
+      assertThat(p.received(bytes.length)).isEqualTo(bytes);
+      p.close(pair[0]);
+      assertThat(p.receive(pair[1], 10, 0)).isZero();
+      p.close(pair[1]);
+      assertThat(link.counts().handles()).isZero();
+    }
+  }
+
+  @Test
+  void errorsAreTheKernels() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int fd = p.socket(Socket.SOCK_STREAM);
+      assertThat(p.receive(fd, 10, 0)).isEqualTo(-Errno.ENOTCONN);
+      assertThat(p.connect(fd, 1)).isEqualTo(-Errno.ECONNREFUSED);
+      assertThat(p.call(Canonical.SOCKET, Socket.AF_INET, 99, 0)).isEqualTo(-Errno.EINVAL);
+      assertThat(p.call(Canonical.SOCKET, Socket.AF_UNIX, Socket.SOCK_STREAM, 0))
+          .isEqualTo(-Errno.EAFNOSUPPORT);
+      p.close(fd);
+      assertThat(p.call(Canonical.CLOSE, fd)).isEqualTo(-Errno.EBADF);
+      assertThat(p.receive(fd, 10, 0)).isEqualTo(-Errno.EBADF);
+    }
+  }
+
+  @Test
+  void aSessionCanNameOnlyWhatItMade() throws Exception {
+    TestDevice.Ear other = new TestDevice.Ear();
+    try (TestProgram p = new TestProgram(link);
+        DeviceLink second = device.link(other, 8);
+        TestProgram q = new TestProgram(second)) {
+      int fd = p.socket(Socket.SOCK_STREAM);
+      // Every number that the kernel could have open for the session itself, the JVM, or another
+      // session; q has made nothing.
+      for (int n = 0; n < 200; n++) {
+        assertThat(q.call(Canonical.CLOSE, n)).isEqualTo(-Errno.EBADF);
+        assertThat(q.call(Canonical.FCNTL, n, 3)).isEqualTo(-Errno.EBADF);
+        if (n != fd) {
+          assertThat(p.call(Canonical.CLOSE, n)).isEqualTo(-Errno.EBADF);
+        }
+      }
+      assertThat(q.call(Canonical.CLOSE, 1L << 32 | fd)).isEqualTo(-Errno.EBADF);
+      assertThat(q.call(PseudoCall.WATCH, fd, 1)).isEqualTo(-Errno.EBADF);
+      assertThat(p.call(Canonical.FCNTL, fd, Canonical.F_DUPFD, 0)).isEqualTo(-Errno.EINVAL);
+      p.close(fd);
+    }
+  }
+
+  @Test
+  void unknownAndRefusedCallsAreEnosys() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      for (int number : new int[] {-1, Integer.MIN_VALUE, 999, 5000, 0xffff, 0x1_0fff}) {
+        assertThat(p.call(number)).as("%d", number).isEqualTo(-Errno.ENOSYS);
+      }
+      // Real calls that no host may ask for: openat, execve, kill, ptrace, dup3, mount, reboot.
+      for (int number : new int[] {56, 221, 129, 117, 24, 40, 142}) {
+        assertThat(p.call(number)).as("%d", number).isEqualTo(-Errno.ENOSYS);
+      }
+    }
+  }
+
+  @Test
+  void aBlockedCallIsInterruptedAndTheNextOneIsNot() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        TestProgram q = new TestProgram(link)) {
+      int[] pair = p.pair();
+      for (int i = 0; i < 50; i++) {
+        p.submit(Canonical.RECVFROM, pair[1], 4096, 10, 0, TestProgram.NULL, TestProgram.NULL);
+        if (i % 2 == 0) {
+          assertThat(p.slot.await(i * 200_000L)).isFalse();
+        }
+        long start = System.nanoTime();
+        link.interrupt(p.slot);
+        assertThat(p.await()).isEqualTo(-Errno.ERESTARTSYS);
+        assertThat(System.nanoTime() - start).isLessThan(TimeUnit.SECONDS.toNanos(1));
+        // A second interruption of the same call has come too late and must do no harm.
+        link.interrupt(p.slot);
+        assertThat(q.send(pair[0], new byte[] {(byte) i})).isEqualTo(1);
+        assertThat(p.receive(pair[1], 10, 0)).isEqualTo(1);
+      }
+      assertThat(link.counts().interrupts()).isEqualTo(50);
+      p.close(pair[0]);
+      p.close(pair[1]);
+    }
+  }
+
+  @Test
+  void aCallWithATimeoutIsNotRestarted() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int[] pair = p.pair();
+      p.data().set(ValueLayout.JAVA_LONG, 0, 5);
+      p.data().set(ValueLayout.JAVA_LONG, 8, 0);
+      p.expect(Canonical.SETSOCKOPT, pair[1], Socket.SOL_SOCKET, Socket.SO_RCVTIMEO, 0, 16);
+      p.submit(Canonical.RECVFROM, pair[1], 4096, 10, 0, TestProgram.NULL, TestProgram.NULL);
+      assertThat(p.slot.await(20_000_000)).isFalse();
+      link.interrupt(p.slot);
+      assertThat(p.await()).isEqualTo(-Errno.EINTR);
+      p.close(pair[0]);
+      p.close(pair[1]);
+    }
+  }
+
+  @Test
+  void anAcceptBlocksUntilAConnectionComes() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        TestProgram q = new TestProgram(link, p.slot.index(), Credentials.root())) {
+      int listener = p.listener(5);
+      int port = p.port(listener);
+      p.submit(Canonical.ACCEPT4, listener, TestProgram.NULL, TestProgram.NULL, 0);
+      assertThat(p.slot.await(50_000_000)).isFalse();
+      int client = q.socket(Socket.SOCK_STREAM);
+      assertThat(q.connect(client, port)).isZero();
+      long server = p.await();
+      assertThat(server).isNotNegative();
+      // Handles are the session's: one thread's are another's too.
+      q.close((int) server);
+      q.close(client);
+      q.close(listener);
+    }
+  }
+
+  @Test
+  void aHandleClosedUnderABlockedCallLivesUntilTheCallIsOver() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        TestProgram q = new TestProgram(link)) {
+      int[] pair = p.pair();
+      p.submit(Canonical.RECVFROM, pair[1], 4096, 10, 0, TestProgram.NULL, TestProgram.NULL);
+      assertThat(p.slot.await(20_000_000)).isFalse();
+      q.close(pair[1]);
+      assertThat(q.call(Canonical.CLOSE, pair[1])).isEqualTo(-Errno.EBADF);
+      assertThat(link.counts().handles()).isEqualTo(2);
+      // The number is still taken: what is made now must be another.
+      int fresh = q.socket(Socket.SOCK_STREAM);
+      assertThat(fresh).isNotEqualTo(pair[1]);
+      assertThat(q.send(pair[0], new byte[] {1})).isEqualTo(1);
+      assertThat(p.await()).isEqualTo(1);
+      q.close(fresh);
+      q.close(pair[0]);
+      assertThat(link.counts().handles()).isZero();
+    }
+  }
+
+  @Test
+  void resultsOfWatchedHandlesCarryTheirState() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int[] pair = p.pair();
+      assertThat(p.send(pair[0], new byte[] {1, 2, 3})).isEqualTo(3);
+      assertThat(p.slot.readyMask()).isEqualTo(-1);
+      p.watch(pair[1]);
+      assertThat(p.slot.readyMask() & Poll.POLLIN).isNotZero();
+      long first = p.slot.readyStamp();
+      assertThat(p.receive(pair[1], 2, 0)).isEqualTo(2);
+      assertThat(p.slot.readyMask() & Poll.POLLIN).isNotZero();
+      assertThat(p.slot.readyStamp()).isGreaterThan(first);
+      assertThat(p.receive(pair[1], 2, 0)).isEqualTo(1);
+      assertThat(p.slot.readyMask()).isEqualTo(Poll.POLLOUT | Poll.POLLWRNORM);
+      assertThat(p.receive(pair[1], 2, Socket.MSG_DONTWAIT)).isEqualTo(-Errno.EAGAIN);
+      assertThat(p.slot.readyMask()).isEqualTo(Poll.POLLOUT | Poll.POLLWRNORM);
+      p.close(pair[0]);
+      assertThat(p.call(PseudoCall.SAMPLE, pair[1]) & (Poll.POLLRDHUP | Poll.POLLIN))
+          .isEqualTo(Poll.POLLRDHUP | Poll.POLLIN);
+      assertThat(link.counts().watched()).isEqualTo(1);
+      p.close(pair[1]);
+      assertThat(link.counts().watched()).isZero();
+    }
+  }
+
+  @Test
+  void everyEdgeIsToldAndNoneIsMadeUp() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int[] pair = p.pair();
+      p.watch(pair[1]);
+      assertThat(ear.sample(100)).as("to start to watch is no edge").isNull();
+      long last = 0;
+      for (int i = 0; i < 100; i++) {
+        // More data while there is some already: an edge all the same.
+        assertThat(p.send(pair[0], new byte[] {1})).isEqualTo(1);
+        Frame.Sample s = ear.sample(5000);
+        assertThat(s).as("edge %d", i).isNotNull();
+        assertThat(s.handle()).isEqualTo(pair[1]);
+        assertThat(s.mask() & Poll.POLLIN).isNotZero();
+        assertThat(s.stamp()).isGreaterThan(last);
+        last = s.stamp();
+      }
+      assertThat(p.receive(pair[1], 1000, 0)).isEqualTo(100);
+      assertThat(ear.sample(50)).isNull();
+      assertThat(p.call(PseudoCall.WATCH, pair[1], 0)).isZero();
+      assertThat(p.send(pair[0], new byte[] {1})).isEqualTo(1);
+      assertThat(ear.sample(100)).as("not watched any more").isNull();
+      p.close(pair[0]);
+      p.close(pair[1]);
+    }
+  }
+
+  @Test
+  void syncTellsWhatHasChangedSinceTheLast() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int[] a = p.pair();
+      int[] b = p.pair();
+      p.watch(a[1]);
+      p.watch(b[1]);
+      assertThat(p.call(PseudoCall.SYNC, 0)).isEqualTo(2);
+      long since = p.slot.readyStamp();
+      assertThat(p.call(PseudoCall.SYNC, since)).isZero();
+      assertThat(p.send(b[0], new byte[] {1})).isEqualTo(1);
+      assertThat(p.call(PseudoCall.SYNC, since)).isEqualTo(1);
+      assertThat(p.data().get(ValueLayout.JAVA_INT, PseudoCall.SAMPLE_HANDLE)).isEqualTo(b[1]);
+      int mask = p.data().get(ValueLayout.JAVA_INT, PseudoCall.SAMPLE_MASK);
+      assertThat(mask & Poll.POLLIN).isNotZero();
+      // The edge is told once: by this sync, or by a frame that the watcher sent before.
+      boolean edge = (mask & PseudoCall.EDGE) != 0;
+      assertThat(ear.sample(200) != null).isEqualTo(!edge);
+      // Another reader of changes, with an older time, is told of the same change.
+      assertThat(p.call(PseudoCall.SYNC, since)).isEqualTo(1);
+      assertThat(p.data().get(ValueLayout.JAVA_INT, PseudoCall.SAMPLE_MASK) & PseudoCall.EDGE)
+          .isZero();
+      for (int fd : new int[] {a[0], a[1], b[0], b[1]}) {
+        p.close(fd);
+      }
+    }
+  }
+
+  /**
+   * Writers make edges while readers sync and drain: at the end of each round the receiver of
+   * samples must know that there is data, by the newest sample that it has from any source.
+   */
+  @Test
+  void theNewestSampleIsTheTruth() throws Exception {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    Random random = new Random(seed);
+    try (TestProgram p = new TestProgram(link);
+        TestProgram q = new TestProgram(link)) {
+      int[] pair = p.pair();
+      p.watch(pair[1]);
+      for (int round = 0; round < 300; round++) {
+        AtomicReference<Frame.Sample> newest = new AtomicReference<>(new Frame.Sample(0, 0, 0));
+        ear.samples.clear();
+        int bytes = 1 + random.nextInt(4);
+        Thread writer =
+            Thread.ofPlatform()
+                .start(() -> {
+                  for (int i = 0; i < bytes; i++) {
+                    q.send(pair[0], new byte[] {1});
+                  }
+                });
+        int drained = 0;
+        while (writer.isAlive()) {
+          if (random.nextBoolean()) {
+            long n = p.receive(pair[1], 1, Socket.MSG_DONTWAIT);
+            drained += n > 0 ? 1 : 0;
+            newer(newest, new Frame.Sample(pair[1], p.slot.readyMask(), p.slot.readyStamp()));
+          } else {
+            sync(p, newest);
+          }
+        }
+        writer.join();
+        sync(p, newest);
+        for (Frame.Sample s = ear.sample(0); s != null; s = ear.sample(0)) {
+          newer(newest, s);
+        }
+        assertThat((newest.get().mask() & Poll.POLLIN) != 0)
+            .as("round %d, seed %d", round, seed)
+            .isEqualTo(drained < bytes);
+        if (drained < bytes) {
+          assertThat(p.receive(pair[1], bytes - drained, Socket.MSG_WAITALL))
+              .isEqualTo(bytes - drained);
+        }
+      }
+      p.close(pair[0]);
+      p.close(pair[1]);
+    }
+  }
+
+  private static void sync(TestProgram p, AtomicReference<Frame.Sample> newest) {
+    long n = p.call(PseudoCall.SYNC, 0);
+    assertThat(n).isEqualTo(1);
+    newer(
+        newest,
+        new Frame.Sample(
+            p.data().get(ValueLayout.JAVA_INT, 0),
+            p.data().get(ValueLayout.JAVA_INT, 4),
+            p.data().get(ValueLayout.JAVA_LONG, 8)));
+  }
+
+  private static void newer(AtomicReference<Frame.Sample> newest, Frame.Sample s) {
+    if (s.stamp() > newest.get().stamp()) {
+      newest.set(s);
+    }
+  }
+
+  @Test
+  void aThousandConnectionsLeaveNothing() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int listener = p.listener(2000);
+      int port = p.port(listener);
+      p.watch(listener);
+      DeviceCounts before = link.counts();
+      for (int round = 0; round < 2; round++) {
+        List<Integer> fds = new ArrayList<>();
+        for (int i = 0; i < 1000; i++) {
+          int client = p.socket(Socket.SOCK_STREAM);
+          assertThat(p.connect(client, port)).isZero();
+          int server = p.accept(listener);
+          p.watch(server);
+          fds.add(client);
+          fds.add(server);
+        }
+        assertThat(link.counts().handles()).isEqualTo(before.handles() + 2000);
+        assertThat(link.counts().watched()).isEqualTo(before.watched() + 1000);
+        for (int fd : fds) {
+          p.close(fd);
+        }
+      }
+      DeviceCounts after = link.counts();
+      assertThat(after.handles()).isEqualTo(before.handles());
+      assertThat(after.watched()).isEqualTo(before.watched());
+      assertThat(after.tasks()).isEqualTo(before.tasks());
+      assertThat(after.slots()).isEqualTo(before.slots());
+      assertThat(after.descriptors()).isEqualTo(before.descriptors());
+      p.close(listener);
+    }
+  }
+
+  @Test
+  void threadsComeAndGoWithoutTrace() throws Exception {
+    DeviceCounts before = link.counts();
+    for (int round = 0; round < 10; round++) {
+      List<TestProgram> programs = new ArrayList<>();
+      for (int i = 0; i < 50; i++) {
+        programs.add(new TestProgram(link));
+      }
+      assertThat(link.counts().slots()).isEqualTo(50);
+      for (TestProgram p : programs) {
+        p.close();
+      }
+    }
+    awaitCounts(before);
+    assertThat(link.counts().threads()).isLessThanOrEqualTo(before.threads() + 2);
+  }
+
+  @Test
+  void detachEndsABlockedThread() throws Exception {
+    DeviceCounts before = link.counts();
+    TestProgram p = new TestProgram(link);
+    int[] pair = p.pair();
+    p.submit(Canonical.RECVFROM, pair[1], 4096, 10, 0, TestProgram.NULL, TestProgram.NULL);
+    assertThat(p.slot.await(20_000_000)).isFalse();
+    p.close();
+    try (TestProgram q = new TestProgram(link)) {
+      q.close(pair[0]);
+      q.close(pair[1]);
+    }
+    awaitCounts(before);
+  }
+
+  private void awaitCounts(DeviceCounts before) throws Exception {
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(5);
+    while (System.nanoTime() < deadline) {
+      DeviceCounts now = link.counts();
+      if (now.slots() == before.slots()
+          && now.tasks() == before.tasks()
+          && now.handles() == before.handles()) {
+        return;
+      }
+      Thread.sleep(5);
+    }
+    assertThat(link.counts()).isEqualTo(before);
+  }
+
+  @Test
+  void theSlotsAreBounded() throws Exception {
+    List<TestProgram> programs = new ArrayList<>();
+    for (int i = 0; i < 64; i++) {
+      programs.add(new TestProgram(link));
+    }
+    assertThatThrownBy(() -> new TestProgram(link))
+        .isInstanceOf(LinkException.class)
+        .hasMessageContaining("no call slot left");
+    programs.removeLast().close();
+    // The slot is free again once the shadow thread is gone.
+    TestProgram again = null;
+    for (int i = 0; again == null && i < 200; i++) {
+      try {
+        again = new TestProgram(link);
+      } catch (LinkException e) {
+        Thread.sleep(10);
+      }
+    }
+    assertThat(again).isNotNull();
+  }
+
+  @Test
+  void theSessionsAreBounded() throws Exception {
+    try (DeviceLink second = device.link(ear, 8);
+        DeviceLink third = device.link(ear, 8)) {
+      assertThat(second.counts().sessions()).isEqualTo(3);
+      assertThatThrownBy(() -> device.link(ear, 8))
+          .isInstanceOf(LinkException.class)
+          .hasMessageContaining("limit");
+      assertThat(third.counts().sessions()).isEqualTo(3);
+    }
+  }
+
+  @Test
+  void aDeviceThatEndsIsToldWithinASecond() throws Exception {
+    TestProgram p = new TestProgram(link);
+    int[] pair = p.pair();
+    AtomicReference<Long> result = new AtomicReference<>();
+    long[] ended = new long[1];
+    Thread blocked =
+        Thread.ofPlatform()
+            .start(() -> {
+              p.submit(
+                  Canonical.RECVFROM, pair[1], 4096, 10, 0, TestProgram.NULL, TestProgram.NULL);
+              p.slot.await(Long.MAX_VALUE);
+              result.set(p.slot.result());
+              ended[0] = System.nanoTime();
+            });
+    Thread.sleep(50);
+    long start = System.nanoTime();
+    device.close();
+    blocked.join(5000);
+    assertThat(result.get()).isEqualTo(-Errno.ENETDOWN);
+    assertThat(ended[0] - start).isLessThan(TimeUnit.SECONDS.toNanos(1));
+    assertThat(ear.losses.poll(1, TimeUnit.SECONDS)).isNotNull();
+    assertThat(p.call(PseudoCall.PING)).isEqualTo(-Errno.ENETDOWN);
+    assertThat(link.lost()).isTrue();
+    assertThatThrownBy(() -> new TestProgram(link)).isInstanceOf(LinkException.class);
+    link.close();
+    assertThat(ear.losses).isEmpty();
+  }
+
+  @Test
+  void aHostThatGoesLeavesNothing() throws Exception {
+    TestDevice.Ear other = new TestDevice.Ear();
+    int before = device.server.processDescriptors();
+    int threads = device.server.processThreads();
+    for (int i = 0; i < 5; i++) {
+      DeviceLink second = device.link(other, 8);
+      TestProgram p = new TestProgram(second);
+      int[] pair = p.pair();
+      p.watch(pair[0]);
+      p.submit(Canonical.RECVFROM, pair[1], 4096, 10, 0, TestProgram.NULL, TestProgram.NULL);
+      second.close();
+      assertThat(p.slot.await(1_000_000_000)).isTrue();
+      assertThat(p.slot.result()).isEqualTo(-Errno.ENETDOWN);
+    }
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(5);
+    while (device.server.sessions() > 1 && System.nanoTime() < deadline) {
+      Thread.sleep(5);
+    }
+    assertThat(device.server.sessions()).isEqualTo(1);
+    while (device.server.processDescriptors() > before && System.nanoTime() < deadline) {
+      Thread.sleep(5);
+    }
+    assertThat(device.server.processDescriptors()).isLessThanOrEqualTo(before);
+    assertThat(device.server.processThreads()).isLessThanOrEqualTo(threads + 2);
+  }
+
+  @Test
+  void credentialsAreTheThreads() throws Exception {
+    if (!kernel().privileged()) {
+      return;
+    }
+    try (TestProgram p = new TestProgram(link, -1, Credentials.user(12345, 12345));
+        TestProgram q = new TestProgram(link, p.slot.index(), Credentials.root())) {
+      // A raw socket needs CAP_NET_RAW, which one of the two has.
+      assertThat(p.call(Canonical.SOCKET, Socket.AF_INET, Socket.SOCK_RAW, 1))
+          .isEqualTo(-Errno.EPERM);
+      q.close(q.socketOf(Socket.AF_INET, Socket.SOCK_RAW, 1));
+      assertThat(link.credentials(p.slot, Credentials.root())).isZero();
+      p.close(p.socketOf(Socket.AF_INET, Socket.SOCK_RAW, 1));
+      assertThat(link.credentials(p.slot, Credentials.user(12345, 12345))).isZero();
+      assertThat(p.call(Canonical.SOCKET, Socket.AF_INET, Socket.SOCK_RAW, 1))
+          .isEqualTo(-Errno.EPERM);
+      // A user with a capability, and the superuser without one.
+      Credentials capable =
+          new Credentials(7, 7, 7, 7, 7, 7, 7, 7, List.of(1, 2, 3), 0, 1L << 13, 1L << 13);
+      assertThat(link.credentials(p.slot, capable)).isZero();
+      p.close(p.socketOf(Socket.AF_INET, Socket.SOCK_RAW, 1));
+      Credentials stripped = new Credentials(0, 0, 0, 0, 0, 0, 0, 0, List.of(), 0, 0, 0);
+      assertThat(link.credentials(p.slot, stripped)).isZero();
+      assertThat(p.call(Canonical.SOCKET, Socket.AF_INET, Socket.SOCK_RAW, 1))
+          .isEqualTo(-Errno.EPERM);
+    }
+  }
+
+  @Test
+  void malformedFramesEndTheLinkAndNothingElse() throws Exception {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    Random random = new Random(seed);
+    List<byte[]> bad = new ArrayList<>();
+    bad.add(new byte[] {7, 0, 0, 0, 1, 0, 0, 0}); // shorter than a header
+    bad.add(new byte[] {0, 0, 0, 0, 1, 0, 0, 0});
+    bad.add(new byte[] {-1, -1, -1, -1, 1, 0, 0, 0}); // negative
+    bad.add(new byte[] {1, 0, 1, 0, 1, 0, 0, 0}); // 64 KiB and one
+    bad.add(new byte[] {12, 0, 0, 0, 5, 0, 1, 0, 0, 0, 0, 0}); // reserved bits
+    bad.add(new byte[] {8, 0, 0, 0, 3, 0, 0, 0}); // attach without a body
+    bad.add(new byte[] {13, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0}); // detach and a byte
+    bad.add(new byte[] {16, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+    for (int i = 0; i < 40; i++) {
+      byte[] noise = new byte[8 + random.nextInt(200)];
+      random.nextBytes(noise);
+      ByteBuffer.wrap(noise).order(java.nio.ByteOrder.LITTLE_ENDIAN).putInt(0, noise.length);
+      noise[4] = (byte) (3 + random.nextInt(5));
+      noise[5] = 0;
+      noise[6] = 1;
+      bad.add(noise);
+    }
+    for (byte[] frame : bad) {
+      while (device.server.sessions() > 1) {
+        Thread.sleep(1); // The last one is still being cleared away.
+      }
+      int fd = device.rawLink();
+      try {
+        assertThat(hello(fd)).as("welcome").isEqualTo(2);
+        write(fd, frame);
+        assertThat(lastKind(fd))
+            .as("seed %d, frame %s", seed, Arrays.toString(frame))
+            .isEqualTo(14);
+      } finally {
+        Linux.close(fd);
+      }
+    }
+    // Before the greeting nothing else is understood, not even half a frame.
+    int fd = device.rawLink();
+    write(fd, new byte[] {16, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0});
+    assertThat(lastKind(fd)).isEqualTo(14);
+    Linux.close(fd);
+    fd = device.rawLink();
+    write(fd, new byte[] {40, 0, 0});
+    Linux.close(fd);
+    // The first session has noticed nothing.
+    try (TestProgram p = new TestProgram(link)) {
+      assertThat(p.call(PseudoCall.PING)).isZero();
+    }
+  }
+
+  private static int hello(int fd) {
+    ByteBuffer b = FrameCodec.newBuffer();
+    FrameCodec.encode(new Frame.Hello(1, 1, 4, "raw"), b);
+    byte[] bytes = new byte[b.remaining()];
+    b.get(bytes);
+    write(fd, bytes);
+    return kind(read(fd));
+  }
+
+  private static void write(int fd, byte[] bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment m = arena.allocateFrom(ValueLayout.JAVA_BYTE, bytes);
+      assertThat(Linux.write(fd, m.address(), bytes.length)).isEqualTo(bytes.length);
+    }
+  }
+
+  private static byte[] read(int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment m = arena.allocate(FrameCodec.MAX_BYTES);
+      long n = Linux.read(fd, m.address(), m.byteSize());
+      return n <= 0 ? new byte[0] : m.asSlice(0, n).toArray(ValueLayout.JAVA_BYTE);
+    }
+  }
+
+  /** Reads to the end; the kind of the last frame. */
+  private static int lastKind(int fd) {
+    int last = -1;
+    for (byte[] bytes = read(fd); bytes.length > 0; bytes = read(fd)) {
+      last = kind(bytes);
+    }
+    return last;
+  }
+
+  private static int kind(byte[] bytes) {
+    return bytes.length < 6 ? -1 : bytes[4];
+  }
+
+  @Test
+  void aVersionThatTheDeviceLacksIsRefused() {
+    int fd = device.rawLink();
+    ByteBuffer b = FrameCodec.newBuffer();
+    FrameCodec.encode(new Frame.Hello(7, 9, 4, "newer"), b);
+    byte[] bytes = new byte[b.remaining()];
+    b.get(bytes);
+    write(fd, bytes);
+    byte[] answer = read(fd);
+    assertThat(kind(answer)).isEqualTo(14);
+    assertThat(new String(answer, StandardCharsets.ISO_8859_1)).contains("speaks versions 1 to 1");
+    Linux.close(fd);
+  }
+
+  /** Whatever a host writes into a slot, the device lives and answers. */
+  @Test
+  void randomSlotsNeverHarmTheDevice() throws Exception {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("randomSlotsNeverHarmTheDevice -Dtests.seed=" + seed);
+    Random random = new Random(seed);
+    int[] numbers = {
+      Canonical.SOCKET,
+      Canonical.BIND,
+      Canonical.CONNECT,
+      Canonical.SENDTO,
+      Canonical.RECVFROM,
+      Canonical.SETSOCKOPT,
+      Canonical.GETSOCKOPT,
+      Canonical.IOCTL,
+      Canonical.FCNTL,
+      Canonical.READ,
+      Canonical.WRITE,
+      66,
+      211,
+      212,
+      204,
+      205,
+      210,
+      71,
+      76,
+      Canonical.CLOSE,
+      PseudoCall.SYNC,
+      PseudoCall.WATCH,
+      PseudoCall.SAMPLE,
+      PseudoCall.CREDENTIALS,
+      269,
+      243,
+    };
+    try (TestProgram p = new TestProgram(link);
+        TestProgram guard = new TestProgram(link)) {
+      AtomicBoolean stop = new AtomicBoolean();
+      // A second hand in the same memory: what is checked may change a moment later.
+      MemorySegment shared = p.data();
+      Thread meddler =
+          Thread.ofPlatform()
+              .start(() -> {
+                Random r = new Random(seed + 1);
+                while (!stop.get()) {
+                  shared.set(ValueLayout.JAVA_LONG, 8L * r.nextInt(64), odd(r));
+                  Thread.onSpinWait();
+                }
+              });
+      for (int i = 0; i < 3000; i++) {
+        long[] args = new long[6];
+        for (int a = 0; a < 6; a++) {
+          args[a] = random.nextInt(3) == 0 ? random.nextInt(64) : odd(random);
+        }
+        int number = numbers[random.nextInt(numbers.length)];
+        if (random.nextInt(4) != 0) {
+          args[0] = random.nextInt(400);
+        }
+        if (number == Canonical.SOCKET && random.nextBoolean()) {
+          args[0] = Socket.AF_INET;
+          args[1] = 1 + random.nextInt(2) | Socket.SOCK_NONBLOCK;
+          args[2] = 0;
+        }
+        p.submit(number, args);
+        while (!p.slot.await(20_000_000)) {
+          link.interrupt(p.slot);
+        }
+        if (i % 100 == 0) {
+          assertThat(guard.call(PseudoCall.PING)).isZero();
+        }
+      }
+      stop.set(true);
+      meddler.join();
+    }
+    try (TestProgram p = new TestProgram(link)) {
+      int[] pair = p.pair();
+      assertThat(p.send(pair[0], new byte[] {1})).isEqualTo(1);
+    }
+  }
+
+  private static long odd(Random r) {
+    return switch (r.nextInt(10)) {
+      case 0 -> -1;
+      case 1 -> 0;
+      case 2 -> 160 * 1024 - r.nextInt(40);
+      case 3 -> Long.MAX_VALUE - r.nextInt(16);
+      case 4 -> Long.MIN_VALUE + r.nextInt(16);
+      case 5 -> 1L << r.nextInt(63);
+      case 6 -> Integer.MAX_VALUE;
+      case 7 -> r.nextInt(160 * 1024);
+      case 8 -> r.nextInt(256);
+      default -> r.nextLong();
+    };
+  }
+}
