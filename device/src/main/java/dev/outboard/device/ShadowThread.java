@@ -55,6 +55,7 @@ final class ShadowThread implements Runnable {
   private final Handles.@Nullable Handle[] entered = new Handles.Handle[6];
   private Handles.@Nullable Handle subject;
   private volatile int tid;
+  private boolean gone; // guarded by this
   private final AtomicLong calls = new AtomicLong();
   private final AtomicLong interrupts = new AtomicLong();
 
@@ -99,8 +100,9 @@ final class ShadowThread implements Runnable {
     return interrupts.get();
   }
 
-  boolean alive() {
-    return thread.isAlive();
+  /** Whether the thread may still touch its slot. */
+  synchronized boolean alive() {
+    return !gone;
   }
 
   /**
@@ -113,10 +115,17 @@ final class ShadowThread implements Runnable {
   }
 
   /** Makes the thread end: no call starts any more. Repeated until {@link #alive} is false. */
-  void end() {
-    phase.endAll();
-    slot.close();
-    phase.interrupt(0, this::strike);
+  synchronized void end() {
+    // Once the thread is gone, the slot's memory may be, too.
+    if (!gone) {
+      phase.endAll();
+      slot.close();
+      phase.interrupt(0, this::strike);
+    }
+  }
+
+  private synchronized void leaveSlot() {
+    gone = true;
   }
 
   private void strike() {
@@ -153,6 +162,7 @@ final class ShadowThread implements Runnable {
       if (scratch != null) {
         kernel.free(scratch);
       }
+      leaveSlot();
       session.ended(this, entered > 0);
     }
   }
@@ -282,24 +292,24 @@ final class ShadowThread implements Runnable {
         return result;
       }
       kernel.settle();
-      long answer = isRestart(result) ? interruption() : count(result);
-      return answer == -Errno.ERESTARTSYS
-          ? kernel.interrupted(result, call.number, (int) a[0], own)
-          : answer;
+      if (!isRestart(result)) {
+        return count(result);
+      }
+      return phase.ending()
+          ? interruption()
+          : count(kernel.interrupted(result, call.number, (int) a[0], own));
     }
-  }
-
-  private void countInterrupt() {
-    interrupts.setRelease(interrupts.getPlain() + 1);
   }
 
   /** What a call ends with that was interrupted before it did anything. */
   private long interruption() {
-    if (phase.ending()) {
-      return -Errno.ENETDOWN;
-    }
-    countInterrupt();
-    return -Errno.ERESTARTSYS;
+    return phase.ending() ? -Errno.ENETDOWN : count(-Errno.ERESTARTSYS);
+  }
+
+  /** Counts an interrupted call, and passes on what it ends with. */
+  private long count(long result) {
+    interrupts.setRelease(interrupts.getPlain() + 1);
+    return result;
   }
 
   private static boolean isRestart(long result) {

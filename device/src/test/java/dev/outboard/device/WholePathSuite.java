@@ -749,12 +749,12 @@ abstract class WholePathSuite {
     return switch (r.nextInt(10)) {
       case 0 -> -1;
       case 1 -> 0;
-      case 2 -> 160 * 1024 - r.nextInt(40);
+      case 2 -> 160 * 1024 - r.nextLong(40);
       case 3 -> Long.MAX_VALUE - r.nextInt(16);
       case 4 -> Long.MIN_VALUE + r.nextInt(16);
       case 5 -> 1L << r.nextInt(63);
       case 6 -> Integer.MAX_VALUE;
-      case 7 -> r.nextInt(160 * 1024);
+      case 7 -> r.nextLong(160 * 1024);
       case 8 -> r.nextInt(256);
       default -> r.nextLong();
     };
