@@ -11,6 +11,7 @@ import dev.outboard.syscalls.Row;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -138,16 +139,18 @@ public final class Hook {
 
     private static Notification.@Nullable Observer observer(HookOptions options) {
       Statistics s = options.statistics();
+      Consumer<String> sink = options.trace();
+      Tracer t = sink == null ? null : new Tracer(sink);
       if (s == null) {
-        return null;
+        return t;
       }
-      return (n, outcome, result) ->
-          s.record(
-              n.row(),
-              outcome == Notification.Answer.HOST,
-              result,
-              n.deviceCalls(),
-              n.deviceNanos());
+      return (n, outcome, result) -> {
+        s.record(
+            n.row(), outcome == Notification.Answer.HOST, result, n.deviceCalls(), n.deviceNanos());
+        if (t != null) {
+          t.answering(n, outcome, result);
+        }
+      };
     }
 
     DeviceCalls calls() {
