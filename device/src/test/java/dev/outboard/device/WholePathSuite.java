@@ -725,7 +725,7 @@ abstract class WholePathSuite {
         }
         if (number == Canonical.SOCKET && random.nextBoolean()) {
           args[0] = Socket.AF_INET;
-          args[1] = 1 + random.nextInt(2) | Socket.SOCK_NONBLOCK;
+          args[1] = (1L + random.nextInt(2)) | Socket.SOCK_NONBLOCK;
           args[2] = 0;
         }
         p.submit(number, args);
