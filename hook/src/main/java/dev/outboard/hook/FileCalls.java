@@ -44,12 +44,21 @@ final class FileCalls {
       hook.onHost(n);
       return;
     }
-    Row row = n.row();
-    if (row.result() == ResultKind.BYTES && isStream(p)) {
-      transfer(n, row, p);
-    } else {
-      hook.answer(n, hook.calls().run(n, p));
-    }
+    hook.answer(n, move(n, n.row(), n.args(), p));
+  }
+
+  /**
+   * Makes a call on the device, in as many pieces as it takes, and raises SIGPIPE where the kernel
+   * would.
+   *
+   * @param row the notification's own, or one of the calls that it is made of
+   * @param args the arguments of that call
+   * @return what to answer, as {@link DeviceCalls#run}
+   */
+  long move(Notification n, Row row, long[] args, Placeholder p) {
+    return row.result() == ResultKind.BYTES && isStream(p)
+        ? transfer(n, row, args, p)
+        : hook.calls().run(n, row, args, p);
   }
 
   private boolean isStream(Placeholder p) {
@@ -66,18 +75,17 @@ final class FileCalls {
   }
 
   /** A byte transfer on a stream. */
-  private void transfer(Notification n, Row row, Placeholder p) {
+  private long transfer(Notification n, Row row, long[] args, Placeholder p) {
     OpenFile file = hook.files().get(p.handle());
     if (file == null || !file.use()) {
-      n.answerErrno(Errno.EBADF);
-      return;
+      return -Errno.EBADF;
     }
     long r;
     try {
       r = hook.calls().begin(n);
       if (r >= 0) {
         try {
-          r = pieces(n, row, p, file);
+          r = pieces(n, row, args, p, file);
         } finally {
           hook.calls().end(n);
         }
@@ -85,16 +93,20 @@ final class FileCalls {
     } finally {
       hook.calls().unuse(file);
     }
-    if (r == -Errno.EPIPE && sends(row) && (flags(n, row) & Socket.MSG_NOSIGNAL) == 0) {
-      // The kernel raises it in the calling thread before the call returns; sk_stream_error().
-      Processes.tgkill(n.process().pid(), n.tid(), Processes.SIG_PIPE);
+    if (r == -Errno.EPIPE && sends(row) && (flags(args, row) & Socket.MSG_NOSIGNAL) == 0) {
+      raiseSigPipe(n);
     }
-    hook.answer(n, r);
+    return r;
   }
 
-  private long pieces(Notification n, Row row, Placeholder p, OpenFile file) {
+  /** The kernel raises it in the calling thread before the call returns: sk_stream_error(). */
+  static void raiseSigPipe(Notification n) {
+    Processes.tgkill(n.process().pid(), n.tid(), Processes.SIG_PIPE);
+  }
+
+  private long pieces(Notification n, Row row, long[] args, Placeholder p, OpenFile file) {
     boolean sends = sends(row);
-    boolean all = sends || (flags(n, row) & Socket.MSG_WAITALL) != 0;
+    boolean all = sends || (flags(args, row) & Socket.MSG_WAITALL) != 0;
     if (sends) {
       int put = file.takeDeferredError();
       if (put != 0) {
@@ -104,7 +116,7 @@ final class FileCalls {
     Call c = n.slot().call();
     long moved = 0;
     for (; ; ) {
-      long r = HostMarshaller.encode(row, n.args(), n.memory(), c, moved);
+      long r = HostMarshaller.encode(row, args, n.memory(), c, moved);
       if (r < 0) {
         return moved > 0 ? moved : hook.calls().memoryError(n, r);
       }
@@ -115,7 +127,7 @@ final class FileCalls {
       if (r == DeviceCalls.AGAIN) {
         continue;
       }
-      r = HostMarshaller.decode(row, n.args(), c, n.memory());
+      r = HostMarshaller.decode(row, args, c, n.memory());
       hook.calls().sampled(n, p, n.slot());
       if (r < 0) {
         if (moved == 0) {
@@ -148,10 +160,10 @@ final class FileCalls {
   }
 
   /** The MSG_ flags of the call; 0 for read and write and their kin. */
-  private static int flags(Notification n, Row row) {
+  private static int flags(long[] args, Row row) {
     for (int i = 0; i < row.argCount(); i++) {
       if (row.arg(i).kind() == Arg.Kind.FLAGS && row.arg(i).set().equals("MSG")) {
-        return n.intArg(i);
+        return (int) args[i];
       }
     }
     return 0;

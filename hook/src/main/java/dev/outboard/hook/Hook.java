@@ -131,6 +131,8 @@ public final class Hook {
       fileCalls.register(handlers);
       new SocketCalls(this).register(handlers);
       new ProcessCalls(this).register(handlers);
+      new Pollers(descriptors, calls, placeholders, readiness).register(handlers);
+      new Transfers(this, fileCalls).register(handlers);
       handlers.registerRest(fileCalls::any, Route.FD);
       handlers.registerRest(paths::open, Route.PATH);
       handlers.registerRest(this::onHost, Route.PROCESS);

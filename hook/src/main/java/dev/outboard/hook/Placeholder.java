@@ -131,6 +131,9 @@ final class Placeholder {
   @Nullable Placeholder nextStale;
   boolean inStaleList;
 
+  /** When a holder was last searched for in vain, 0 for never; under Readiness' lock. */
+  long searchedAt;
+
   // Guarded by Placeholders' lock over closes in flight.
   boolean inClosingList;
   long closeDeadline;

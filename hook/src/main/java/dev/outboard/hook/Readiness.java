@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.LongAdder;
 import org.jspecify.annotations.Nullable;
 
@@ -33,10 +35,8 @@ final class Readiness {
     boolean find(Placeholder p);
   }
 
-  private static final int SAMPLE_BYTES = 16;
-  private static final int SAMPLE_HANDLE = 0;
-  private static final int SAMPLE_MASK = 4;
-  private static final int SAMPLE_STAMP = 8;
+  /** A search reads directories of /proc; one in vain is not repeated sooner. */
+  private static final long SEARCH_PAUSE_NANOS = 100_000_000;
 
   private final Placeholders placeholders;
   private final HolderSearch search;
@@ -49,8 +49,11 @@ final class Readiness {
   // Held while tokens are cleared; taken before staleLock.
   private final Object settleLock = new Object();
 
+  private final AtomicLong syncedTo = new AtomicLong();
+
   private volatile boolean lost;
 
+  private final LongAdder watched = new LongAdder();
   private final LongAdder samples = new LongAdder();
   private final LongAdder settled = new LongAdder();
   private final LongAdder unsettled = new LongAdder();
@@ -84,9 +87,12 @@ final class Readiness {
     }
   }
 
-  /** Takes the first mask of a file that the device watches from now on. */
+  /** Takes a mask of a file that the device watches, from now on or already. */
   void watching(Placeholder p, int pollMask, long stamp) {
     samples.increment();
+    if (!p.watched()) {
+      watched.increment();
+    }
     if (lost) {
       p.lost();
     } else if (p.watch(pollMask, stamp)) {
@@ -94,15 +100,31 @@ final class Readiness {
     }
   }
 
-  /** Takes {@code count} samples of 16 bytes: handle, mask, stamp. */
-  void synced(MemorySegment data, long count) {
+  /** What to ask SYNC for: all changes since this time are to be told. */
+  long syncedTo() {
+    return syncedTo.get();
+  }
+
+  /**
+   * Takes the samples that a SYNC has returned.
+   *
+   * @param upTo the time that it returned with them
+   */
+  void synced(MemorySegment data, long count, long upTo) {
     for (long i = 0; i < count; i++) {
-      long at = i * SAMPLE_BYTES;
-      ready(
-          data.get(ValueLayout.JAVA_INT_UNALIGNED, at + SAMPLE_HANDLE),
-          data.get(ValueLayout.JAVA_INT_UNALIGNED, at + SAMPLE_MASK),
-          data.get(ValueLayout.JAVA_LONG_UNALIGNED, at + SAMPLE_STAMP));
+      long at = i * PseudoCall.SAMPLE_BYTES;
+      Placeholder p =
+          placeholders.byHandle(
+              data.get(ValueLayout.JAVA_INT_UNALIGNED, at + PseudoCall.SAMPLE_HANDLE));
+      int mask = data.get(ValueLayout.JAVA_INT_UNALIGNED, at + PseudoCall.SAMPLE_MASK);
+      long stamp = data.get(ValueLayout.JAVA_LONG_UNALIGNED, at + PseudoCall.SAMPLE_STAMP);
+      if (p != null) {
+        apply(p, mask & ~PseudoCall.EDGE, stamp, (mask & PseudoCall.EDGE) != 0);
+      }
     }
+    // Only now, when they are applied: a thread that asks for less must be able to rely on that.
+    // Those that ask for more meanwhile are told some samples twice, which does no harm.
+    syncedTo.accumulateAndGet(upTo, Math::max);
   }
 
   /**
@@ -123,7 +145,7 @@ final class Readiness {
         if (p == null) {
           return;
         }
-        if (p.settle() || (search.find(p) && p.settle())) {
+        if (p.settle() || (search(p) && p.settle())) {
           settled.increment();
         } else {
           unsettled.increment();
@@ -140,6 +162,11 @@ final class Readiness {
   void lost() {
     lost = true;
     placeholders.forEach(Placeholder::lost);
+  }
+
+  /** How many files were ever watched; 0 means that no program looks at device files. */
+  long watchedCount() {
+    return watched.sum();
   }
 
   /** Samples taken, for statistics. */
@@ -164,6 +191,16 @@ final class Readiness {
     } else if (p.update(pollMask, stamp, edge)) {
       enlist(p);
     }
+  }
+
+  private boolean search(Placeholder p) {
+    long now = System.nanoTime();
+    if (p.searchedAt != 0 && now - p.searchedAt < SEARCH_PAUSE_NANOS) {
+      return false;
+    }
+    boolean found = search.find(p);
+    p.searchedAt = found ? 0 : now;
+    return found;
   }
 
   private void enlist(Placeholder p) {
