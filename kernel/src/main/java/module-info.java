@@ -4,4 +4,6 @@ module dev.outboard.kernel {
   requires transitive dev.outboard.abi;
   requires transitive dev.outboard.posix;
   requires static org.jspecify;
+
+  exports dev.outboard.kernel;
 }
