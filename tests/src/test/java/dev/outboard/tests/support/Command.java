@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.support;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** A command of a trial that has not been started yet. Used once, by one thread. */
+public final class Command {
+  private final Trial trial;
+  private final boolean inMode;
+  private final List<String> words;
+  private final List<String> options = new ArrayList<>();
+  private final Map<String, String> environment = new LinkedHashMap<>();
+  private final List<String> before = new ArrayList<>();
+  private Path directory;
+  private Optional<Path> input = Optional.empty();
+  private boolean ownNetwork = true;
+
+  Command(Trial trial, boolean inMode, List<String> words) {
+    this.trial = trial;
+    this.inMode = inMode;
+    this.words = List.copyOf(words);
+    this.directory = trial.directory();
+  }
+
+  /** Adds options of {@code outboard run}; they mean nothing to a native run. */
+  public Command with(String... more) {
+    options.addAll(List.of(more));
+    return this;
+  }
+
+  /** Leaves the network to the options given by {@link #with}, instead of the scenario's. */
+  public Command withoutTrialNetwork() {
+    ownNetwork = false;
+    return this;
+  }
+
+  /** Puts words before the whole command, {@code outboard run} included: {@code setpriv …}. */
+  public Command under(String... wrapper) {
+    before.addAll(List.of(wrapper));
+    return this;
+  }
+
+  /** Sets a variable of the command's environment. */
+  public Command environment(String name, String value) {
+    environment.put(name, value);
+    return this;
+  }
+
+  /** Gives the command a file as its standard input, instead of a pipe of the test's. */
+  public Command input(Path file) {
+    input = Optional.of(file);
+    return this;
+  }
+
+  /** Sets the directory that the command starts in; without this it is the trial's. */
+  public Command in(Path newDirectory) {
+    directory = newDirectory;
+    return this;
+  }
+
+  /** The whole command line, with the hook's where the mode has one. */
+  public List<String> commandLine() {
+    List<String> line = new ArrayList<>(trial.entering(inMode));
+    line.addAll(before);
+    if (inMode && trial.mode().offloaded()) {
+      line.addAll(List.of(trial.launcher(), "run", "--kernel", trial.mode().word()));
+      if (ownNetwork) {
+        line.addAll(trial.networkOptions());
+      }
+      trial.newTrace().ifPresent(file -> line.add("--trace=" + file));
+      line.addAll(options);
+      line.add("--");
+    }
+    line.addAll(words);
+    return line;
+  }
+
+  /** Starts the command. */
+  public Running start() {
+    String label = trial.newLabel(words);
+    Path output = trial.directory().resolve(label + ".output");
+    Path errors = trial.directory().resolve(label + ".errors");
+    List<String> line = commandLine();
+    ProcessBuilder builder =
+        new ProcessBuilder(line)
+            .directory(directory.toFile())
+            .redirectOutput(output.toFile())
+            .redirectError(errors.toFile());
+    input.ifPresent(file -> builder.redirectInput(file.toFile()));
+    trial.prepare(builder.environment());
+    builder.environment().putAll(environment);
+    try {
+      Files.writeString(
+          trial.directory().resolve(label + ".command"), String.join(" ", line) + "\n");
+      Running running = new Running(String.join(" ", words), builder.start(), output, errors);
+      trial.started(running);
+      return running;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Starts the command with no input, and waits for its end. */
+  public Finished run(Duration limit) {
+    Running running = start();
+    if (input.isEmpty()) {
+      running.endInput();
+    }
+    return running.await(limit);
+  }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.support;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/**
+ * The network of one trial. Natively and with {@code --kernel host} it is a network namespace, with
+ * a veth pair when there is a link to the machine; with the library kernel it is the device's own,
+ * with a TAP. The addresses are the same in every mode.
+ */
+final class Network implements AutoCloseable {
+  private static final AtomicInteger COUNTER = new AtomicInteger();
+
+  private final Mode mode;
+  private final Link link;
+  private final String name;
+  private final String prefix;
+  private final boolean namespace;
+
+  private Network(Mode mode, Link link) {
+    this.mode = mode;
+    this.link = link;
+    long pid = ProcessHandle.current().pid();
+    int number = COUNTER.incrementAndGet();
+    // At most 15 characters, and no two runs at one time share them or the prefix.
+    this.name = "obt%x.%x".formatted(pid, number);
+    long place = (pid * 61 + number) % (64 * 256);
+    this.prefix = "10.%d.%d".formatted(128 + place / 256, place % 256);
+    this.namespace = Machine.root() && mode != Mode.LIBRARY;
+  }
+
+  /** Makes what {@code mode} needs; all of it goes in {@link #close}. */
+  static Network create(Mode mode, Link link) {
+    Network n = new Network(mode, link);
+    if (n.namespace) {
+      Machine.command("ip", "netns", "add", n.name);
+      Machine.command("ip", "-n", n.name, "link", "set", "lo", "up");
+      if (link == Link.TO_MACHINE) {
+        Machine.command(
+            "ip", "link", "add", n.name, "type", "veth", "peer", "eth0", "netns", n.name);
+        Machine.command("ip", "addr", "add", n.outside() + "/24", "dev", n.name);
+        Machine.command("ip", "link", "set", n.name, "up");
+        Machine.command("ip", "-n", n.name, "addr", "add", n.inside() + "/24", "dev", "eth0");
+        Machine.command("ip", "-n", n.name, "link", "set", "eth0", "up");
+        Machine.command("ip", "-n", n.name, "route", "add", "default", "via", n.outside());
+      }
+    }
+    return n;
+  }
+
+  /** The address of the scenario's programs on the link. */
+  String inside() {
+    return prefix + ".2";
+  }
+
+  /** The address of the machine on the link. */
+  String outside() {
+    return prefix + ".1";
+  }
+
+  /** The link's name on the machine. */
+  String linkName() {
+    return name;
+  }
+
+  /** The words that put a command on this network, before the command's own. */
+  List<String> entering() {
+    return namespace ? List.of("nsenter", "--net=/run/netns/" + name, "--") : List.of();
+  }
+
+  /** The options that give {@code outboard run} this network. */
+  List<String> options() {
+    List<String> options = new ArrayList<>();
+    if (mode == Mode.LIBRARY) {
+      options.add("--net");
+      options.add(
+          link == Link.TO_MACHINE ? "tap:name=%s,addr=%s/24".formatted(name, inside()) : "none");
+    }
+    return options;
+  }
+
+  /** Whether the device's TAP is still there; it must go with the device. */
+  boolean linkLeft() {
+    return mode == Mode.LIBRARY && Machine.hasLink(name);
+  }
+
+  @Override
+  public void close() {
+    if (linkLeft()) {
+      Machine.command("ip", "link", "del", name);
+    }
+    if (namespace) {
+      Machine.command("ip", "netns", "del", name);
+      // The veth goes with the namespace, which the kernel takes down in its own time.
+      Eventually.require(
+          Duration.ofSeconds(10), () -> name + " is still there", () -> !Machine.hasLink(name));
+    }
+  }
+}
