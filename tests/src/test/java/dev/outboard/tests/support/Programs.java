@@ -15,6 +15,9 @@ public final class Programs {
   /** Debian's interpreter, whatever comes first in the PATH of who starts the tests. */
   public static final String PYTHON = "/usr/bin/python3";
 
+  /** The JVM that the tests run on. */
+  public static final String JAVA = Path.of(System.getProperty("java.home"), "bin/java").toString();
+
   private static final Map<String, Path> COMPILED = new ConcurrentHashMap<>();
 
   private Programs() {}

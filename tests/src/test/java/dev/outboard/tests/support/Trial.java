@@ -150,13 +150,21 @@ public final class Trial implements AutoCloseable {
     assertThat(value).as("%s, offloaded (%s) as natively", what, mode.word()).isEqualTo(natively);
   }
 
-  /** What {@link #outcome} recorded natively under this name: for a bound rather than equality. */
-  public Object nativeOutcome(String what) {
-    Object natively = NATIVE_OUTCOMES.get(scenario + "/" + what);
-    if (natively == null) {
+  /**
+   * States a quantity that may exceed the native one by {@code margin} at most: recorded natively,
+   * compared otherwise.
+   */
+  public void quantity(String what, long value, long margin) {
+    if (mode == Mode.NATIVE) {
+      NATIVE_OUTCOMES.put(scenario + "/" + what, value);
+      return;
+    }
+    if (!(NATIVE_OUTCOMES.get(scenario + "/" + what) instanceof Long natively)) {
       throw new AssertionError("the native run of this scenario did not get to " + what);
     }
-    return natively;
+    assertThat(value)
+        .as("%s, offloaded (%s), natively %d", what, mode.word(), natively)
+        .isLessThanOrEqualTo(natively + margin);
   }
 
   /** Every process of the trial that has not ended, the hook's and the device's too. */

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// What the tests' programs share: a failed check names its line and ends the program with 1.
+#ifndef CHECK_H
+#define CHECK_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                    \
+  do {                                                                                      \
+    if (!(condition)) {                                                                     \
+      int check_errno = errno;                                                              \
+      fprintf(stderr, "%s:%d: %s does not hold (errno %d: %s)\n", __FILE__, __LINE__,       \
+              #condition, check_errno, strerror(check_errno));                              \
+      exit(1);                                                                              \
+    }                                                                                       \
+  } while (0)
+
+/* One line of output, out at once: what came before a crash must be seen. */
+__attribute__((format(printf, 1, 2), unused)) static void say(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vprintf(format, arguments);
+  va_end(arguments);
+  putchar('\n');
+  fflush(stdout);
+}
+
+/* The name of an errno; numbers that no program may see (ERESTARTSYS…) keep their digits. */
+__attribute__((unused)) static const char *errno_name(int number) {
+  static __thread char digits[24];
+  const char *name = number ? strerrorname_np(number) : "0";
+  if (name) return name;
+  snprintf(digits, sizeof digits, "errno-%d", number);
+  return digits;
+}
+
+__attribute__((unused)) static int64_t now_us(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+}
+
+__attribute__((unused)) static void sleep_us(int64_t us) {
+  struct timespec t = {us / 1000000, us % 1000000 * 1000};
+  while (nanosleep(&t, &t) != 0) {
+  }
+}
+
+__attribute__((unused)) static struct sockaddr_in loopback(int port) {
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return a;
+}
+
+/* A socket of this type bound to a free port of 127.0.0.1; *address says which. */
+__attribute__((unused)) static int bound(int type, struct sockaddr_in *address) {
+  int s = socket(AF_INET, type, 0);
+  CHECK(s >= 0);
+  *address = loopback(0);
+  CHECK(bind(s, (struct sockaddr *)address, sizeof *address) == 0);
+  socklen_t length = sizeof *address;
+  CHECK(getsockname(s, (struct sockaddr *)address, &length) == 0);
+  return s;
+}
+
+/* A listening TCP socket on a free port of 127.0.0.1. */
+__attribute__((unused)) static int listening(int backlog, struct sockaddr_in *address) {
+  int s = bound(SOCK_STREAM, address);
+  CHECK(listen(s, backlog) == 0);
+  return s;
+}
+
+__attribute__((unused)) static int connected(const struct sockaddr_in *address) {
+  int s = socket(AF_INET, SOCK_STREAM, 0);
+  CHECK(s >= 0);
+  CHECK(connect(s, (const struct sockaddr *)address, sizeof *address) == 0);
+  return s;
+}
+
+/* Two ends of one TCP connection. */
+__attribute__((unused)) static void tcp_pair(int ends[2]) {
+  struct sockaddr_in a;
+  int l = listening(1, &a);
+  ends[0] = connected(&a);
+  ends[1] = accept(l, NULL, NULL);
+  CHECK(ends[1] >= 0);
+  close(l);
+}
+
+#endif

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// Signals that end, stop or are handled by a process which is blocked in a call on a socket: how
+// the process ended (standard output), and after how long (standard error, "took CASE US", the
+// median of a few tries).
+#include "check.h"
+
+enum { TRIES = 5 };
+
+static int ends[2], listener;
+static struct sockaddr_in address;
+
+static void in_recv(void) {
+  char c;
+  (void)!recv(ends[0], &c, 1, 0);
+}
+
+static void in_accept(void) { (void)!accept(listener, NULL, NULL); }
+
+static void in_poll(void) {
+  struct pollfd p = {.fd = ends[0], .events = POLLIN};
+  (void)!poll(&p, 1, -1);
+}
+
+static void in_epoll(void) {
+  int e = epoll_create1(0);
+  struct epoll_event v = {.events = EPOLLIN};
+  CHECK(epoll_ctl(e, EPOLL_CTL_ADD, ends[0], &v) == 0);
+  (void)!epoll_wait(e, &v, 1, -1);
+}
+
+static void in_connect(void) {
+  int s[4];
+  for (int i = 0; i < 3; i++) {
+    s[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    (void)!connect(s[i], (struct sockaddr *)&address, sizeof address);
+  }
+  s[3] = socket(AF_INET, SOCK_STREAM, 0);
+  (void)!connect(s[3], (struct sockaddr *)&address, sizeof address);
+}
+
+static void on_term(int signal) {
+  (void)signal;
+  _exit(42);
+}
+
+static const struct {
+  const char *name;
+  void (*block)(void);
+} CALLS[] = {{"recv", in_recv},
+             {"accept", in_accept},
+             {"connect", in_connect},
+             {"poll", in_poll},
+             {"epoll_wait", in_epoll}};
+
+static const struct {
+  const char *name;
+  int signal;
+  int handled;
+} SIGNALS[] = {{"SIGTERM", SIGTERM, 0},
+               {"SIGTERM-handled", SIGTERM, 1},
+               {"SIGQUIT", SIGQUIT, 0},
+               {"SIGKILL", SIGKILL, 0}};
+
+static int by_value(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+static pid_t blocked(void (*block)(void), int handled) {
+  pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    if (handled) {
+      struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
+      CHECK(sigaction(SIGTERM, &action, NULL) == 0);
+    }
+    block();
+    _exit(3); // the call came back instead
+  }
+  sleep_us(40000);
+  return child;
+}
+
+int main(void) {
+  tcp_pair(ends);
+  listener = listening(0, &address);
+  for (size_t c = 0; c < sizeof CALLS / sizeof CALLS[0]; c++) {
+    for (size_t s = 0; s < sizeof SIGNALS / sizeof SIGNALS[0]; s++) {
+      int64_t took[TRIES];
+      int status = -1;
+      for (int t = 0; t < TRIES; t++) {
+        pid_t child = blocked(CALLS[c].block, SIGNALS[s].handled);
+        int64_t start = now_us();
+        CHECK(kill(child, SIGNALS[s].signal) == 0);
+        CHECK(waitpid(child, &status, 0) == child);
+        took[t] = now_us() - start;
+      }
+      qsort(took, TRIES, sizeof took[0], by_value);
+      say("%s in %s: status %#x", SIGNALS[s].name, CALLS[c].name, status & ~0x80);
+      fprintf(stderr, "took %s-%s %lld\n", SIGNALS[s].name, CALLS[c].name,
+              (long long)took[TRIES / 2]);
+    }
+    int64_t took[TRIES];
+    int back = 0;
+    for (int t = 0; t < TRIES; t++) {
+      pid_t child = blocked(CALLS[c].block, 0);
+      int status;
+      int64_t start = now_us();
+      CHECK(kill(child, SIGSTOP) == 0);
+      CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+      took[t] = now_us() - start;
+      CHECK(kill(child, SIGCONT) == 0);
+      // A call that comes back lets the child end, perhaps before it is seen to have continued.
+      CHECK(waitpid(child, &status, WCONTINUED) == child);
+      if (!WIFCONTINUED(status)) {
+        back++;
+        continue;
+      }
+      sleep_us(20000);
+      back += waitpid(child, &status, WNOHANG) == child;
+      kill(child, SIGKILL);
+      waitpid(child, &status, 0);
+    }
+    qsort(took, TRIES, sizeof took[0], by_value);
+    say("SIGSTOP and SIGCONT in %s: the call %s", CALLS[c].name, back ? "came back" : "went on");
+    fprintf(stderr, "took SIGSTOP-%s %lld\n", CALLS[c].name, (long long)took[TRIES / 2]);
+  }
+  return 0;
+}

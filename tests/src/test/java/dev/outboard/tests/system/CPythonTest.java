@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Trial;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import javax.xml.parsers.DocumentBuilderFactory;
+import org.junit.jupiter.api.Tag;
+import org.w3c.dom.Element;
+import org.w3c.dom.NodeList;
+
+/**
+ * CPython's own tests (Debian's libpython3.11-testsuite): each has the same result as natively, but
+ * for those listed with a cause in {@code src/test/programs/cpython-differences}.
+ */
+class CPythonTest {
+  private static final Map<String, Map<String, String>> NATIVELY = new ConcurrentHashMap<>();
+
+  @Scenario(trace = false)
+  void someModules(Trial trial) throws Exception {
+    sameResults(trial, Duration.ofMinutes(3), "test_epoll", "test_select", "test_httpservers");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void socket(Trial trial) throws Exception {
+    sameResults(trial, Duration.ofMinutes(10), "test_socket");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void pollers(Trial trial) throws Exception {
+    sameResults(
+        trial,
+        Duration.ofMinutes(10),
+        "test_selectors",
+        "test_epoll",
+        "test_poll",
+        "test_select",
+        "test_asyncore");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void protocols(Trial trial) throws Exception {
+    sameResults(
+        trial,
+        Duration.ofMinutes(10),
+        "test_httplib",
+        "test_httpservers",
+        "test_ftplib",
+        "test_smtplib",
+        "test_urllib2_localnet",
+        "test_xmlrpc");
+  }
+
+  private static void sameResults(Trial trial, Duration limit, String... modules) throws Exception {
+    List<String> words =
+        new ArrayList<>(
+            List.of(Programs.PYTHON, "-m", "test", "-i", "*VSOCK*", "--junit-xml", "results.xml"));
+    words.addAll(List.of(modules));
+    int status = trial.program(words.toArray(String[]::new)).run(limit).status();
+    Map<String, String> results = results(trial.directory().resolve("results.xml"));
+    String key = String.join(" ", modules);
+    if (trial.mode() == Mode.NATIVE) {
+      assertThat(status).isZero();
+      NATIVELY.put(key, results);
+      return;
+    }
+    Map<String, String> natively = NATIVELY.get(key);
+    if (natively == null) {
+      throw new AssertionError("the native run of the same modules has no results");
+    }
+    Set<String> names = new TreeSet<>(natively.keySet());
+    names.addAll(results.keySet());
+    names.removeAll(listedDifferences());
+    Map<String, String> differences = new TreeMap<>();
+    for (String name : names) {
+      String expected = natively.getOrDefault(name, "absent");
+      String actual = results.getOrDefault(name, "absent");
+      if (!expected.equals(actual)) {
+        differences.put(name, expected + " natively, now " + actual);
+      }
+    }
+    assertThat(differences).isEmpty();
+  }
+
+  /** The tests named in the list, without their causes. */
+  private static Set<String> listedDifferences() throws IOException {
+    try (Stream<String> lines = Files.lines(Path.of(Programs.data("cpython-differences")))) {
+      return lines
+          .filter(line -> !line.isBlank() && !line.startsWith("#"))
+          .map(line -> line.split(":", 2)[0].strip())
+          .collect(Collectors.toSet());
+    }
+  }
+
+  private static Map<String, String> results(Path xml) throws Exception {
+    NodeList cases =
+        DocumentBuilderFactory.newInstance()
+            .newDocumentBuilder()
+            .parse(xml.toFile())
+            .getElementsByTagName("testcase");
+    Map<String, String> results = new TreeMap<>();
+    for (int i = 0; i < cases.getLength(); i++) {
+      Element test = (Element) cases.item(i);
+      String result = "passed";
+      for (String bad : List.of("failure", "error", "skipped")) {
+        if (test.getElementsByTagName(bad).getLength() > 0) {
+          result = bad;
+        }
+      }
+      if (test.getAttribute("result").equals("skipped")) {
+        result = "skipped";
+      }
+      results.put(test.getAttribute("name"), result);
+    }
+    assertThat(results).as("results in %s", xml).isNotEmpty();
+    return results;
+  }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Running;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Trial;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** Signals during calls that block: the same effects as natively, and within 20 ms of them. */
+class SignalsTest {
+  private static final long MARGIN_MICROS = 20_000;
+  private static final Duration LIMIT = Duration.ofSeconds(60);
+
+  @Scenario(trace = false)
+  void alarmsDuringBlockingCalls(Trial trial) {
+    Finished done = trial.program(Programs.staticC("alarms")).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+    timings(trial, "late (.*) (-?\\d+)", done.errors());
+  }
+
+  @Scenario
+  void masksOfPpollPselectAndEpollPwait(Trial trial) {
+    Finished done = trial.program(Programs.staticC("masks")).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
+  @Scenario(trace = false)
+  void endingAndStoppingDuringBlockingCalls(Trial trial) {
+    Finished done = trial.program(Programs.staticC("endings")).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+    timings(trial, "took (.*) (-?\\d+)", done.errors());
+  }
+
+  @Scenario(trace = false)
+  void aStormOnSixteenThreads(Trial trial) {
+    int seed = new Random().nextInt(1 << 30);
+    System.out.println("storm " + seed);
+    Finished done =
+        trial
+            .program(Programs.staticC("storm"), Integer.toString(seed), "4")
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
+  @Scenario(trace = false)
+  void jobControlOnATerminal(Trial trial) {
+    List<String> words = new ArrayList<>(List.of(Programs.PYTHON, Programs.python("job_control")));
+    words.addAll(trial.program(Programs.PYTHON, Programs.python("repeat")).commandLine());
+    Finished done =
+        trial
+            .machine(words.toArray(String[]::new))
+            .environment("TMPDIR", trial.directory().resolve("tmp").toString())
+            .run(Duration.ofSeconds(100))
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    timings(trial, "took (.*) (-?\\d+)", done.errors());
+  }
+
+  @Scenario
+  void termSentToTheCommandEndsTheProgram(Trial trial) {
+    try (Running running = blocked(trial)) {
+      long start = System.nanoTime();
+      running.signal("TERM");
+      trial.outcome("status", running.await(Duration.ofSeconds(10)).status());
+      // The hook ends with the program; its JVM's own end is allowed for.
+      trial.quantity("micros", (System.nanoTime() - start) / 1000, 500_000);
+    }
+  }
+
+  @Scenario
+  void aPipeClosedEarly(Trial trial) {
+    List<String> words =
+        new ArrayList<>(List.of("bash", "-c", "\"$@\" | head -n 1; echo ${PIPESTATUS[0]}", "bash"));
+    words.addAll(trial.program("sh", "-c", "yes 'a line'").commandLine());
+    Finished done =
+        trial.machine(words.toArray(String[]::new)).run(Duration.ofSeconds(20)).expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
+  private static Running blocked(Trial trial) {
+    Running running = trial.program(Programs.PYTHON, Programs.python("repeat")).start();
+    running.awaitOutput(Duration.ofSeconds(20), "ready");
+    return running;
+  }
+
+  private static void timings(Trial trial, String pattern, String text) {
+    Matcher m = Pattern.compile("^" + pattern + "$", Pattern.MULTILINE).matcher(text);
+    int found = 0;
+    while (m.find()) {
+      found++;
+      trial.quantity(m.group(1) + " (µs)", Long.parseLong(m.group(2)), MARGIN_MICROS);
+    }
+    assertThat(found).as("timings in %s", text).isPositive();
+  }
+}

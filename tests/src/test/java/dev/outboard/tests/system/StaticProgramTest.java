@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Trial;
+import java.time.Duration;
+
+/** A program that no loader touches: what it does with sockets, descriptors and children. */
+class StaticProgramTest {
+  @Scenario
+  void whatProgramsDoEveryDay(Trial trial) {
+    Finished done = trial.program(Programs.staticC("everyday")).run(Duration.ofSeconds(60));
+    trial.outcome("output", done.output());
+    trial.outcome("errors", done.errors());
+    done.expectSuccess();
+  }
+
+  @Scenario
+  void pointersThatFault(Trial trial) {
+    Finished done = trial.program(Programs.staticC("faults")).run(Duration.ofSeconds(60));
+    trial.outcome("output", done.output());
+    done.expectSuccess();
+  }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Link;
+import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Running;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.TestFiles;
+import dev.outboard.tests.support.Trial;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+
+/**
+ * The tools of a network's administrator, and those that move bytes between a network and stdio.
+ */
+class ToolsTest {
+  private static final Duration LIMIT = Duration.ofSeconds(40);
+
+  @Scenario(link = Link.TO_MACHINE)
+  void ipShowsTheDevicesAddresses(Trial trial) {
+    Finished done = trial.program("ip", "-4", "addr").run(LIMIT).expectSuccess();
+    TreeSet<String> addresses = new TreeSet<>();
+    Pattern.compile("inet (\\S+)")
+        .matcher(done.output())
+        .results()
+        .forEach(m -> addresses.add(m.group(1).replace(trial.inside(), "INSIDE")));
+    assertThat(addresses).containsExactly("127.0.0.1/8", "INSIDE/24");
+    Finished route = trial.program("ip", "route", "get", trial.outside()).run(LIMIT);
+    assertThat(route.expectSuccess().output()).contains("src " + trial.inside());
+  }
+
+  @Scenario
+  void ipChangesTheDevicesLinks(Trial trial) {
+    Finished done =
+        trial
+            .shell(
+                """
+                set -e
+                ip link add v0 type veth peer name v1
+                ip addr add 192.0.2.77/24 dev v0
+                ip link set v0 up; ip link set v1 up
+                ip -o -4 addr show dev v0 | grep -o 'inet [^ ]*'
+                ip -o route show dev v0 | grep -o '^[^ ]*'
+                ping -q -c 1 192.0.2.77 | grep -o '1 received'
+                ip link del v0
+                ip link show v1 2>&1 || echo gone
+                """)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
+  @Scenario(modes = Mode.LIBRARY)
+  void kindsOfLinksThatTheDevicesKernelHas(Trial trial) {
+    Finished done =
+        trial
+            .shell(
+                """
+                set -e
+                ip link add d0 type dummy
+                ip link add b0 type bridge
+                ip link set d0 master b0
+                ip link add link b0 name b0.7 type vlan id 7
+                ip addr add 192.0.2.77/24 dev b0.7
+                ip link set d0 up; ip link set b0 up; ip link set b0.7 up
+                ip -o link show | sed 's/^[0-9]*: \\([^:]*\\):.*/\\1/' | grep -v -e lo -e sit -e tun
+                ping -q -c 1 192.0.2.77 | grep -o '1 received'
+                for algorithm in cubic bbr dctcp; do
+                  iperf3 -s -1 -p 6001 >server 2>&1 &
+                  until ss -Htln | grep -q :6001; do sleep 0.02; done
+                  iperf3 -c 127.0.0.1 -p 6001 -n 1M -C $algorithm >client && echo $algorithm
+                  wait $!
+                done
+                """)
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output().lines())
+        .containsExactly("d0", "b0", "b0.7@b0", "1 received", "cubic", "bbr", "dctcp");
+  }
+
+  @Scenario
+  void ssShowsAProgramsConnections(Trial trial) {
+    Finished done =
+        trial.program(Programs.PYTHON, Programs.python("connections")).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
+  @Scenario(link = Link.TO_MACHINE)
+  void pingAnswersInBothDirections(Trial trial) {
+    try (Running running =
+        trial
+            .shell(
+                "ping -c 3 -i 0.2 127.0.0.1 && ping -c 3 -i 0.2 -W 5 %s && echo pinged && exec sleep 60"
+                    .formatted(trial.outside()))
+            .start()) {
+      running.awaitOutput(LIMIT, "pinged");
+      assertThat(running.output().lines().filter(l -> l.contains(" 0% packet loss"))).hasSize(2);
+      Finished back =
+          trial
+              .machine("ping", "-c", "3", "-i", "0.2", "-W", "5", trial.inside())
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(back.output()).contains("3 received");
+    }
+  }
+
+  @Scenario
+  void socatWithStandardInputMixed(Trial trial) {
+    Path data = trial.file("data", 5 << 20);
+    int port = trial.port();
+    Finished done =
+        trial
+            .shell(
+                """
+                socat TCP-LISTEN:%1$d,bind=127.0.0.1,reuseaddr EXEC:'tr a-z A-Z' & echo=$!
+                until ss -Htln | grep -q :%1$d; do sleep 0.02; done
+                (echo one; sleep 0.1; echo two; sleep 0.1; echo three) |
+                  socat -t 5 - TCP:127.0.0.1:%1$d
+                wait $echo; echo "echo $?"
+                socat -u TCP-LISTEN:%1$d,bind=127.0.0.1,reuseaddr OPEN:copy,creat & sink=$!
+                until ss -Htln | grep -q :%1$d; do sleep 0.02; done
+                socat -u - TCP:127.0.0.1:%1$d <data; echo "source $?"
+                wait $sink; echo "sink $?"
+                """
+                    .formatted(port))
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    assertThat(TestFiles.checksum(trial.directory().resolve("copy")))
+        .isEqualTo(TestFiles.checksum(data));
+  }
+
+  @Scenario
+  void socatTypedAtItsInput(Trial trial) {
+    int port = trial.port();
+    try (Running running =
+        trial
+            .shell(
+                """
+                exec 3<&0
+                socat TCP-LISTEN:%1$d,bind=127.0.0.1,reuseaddr EXEC:cat &
+                until ss -Htln | grep -q :%1$d; do sleep 0.02; done
+                echo up
+                exec socat - TCP:127.0.0.1:%1$d <&3
+                """
+                    .formatted(port))
+            .start()) {
+      running.awaitOutput(LIMIT, "up\n");
+      for (String line : List.of("first", "second", "third")) {
+        running.type(line + "\n");
+        running.awaitOutput(LIMIT, line + "\n");
+      }
+      running.endInput();
+      running.await(LIMIT).expectSuccess();
+    }
+  }
+
+  @Scenario
+  void opensslTalksToItself(Trial trial) {
+    trial
+        .machine(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+                .concat(" -subj /CN=localhost -keyout key.pem -out cert.pem")
+                .split(" ", -1))
+        .run(LIMIT)
+        .expectSuccess();
+    int port = trial.port();
+    Finished done =
+        trial
+            .shell(
+                """
+                openssl s_server -accept 127.0.0.1:%1$d -cert cert.pem -key key.pem -rev -quiet \
+                  >server 2>&1 & server=$!
+                until ss -Htln | grep -q :%1$d; do sleep 0.02; done
+                for version in tls1_2 tls1_3; do
+                  (echo abcdef; sleep 0.5) | openssl s_client -connect 127.0.0.1:%1$d -$version \
+                    -CAfile cert.pem -verify_return_error -servername localhost -quiet -no_ign_eof 2>/dev/null
+                  echo "client $?"
+                done
+                kill $server; wait $server; echo "server $?"
+                """
+                    .formatted(port))
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output()).contains("fedcba");
+    trial.outcome("output", done.output());
+  }
+
+  @Scenario(trace = false)
+  void iperf3OverLoopback(Trial trial) {
+    int port = trial.port();
+    Finished done =
+        trial
+            .shell(
+                """
+                iperf3 -s -1 -p %1$d >server 2>&1 & server=$!
+                until ss -Htln | grep -q :%1$d; do sleep 0.02; done
+                iperf3 -c 127.0.0.1 -p %1$d -t 1 -P 2 -f m; echo "client $?"
+                wait $server; echo "server $?"
+                """
+                    .formatted(port))
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output())
+        .contains("client 0", "server 0")
+        .containsPattern("SUM.* [1-9][0-9.]* Mbits/sec.*receiver");
+  }
+
+  @Scenario(link = Link.TO_MACHINE, trace = false)
+  void iperf3FromTheMachine(Trial trial) {
+    int port = trial.port();
+    try (Running server = trial.program("iperf3", "-s", "-p", "" + port, "--forceflush").start()) {
+      server.awaitOutput(LIMIT, "Server listening");
+      for (List<String> how :
+          List.of(List.of("-t", "1"), List.of("-t", "1", "-R"), List.of("-t", "1", "-u"))) {
+        List<String> words =
+            new java.util.ArrayList<>(
+                List.of("iperf3", "-c", trial.inside(), "-p", "" + port, "-f", "m"));
+        words.addAll(how);
+        Finished client = trial.machine(words.toArray(String[]::new)).run(LIMIT).expectSuccess();
+        assertThat(client.output()).containsPattern(" ([1-9][0-9.]*|0\\.[0-9]*[1-9][0-9]*) Mbits/sec.*receiver");
+      }
+    }
+  }
+
+  @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
+  void noWayPastTheHook(Trial trial) {
+    Finished done = trial.program(Programs.staticC("escape")).run(LIMIT).expectSuccess();
+    assertThat(done.output().lines()).allMatch(line -> line.endsWith(": ENOSYS"));
+  }
+
+  @Scenario(modes = Mode.LIBRARY)
+  void tlsOfTheDevicesKernel(Trial trial) {
+    // Not every kernel has TLS, and the machine's may lack it: the device's has it.
+    Finished done = trial.program(Programs.staticC("ktls")).run(LIMIT).expectSuccess();
+    assertThat(done.output().lines())
+        .containsExactly(
+            "one record",
+            "many records, from memory and from a file",
+            "a record of another type",
+            "sealed on the wire: 35 bytes");
+  }
+}
