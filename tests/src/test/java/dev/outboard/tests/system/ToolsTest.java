@@ -225,7 +225,8 @@ class ToolsTest {
                 List.of("iperf3", "-c", trial.inside(), "-p", "" + port, "-f", "m"));
         words.addAll(how);
         Finished client = trial.machine(words.toArray(String[]::new)).run(LIMIT).expectSuccess();
-        assertThat(client.output()).containsPattern(" ([1-9][0-9.]*|0\\.[0-9]*[1-9][0-9]*) Mbits/sec.*receiver");
+        assertThat(client.output())
+            .containsPattern(" ([1-9][0-9.]*|0\\.[0-9]*[1-9][0-9]*) Mbits/sec.*receiver");
       }
     }
   }
