@@ -380,7 +380,7 @@ class TasksTest {
       int number;
       do {
         number = kernel.callNumber(tid.get());
-      } while (round.get() == i && (number & 1) == 0);
+      } while (round.get() == i && (number & 1) == 0 && !worker.isDone());
       if (round.get() != i) {
         continue;
       }
@@ -389,7 +389,7 @@ class TasksTest {
         Thread.onSpinWait();
       }
       long begin = System.nanoTime();
-      while (round.get() == i) {
+      while (round.get() == i && !worker.isDone()) {
         kernel.interruptCall(tid.get(), number);
         asked++;
       }

@@ -26,7 +26,9 @@ static __always_inline int __access_ok(const void __user *ptr,
 {
 	unsigned long offset = (unsigned long)ptr - ob_user_start;
 
-	return size <= ob_user_bytes && offset <= ob_user_bytes - size;
+	/* nothing, at NULL for one, is not accessed: ppoll(NULL, 0, ...) */
+	return !size ||
+	       (size <= ob_user_bytes && offset <= ob_user_bytes - size);
 }
 #define __access_ok __access_ok
 
