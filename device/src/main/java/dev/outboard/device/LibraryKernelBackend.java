@@ -41,9 +41,7 @@ final class LibraryKernelBackend implements Kernel {
       // A root and a few helpers each need a block too.
       long blocks = limits.threads() + 4L * limits.sessions() + 16;
       return new Division(
-          up(blocks * BLOCK_BYTES),
-          up(limits.slots() * SlotLayout.BYTES),
-          limits.sessions() + 1);
+          up(blocks * BLOCK_BYTES), up(limits.slots() * SlotLayout.BYTES), limits.sessions());
     }
 
     long userBytes() {

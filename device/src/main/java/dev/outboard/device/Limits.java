@@ -14,7 +14,7 @@ public record Limits(int sessions, int slots, int threads, int handles) {
   public static final Limits EMBEDDED = new Limits(1, 1024, 1024, 60_000);
 
   /** For a device that listens. */
-  public static final Limits SHARED = new Limits(4, 1024, 2048, 60_000);
+  public static final Limits SHARED = new Limits(4, 512, 1024, 60_000);
 
   /** Descriptor numbers are below this: a few more than handles, for the session's own. */
   int handleNumbers() {

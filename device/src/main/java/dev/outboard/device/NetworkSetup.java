@@ -164,8 +164,7 @@ final class NetworkSetup {
               < 0) {
         continue;
       }
-      byte[] has =
-          scratch.asSlice(IFREQ_UNION + 2, wanted.length).toArray(ValueLayout.JAVA_BYTE);
+      byte[] has = scratch.asSlice(IFREQ_UNION + 2, wanted.length).toArray(ValueLayout.JAVA_BYTE);
       if (Arrays.equals(has, wanted)) {
         return index;
       }
@@ -177,8 +176,7 @@ final class NetworkSetup {
   private String name(int fd, int index) {
     request("");
     scratch.set(ValueLayout.JAVA_INT, IFREQ_UNION, index);
-    long r =
-        kernel.syscall(Canonical.IOCTL, fd, SIOCGIFNAME, scratch.address() + REQUEST, 0, 0, 0);
+    long r = kernel.syscall(Canonical.IOCTL, fd, SIOCGIFNAME, scratch.address() + REQUEST, 0, 0, 0);
     return r < 0 ? "" : scratch.getString(REQUEST, StandardCharsets.UTF_8);
   }
 
@@ -263,8 +261,7 @@ final class NetworkSetup {
   private void sysctl(String name, String value) throws DeviceException {
     text(PATH, "/proc/sys/" + name);
     long fd =
-        kernel.syscall(
-            Canonical.OPENAT, AT_FDCWD, scratch.address() + PATH, O_WRONLY, 0, 0, 0);
+        kernel.syscall(Canonical.OPENAT, AT_FDCWD, scratch.address() + PATH, O_WRONLY, 0, 0, 0);
     long r = fd;
     if (fd >= 0) {
       int length = text(TEXT, value);

@@ -45,6 +45,9 @@ public final class LinuxKernel implements AutoCloseable {
 
   public static final String LIBRARY_VARIABLE = "OUTBOARD_KERNEL";
 
+  /** Physical address of the first byte of {@link #ram}, as virtual devices see it. */
+  public static final long PHYSICAL_BASE = 0x40_0000;
+
   /** Interrupt lines that devices may raise. */
   public static final int FIRST_LINE = 4;
 
@@ -95,6 +98,9 @@ public final class LinuxKernel implements AutoCloseable {
       handle(true, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT);
   private static final MethodHandle INT_INT =
       handle(true, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT);
+  private static final MethodHandle LONG_LONG =
+      LINKER.downcallHandle(
+          FunctionDescriptor.of(ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG));
   private static final MethodHandle INT = handle(true, ValueLayout.JAVA_INT);
   private static final MethodHandle NONE = handle(true);
   private static final MethodHandle LEAVE = handle(false);
@@ -141,6 +147,7 @@ public final class LinuxKernel implements AutoCloseable {
   private final MemorySegment unmapWindow;
   private final MemorySegment tasks;
   private final MemorySegment halt;
+  private final @Nullable MemorySegment virtioRegister;
   private boolean closed;
 
   private LinuxKernel(Options o, SymbolLookup image) throws KernelException {
@@ -154,6 +161,7 @@ public final class LinuxKernel implements AutoCloseable {
     unmapWindow = symbol(image, "obk_unmap_window");
     tasks = symbol(image, "obk_tasks");
     halt = symbol(image, "obk_halt");
+    virtioRegister = image.find("obk_virtio_register").orElse(null);
     console = new Console(o.console());
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment config = scratch.allocate(CONFIG);
@@ -386,6 +394,25 @@ public final class LinuxKernel implements AutoCloseable {
     }
     if (r == -Errno.EINVAL) {
       throw new IllegalArgumentException("interrupt line " + line);
+    }
+  }
+
+  /**
+   * Gives the kernel a virtual device ({@code outboard_virtio.h}). Called by a thread that is a
+   * task; the driver has been probed when it returns.
+   *
+   * @param pageAddress the device's registers, which stay until {@link #close} has returned
+   * @return 0, or {@code -errno}; {@code -ENOSYS} if this kernel has no such devices
+   */
+  public long registerVirtioDevice(long pageAddress) {
+    MemorySegment function = virtioRegister;
+    if (function == null) {
+      return -Errno.ENOSYS;
+    }
+    try {
+      return (long) LONG_LONG.invokeExact(function, pageAddress);
+    } catch (Throwable t) {
+      throw impossible(t);
     }
   }
 

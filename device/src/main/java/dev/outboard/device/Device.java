@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.kernel.KernelException;
+import dev.outboard.kernel.LinuxKernel;
+import dev.outboard.virtio.GuestKernel;
+import dev.outboard.virtio.GuestMemory;
+import dev.outboard.virtio.NetCounts;
+import dev.outboard.virtio.NetException;
+import dev.outboard.virtio.NetSpec;
+import dev.outboard.virtio.Network;
+import dev.outboard.virtio.NetworkConfig;
+import java.lang.foreign.MemorySegment;
+import java.net.InetAddress;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A device in this process: a kernel, its network, and a server for program trees. What {@code
+ * outboard device} runs.
+ *
+ * <p>{@link #start} boots it; {@link #serve} and {@link #listen} let programs in; {@link #close}
+ * ends everything, in the reverse order. Any thread may call any method, {@code close} once.
+ *
+ * <p>One process should have one device: a panic of its kernel ends the process (exit status
+ * {@value dev.outboard.kernel.LinuxKernel#EXIT_PANIC}), and with it all that it holds.
+ */
+public final class Device implements AutoCloseable {
+  private final Kernel kernel;
+  private final @Nullable Network network;
+  private final @Nullable HostLoopback loopback;
+  private final DeviceServer server;
+  private final List<String> notices;
+  private final Duration bootTime;
+
+  private Device(
+      Kernel kernel,
+      @Nullable Network network,
+      @Nullable HostLoopback loopback,
+      DeviceServer server,
+      List<String> notices,
+      Duration bootTime) {
+    this.kernel = kernel;
+    this.network = network;
+    this.loopback = loopback;
+    this.server = server;
+    this.notices = notices;
+    this.bootTime = bootTime;
+  }
+
+  /**
+   * Boots a device. Takes some tens of milliseconds.
+   *
+   * @throws DeviceException if it cannot be had as asked for; nothing is left behind then
+   */
+  public static Device start(DeviceOptions options) throws DeviceException {
+    long start = System.nanoTime();
+    return options.hostKernel() ? startHost(options, start) : startLibrary(options, start);
+  }
+
+  private static Device startHost(DeviceOptions options, long start) throws DeviceException {
+    if (options.net() != null
+        || !options.publish().isEmpty()
+        || !options.hostLoopback().isEmpty()) {
+      throw new DeviceException(
+          "With the host kernel the network is the machine's: no --net, --publish or"
+              + " --host-loopback.");
+    }
+    List<String> notices = new ArrayList<>();
+    HostKernelBackend kernel = new HostKernelBackend();
+    if (!kernel.privileged()) {
+      notices.add(
+          "the device is not root: its kernel sees its own user, whatever the program's is");
+    }
+    DeviceServer server =
+        new DeviceServer(
+            kernel, options.limits(), resolvConf(options, null), notices, options.log());
+    return new Device(kernel, null, null, server, notices, since(start));
+  }
+
+  private static Device startLibrary(DeviceOptions options, long start) throws DeviceException {
+    List<String> notices = new ArrayList<>();
+    NetSpec spec = options.net();
+    if (spec == null) {
+      spec = defaultNet(notices);
+    }
+    // What is opened so far, to be closed if the rest fails; the last one first.
+    List<Runnable> undo = new ArrayList<>();
+    boolean done = false;
+    try {
+      Network network = Network.open(spec, options.publish());
+      undo.addFirst(network::close);
+      LibraryKernelBackend.Division division = LibraryKernelBackend.Division.of(options.limits());
+      LinuxKernel linux =
+          LinuxKernel.boot(
+              new LinuxKernel.Options(
+                  LinuxKernel.locate(),
+                  options.memoryBytes(),
+                  division.userBytes(),
+                  LinuxKernel.Options.COMMAND_LINE,
+                  options.kernelLog()));
+      LibraryKernelBackend kernel = new LibraryKernelBackend(linux, division);
+      undo.addFirst(kernel::close);
+      NetworkSetup.base(kernel);
+      NetworkConfig config = network.config().orElse(null);
+      if (config != null) {
+        undo.addFirst(network::detach);
+        attach(network, kernel, linux, options);
+        NetworkSetup.card(kernel, config);
+        notices.addAll(config.notices());
+      }
+      HostLoopback loopback =
+          options.hostLoopback().isEmpty()
+              ? null
+              : HostLoopback.start(kernel, options.hostLoopback(), options.log());
+      if (loopback != null) {
+        undo.addFirst(loopback::close);
+      }
+      DeviceServer server =
+          new DeviceServer(
+              kernel, options.limits(), resolvConf(options, config), notices, options.log());
+      Device device = new Device(kernel, network, loopback, server, notices, since(start));
+      done = true;
+      return device;
+    } catch (NetException | KernelException e) {
+      throw new DeviceException(String.valueOf(e.getMessage()), e);
+    } finally {
+      if (!done) {
+        undo.forEach(Runnable::run);
+      }
+    }
+  }
+
+  private static NetSpec defaultNet(List<String> notices) {
+    if (Network.passtInstalled()) {
+      return NetSpec.defaultPasst();
+    }
+    notices.add(
+        "passt is not installed, so the device has no network but its loopback;"
+            + " apt-get install passt, or use --net tap:...");
+    return new NetSpec.None();
+  }
+
+  /** Plugs the card in, as a task: the driver makes system calls of the calling thread. */
+  private static void attach(
+      Network network, LibraryKernelBackend kernel, LinuxKernel linux, DeviceOptions options)
+      throws DeviceException, NetException {
+    int tid = kernel.enterTask(0, true);
+    if (tid < 0) {
+      throw new DeviceException("The device's kernel gives no task: " + Errno.name(-tid) + ".");
+    }
+    try {
+      network.attach(new Guest(linux), LinuxKernel.FIRST_LINE, options.log());
+    } finally {
+      kernel.leaveTask();
+    }
+  }
+
+  /** The library kernel as a network card sees it. */
+  private static final class Guest implements GuestKernel {
+    private final LinuxKernel kernel;
+    private final GuestMemory memory;
+
+    Guest(LinuxKernel kernel) {
+      this.kernel = kernel;
+      long bytes = kernel.ram().byteSize() + kernel.userRegion().byteSize();
+      this.memory =
+          new GuestMemory(
+              MemorySegment.ofAddress(kernel.ram().address()).reinterpret(bytes),
+              LinuxKernel.PHYSICAL_BASE);
+    }
+
+    @Override
+    public GuestMemory memory() {
+      return memory;
+    }
+
+    @Override
+    public void raiseInterrupt(int line) {
+      kernel.raiseInterrupt(line);
+    }
+
+    @Override
+    public long registerVirtioDevice(long pageAddress) {
+      return kernel.registerVirtioDevice(pageAddress);
+    }
+  }
+
+  private static String resolvConf(DeviceOptions options, @Nullable NetworkConfig config) {
+    List<InetAddress> given = options.nameservers();
+    List<String> search = config == null ? List.of() : config.searchDomains();
+    if (!given.isEmpty()) {
+      return ResolvConf.of(given, search);
+    }
+    if (config != null) {
+      return ResolvConf.of(config.nameservers(), search);
+    }
+    return options.hostKernel() ? ResolvConf.ofMachine() : "";
+  }
+
+  private static Duration since(long start) {
+    return Duration.ofNanos(System.nanoTime() - start);
+  }
+
+  /**
+   * Serves one program tree over a connected Unix stream socket, and returns when it has ended.
+   *
+   * @param fd owned by the device from here on
+   * @throws DeviceException if the device has too many links
+   */
+  public void serve(int fd) throws DeviceException {
+    Threads.join(server.serve(fd));
+  }
+
+  /**
+   * Starts to serve program trees that connect to a Unix socket; returns at once. May be called
+   * once.
+   *
+   * @throws DeviceException if the path cannot be used
+   */
+  public void listen(Path unixSocket) throws DeviceException {
+    server.listen(unixSocket);
+  }
+
+  /** {@code library} or {@code host}. */
+  public String kernelKind() {
+    return kernel.kind();
+  }
+
+  /** The kernel's {@code uname -r}. */
+  public String release() {
+    return kernel.release();
+  }
+
+  /** The kernel's {@code uname -srvm}. */
+  public String system() {
+    return kernel.system();
+  }
+
+  /** How long {@link #start} took. */
+  public Duration bootTime() {
+    return bootTime;
+  }
+
+  /** What the device had to decide; each session is told, too. */
+  public List<String> notices() {
+    return List.copyOf(notices);
+  }
+
+  /** Program trees that are served now. */
+  public int sessions() {
+    return server.sessions();
+  }
+
+  /** What the network card did so far; empty without one. */
+  public Optional<NetCounts> networkCounts() {
+    return network == null ? Optional.empty() : network.counts();
+  }
+
+  /** Ends all sessions, then the kernel, then the network. */
+  @Override
+  public void close() {
+    server.close();
+    if (loopback != null) {
+      loopback.close();
+    }
+    if (network != null) {
+      network.detach();
+    }
+    kernel.close();
+    if (network != null) {
+      network.close();
+    }
+  }
+}
