@@ -99,8 +99,7 @@ public final class LinuxKernel implements AutoCloseable {
   private static final MethodHandle INT_INT =
       handle(true, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT);
   private static final MethodHandle LONG_LONG =
-      LINKER.downcallHandle(
-          FunctionDescriptor.of(ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG));
+      LINKER.downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG));
   private static final MethodHandle INT = handle(true, ValueLayout.JAVA_INT);
   private static final MethodHandle NONE = handle(true);
   private static final MethodHandle LEAVE = handle(false);
