@@ -194,9 +194,8 @@ public final class Hook {
 
     /** The process may be given descriptors by another one. */
     void mayReceiveDescriptors(ProcessEntry p) {
-      if (placeholders.created() > 0) {
-        p.setMayHoldDevice();
-      }
+      // Whether or not there are device fds now: the call may wait until there are.
+      p.setMayHoldDevice();
     }
 
     /** What argument {@code index} refers to, or null if that is not a device fd. */

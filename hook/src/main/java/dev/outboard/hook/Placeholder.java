@@ -403,8 +403,10 @@ final class Placeholder {
 
   /** Sets every token that end A can set. Idempotent but for {@code inEdge}. */
   private void show(boolean inEdge) {
-    if (wantsIn() && !readHangupShown && (bytesShown == 0 || inEdge)) {
-      addByte();
+    if ((mask & WRITABLE) != 0 && outHidden) {
+      drainEndA();
+      outHidden = false;
+      pulseDue = false;
     }
     if ((mask & POLLPRI) != 0 && !urgentShown && !readHangupShown) {
       urgentShown =
@@ -415,18 +417,23 @@ final class Placeholder {
                   Socket.MSG_OOB | Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL)
               > 0;
     }
-    if ((mask & WRITABLE) != 0 && outHidden) {
-      drainEndA();
-      outHidden = false;
-      pulseDue = false;
+    if (wantsIn() && !readHangupShown && (bytesShown == 0 || inEdge)) {
+      addByte();
     }
-    if (!connected || bytesShown == 0) {
-      return;
+    // Right behind the byte: a waiter that is fast enough to see the byte alone takes it for data,
+    // reads, and finds the end.
+    if (connected && bytesShown > 0) {
+      showHangup();
     }
-    if ((mask & POLLHUP) != 0 && !hangupShown) {
-      Linux.shutdown(endA, Socket.SHUT_RDWR);
-      hangupShown = true;
-      readHangupShown = true;
+  }
+
+  private void showHangup() {
+    if ((mask & POLLHUP) != 0) {
+      if (!hangupShown) {
+        Linux.shutdown(endA, Socket.SHUT_RDWR);
+        hangupShown = true;
+        readHangupShown = true;
+      }
     } else if ((mask & POLLRDHUP) != 0 && !readHangupShown) {
       Linux.shutdown(endA, Socket.SHUT_WR);
       readHangupShown = true;
