@@ -158,14 +158,11 @@ public final class DeviceMarshaller {
 
   private long pointer(int i, long bytes, Call c, long[] k) {
     long offset = c.args[i];
-    if (offset == Call.NULL) {
-      k[i] = 0;
-      return 0;
-    }
-    if (!inData(offset, bytes)) {
+    boolean absent = offset == Call.NULL;
+    if (!inData(absent ? 0 : offset, bytes)) {
       return -Errno.EFAULT;
     }
-    k[i] = dataAddress + offset;
+    k[i] = absent ? 0 : dataAddress + offset;
     return 0;
   }
 

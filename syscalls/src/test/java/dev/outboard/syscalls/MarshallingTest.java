@@ -13,6 +13,7 @@ import dev.outboard.abi.Socket;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
@@ -33,6 +34,15 @@ class MarshallingTest {
 
   static List<Row> deviceRows() {
     return SyscallTable.rows().stream().filter(Row::onDevice).toList();
+  }
+
+  /** As {@link #deviceRows}, those with sub-tables so often that their lines get their turn. */
+  private static List<Row> withSubTables() {
+    List<Row> rows = new ArrayList<>(deviceRows());
+    for (String name : new String[] {"ioctl", "getsockopt", "setsockopt"}) {
+      rows.addAll(Collections.nCopies(20, row(name)));
+    }
+    return rows;
   }
 
   static Row row(String name) {
@@ -143,8 +153,8 @@ class MarshallingTest {
     Random random = Seeds.random("aHostileHostReachesNothingButItsData");
     Samples samples = new Samples(program, random);
     int accepted = 0;
-    for (int round = 0; round < 300; round++) {
-      for (Row r : deviceRows()) {
+    for (int round = 0; round < 100; round++) {
+      for (Row r : withSubTables()) {
         program.reset(random);
         long[] args = samples.call(r, false);
         if (HostMarshaller.encode(r, args, program, call) < 0) {
@@ -161,21 +171,15 @@ class MarshallingTest {
         accepted++;
         device.hostile = random;
         try {
-          long result = boundedModel(random).call(r, kernelArgs); // fails if it leaves the data
+          // Fails if it leaves the data.
+          long result = new ModelKernel(device, random, new ArrayList<>()).call(r, kernelArgs);
           marshaller.finish(r, taken, result);
-        } catch (IllegalArgumentException | NegativeArraySizeException e) {
-          // The model cannot count that far; a kernel would find the range checked above.
-          assertThat(r.name()).isIn("sendfile", "ioctl", "recvmsg", "getsockopt");
         } finally {
           device.hostile = null;
         }
       }
     }
     assertThat(accepted).isGreaterThan(1000);
-  }
-
-  private ModelKernel boundedModel(Random random) {
-    return new ModelKernel(device, random, new ArrayList<>());
   }
 
   private static long nasty(Random random) {
@@ -208,8 +212,8 @@ class MarshallingTest {
     Random random = Seeds.random("aHostileDeviceWritesOnlyWhereTheCallMay");
     Samples samples = new Samples(program, random);
     byte[] noise = new byte[4096];
-    for (int round = 0; round < 30; round++) {
-      for (Row r : deviceRows()) {
+    for (int round = 0; round < 20; round++) {
+      for (Row r : withSubTables()) {
         program.reset(random);
         long[] args = samples.call(r, false);
         if (HostMarshaller.encode(r, args, program, call) < 0) {

@@ -49,7 +49,11 @@ final class Samples {
       }
       case "ioctl" -> {
         List<IoctlRequests.Request> requests = IoctlRequests.rows();
-        request(requests.get(random.nextInt(requests.size())), a, faults);
+        IoctlRequests.Request q = requests.get(random.nextInt(requests.size()));
+        while (random.nextBoolean() && q.form() == IoctlRequests.Form.INOUT) {
+          q = requests.get(random.nextInt(requests.size())); // most lines are of that form
+        }
+        request(q, a, faults);
       }
       default -> {}
     }
@@ -125,7 +129,7 @@ final class Samples {
     long m = output ? out(MessageHeader.BYTES) : program.allocate(MessageHeader.BYTES);
     int vectors = random.nextInt(5);
     int control = random.nextInt(3) == 0 ? 0 : 16 + random.nextInt(300);
-    long name = output ? out(128) : program.allocate(128);
+    long name = output ? out(128) : program.allocate(150);
     long messages = output ? out(control) : program.allocate(control);
     if (!output && control > 0) {
       // One message of a harmless kind that fills the room.
@@ -135,7 +139,7 @@ final class Samples {
     }
     boolean wrong = faults && random.nextInt(8) == 0;
     program.put(m + MessageHeader.NAME, random.nextInt(4) == 0 ? 0L : maybe(name, faults));
-    program.put(m + MessageHeader.NAME_BYTES, wrong ? -5 : random.nextInt(129));
+    program.put(m + MessageHeader.NAME_BYTES, wrong ? -5 : random.nextInt(150));
     program.put(m + MessageHeader.IOV, maybe(vector(vectors, output, faults), faults));
     program.put(m + MessageHeader.IOV_COUNT, wrong ? 2000L : vectors);
     program.put(m + MessageHeader.CONTROL, maybe(messages, faults));
