@@ -179,12 +179,12 @@ public final class Trial implements AutoCloseable {
 
   /** The JVM that runs the hook; fails if there is not exactly one. */
   public long hook() {
-    return one("hook", " run ");
+    return one("hook", "cli.Main run ");
   }
 
   /** The JVM that runs the device; fails if there is not exactly one. */
   public long device() {
-    return one("device", " device ");
+    return one("device", "cli.Main device ");
   }
 
   private long one(String role, String word) {
