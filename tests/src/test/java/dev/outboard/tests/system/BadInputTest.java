@@ -113,8 +113,7 @@ class BadInputTest {
       words = Arrays.copyOf(words, words.length - 2);
     }
     try (Running device = trial.outboard(words).start()) {
-      Eventually.require(
-          LIMIT, device::errors, () -> Files.exists(socket));
+      Eventually.require(LIMIT, device::errors, () -> Files.exists(socket));
       Map<String, ByteBuffer> wrong = new LinkedHashMap<>();
       wrong.put("length 0", header(0, 1));
       wrong.put("length below the header's", header(7, 1));
@@ -137,7 +136,9 @@ class BadInputTest {
       for (Map.Entry<String, ByteBuffer> entry : wrong.entrySet()) {
         try (SocketChannel link = connect(socket)) {
           link.write(entry.getValue().rewind());
-          assertThat(closedBy(link)).as("the device closes a link with %s", entry.getKey()).isTrue();
+          assertThat(closedBy(link))
+              .as("the device closes a link with %s", entry.getKey())
+              .isTrue();
         }
       }
       // Cut off in the middle of a frame, and silent: the device waits, and serves others.

@@ -18,6 +18,7 @@ import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
 
@@ -37,8 +38,7 @@ class LifetimeTest {
 
   @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
   void aKilledDeviceIsAnErrnoAndNothingElse(Trial trial) {
-    try (Running program =
-        trial.program(Programs.PYTHON, Programs.python("survivor")).start()) {
+    try (Running program = trial.program(Programs.PYTHON, Programs.python("survivor")).start()) {
       program.awaitOutput(LIMIT, "ready");
       Eventually.pause(300); // all five calls are blocked by now
       Trial.signal(trial.device(), "KILL");
@@ -142,7 +142,7 @@ class LifetimeTest {
       List<Long> counted =
           trial.mode().offloaded() ? List.of(trial.hook(), trial.device()) : List.of();
       Eventually.pause(500);
-      TreeMap<String, Integer> before = counts(counted);
+      Map<String, Integer> before = counts(counted);
       crowd.type("go\n");
       crowd.awaitOutput(Duration.ofSeconds(90), "done");
       Eventually.require(
@@ -155,13 +155,13 @@ class LifetimeTest {
   }
 
   /** Nothing may be left; something less than at first is no leak. */
-  private static boolean noMore(TreeMap<String, Integer> before, TreeMap<String, Integer> after) {
+  private static boolean noMore(Map<String, Integer> before, Map<String, Integer> after) {
     return after.entrySet().stream()
         .allMatch(e -> e.getValue() <= before.getOrDefault(e.getKey(), 0));
   }
 
-  private static TreeMap<String, Integer> counts(List<Long> processes) {
-    TreeMap<String, Integer> counts = new TreeMap<>();
+  private static Map<String, Integer> counts(List<Long> processes) {
+    Map<String, Integer> counts = new TreeMap<>();
     for (int i = 0; i < processes.size(); i++) {
       String role = i == 0 ? "hook" : "device";
       counts.put(role + " descriptors", ProcFile.descriptors(processes.get(i)));

@@ -53,11 +53,7 @@ class SurroundingsTest {
   void standardStreams(Trial trial) {
     Path data = trial.file("data", 3 << 20);
     Finished done =
-        trial
-            .shell("tee copy | wc -c; echo on errors >&2")
-            .input(data)
-            .run(LIMIT)
-            .expectSuccess();
+        trial.shell("tee copy | wc -c; echo on errors >&2").input(data).run(LIMIT).expectSuccess();
     trial.outcome("output", done.output());
     trial.outcome("errors", done.errors());
     assertThat(TestFiles.checksum(trial.directory().resolve("copy")))
@@ -80,9 +76,7 @@ class SurroundingsTest {
         new String[] {
           "exit 0", "exit 7", "exit 255", "kill -TERM $$", "kill -KILL $$", "kill -SEGV $$",
         }) {
-      trial.outcome(
-          script,
-          trial.shell("ulimit -c 0; " + script).run(LIMIT).status());
+      trial.outcome(script, trial.shell("ulimit -c 0; " + script).run(LIMIT).status());
     }
   }
 }
