@@ -272,7 +272,7 @@ class TasksTest {
                         other.call(
                             Nr.READ,
                             fd,
-                            kernel.userRegion().address() + (1 << 20) + other.tid % 1000 * 8,
+                            kernel.userRegion().address() + (1 << 20) + other.tid % 1000 * 8L,
                             8);
                     if (leaves) {
                       other.close();
@@ -289,7 +289,7 @@ class TasksTest {
           MemorySegment one = g.allocate(8);
           one.set(ValueLayout.JAVA_LONG, 0, 1);
           g.ok(Nr.WRITE, fd, one.address(), 8);
-          Thread.yield();
+          Thread.onSpinWait();
         }
         int done = 0;
         for (FutureTask<Long> t : tasks) {
