@@ -205,7 +205,7 @@ public final class Hook {
 
     /** Continues a call that is not the device's; refuses it if that cannot be known. */
     void onHost(Notification n) {
-      if (n.unreadable()) {
+      if (n.unreadable() && n.process().mayBeDevice(n.intArg(Math.max(0, n.row().fdIndex())))) {
         messages.once("dumpable", DeviceCalls.notDumpable(n));
         n.answerErrno(Errno.EPERM);
       } else {

@@ -3,6 +3,7 @@ package dev.outboard.hook;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -39,6 +40,12 @@ final class ProcessEntry {
 
   /** Closes that may or may not have happened yet: {@code tid, first, last} each. */
   private int[] closing = new int[0];
+
+  /**
+   * Numbers at which a device fd was seen, and not closed since by a call that names them; exec
+   * closes some of them unseen. For a process whose descriptors cannot be looked at any more.
+   */
+  private final BitSet deviceNumbers = new BitSet();
 
   private boolean neverCache;
 
@@ -108,6 +115,22 @@ final class ProcessEntry {
     return fd < known.length ? known[fd] : null;
   }
 
+  /** Whether {@code fd} may be a device fd, as far as one can tell without a look. */
+  synchronized boolean mayBeDevice(int fd) {
+    return fd >= 0 && deviceNumbers.get(fd);
+  }
+
+  /** A child has what its parent has. */
+  void inherit(ProcessEntry parent) {
+    BitSet theirs;
+    synchronized (parent) {
+      theirs = (BitSet) parent.deviceNumbers.clone();
+    }
+    synchronized (this) {
+      deviceNumbers.or(theirs);
+    }
+  }
+
   /** The placeholders known at the numbers from {@code first} to {@code last}. */
   synchronized List<Placeholder> knownPlaceholders(int first, int last) {
     List<Placeholder> found = new ArrayList<>();
@@ -126,6 +149,9 @@ final class ProcessEntry {
 
   /** Keeps the result of a look-up, unless something may have changed since {@code asOf}. */
   synchronized void learn(int fd, Object what, long asOf) {
+    if (fd < MAX_KNOWN) {
+      deviceNumbers.set(fd, what instanceof Placeholder);
+    }
     if (asOf != version || neverCache || fd >= MAX_KNOWN) {
       return;
     }
@@ -143,6 +169,9 @@ final class ProcessEntry {
   /** Thread {@code tid} is about to close the numbers from {@code first} to {@code last}. */
   synchronized void closing(int tid, int first, int last) {
     forget(first, last);
+    if (first == last && first < MAX_KNOWN) {
+      deviceNumbers.clear(first);
+    }
     int n = closing.length;
     closing = Arrays.copyOf(closing, n + 3);
     closing[n] = tid;

@@ -201,6 +201,9 @@ final class ProcessTable implements AutoCloseable {
   /** What a new process has of its parent. Under the lock. */
   private void inherit(ProcessEntry p) {
     ProcessEntry parent = processes.get(p.parentPid());
+    if (parent != null) {
+      p.inherit(parent);
+    }
     // The program's first process has only what the hook gave it: nothing of the device.
     if ((parent == null || unsureParents) ? anyDevice : parent.mayHoldDevice()) {
       p.setMayHoldDevice();
