@@ -9,12 +9,14 @@ import dev.outboard.channel.LinkException;
 import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -131,7 +133,12 @@ final class DeviceCalls {
   /** The same for another row and other arguments than the notification's own. */
   long run(Notification n, Row row, long[] args, Placeholder p) {
     OpenFile file = files.get(p.handle());
-    if (file == null || !file.use()) {
+    return file == null ? -Errno.EBADF : run(n, row, args, file, p);
+  }
+
+  /** The same for a file that may have no placeholder. */
+  long run(Notification n, Row row, long[] args, OpenFile file, @Nullable Placeholder p) {
+    if (!file.use()) {
       return -Errno.EBADF;
     }
     try {
@@ -147,14 +154,16 @@ final class DeviceCalls {
           if (r < 0) {
             return memoryError(n, r);
           }
-          c.args[row.fdIndex()] = p.handle();
+          c.args[row.fdIndex()] = file.handle();
           r = execute(n, s);
         } while (r == AGAIN);
         if (row.result() == ResultKind.FD && r >= 0) {
           n.acceptedHandle(r);
         }
         r = HostMarshaller.decode(row, args, c, n.memory());
-        sampled(n, p, s);
+        if (p != null) {
+          sampled(n, p, s);
+        }
         return memoryError(n, r);
       } finally {
         end(n);
@@ -215,6 +224,24 @@ final class DeviceCalls {
     return r;
   }
 
+  /** Asks for the readiness of a file now, if it is watched. */
+  void sample(Notification n, Placeholder p) {
+    if (!p.watched() || begin(n) < 0) {
+      return;
+    }
+    try {
+      Call c = n.slot().call();
+      c.number = PseudoCall.SAMPLE;
+      c.flags = 0;
+      Arrays.fill(c.args, 0);
+      c.args[0] = p.handle();
+      execute(n, n.slot());
+      sampled(n, p, n.slot());
+    } finally {
+      end(n);
+    }
+  }
+
   /** Passes on the readiness that came with the slot's last call, if the handle is watched. */
   void sampled(Notification n, Placeholder p, CallSlot s) {
     Readiness r = readiness;
@@ -238,7 +265,14 @@ final class DeviceCalls {
    */
   void close(int handle) {
     OpenFile file = files.get(handle);
-    if (file == null || file.abandon()) {
+    if (file == null) {
+      closeNow(handle);
+      return;
+    }
+    for (OpenFile w = file.takeBack(); w != null; w = file.takeBack()) {
+      close(w.handle());
+    }
+    if (file.abandon()) {
       closeNow(handle);
     }
   }

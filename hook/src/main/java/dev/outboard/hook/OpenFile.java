@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import java.util.ArrayDeque;
+import org.jspecify.annotations.Nullable;
+
 /**
  * What the hook remembers of an open file of the device besides its readiness.
  *
@@ -14,6 +17,8 @@ final class OpenFile {
   private final int family;
   private final int type;
   private final int protocol;
+
+  private final ArrayDeque<OpenFile> waiting = new ArrayDeque<>(1);
 
   private int uses;
   private boolean closeDue;
@@ -61,6 +66,23 @@ final class OpenFile {
 
   void loopbackTarget(boolean is) {
     loopbackTarget = is;
+  }
+
+  /**
+   * Keeps a connection that was accepted on this file but for which the program had no descriptor
+   * left: a kernel would not have taken it off the queue.
+   */
+  synchronized void putBack(OpenFile accepted) {
+    waiting.add(accepted);
+  }
+
+  /** A connection that was put back, or null. */
+  synchronized @Nullable OpenFile takeBack() {
+    return waiting.poll();
+  }
+
+  synchronized boolean hasPutBack() {
+    return !waiting.isEmpty();
   }
 
   synchronized void deferError(int errno) {

@@ -111,6 +111,9 @@ final class Placeholder {
   private volatile boolean watched;
   private volatile boolean gone;
 
+  /** Bits that show whatever the device says. */
+  private int pinned;
+
   // The device's truth, as far as it is known.
   private int mask = POLLOUT;
   private long stamp;
@@ -253,13 +256,15 @@ final class Placeholder {
   /**
    * Takes a sample of the device's mask.
    *
+   * @param deviceMask poll bits, level
    * @param edge whether the device reports that something happened, not only how things are
    * @return whether end B shows what the device does not say, so that {@link #settle} is due
    */
-  synchronized boolean update(int newMask, long newStamp, boolean edge) {
+  synchronized boolean update(int deviceMask, long newStamp, boolean edge) {
     if (gone || !watched) {
       return false;
     }
+    int newMask = deviceMask | pinned;
     boolean newer = newStamp > stamp;
     // Hangup first: OUT|HUP is what a socket shows that is not connected yet.
     boolean wasWritable = (mask & WRITABLE) != 0 && (mask & POLLHUP) == 0;
@@ -282,6 +287,21 @@ final class Placeholder {
       settle();
     }
     return isStale();
+  }
+
+  /**
+   * Shows bits that the device does not report: the hook itself has something for the program. 0
+   * ends that; the next sample then tells what is true.
+   */
+  synchronized void pin(int bits) {
+    if (pinned == bits) {
+      return;
+    }
+    pinned = bits;
+    if (!gone && watched) {
+      mask |= bits;
+      show(bits != 0);
+    }
   }
 
   /** The device is lost: everything is ready, so that no waiter sleeps on. */

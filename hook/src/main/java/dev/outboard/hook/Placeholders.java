@@ -127,6 +127,17 @@ final class Placeholders implements AutoCloseable {
     return p;
   }
 
+  /** Gives up a placeholder that the program never had; the handle is the caller's again. */
+  void discard(Placeholder p) {
+    synchronized (drainLock) {
+      if (!p.gone()) {
+        forget(p);
+        p.close();
+        reaped.incrementAndGet();
+      }
+    }
+  }
+
   /** The placeholder whose end B has this inode, or null. */
   @Nullable Placeholder byInode(long inode) {
     return byInode.get(inode);

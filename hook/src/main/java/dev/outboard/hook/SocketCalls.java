@@ -7,10 +7,14 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 
 /** Calls that make device fds, and connect. */
 final class SocketCalls {
@@ -18,7 +22,10 @@ final class SocketCalls {
   private static final int SOCKADDR_IN_BYTES = 8;
   private static final int SOCKADDR_IN6_BYTES = 24;
 
+  private static final int ACCEPT_FLAGS = Socket.SOCK_NONBLOCK | Socket.SOCK_CLOEXEC;
+
   private final Hook.Services hook;
+  private final Row peerName = Objects.requireNonNull(SyscallTable.byName("getpeername"));
 
   SocketCalls(Hook.Services hook) {
     this.hook = hook;
@@ -54,7 +61,13 @@ final class SocketCalls {
     int kind = type & Socket.SOCK_TYPE_MASK;
     boolean stream =
         kind == Socket.SOCK_STREAM && (domain == Socket.AF_INET || domain == Socket.AF_INET6);
-    install(n, new OpenFile((int) r, domain, kind, n.intArg(2), stream), type, false);
+    OpenFile file = new OpenFile((int) r, domain, kind, n.intArg(2), stream);
+    hook.files().add(file);
+    r = install(n, file, type, false);
+    if (r == -Errno.EMFILE) {
+      hook.calls().close(file.handle());
+    }
+    n.answer(r);
   }
 
   private void accept(Notification n) {
@@ -69,6 +82,13 @@ final class SocketCalls {
       return;
     }
     int flags = n.row().argCount() > ACCEPT_ROW_FLAGS ? n.intArg(ACCEPT_ROW_FLAGS) : 0;
+    if (listening.hasPutBack() && (flags & ~ACCEPT_FLAGS) == 0) {
+      OpenFile earlier = listening.takeBack();
+      if (earlier != null) {
+        acceptEarlier(n, p, listening, earlier, flags);
+        return;
+      }
+    }
     long r = hook.calls().run(n, p);
     if (r < 0) {
       // The address could not be written, but the connection was accepted: it is dropped, as
@@ -80,27 +100,65 @@ final class SocketCalls {
       hook.answer(n, r);
       return;
     }
-    install(
-        n,
+    OpenFile accepted =
         new OpenFile(
             (int) r,
             listening.family(),
             listening.type(),
             listening.protocol(),
-            listening.stream()),
-        flags,
-        true);
+            listening.stream());
+    hook.files().add(accepted);
+    give(n, p, listening, accepted, flags);
   }
 
-  /** Gives the caller a descriptor for a new open file of the device, and answers with it. */
-  private void install(Notification n, OpenFile file, int flags, boolean connected) {
-    hook.files().add(file);
+  /** Accepts a connection that an earlier accept had to put back. */
+  private void acceptEarlier(
+      Notification n, Placeholder p, OpenFile listening, OpenFile earlier, int flags) {
+    if (n.args()[1] != 0) {
+      long r = hook.calls().run(n, peerName, n.args(), earlier, null);
+      if (r < 0) {
+        hook.calls().close(earlier.handle());
+        updatePin(p, listening);
+        // The peer has gone meanwhile: accept(2) says it so.
+        n.answer(r == -Errno.ENOTCONN ? -Errno.ECONNABORTED : r);
+        return;
+      }
+    }
+    if (!listening.hasPutBack()) {
+      // What was shown for its sake may be true no longer.
+      p.pin(0);
+      hook.calls().sample(n, p);
+    }
+    give(n, p, listening, earlier, flags);
+  }
+
+  /** Answers an accept with a connection, or puts it back if the program has no descriptor left. */
+  private void give(
+      Notification n, Placeholder p, OpenFile listening, OpenFile accepted, int flags) {
+    long r = install(n, accepted, flags, true);
+    if (r == -Errno.EMFILE) {
+      listening.putBack(accepted);
+    }
+    updatePin(p, listening);
+    n.answer(r);
+  }
+
+  private static void updatePin(Placeholder p, OpenFile listening) {
+    p.pin(listening.hasPutBack() ? Poll.POLLIN | Poll.POLLRDNORM : 0);
+  }
+
+  /**
+   * Gives the caller a descriptor for an open file of the device.
+   *
+   * @return its number or {@code -errno}; after -EMFILE the handle is the caller's, after other
+   *     errors it is closed
+   */
+  private long install(Notification n, OpenFile file, int flags, boolean connected) {
     Placeholder p =
         hook.placeholders().create(file.handle(), (flags & Socket.SOCK_NONBLOCK) != 0, connected);
     if (p == null) {
       hook.calls().close(file.handle());
-      n.answerErrno(Errno.ENFILE);
-      return;
+      return -Errno.ENFILE;
     }
     ProcessEntry process = n.process();
     hook.deviceFdsExist();
@@ -108,16 +166,19 @@ final class SocketCalls {
     long version = process.version();
     long fd = n.addFd(p.endB(), (flags & Socket.SOCK_CLOEXEC) != 0 ? Fcntl.O_CLOEXEC : 0);
     // Before the answer: once the program knows the number it may close it and bind the port anew,
-    // and then the hook's own reference must not be in the way. Without an installed one this was
-    // the last, and the handle is closed like any other.
+    // and then the hook's own reference must not be in the way.
+    if (fd == -Errno.EMFILE) {
+      hook.placeholders().discard(p);
+      return fd;
+    }
     p.releaseEndB();
     if (fd < 0) {
-      n.answer(fd == -Errno.ENOENT ? -Errno.EINTR : fd);
-      return;
+      // The caller is gone. That was the last reference, and the handle is closed like any other.
+      return -Errno.EINTR;
     }
     process.learn((int) fd, p, version);
     p.heldBy(process.pidfd(), (int) fd);
-    n.answer(fd);
+    return fd;
   }
 
   private void connect(Notification n) {
