@@ -47,8 +47,8 @@ import org.jspecify.annotations.Nullable;
  * <p><b>Subtle cases.</b>
  *
  * <ul>
- *   <li><i>EPOLLONESHOT</i>: re-arming by EPOLL_CTL_MOD looks at levels, so the file is sampled and
- *       settled first.
+ *   <li><i>EPOLLONESHOT</i>: re-arming by EPOLL_CTL_MOD looks at levels, so stale tokens are
+ *       cleared first.
  *   <li><i>EPOLLEXCLUSIVE</i>, and servers of several processes that select on one listening
  *       socket: natively each arrival wakes someone, even while an earlier one is not yet accepted.
  *       So every edge of the device becomes a byte of its own ({@link Placeholder}).
@@ -330,10 +330,11 @@ final class Pollers {
       name(n, w, n.intArg(2));
       Placeholder p = w.files[0];
       if (w.count == 1 && p != null) {
-        boolean wasWatched = p.watched();
-        if (calls.begin(n) == 0) {
+        // A file that is watched already needs no sample: what was read is known from the calls'
+        // results, and what came since is on its way, here or in the next wait's SYNC.
+        if (!p.watched() && calls.begin(n) == 0) {
           try {
-            pseudo(n, wasWatched ? PseudoCall.SAMPLE : PseudoCall.WATCH, p);
+            watch(n, p);
           } finally {
             calls.end(n);
           }
@@ -382,7 +383,7 @@ final class Pollers {
         for (int i = 0; i < w.count; i++) {
           Placeholder p = w.files[i];
           if (p != null && !p.watched()) {
-            pseudo(n, PseudoCall.WATCH, p);
+            watch(n, p);
           }
         }
         sync(n);
@@ -393,12 +394,12 @@ final class Pollers {
     readiness.settle();
   }
 
-  private void pseudo(Notification n, int number, Placeholder p) {
+  private void watch(Notification n, Placeholder p) {
     CallSlot slot = n.slot();
     long r;
     do {
       Call c = slot.call();
-      c.number = number;
+      c.number = PseudoCall.WATCH;
       c.flags = 0;
       Arrays.fill(c.args, 0);
       c.args[0] = p.handle();
