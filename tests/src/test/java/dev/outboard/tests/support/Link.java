@@ -9,5 +9,10 @@ public enum Link {
    * Loopback and one link to the machine that the tests run on: a TAP of the library kernel, a veth
    * pair in the other modes. Needs root.
    */
-  TO_MACHINE
+  TO_MACHINE,
+  /**
+   * A namespace with a veth pair in every mode; the library kernel reaches it as it does without
+   * any option, by passt. Needs root.
+   */
+  NAMESPACE
 }

@@ -2,14 +2,13 @@
 package dev.outboard.tests.support;
 
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * The network of one trial. Natively and with {@code --kernel host} it is a network namespace, with
  * a veth pair when there is a link to the machine; with the library kernel it is the device's own,
- * with a TAP. The addresses are the same in every mode.
+ * with a TAP, or passt in such a namespace. The addresses are the same in every mode.
  */
 final class Network implements AutoCloseable {
   private static final AtomicInteger COUNTER = new AtomicInteger();
@@ -29,7 +28,7 @@ final class Network implements AutoCloseable {
     this.name = "obt%x.%x".formatted(pid, number);
     long place = (pid * 61 + number) % (64 * 256);
     this.prefix = "10.%d.%d".formatted(128 + place / 256, place % 256);
-    this.namespace = Machine.root() && mode != Mode.LIBRARY;
+    this.namespace = Machine.root() && (mode != Mode.LIBRARY || link == Link.NAMESPACE);
   }
 
   /** Makes what {@code mode} needs; all of it goes in {@link #close}. */
@@ -38,7 +37,7 @@ final class Network implements AutoCloseable {
     if (n.namespace) {
       Machine.command("ip", "netns", "add", n.name);
       Machine.command("ip", "-n", n.name, "link", "set", "lo", "up");
-      if (link == Link.TO_MACHINE) {
+      if (link != Link.NONE) {
         Machine.command(
             "ip", "link", "add", n.name, "type", "veth", "peer", "eth0", "netns", n.name);
         Machine.command("ip", "addr", "add", n.outside() + "/24", "dev", n.name);
@@ -73,18 +72,19 @@ final class Network implements AutoCloseable {
 
   /** The options that give {@code outboard run} this network. */
   List<String> options() {
-    List<String> options = new ArrayList<>();
-    if (mode == Mode.LIBRARY) {
-      options.add("--net");
-      options.add(
-          link == Link.TO_MACHINE ? "tap:name=%s,addr=%s/24".formatted(name, inside()) : "none");
+    if (mode != Mode.LIBRARY) {
+      return List.of();
     }
-    return options;
+    return switch (link) {
+      case NONE -> List.of("--net", "none");
+      case TO_MACHINE -> List.of("--net", "tap:name=%s,addr=%s/24".formatted(name, inside()));
+      case NAMESPACE -> List.of();
+    };
   }
 
   /** Whether the device's TAP is still there; it must go with the device. */
   boolean linkLeft() {
-    return mode == Mode.LIBRARY && Machine.hasLink(name);
+    return mode == Mode.LIBRARY && link == Link.TO_MACHINE && Machine.hasLink(name);
   }
 
   @Override

@@ -112,6 +112,13 @@ public final class Trial implements AutoCloseable {
     return new Command(this, false, List.of(words));
   }
 
+  /** A command that is not offloaded, on the network that the device's process stands on. */
+  public Command beside(String... words) {
+    List<String> line = new ArrayList<>(network.entering());
+    line.addAll(List.of(words));
+    return new Command(this, false, line);
+  }
+
   /** {@code outboard} with a command line of the test's own, on the trial's network. */
   public Command outboard(String... words) {
     List<String> line = new ArrayList<>(network.entering());

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.Command;
+import dev.outboard.tests.support.Eventually;
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Link;
+import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Running;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.TestFiles;
+import dev.outboard.tests.support.Trial;
+import java.nio.file.Path;
+import java.time.Duration;
+
+/**
+ * How a device's network meets the machine's: by passt, published ports, the machine's loopback.
+ */
+class NetworkTest {
+  private static final Duration LIMIT = Duration.ofSeconds(30);
+
+  @Scenario(link = Link.NAMESPACE)
+  void withoutOptionsNamesAndConnectionsWork(Trial trial) {
+    Path data = trial.file("data", 8 << 20);
+    int port = trial.port();
+    trial.file("resolv.conf", "nameserver " + trial.outside() + "\n");
+    try (Running names =
+            trial
+                .machine(
+                    Programs.PYTHON,
+                    Programs.python("name_server"),
+                    trial.outside(),
+                    trial.outside())
+                .start();
+        Running server = serve(trial, trial::machine, trial.outside(), port)) {
+      names.awaitOutput(LIMIT, "up");
+      server.awaitOutput(LIMIT, "Serving");
+      Finished done =
+          trial
+              .program(
+                  "curl",
+                  "-sS",
+                  "-o",
+                  "copy",
+                  "-w",
+                  "%{http_code} %{size_download}",
+                  "http://server.example:%d/data".formatted(port))
+              .under(
+                  "unshare",
+                  "-m",
+                  "sh",
+                  "-c",
+                  "mount --bind resolv.conf /etc/resolv.conf && exec \"$@\"",
+                  "sh")
+              .run(LIMIT)
+              .expectSuccess();
+      trial.outcome("output", done.output());
+      assertThat(TestFiles.checksum(trial.directory().resolve("copy")))
+          .isEqualTo(TestFiles.checksum(data));
+    }
+  }
+
+  @Scenario(link = Link.TO_MACHINE, modes = Mode.LIBRARY)
+  void aPublishedPortOfATap(Trial trial) {
+    published(trial, trial::machine);
+  }
+
+  @Scenario(link = Link.NAMESPACE, modes = Mode.LIBRARY)
+  void aPublishedPortOfPasst(Trial trial) {
+    published(trial, trial::beside);
+  }
+
+  private interface Place {
+    Command command(String... words);
+  }
+
+  private static Running serve(Trial trial, Place place, String address, int port) {
+    return place
+        .command(
+            Programs.PYTHON, "-u", "-m", "http.server", "--bind", address, Integer.toString(port))
+        .in(trial.directory())
+        .start();
+  }
+
+  private static void published(Trial trial, Place client) {
+    Path data = trial.file("data", 4 << 20);
+    int port = trial.port();
+    try (Running server =
+        trial
+            .program(Programs.PYTHON, "-u", "-m", "http.server", "--bind", "0.0.0.0", "80")
+            .with("--publish", "127.0.0.1:%d:80".formatted(port))
+            .start()) {
+      server.awaitOutput(LIMIT, "Serving");
+      client
+          .command("curl", "-sS", "-o", "copy", "http://127.0.0.1:%d/data".formatted(port))
+          .run(LIMIT)
+          .expectSuccess();
+      assertThat(TestFiles.checksum(trial.directory().resolve("copy")))
+          .isEqualTo(TestFiles.checksum(data));
+    }
+  }
+
+  @Scenario(link = Link.TO_MACHINE, modes = Mode.LIBRARY)
+  void theMachinesLoopbackOverATap(Trial trial) {
+    loopback(trial, trial::machine);
+  }
+
+  @Scenario(link = Link.NAMESPACE, modes = Mode.LIBRARY)
+  void theMachinesLoopbackOverPasst(Trial trial) {
+    loopback(trial, trial::beside);
+  }
+
+  private static void loopback(Trial trial, Place machine) {
+    trial.file("page", "from the machine's loopback\n");
+    int port = trial.port();
+    try (Running server = serve(trial, machine, "127.0.0.1", port)) {
+      server.awaitOutput(LIMIT, "Serving");
+      Finished named =
+          trial
+              .program("curl", "-sS", "http://127.0.0.1:%d/page".formatted(port))
+              .with("--host-loopback", Integer.toString(port))
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(named.output()).isEqualTo("from the machine's loopback\n");
+      Finished unnamed =
+          trial.program("curl", "-sS", "http://127.0.0.1:%d/page".formatted(port)).run(LIMIT);
+      assertThat(unnamed.status()).as("curl without --host-loopback").isEqualTo(7);
+    }
+  }
+
+  /** Two programs of two commands meet on one device. */
+  @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
+  void programsOfOneDeviceMeet(Trial trial) {
+    Path socket = trial.directory().resolve("device.sock");
+    trial.file("page", "from the neighbour\n");
+    int port = trial.port();
+    Command listening =
+        trial.mode() == Mode.LIBRARY
+            ? trial.outboard("device", "--listen", "unix:" + socket, "--net", "none")
+            : trial.outboard("device", "--listen", "unix:" + socket, "--kernel", "host");
+    try (Running device = listening.start()) {
+      Eventually.require(LIMIT, device::errors, () -> socket.toFile().exists());
+      Place onDevice =
+          words -> {
+            String[] line = new String[words.length + 4];
+            System.arraycopy(words, 0, line, 4, words.length);
+            line[0] = "run";
+            line[1] = "--device";
+            line[2] = "unix:" + socket;
+            line[3] = "--";
+            return trial.outboard(line);
+          };
+      try (Running server = serve(trial, onDevice, "127.0.0.1", port)) {
+        server.awaitOutput(LIMIT, "Serving");
+        Finished done =
+            onDevice
+                .command("curl", "-sS", "http://127.0.0.1:%d/page".formatted(port))
+                .run(LIMIT)
+                .expectSuccess();
+        assertThat(done.output()).isEqualTo("from the neighbour\n");
+      }
+    }
+    assertThat(socket).doesNotExist();
+  }
+}
