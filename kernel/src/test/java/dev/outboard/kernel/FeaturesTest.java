@@ -65,9 +65,7 @@ class FeaturesTest {
     MemorySegment b = g.allocate(32768);
     StringBuilder s = new StringBuilder();
     for (long n; (n = g.ok(Nr.READ, fd, b.address(), b.byteSize())) > 0; ) {
-      s.append(
-          new String(
-              b.asSlice(0, n).toArray(ValueLayout.JAVA_BYTE), StandardCharsets.UTF_8));
+      s.append(new String(b.asSlice(0, n).toArray(ValueLayout.JAVA_BYTE), StandardCharsets.UTF_8));
     }
     g.ok(Nr.CLOSE, fd);
     return s.toString();
@@ -402,12 +400,13 @@ class FeaturesTest {
       assertThat(n.acknowledged()).isZero();
       n.begin(RTM_NEWLINK, 0).link(dummy, 0, 0).attribute(IFLA_MASTER, bridge);
       assertThat(n.acknowledged()).isZero();
-      assertThat(n.begin(RTM_NEWLINK, CREATE)
-              .link(0, 0, 0)
-              .nest(IFLA_LINKINFO)
-              .attribute(IFLA_INFO_KIND, "nothing")
-              .end()
-              .acknowledged())
+      assertThat(
+              n.begin(RTM_NEWLINK, CREATE)
+                  .link(0, 0, 0)
+                  .nest(IFLA_LINKINFO)
+                  .attribute(IFLA_INFO_KIND, "nothing")
+                  .end()
+                  .acknowledged())
           .isEqualTo(-Errno.EOPNOTSUPP);
     }
     assertThat(index("vlan7")).isPositive();
@@ -515,7 +514,10 @@ class FeaturesTest {
     writeFile("/proc/sys/net/ipv4/ip_forward", "1\n");
     assertThat(readFile("/proc/sys/net/ipv4/ip_forward")).isEqualTo("1\n");
     assertThat(readFile("/proc/filesystems")).contains("tmpfs").contains("sysfs");
-    assertThat(readFile("/proc/net/protocols")).contains("MPTCP").contains("TCPv6").contains("PING");
+    assertThat(readFile("/proc/net/protocols"))
+        .contains("MPTCP")
+        .contains("TCPv6")
+        .contains("PING");
   }
 
   @Test

@@ -116,8 +116,7 @@ final class Netlink implements AutoCloseable {
 
   /** Sends the request; 0 or -errno of its acknowledgement. */
   int acknowledged() {
-    out.set(
-        ValueLayout.JAVA_SHORT, 6, (short) (out.get(ValueLayout.JAVA_SHORT, 6) | NLM_F_ACK));
+    out.set(ValueLayout.JAVA_SHORT, 6, (short) (out.get(ValueLayout.JAVA_SHORT, 6) | NLM_F_ACK));
     send();
     g.ok(Nr.RECVFROM, fd, in.address(), in.byteSize(), 0, 0, 0);
     if (in.get(ValueLayout.JAVA_SHORT, 4) != NLMSG_ERROR) {

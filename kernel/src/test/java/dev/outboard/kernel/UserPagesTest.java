@@ -172,8 +172,7 @@ class UserPagesTest {
       while (received < size) {
         if (sent < size) {
           long n =
-              g.call(
-                  Nr.SENDTO, client, from.address() + sent, Math.min(size - sent, 32768), 0x40);
+              g.call(Nr.SENDTO, client, from.address() + sent, Math.min(size - sent, 32768), 0x40);
           assertThat(n).isNotIn((long) -Errno.EFAULT, (long) -Errno.EBADMSG);
           sent += Math.max(n, 0);
         }
@@ -257,7 +256,9 @@ class UserPagesTest {
       msg.set(ValueLayout.JAVA_LONG, 40, 128);
       g.ok(Nr.RECVMSG, client, msg.address(), MSG_ERRQUEUE);
       assertThat(control.get(ValueLayout.JAVA_INT, 16)).isZero();
-      assertThat(control.get(ValueLayout.JAVA_BYTE, 20)).as("SO_EE_ORIGIN_ZEROCOPY").isEqualTo((byte) 5);
+      assertThat(control.get(ValueLayout.JAVA_BYTE, 20))
+          .as("SO_EE_ORIGIN_ZEROCOPY")
+          .isEqualTo((byte) 5);
       int low = control.get(ValueLayout.JAVA_INT, 24);
       int high = control.get(ValueLayout.JAVA_INT, 28);
       assertThat(low).isEqualTo(notified);
