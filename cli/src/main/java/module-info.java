@@ -3,6 +3,5 @@
 module dev.outboard.cli {
   requires dev.outboard.hook;
   requires dev.outboard.device;
-  requires info.picocli;
   requires static org.jspecify;
 }

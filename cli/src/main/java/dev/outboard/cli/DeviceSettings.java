@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.device.DeviceOptions;
+import dev.outboard.device.Limits;
+import dev.outboard.virtio.NetSpec;
+import dev.outboard.virtio.PortMapping;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a device is to be like: the options that {@code device} takes, and that {@code run} takes
+ * too for the device that it starts itself.
+ *
+ * @param hostKernel the kernel of the device's machine executes the calls, not the library kernel
+ * @param net the network; null for the default
+ * @param published ports of this machine that lead to the device
+ * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
+ * @param dns name servers; empty for this machine's
+ * @param memoryBytes the library kernel's RAM
+ */
+record DeviceSettings(
+    boolean hostKernel,
+    @Nullable NetSpec net,
+    List<PortMapping> published,
+    List<Integer> hostLoopback,
+    List<InetAddress> dns,
+    long memoryBytes) {
+  private static final long MEMORY_UNIT_BYTES = 4L << 20;
+  private static final long MIN_MEMORY_BYTES = 32L << 20;
+  private static final long MAX_MEMORY_BYTES = 64L << 30;
+
+  private static final String KERNEL = "--kernel";
+  private static final String NET = "--net";
+  private static final String PUBLISH = "--publish";
+  private static final String HOST_LOOPBACK = "--host-loopback";
+  private static final String DNS = "--dns";
+  private static final String MEMORY = "--memory";
+
+  /** The options themselves. */
+  static final List<Option> OPTIONS =
+      List.of(
+          Option.single(
+              KERNEL,
+              "library|host",
+              "What executes the calls: Linux built as a library (the default), or",
+              "the kernel of the machine that the device runs on."),
+          Option.single(
+              NET,
+              "SPEC",
+              "The library kernel's network, one of",
+              "passt        outgoing connections and DNS as this machine has them;",
+              "             needs no root (the default)",
+              "tap:name=NAME,addr=ADDR/BITS[,gw=ADDR][,mac=MAC][,mtu=BYTES]",
+              "             an address of its own behind TAP interface NAME, which",
+              "             is made if need be and gets the prefix's first address;",
+              "             needs root",
+              "none         loopback only"),
+          Option.repeated(
+              PUBLISH,
+              'p',
+              "[ADDR:]PORT:PORT",
+              "Connections to the first port, this machine's, reach the second, the",
+              "device's. /udp at the end publishes UDP."),
+          Option.list(
+              HOST_LOOPBACK,
+              "PORT",
+              "127.0.0.1 is the device's own; from there these ports reach this",
+              "machine's 127.0.0.1."),
+          Option.list(DNS, "ADDR", "Name servers in place of this machine's."),
+          Option.single(
+              MEMORY, "SIZE", "The library kernel's memory, such as 512M or 2G (default: 256M)."));
+
+  /**
+   * What was given.
+   *
+   * @throws Failure if it makes no sense
+   */
+  static DeviceSettings from(Arguments arguments, Syntax syntax) {
+    try {
+      String kernel = arguments.value(KERNEL);
+      String net = arguments.value(NET);
+      String memory = arguments.value(MEMORY);
+      boolean hostKernel = kernel != null && isHost(kernel);
+      if (hostKernel) {
+        for (String option : List.of(NET, PUBLISH, HOST_LOOPBACK, MEMORY)) {
+          if (arguments.has(option)) {
+            throw new IllegalArgumentException(
+                option
+                    + " is about the library kernel; with --kernel=host the network is the machine's");
+          }
+        }
+      }
+      return new DeviceSettings(
+          hostKernel,
+          net == null ? null : NetSpec.parse(net),
+          arguments.all(PUBLISH).stream().map(PortMapping::parse).toList(),
+          arguments.all(HOST_LOOPBACK).stream().map(DeviceSettings::port).toList(),
+          arguments.all(DNS).stream().map(DeviceSettings::address).toList(),
+          memory == null ? DeviceOptions.DEFAULT_MEMORY_BYTES : bytes(memory));
+    } catch (IllegalArgumentException e) {
+      throw syntax.usageError(String.valueOf(e.getMessage()));
+    }
+  }
+
+  /** A device with these settings, for so many programs; its logs go nowhere. */
+  DeviceOptions options(Limits limits) {
+    return DeviceOptions.defaults()
+        .withHostKernel(hostKernel)
+        .withNet(net)
+        .withPublish(published)
+        .withHostLoopback(hostLoopback)
+        .withNameservers(dns)
+        .withMemory(memoryBytes)
+        .withLimits(limits);
+  }
+
+  /** The same options again, as words for another {@code outboard device}. */
+  static List<String> words(Arguments arguments) {
+    List<String> words = new ArrayList<>();
+    for (Option option : OPTIONS) {
+      for (String value : arguments.all(option.name())) {
+        words.add(option.name() + "=" + value);
+      }
+    }
+    return words;
+  }
+
+  private static boolean isHost(String kernel) {
+    return switch (kernel) {
+      case "host" -> true;
+      case "library" -> false;
+      default ->
+          throw new IllegalArgumentException("--kernel is library or host, not '" + kernel + "'");
+    };
+  }
+
+  private static int port(String text) {
+    try {
+      int port = Integer.parseInt(text);
+      if (port > 0 && port < 65536) {
+        return port;
+      }
+    } catch (NumberFormatException e) {
+      // As wrong as a number out of range.
+    }
+    throw new IllegalArgumentException("--host-loopback: '" + text + "' is no port (1 to 65535)");
+  }
+
+  private static InetAddress address(String text) {
+    try {
+      // Only what looks like an address: anything else would be looked up.
+      if (text.matches("[0-9.]+") || text.matches("[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")) {
+        return InetAddress.getByName(text);
+      }
+    } catch (UnknownHostException e) {
+      // As wrong as a name.
+    }
+    throw new IllegalArgumentException("--dns: '" + text + "' is no address");
+  }
+
+  /** {@code 512M} in bytes, rounded up to what the kernel takes; K, M, G are powers of 1024. */
+  static long bytes(String text) {
+    String upper = text.toUpperCase(Locale.ROOT);
+    int shift =
+        switch (upper.charAt(upper.length() - 1)) {
+          case 'K' -> 10;
+          case 'M' -> 20;
+          case 'G' -> 30;
+          default -> 0;
+        };
+    String digits = shift == 0 ? upper : upper.substring(0, upper.length() - 1);
+    try {
+      long bytes = Math.multiplyExact(Long.parseLong(digits), 1L << shift);
+      if (bytes >= MIN_MEMORY_BYTES && bytes <= MAX_MEMORY_BYTES) {
+        return Math.ceilDiv(bytes, MEMORY_UNIT_BYTES) * MEMORY_UNIT_BYTES;
+      }
+    } catch (NumberFormatException | ArithmeticException e) {
+      // As wrong as one out of range.
+    }
+    throw new IllegalArgumentException("--memory: '" + text + "' is not a size from 32M to 64G");
+  }
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
+import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Spawn;
+import java.io.ByteArrayOutputStream;
+import java.io.File;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+
+/**
+ * A device process of this command's own, at the other end of a socket pair: {@code outboard device
+ * --fd 3}.
+ *
+ * <p>It leads a session of its own, so that the terminal's signals pass it by, and it ends when the
+ * link does; so it needs no looking after. What it writes to its standard error is handed on.
+ */
+final class EmbeddedDevice {
+  /** The link's number in the device process. */
+  private static final int CHILD_FD = 3;
+
+  private static final Duration PATIENCE = Duration.ofSeconds(5);
+  private static final Duration TRAINING_PATIENCE = Duration.ofMinutes(2);
+
+  private static final Duration LAST_WORDS = Duration.ofMillis(200);
+
+  /** Modules that use memory beyond Java's, hence native access; the launcher has the same list. */
+  private static final List<String> NATIVE_MODULES =
+      List.of(
+          "dev.outboard.posix",
+          "dev.outboard.syscalls",
+          "dev.outboard.channel",
+          "dev.outboard.kernel",
+          "dev.outboard.virtio",
+          "dev.outboard.device",
+          "dev.outboard.cli");
+
+  private static final int O_RDWR = 2;
+  private static final int O_CLOEXEC = 02000000;
+  private static final int RELAY_BYTES = 4096;
+  private static final int SIGKILL = 9;
+
+  private final int pid;
+  private final int linkFd;
+  private final Thread relay;
+  private final Thread reaper;
+
+  private EmbeddedDevice(int pid, int linkFd, Thread relay) {
+    this.pid = pid;
+    this.linkFd = linkFd;
+    this.relay = relay;
+    // At once, whenever it ends: a child that has ended hides others from the hook, which waits for
+    // orphans of the program.
+    this.reaper =
+        Thread.ofPlatform()
+            .daemon()
+            .name("device-end")
+            .start(() -> Linux.syscall(SyscallNumbers.WAIT4, pid, 0, 0));
+  }
+
+  /** Starts the process. It boots while the caller goes on: connect to {@link #linkFd()}. */
+  static EmbeddedDevice start(List<String> deviceArguments, Consumer<String> messages) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment pair = arena.allocate(8, 4);
+      long r =
+          Linux.socketpair(
+              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address());
+      if (r < 0) {
+        throw new Failure("cannot make a link to the device: " + Errno.name((int) -r));
+      }
+      int ours = pair.get(ValueLayout.JAVA_INT, 0);
+      int theirs = pair.get(ValueLayout.JAVA_INT, 4);
+      r = Linux.syscall(SyscallNumbers.PIPE2, pair.address(), O_CLOEXEC, 0);
+      if (r < 0) {
+        Linux.close(ours);
+        Linux.close(theirs);
+        throw new Failure("cannot make a pipe to the device: " + Errno.name((int) -r));
+      }
+      int messagesFrom = pair.get(ValueLayout.JAVA_INT, 0);
+      int messagesTo = pair.get(ValueLayout.JAVA_INT, 4);
+      List<String> command = new ArrayList<>(prefix());
+      command.addAll(List.of("device", "--fd", Integer.toString(CHILD_FD)));
+      command.addAll(deviceArguments);
+      // Our standard streams may be pipes whose other ends wait for the program alone to close
+      // them.
+      long pid =
+          new Spawn(command)
+              .open(0, "/dev/null", O_RDWR)
+              .open(1, "/dev/null", O_RDWR)
+              .duplicate(messagesTo, 2)
+              .duplicate(theirs, CHILD_FD)
+              .closeFrom(CHILD_FD + 1)
+              .newSession()
+              .start();
+      Linux.close(theirs);
+      Linux.close(messagesTo);
+      if (pid < 0) {
+        Linux.close(ours);
+        Linux.close(messagesFrom);
+        throw new Failure(
+            "cannot start the device, " + command.getFirst() + ": " + Errno.name((int) -pid));
+      }
+      return new EmbeddedDevice((int) pid, ours, relay(messagesFrom, messages));
+    }
+  }
+
+  /** Hands the device's lines on; the thread owns the descriptor and ends with the device. */
+  private static Thread relay(int fd, Consumer<String> messages) {
+    return Thread.ofPlatform()
+        .daemon()
+        .name("device-messages")
+        .start(() -> {
+          try (Arena arena = Arena.ofConfined()) {
+            MemorySegment buffer = arena.allocate(RELAY_BYTES);
+            ByteArrayOutputStream line = new ByteArrayOutputStream();
+            for (long n; (n = Linux.read(fd, buffer.address(), RELAY_BYTES)) > 0; ) {
+              for (long i = 0; i < n; i++) {
+                byte b = buffer.get(ValueLayout.JAVA_BYTE, i);
+                if (b == '\n' || line.size() == RELAY_BYTES) {
+                  messages.accept(line.toString(StandardCharsets.UTF_8));
+                  line.reset();
+                } else {
+                  line.write(b);
+                }
+              }
+            }
+            if (line.size() > 0) {
+              messages.accept(line.toString(StandardCharsets.UTF_8));
+            }
+          }
+          Linux.close(fd);
+        });
+  }
+
+  /**
+   * The command up to the word {@code device}: what the launcher says, as it knows the AOT cache,
+   * or else this JVM's own.
+   */
+  private static List<String> prefix() {
+    String given = System.getProperty("outboard.device.command");
+    if (given != null) {
+      return given.lines().toList();
+    }
+    List<String> command = new ArrayList<>();
+    command.add(System.getProperty("java.home") + File.separator + "bin" + File.separator + "java");
+    command.add("-XX:+UseSerialGC");
+    command.add("-XX:-UsePerfData");
+    String kernel = System.getProperty("outboard.kernel");
+    if (kernel != null) {
+      command.add("-Doutboard.kernel=" + kernel);
+    }
+    String modules = System.getProperty("jdk.module.path");
+    if (modules != null) {
+      command.add("--enable-native-access=" + String.join(",", NATIVE_MODULES));
+      command.addAll(List.of("-p", modules, "-m", "dev.outboard.cli/" + Main.class.getName()));
+    } else {
+      command.add("--enable-native-access=ALL-UNNAMED");
+      command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
+    }
+    return command;
+  }
+
+  /** Our end of the link; whoever makes a link of it owns it from then on. */
+  int linkFd() {
+    return linkFd;
+  }
+
+  int pid() {
+    return pid;
+  }
+
+  /**
+   * Waits for the process to end, which it does once the link is closed; kills it if it does not.
+   */
+  void awaitEnd() {
+    // When the launcher trains the AOT caches, the JVM writes one as it ends.
+    Duration patience = Boolean.getBoolean("outboard.training") ? TRAINING_PATIENCE : PATIENCE;
+    try {
+      if (!reaper.join(patience)) {
+        Linux.syscall(SyscallNumbers.KILL, pid, SIGKILL, 0);
+        reaper.join(PATIENCE);
+      }
+      // Its last words; but something that it started may hold the pipe open for longer.
+      relay.join(LAST_WORDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Poll;
+import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Linux;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The shell that stands in front of {@code outboard run}, as the hook sees it ({@code
+ * docs/adr/0005}): takes the program's status, sends on signals, and may go away.
+ *
+ * <p>Owns the two pipes' descriptors. {@link #end} may be called by any thread; the listener is
+ * called on a thread of the front's own.
+ */
+final class Front {
+  /** What the front has to say. */
+  interface Listener {
+    /** {@code signal} was sent to the front, meant for the program; the program has not got it. */
+    void signal(int signal);
+
+    /** The front is gone and took no status: nobody waits for the program any more. */
+    void gone();
+  }
+
+  private static final String PREFIX = "outboard.front.";
+  private static final int F_SETFD = 2;
+  private static final int FD_CLOEXEC = 1;
+  private static final int POLLFD_BYTES = 8;
+  private static final int LINE_BYTES = 4096;
+  private static final int GRACE_MILLIS = (int) (SignalPairs.GRACE_NANOS / 1_000_000) + 1;
+
+  /** Numbers of x86-64, the names as {@code trap} of sh has them. */
+  private static final Map<String, Integer> SIGNALS =
+      Map.ofEntries(
+          Map.entry("HUP", 1),
+          Map.entry("INT", 2),
+          Map.entry("QUIT", 3),
+          Map.entry("USR1", 10),
+          Map.entry("USR2", 12),
+          Map.entry("ALRM", 14),
+          Map.entry("TERM", 15),
+          Map.entry("CONT", 18),
+          Map.entry("VTALRM", 26),
+          Map.entry("PROF", 27),
+          Map.entry("PWR", 30));
+
+  private final int pid;
+  private final long ignoredSignals;
+  private final int controlFd;
+  private int statusFd;
+
+  private static @Nullable Front ours;
+
+  private Front(int pid, long ignoredSignals, int statusFd, int controlFd) {
+    this.pid = pid;
+    this.ignoredSignals = ignoredSignals;
+    this.statusFd = statusFd;
+    this.controlFd = controlFd;
+    // Before anything is started that would inherit them.
+    Linux.fcntl(statusFd, F_SETFD, FD_CLOEXEC);
+    Linux.fcntl(controlFd, F_SETFD, FD_CLOEXEC);
+  }
+
+  /** The front that started this JVM; null if the JVM was started by something else. */
+  static synchronized @Nullable Front ofThisProcess() {
+    String pid = System.getProperty(PREFIX + "pid");
+    if (ours == null && pid != null) {
+      ours =
+          new Front(
+              Integer.parseInt(pid),
+              Long.parseUnsignedLong(System.getProperty(PREFIX + "ignored", "0"), 16),
+              Integer.parseInt(System.getProperty(PREFIX + "status")),
+              Integer.parseInt(System.getProperty(PREFIX + "control")));
+    }
+    return ours;
+  }
+
+  /** Lets this process's front, if it has one, end with {@code status} unless it already has. */
+  static void finish(int status) {
+    Front front = ofThisProcess();
+    if (front != null) {
+      front.end(status);
+    }
+  }
+
+  /** The front's process id. */
+  int pid() {
+    return pid;
+  }
+
+  /** Bit n-1: signal n was ignored when the user called, and is to be for the program. */
+  long ignoredSignals() {
+    return ignoredSignals;
+  }
+
+  /** Lets the front end with {@code status}, 0 to 255. Only the first call counts. */
+  synchronized void end(int status) {
+    if (statusFd < 0) {
+      return;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      byte[] line = (status + "\n").getBytes(StandardCharsets.US_ASCII);
+      MemorySegment bytes = arena.allocate(line.length).copyFrom(MemorySegment.ofArray(line));
+      // If the front is gone, nobody wants it.
+      Linux.write(statusFd, bytes.address(), line.length);
+    }
+    Linux.close(statusFd);
+    statusFd = -1;
+  }
+
+  private synchronized boolean ended() {
+    return statusFd < 0;
+  }
+
+  /** Starts to listen, for as long as the front lives. */
+  void listen(Listener listener) {
+    long pidfd = Linux.syscall(SyscallNumbers.PIDFD_OPEN, pid, 0, 0);
+    Thread.ofPlatform().daemon().name("front").start(() -> listen(listener, (int) pidfd));
+  }
+
+  private void listen(Listener listener, int pidfd) {
+    // The thread lives as long as the front, which is as long as the JVM or nearly so.
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment polls = arena.allocate(2L * POLLFD_BYTES, 4);
+      MemorySegment buffer = arena.allocate(LINE_BYTES);
+      SignalPairs pairs = new SignalPairs();
+      StringBuilder rest = new StringBuilder();
+      int control = controlFd;
+      boolean alive = pidfd >= 0;
+      while (alive) {
+        expect(polls, 0, pidfd);
+        expect(polls, 1, control);
+        long ready = Linux.poll(polls.address(), 2, pairs.waiting() ? GRACE_MILLIS : -1);
+        if (ready < 0 && ready != -Errno.EINTR) {
+          break;
+        }
+        if (ready > 0 && happened(polls, 1)) {
+          long count = Linux.read(control, buffer.address(), LINE_BYTES);
+          if (count > 0) {
+            byte[] bytes = buffer.asSlice(0, count).toArray(ValueLayout.JAVA_BYTE);
+            rest.append(new String(bytes, StandardCharsets.US_ASCII));
+            take(rest, pairs);
+          } else {
+            // poll(2) passes over a negative descriptor.
+            control = -1;
+          }
+        }
+        for (int signal; (signal = pairs.due(System.nanoTime())) != 0; ) {
+          listener.signal(signal);
+        }
+        alive = !(ready > 0 && happened(polls, 0));
+      }
+    }
+    Linux.close(pidfd);
+    if (!ended()) {
+      listener.gone();
+    }
+  }
+
+  /** Consumes the whole lines in {@code text}. */
+  private static void take(StringBuilder text, SignalPairs pairs) {
+    for (int end; (end = text.indexOf("\n")) >= 0; text.delete(0, end + 1)) {
+      String[] words = text.substring(0, end).split(" ", 2);
+      Integer signal = words.length == 2 ? SIGNALS.get(words[1]) : null;
+      if (signal != null && words[0].equals("front")) {
+        pairs.front(signal, System.nanoTime());
+      } else if (signal != null && words[0].equals("group")) {
+        pairs.group(signal, System.nanoTime());
+      }
+    }
+  }
+
+  private static void expect(MemorySegment polls, int index, int fd) {
+    polls.set(ValueLayout.JAVA_INT, (long) index * POLLFD_BYTES, fd);
+    polls.set(ValueLayout.JAVA_SHORT, (long) index * POLLFD_BYTES + 4, (short) Poll.POLLIN);
+    polls.set(ValueLayout.JAVA_SHORT, (long) index * POLLFD_BYTES + 6, (short) 0);
+  }
+
+  private static boolean happened(MemorySegment polls, int index) {
+    return polls.get(ValueLayout.JAVA_SHORT, (long) index * POLLFD_BYTES + 6) != 0;
+  }
+}

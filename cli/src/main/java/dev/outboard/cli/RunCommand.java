@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.LinkListener;
+import dev.outboard.channel.LinkOptions;
+import dev.outboard.hook.Hook;
+import dev.outboard.hook.HookException;
+import dev.outboard.hook.HookOptions;
+import dev.outboard.hook.Statistics;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** {@code outboard run}: a program with its network on a device. */
+final class RunCommand implements Command {
+  private static final String DEVICE = "--device";
+  private static final String TRACE = "--trace";
+  private static final String STATS = "--stats";
+  private static final String UNIX = "unix:";
+
+  /** Stands for the device's process id where the device is no child of this process. */
+  private static final int NO_PROCESS = -1;
+
+  /** How to reach the device. */
+  private interface Connector {
+    DeviceLink connect(LinkListener listener, LinkOptions options) throws LinkException;
+  }
+
+  @Override
+  public Syntax syntax() {
+    List<Option> options = new ArrayList<>();
+    options.add(
+        Option.single(
+            DEVICE,
+            "embedded|unix:PATH",
+            "The device: one that is started for this program (the default), or",
+            "one that 'outboard device --listen unix:PATH' runs already."));
+    options.addAll(DeviceSettings.OPTIONS);
+    options.add(
+        Option.optional(
+            TRACE, "FILE", "Write each trapped call, as strace does, to standard error or FILE."));
+    options.add(
+        Option.flag(
+            STATS,
+            (char) 0,
+            "At the end, print what ran where and what it cost, to standard error."));
+    return new Syntax(
+        "run",
+        "-- PROGRAM [ARGS...]",
+        "Runs a program whose network calls the device's kernel carries out.",
+        List.of(
+            "The program, its children and its threads see the device's network: its addresses, its",
+            "127.0.0.1, its name servers. Files, terminals, processes, AF_UNIX sockets and all else are",
+            "this machine's. The program is not changed and need not be dynamically linked.",
+            "",
+            "Streams, signals, job control and the exit status are the program's own. The status is 125",
+            "if outboard fails, 126 or 127 if the program cannot be executed or found, 128+N if signal N",
+            "ended it. Processes that the program leaves behind are served after 'run' has returned."),
+        options,
+        List.of(
+            "  outboard run -- curl https://www.debian.org/",
+            "      over passt: no root, no set-up",
+            "  outboard run -p 8080:80 -- nginx -g 'daemon off;'",
+            "      a server, reached at port 8080 of this machine",
+            "  outboard run --net tap:name=ob0,addr=10.77.0.2/24 -- python3 -m http.server",
+            "      a server on an address of its own: curl http://10.77.0.2:8000/",
+            "  outboard run --host-loopback 5432 -- psql -h 127.0.0.1",
+            "      with a service of this machine's loopback",
+            "  outboard run --trace=calls.txt --stats -- ping -c1 10.0.2.2",
+            "      to see what is done where",
+            "  outboard device --listen unix:/run/outboard.sock --net tap:name=ob0,addr=10.77.0.2/24 &",
+            "  outboard run --device unix:/run/outboard.sock -- redis-server",
+            "      several programs on one device"));
+  }
+
+  @Override
+  public int run(Arguments arguments, Terminal terminal) {
+    Syntax syntax = syntax();
+    if (arguments.operands().isEmpty()) {
+      throw syntax.usageError(
+          "which program? It is named after the options, as in: outboard run -- ls");
+    }
+    String device = arguments.value(DEVICE);
+    if (device == null || device.equals("embedded")) {
+      // Wrong settings are an error of this command, not of the device's.
+      DeviceSettings.from(arguments, syntax);
+      EmbeddedDevice embedded =
+          EmbeddedDevice.start(DeviceSettings.words(arguments), terminal.err()::println);
+      try {
+        return run(
+            arguments,
+            terminal,
+            embedded.pid(),
+            (listener, options) -> DeviceLink.overDescriptor(embedded.linkFd(), listener, options));
+      } finally {
+        embedded.awaitEnd();
+      }
+    }
+    if (!device.startsWith(UNIX) || device.length() == UNIX.length()) {
+      throw syntax.usageError("--device is 'embedded' or unix:PATH, not '" + device + "'");
+    }
+    List<String> settings = DeviceSettings.words(arguments);
+    if (!settings.isEmpty()) {
+      throw syntax.usageError(
+          settings.getFirst()
+              + " is for a device that is to be started; the one at "
+              + device
+              + " has settings of its own");
+    }
+    Path socket = Path.of(device.substring(UNIX.length()));
+    return run(
+        arguments,
+        terminal,
+        NO_PROCESS,
+        (listener, options) -> DeviceLink.connect(socket, listener, options));
+  }
+
+  private static int run(
+      Arguments arguments, Terminal terminal, int devicePid, Connector connector) {
+    Front front = Front.ofThisProcess();
+    Statistics statistics = arguments.has(STATS) ? new Statistics() : null;
+    try (LineLog trace = LineLog.open(arguments.value(TRACE), TRACE, terminal);
+        ProgramWatch watch = new ProgramWatch(front)) {
+      HookOptions options =
+          HookOptions.of(arguments.operands())
+              .withIgnoredSignals(front == null ? 0 : front.ignoredSignals())
+              .withEvents(watch)
+              .withOwnChild(pid -> pid == devicePid)
+              .withMessages(terminal::say)
+              .withStatistics(statistics)
+              .withTrace(trace.sink());
+      Hook hook = new Hook(options);
+      try (DeviceLink link = connector.connect(hook.listener(), LinkOptions.of("outboard run"))) {
+        link.welcome().notices().forEach(terminal::say);
+        return hook.run(link);
+      }
+    } catch (LinkException e) {
+      throw new Failure(String.valueOf(e.getMessage()));
+    } catch (HookException e) {
+      terminal.say(String.valueOf(e.getMessage()));
+      return e.status();
+    } finally {
+      if (statistics != null) {
+        statistics.print(terminal.err());
+      }
+    }
+  }
+}
