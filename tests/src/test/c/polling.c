@@ -365,6 +365,102 @@ static void oneshot(void) {
   say("oneshot");
 }
 
+enum { STREAMS = 8, ROUNDS = 150, LONGEST = 6000 };
+
+struct stream {
+  int server, client;
+  uint32_t seed;
+};
+
+static uint32_t next_random(uint32_t *seed) {
+  *seed = *seed * 1664525 + 1013904223;
+  return *seed >> 8;
+}
+
+static void *flood_client(void *argument) {
+  struct stream *s = argument;
+  char data[4 + LONGEST] = {0}, ack;
+  for (int i = 0; i < ROUNDS; i++) {
+    uint32_t length = 1 + next_random(&s->seed) % LONGEST;
+    memcpy(data, &length, 4);
+    for (uint32_t sent = 0; sent < 4 + length;) {
+      uint32_t piece = 1 + next_random(&s->seed) % 3000;
+      if (piece > 4 + length - sent) piece = 4 + length - sent;
+      CHECK(send(s->client, data + sent, piece, 0) == (ssize_t)piece);
+      sent += piece;
+      if (next_random(&s->seed) % 4 == 0) sleep_us(next_random(&s->seed) % 300);
+    }
+    // If an edge was lost, the server waits for ever.
+    CHECK(poll_until(s->client, POLLIN, POLLIN) & POLLIN);
+    CHECK(recv(s->client, &ack, 1, 0) == 1);
+  }
+  CHECK(shutdown(s->client, SHUT_WR) == 0);
+  CHECK(recv(s->client, &ack, 1, 0) == 0);
+  return NULL;
+}
+
+// As nginx does it: edge-triggered, and a read that got less than asked for is the last one until
+// the next edge.
+static void flood(void) {
+  const char *given = getenv("SEED");
+  uint32_t seed = given ? strtoul(given, NULL, 10) : (uint32_t)now_us();
+  fprintf(stderr, "SEED=%u\n", seed);
+  struct stream streams[STREAMS];
+  uint32_t got[STREAMS] = {0}, length[STREAMS] = {0};
+  pthread_t threads[STREAMS];
+  int e = epoll_create1(0);
+  for (int i = 0; i < STREAMS; i++) {
+    int t[2], one = 1;
+    tcp_pair(t);
+    CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+    CHECK(setsockopt(t[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+    nonblocking(t[1]);
+    streams[i] = (struct stream){t[1], t[0], seed + i};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u32 = i};
+    CHECK(epoll_ctl(e, EPOLL_CTL_ADD, t[1], &event) == 0);
+    CHECK(pthread_create(&threads[i], NULL, flood_client, &streams[i]) == 0);
+  }
+  int open = STREAMS;
+  while (open) {
+    struct epoll_event events[4];
+    int n = epoll_wait(e, events, 4, 10000);
+    CHECK(n > 0);
+    for (int i = 0; i < n; i++) {
+      int k = events[i].data.u32;
+      char b[1000];
+      for (;;) {
+        // Never past the end of a message, so that a read that ends one is a full one or not.
+        uint32_t want = got[k] < 4 ? 4 - got[k] : 4 + length[k] - got[k];
+        if (want > sizeof b) want = sizeof b;
+        ssize_t r = recv(streams[k].server, b, want, 0);
+        if (r == 0) {
+          CHECK(got[k] == 0 && epoll_ctl(e, EPOLL_CTL_DEL, streams[k].server, NULL) == 0);
+          close(streams[k].server);
+          open--;
+          break;
+        }
+        if (r < 0) {
+          CHECK(errno == EAGAIN);
+          break;
+        }
+        if (got[k] < 4) memcpy((char *)&length[k] + got[k], b, r);
+        got[k] += r;
+        if (got[k] >= 4 && got[k] == 4 + length[k]) {
+          got[k] = 0;
+          CHECK(send(streams[k].server, "a", 1, 0) == 1);
+        }
+        if (r < (ssize_t)want && (events[i].events & EPOLLRDHUP) == 0) break;
+      }
+    }
+  }
+  for (int i = 0; i < STREAMS; i++) {
+    CHECK(pthread_join(threads[i], NULL) == 0);
+    close(streams[i].client);
+  }
+  close(e);
+  say("flood");
+}
+
 enum { WORKERS = 3, CLIENTS = 60 };
 
 static void serve(int l, int exclusive) {
@@ -824,7 +920,7 @@ static const struct {
   const char *name;
   void (*run)(void);
 } CASES[] = {{"masks", masks},       {"exact", exact},     {"timeouts", timeouts},
-             {"edges", edges},       {"connecting", connecting}, {"oneshot", oneshot},
+             {"edges", edges},       {"connecting", connecting}, {"oneshot", oneshot}, {"flood", flood},
              {"workers", workers},   {"shared", shared},   {"nested", nested},
              {"mixed", mixed},       {"high", high},       {"passed", passed},
              {"files", files},       {"many", many}};
