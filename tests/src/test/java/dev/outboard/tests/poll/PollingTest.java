@@ -29,7 +29,7 @@ class PollingTest {
 
   @Scenario(trace = false)
   void noEdgeIsLost(Trial trial) {
-    run(trial, "edges", "connecting", "oneshot");
+    run(trial, "edges", "connecting", "oneshot", "flood");
   }
 
   /** Processes that share listening sockets, connections and epoll sets. */
