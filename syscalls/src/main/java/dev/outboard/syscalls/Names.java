@@ -75,8 +75,11 @@ final class Names {
       }
       case ONE_AND_FLAGS -> {
         String name = one(s, value & s.mask);
-        String first = name == null ? Long.toString(value & s.mask) : name;
         String more = flags(s, value & 0xffffffffL & ~s.mask);
+        if (name == null && (value & s.mask) == 0 && !more.isEmpty()) {
+          yield more; // accept4() has flags but no type
+        }
+        String first = name == null ? Long.toString(value & s.mask) : name;
         yield more.isEmpty() ? first : first + "|" + more;
       }
     };

@@ -504,13 +504,7 @@ public final class SocketOptions {
 
   /** getsockopt: 0 or more, or what to answer. */
   static long encodeGet(long[] a, ProgramMemory m, Call out) {
-    Option o = find((int) a[LEVEL], (int) a[NAME]);
-    if (o == null) {
-      return -ENOPROTOOPT;
-    }
-    if (o.form() == Form.REFUSED) {
-      return -o.errno();
-    }
+    // The length first: every protocol of the kernel looks at it before it looks at the option.
     long error = m.read(a[LENGTH], out.staging, 0, Integer.BYTES);
     if (error < 0) {
       return error;
@@ -518,6 +512,13 @@ public final class SocketOptions {
     int length = out.staging.get(Wire.INT, 0);
     if (length < 0) {
       return -EINVAL;
+    }
+    Option o = find((int) a[LEVEL], (int) a[NAME]);
+    if (o == null) {
+      return -ENOPROTOOPT;
+    }
+    if (o.form() == Form.REFUSED) {
+      return -o.errno();
     }
     int unit = unit(o);
     int room = Math.min(length, o.bound());

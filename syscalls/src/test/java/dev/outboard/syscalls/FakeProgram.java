@@ -12,7 +12,7 @@ import java.util.Random;
 /** A program's memory for tests: one range of addresses that exists, the others fault. */
 final class FakeProgram implements ProgramMemory, Space {
   static final long BASE = 0x7000_0000_0000L;
-  static final int BYTES = 1 << 20;
+  static final int BYTES = 1 << 19;
 
   final MemorySegment bytes = Arena.ofAuto().allocate(BYTES, 4096);
   private long next = BASE;

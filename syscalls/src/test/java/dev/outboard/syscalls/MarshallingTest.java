@@ -94,7 +94,7 @@ class MarshallingTest {
   void everyRowBehavesAsNatively() {
     Random random = Seeds.random("everyRowBehavesAsNatively");
     Samples samples = new Samples(program, random);
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < 8; round++) {
       for (Row r : deviceRows()) {
         program.reset(random);
         for (int n = 0; n < 4; n++) {
@@ -108,7 +108,7 @@ class MarshallingTest {
   void faultsAreAnsweredAsNatively() {
     Random random = Seeds.random("faultsAreAnsweredAsNatively");
     Samples samples = new Samples(program, random);
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < 25; round++) {
       for (Row r : deviceRows()) {
         program.reset(random);
         for (int n = 0; n < 2; n++) {

@@ -261,16 +261,16 @@ final class ModelKernel {
   }
 
   private long getOption(long[] a) throws Fault {
+    int room = space.word(a[4]);
+    if (room < 0) {
+      return -EINVAL;
+    }
     SocketOptions.Option o = SocketOptions.find((int) a[1], (int) a[2]);
     if (o == null) {
       return -ENOPROTOOPT;
     }
     if (o.form() == SocketOptions.Form.REFUSED) {
       return -o.errno();
-    }
-    int room = space.word(a[4]);
-    if (room < 0) {
-      return -EINVAL;
     }
     if (o.reads() && room > 0) {
       see(space.get(a[3], Math.min(room, o.bytes())));
