@@ -185,20 +185,18 @@ class LayoutTest {
             Map.entry("ETHTOOL_SFEATURES", "ethtool_sfeatures"),
             Map.entry("ETHTOOL_GLINKSETTINGS", "ethtool_link_settings"));
     List<String> expressions = new ArrayList<>();
-    commands.forEach(
-        (command, struct) -> {
-          expressions.add(command);
-          expressions.add("sizeof(struct " + struct + ")");
-        });
+    commands.forEach((command, struct) -> {
+      expressions.add(command);
+      expressions.add("sizeof(struct " + struct + ")");
+    });
     Map<String, Long> answers = ask(expressions);
     DeviceSpace memory = new DeviceSpace();
-    commands.forEach(
-        (command, struct) -> {
-          Long number = answers.get(command);
-          Long size = answers.get("sizeof(struct " + struct + ")");
-          memory.data.set(Wire.INT, 0, number == null ? -1 : number.intValue());
-          assertThat((long) EthtoolCommands.bytes(memory.data, 0)).as(command).isEqualTo(size);
-        });
+    commands.forEach((command, struct) -> {
+      Long number = answers.get(command);
+      Long size = answers.get("sizeof(struct " + struct + ")");
+      memory.data.set(Wire.INT, 0, number == null ? -1 : number.intValue());
+      assertThat((long) EthtoolCommands.bytes(memory.data, 0)).as(command).isEqualTo(size);
+    });
   }
 
   @Test

@@ -90,10 +90,9 @@ class SyscallTableTest {
   void everyCallOfThisMachinesHeaderHasARowWithItsNumber() throws Exception {
     Map<String, Integer> header = numbers("asm/unistd_64.h", "");
     assertThat(header).hasSizeGreaterThanOrEqualTo(362);
-    header.forEach(
-        (name, number) -> {
-          assertThat(row(number).name()).isEqualTo(name);
-        });
+    header.forEach((name, number) -> {
+      assertThat(row(number).name()).isEqualTo(name);
+    });
   }
 
   @Test
@@ -112,11 +111,10 @@ class SyscallTableTest {
 
   @Test
   void newerCallsHaveTheSameNumberEverywhere() {
-    NEWER.forEach(
-        (name, number) -> {
-          assertThat(row(number).name()).isEqualTo(name);
-          assertThat(row(number).canonical()).isEqualTo(number);
-        });
+    NEWER.forEach((name, number) -> {
+      assertThat(row(number).name()).isEqualTo(name);
+      assertThat(row(number).canonical()).isEqualTo(number);
+    });
   }
 
   @Test
