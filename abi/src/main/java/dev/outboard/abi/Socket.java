@@ -36,6 +36,7 @@ public final class Socket {
   public static final int SO_SNDBUF = 7;
   public static final int SO_RCVBUF = 8;
   public static final int SO_PEERCRED = 17;
+  public static final int SO_LINGER = 13;
   public static final int SO_RCVTIMEO = 20;
   public static final int SO_SNDTIMEO = 21;
 

@@ -38,8 +38,10 @@ final class DeviceCalls {
   /** From here on a call counts as blocked. */
   private static final long BLOCKED_NANOS = 2_000_000;
 
-  /** A close that takes longer lingers ({@code SO_LINGER}); nobody waits for it. */
-  private static final long CLOSE_NANOS = 20_000_000;
+  /** How long others wait for a close that may linger ({@code SO_LINGER}), and for any other. */
+  private static final long LINGER_NANOS = 20_000_000;
+
+  private static final long CLOSE_NANOS = 10_000_000_000L;
 
   private static final int MAX_LINGERING = 64;
 
@@ -278,9 +280,10 @@ final class DeviceCalls {
   }
 
   private void closeNow(int handle) {
+    OpenFile file = files.get(handle);
     // First: the number may be in use again the moment it is closed.
     files.remove(handle);
-    service(CLOSE, handle, 0, 0, CLOSE_NANOS);
+    service(CLOSE, handle, 0, 0, file != null && file.lingers() ? LINGER_NANOS : CLOSE_NANOS);
   }
 
   /**

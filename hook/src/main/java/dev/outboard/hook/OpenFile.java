@@ -29,6 +29,9 @@ final class OpenFile {
   /** An error that ended a transfer after its first pieces; the next one gets it. */
   private int deferredError;
 
+  /** SO_LINGER was set: a close may take as long as the peer likes. */
+  private volatile boolean lingers;
+
   /** The last connect was to the loopback address, where a refusal needs an explanation. */
   private volatile boolean loopbackTarget;
 
@@ -58,6 +61,14 @@ final class OpenFile {
 
   boolean stream() {
     return stream;
+  }
+
+  boolean lingers() {
+    return lingers;
+  }
+
+  void setLingers() {
+    lingers = true;
   }
 
   boolean loopbackTarget() {

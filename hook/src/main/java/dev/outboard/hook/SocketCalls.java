@@ -36,6 +36,7 @@ final class SocketCalls {
     h.register(this::accept, "accept", "accept4");
     h.register(this::connect, "connect");
     h.register(this::getOption, "getsockopt");
+    h.register(this::setOption, "setsockopt");
   }
 
   private void socket(Notification n) {
@@ -107,6 +108,9 @@ final class SocketCalls {
             listening.type(),
             listening.protocol(),
             listening.stream());
+    if (listening.lingers()) {
+      accepted.setLingers();
+    }
     hook.files().add(accepted);
     give(n, p, listening, accepted, flags);
   }
@@ -202,6 +206,19 @@ final class SocketCalls {
       }
     }
     hook.answer(n, r);
+  }
+
+  private void setOption(Notification n) {
+    Placeholder p = hook.lookup(n, 0);
+    if (p == null) {
+      hook.onHost(n);
+      return;
+    }
+    OpenFile file = hook.files().get(p.handle());
+    if (file != null && n.intArg(1) == Socket.SOL_SOCKET && n.intArg(2) == Socket.SO_LINGER) {
+      file.setLingers();
+    }
+    hook.answer(n, hook.calls().run(n, p));
   }
 
   private void getOption(Notification n) {
