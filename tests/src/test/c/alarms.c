@@ -6,7 +6,7 @@
 
 #include <sys/select.h>
 
-enum { ALARM_US = 40000, HELP_US = 110000, TRIES = 3 };
+enum { ALARM_US = 40000, HELP_US = 240000, TRIES = 3 };
 
 static volatile sig_atomic_t handled;
 static volatile int64_t handled_at;
@@ -222,8 +222,9 @@ static void try_call(const struct blocking *b, int restart, char *line, size_t r
   int64_t end = now_us();
   *late_us = handled_at - start - ALARM_US;
   // A call that was not restarted is back at once; one that was has waited for the helper.
-  const char *when = end - start >= HELP_US ? "after the help" : "at once";
-  if (error && end - start < HELP_US) *late_us = end - start - ALARM_US;
+  int at_once = end - start < (ALARM_US + HELP_US) / 2;
+  const char *when = at_once ? "at once" : "after the help";
+  if (error && at_once) *late_us = end - start - ALARM_US;
   snprintf(line, room, "%s %s: %ld %s, handled %d, back %s", b->name,
            restart ? "restarting" : "interrupted", result, errno_name(error), (int)handled, when);
   kill(helper, SIGKILL);
@@ -234,26 +235,31 @@ static void try_call(const struct blocking *b, int restart, char *line, size_t r
     if (s.extra[i] >= 0) close(s.extra[i]);
 }
 
-/* alarms [CALL]: all calls, or the one named. */
-int main(int argc, char **argv) {
-  for (size_t i = 0; i < sizeof CALLS / sizeof CALLS[0]; i++) {
-    if (argc > 1 && strcmp(argv[1], CALLS[i].name)) continue;
-    for (int restart = 0; restart < 2; restart++) {
-      int64_t late[TRIES];
-      char line[200], first[200];
-      for (int t = 0; t < TRIES; t++) {
-        try_call(&CALLS[i], restart, line, sizeof line, &late[t]);
-        if (t == 0) {
-          strcpy(first, line);
-          say("%s", line);
-        } else if (strcmp(first, line)) {
-          say("and in try %d: %s", t, line);
-        }
+static void both_ways(int number) {
+  const struct blocking *call = &CALLS[number];
+  for (int restart = 0; restart < 2; restart++) {
+    int64_t late[TRIES];
+    char line[200], first[200];
+    for (int t = 0; t < TRIES; t++) {
+      try_call(call, restart, line, sizeof line, &late[t]);
+      if (t == 0) {
+        strcpy(first, line);
+        say("%s", line);
+      } else if (strcmp(first, line)) {
+        say("and in try %d: %s", t, line);
       }
-      qsort(late, TRIES, sizeof late[0], by_value);
-      fprintf(stderr, "late %s %s %lld\n", CALLS[i].name, restart ? "restarting" : "interrupted",
-              (long long)late[TRIES / 2]);
     }
+    qsort(late, TRIES, sizeof late[0], by_value);
+    fprintf(stderr, "late %s %s %lld\n", call->name, restart ? "restarting" : "interrupted",
+            (long long)late[TRIES / 2]);
   }
+}
+
+/* alarms [CALL]: all calls at once, or the one named. */
+int main(int argc, char **argv) {
+  enum { COUNT = sizeof CALLS / sizeof CALLS[0] };
+  if (argc == 1) return side_by_side(COUNT, both_ways);
+  for (int i = 0; i < COUNT; i++)
+    if (!strcmp(argv[1], CALLS[i].name)) both_ways(i);
   return 0;
 }

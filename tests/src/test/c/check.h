@@ -109,4 +109,40 @@ __attribute__((unused)) static void tcp_pair(int ends[2]) {
   close(l);
 }
 
+/*
+ * Runs each part in a process of its own, all at once, and prints what they print, in order.
+ * The number of parts that did not end with 0.
+ */
+__attribute__((unused)) static int side_by_side(int count, void (*part)(int)) {
+  FILE *outputs[count];
+  for (int i = 0; i < count; i++) {
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+      CHECK(dup2(ends[1], 1) == 1);
+      close(ends[0]);
+      close(ends[1]);
+      part(i);
+      exit(0);
+    }
+    close(ends[1]);
+    outputs[i] = fdopen(ends[0], "r");
+    CHECK(outputs[i]);
+  }
+  for (int i = 0; i < count; i++) {
+    int c;
+    while ((c = getc(outputs[i])) != EOF) putchar(c);
+    fflush(stdout);
+    fclose(outputs[i]);
+  }
+  int failures = 0, status;
+  for (int i = 0; i < count; i++) {
+    CHECK(wait(&status) > 0);
+    failures += status != 0;
+  }
+  return failures;
+}
+
 #endif

@@ -81,49 +81,48 @@ static pid_t blocked(void (*block)(void), int handled) {
   return child;
 }
 
-int main(void) {
+static void in_call(int c) {
   tcp_pair(ends);
   listener = listening(0, &address);
-  for (size_t c = 0; c < sizeof CALLS / sizeof CALLS[0]; c++) {
-    for (size_t s = 0; s < sizeof SIGNALS / sizeof SIGNALS[0]; s++) {
-      int64_t took[TRIES];
-      int status = -1;
-      for (int t = 0; t < TRIES; t++) {
-        pid_t child = blocked(CALLS[c].block, SIGNALS[s].handled);
-        int64_t start = now_us();
-        CHECK(kill(child, SIGNALS[s].signal) == 0);
-        CHECK(waitpid(child, &status, 0) == child);
-        took[t] = now_us() - start;
-      }
-      qsort(took, TRIES, sizeof took[0], by_value);
-      say("%s in %s: status %#x", SIGNALS[s].name, CALLS[c].name, status & ~0x80);
-      fprintf(stderr, "took %s-%s %lld\n", SIGNALS[s].name, CALLS[c].name,
-              (long long)took[TRIES / 2]);
-    }
+  for (size_t s = 0; s < sizeof SIGNALS / sizeof SIGNALS[0]; s++) {
     int64_t took[TRIES];
-    int back = 0;
+    int status = -1;
     for (int t = 0; t < TRIES; t++) {
-      pid_t child = blocked(CALLS[c].block, 0);
-      int status;
+      pid_t child = blocked(CALLS[c].block, SIGNALS[s].handled);
       int64_t start = now_us();
-      CHECK(kill(child, SIGSTOP) == 0);
-      CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+      CHECK(kill(child, SIGNALS[s].signal) == 0);
+      CHECK(waitpid(child, &status, 0) == child);
       took[t] = now_us() - start;
-      CHECK(kill(child, SIGCONT) == 0);
-      // A call that comes back lets the child end, perhaps before it is seen to have continued.
-      CHECK(waitpid(child, &status, WCONTINUED) == child);
-      if (!WIFCONTINUED(status)) {
-        back++;
-        continue;
-      }
-      sleep_us(20000);
-      back += waitpid(child, &status, WNOHANG) == child;
-      kill(child, SIGKILL);
-      waitpid(child, &status, 0);
     }
     qsort(took, TRIES, sizeof took[0], by_value);
-    say("SIGSTOP and SIGCONT in %s: the call %s", CALLS[c].name, back ? "came back" : "went on");
-    fprintf(stderr, "took SIGSTOP-%s %lld\n", CALLS[c].name, (long long)took[TRIES / 2]);
+    say("%s in %s: status %#x", SIGNALS[s].name, CALLS[c].name, status & ~0x80);
+    fprintf(stderr, "took %s-%s %lld\n", SIGNALS[s].name, CALLS[c].name,
+            (long long)took[TRIES / 2]);
   }
-  return 0;
+  int64_t took[TRIES];
+  int back = 0;
+  for (int t = 0; t < TRIES; t++) {
+    pid_t child = blocked(CALLS[c].block, 0);
+    int status;
+    int64_t start = now_us();
+    CHECK(kill(child, SIGSTOP) == 0);
+    CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+    took[t] = now_us() - start;
+    CHECK(kill(child, SIGCONT) == 0);
+    // A call that comes back lets the child end, perhaps before it is seen to have continued.
+    CHECK(waitpid(child, &status, WCONTINUED) == child);
+    if (!WIFCONTINUED(status)) {
+      back++;
+      continue;
+    }
+    sleep_us(20000);
+    back += waitpid(child, &status, WNOHANG) == child;
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+  }
+  qsort(took, TRIES, sizeof took[0], by_value);
+  say("SIGSTOP and SIGCONT in %s: the call %s", CALLS[c].name, back ? "came back" : "went on");
+  fprintf(stderr, "took SIGSTOP-%s %lld\n", CALLS[c].name, (long long)took[TRIES / 2]);
 }
+
+int main(void) { return side_by_side(sizeof CALLS / sizeof CALLS[0], in_call); }
