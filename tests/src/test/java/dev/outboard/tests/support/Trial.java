@@ -148,13 +148,39 @@ public final class Trial implements AutoCloseable {
    */
   public void outcome(String what, Object value) {
     String key = scenario + "/" + what;
+    Object seen = value instanceof String text ? withoutNamesOfTheTrial(text) : value;
     if (mode == Mode.NATIVE) {
-      NATIVE_OUTCOMES.put(key, value);
+      NATIVE_OUTCOMES.put(key, seen);
       return;
     }
     Object natively = NATIVE_OUTCOMES.get(key);
     assertThat(natively).as("the native run of this scenario did not get to %s", what).isNotNull();
-    assertThat(value).as("%s, offloaded (%s) as natively", what, mode.word()).isEqualTo(natively);
+    if (seen instanceof String text && natively instanceof String expected) {
+      String differences = differences(expected, text);
+      if (!differences.isEmpty()) {
+        throw new AssertionError(
+            what + ", natively (-) and offloaded (+, " + mode.word() + "):\n" + differences);
+      }
+    }
+    assertThat(seen).as("%s, offloaded (%s) as natively", what, mode.word()).isEqualTo(natively);
+  }
+
+  private String withoutNamesOfTheTrial(String text) {
+    return text.replace(directory.toString(), "TRIAL")
+        .replace(inside(), "INSIDE")
+        .replace(outside(), "OUTSIDE");
+  }
+
+  /** The lines that differ, as {@code diff -u0} shows them; empty if none do. */
+  private String differences(String natively, String offloaded) {
+    if (natively.equals(offloaded)) {
+      return "";
+    }
+    Path one = file("outcome-natively", natively);
+    Path other = file("outcome-offloaded", offloaded);
+    // A shell, as a status of 1 is no failure here.
+    return Machine.command(
+        "sh", "-c", "diff -a -U0 \"$0\" \"$1\" | tail -n +3 | head -n 100", "" + one, "" + other);
   }
 
   /**
@@ -286,16 +312,20 @@ public final class Trial implements AutoCloseable {
   /** The environment of each command: the same whoever starts the tests, and the trial's own. */
   void prepare(Map<String, String> environment) {
     Map<String, String> own = new HashMap<>();
+    environment.forEach(
+        (name, value) -> {
+          // A private cache or a switch of outboard's own is for the launcher.
+          if (name.equals("HOME") || name.startsWith("OUTBOARD_")) {
+            own.put(name, value);
+          }
+        });
     own.put("LC_ALL", "C.UTF-8");
+    own.put("TERM", "dumb");
     own.put("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     own.put("TMPDIR", temporary.toString());
     own.put("XDG_RUNTIME_DIR", temporary.toString());
     own.put("JAVA_HOME", System.getProperty("java.home"));
-    environment
-        .keySet()
-        .removeIf(name -> name.toLowerCase(java.util.Locale.ROOT).contains("proxy"));
-    environment.remove("JAVA_TOOL_OPTIONS");
-    environment.remove("MAVEN_OPTS");
+    environment.clear();
     environment.putAll(own);
   }
 }

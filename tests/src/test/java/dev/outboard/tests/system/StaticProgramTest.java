@@ -12,8 +12,8 @@ class StaticProgramTest {
   @Scenario
   void whatProgramsDoEveryDay(Trial trial) {
     Finished done = trial.program(Programs.staticC("everyday")).run(Duration.ofSeconds(60));
-    trial.outcome("output", done.output());
     trial.outcome("errors", done.errors());
+    trial.outcome("output", done.output());
     done.expectSuccess();
   }
 

@@ -41,7 +41,7 @@ class SurroundingsTest {
             .program(
                 "sh",
                 "-c",
-                "cat <&7; grep -e SigIgn -e SigBlk /proc/self/status; ls /proc/self/fd | head -9")
+                "cat <&7; grep -e SigIgn -e SigBlk /proc/self/status; ls /proc/self/fd | head -9; ls -l /proc/self/fd >&2")
             .under("sh", "-c", "trap '' HUP USR1; exec 7<data; exec \"$@\"", "sh")
             .input(trial.file("data", "seven\n"))
             .run(LIMIT)
