@@ -26,6 +26,8 @@ final class HostLoopback implements AutoCloseable {
   private static final int MAX_CONNECTIONS = 256;
   private static final int BACKLOG = 128;
   private static final int SO_LINGER = 13;
+  private static final int IPPROTO_TCP = 6;
+  private static final int TCP_NODELAY = 1;
   private static final int LOOPBACK = 0x0100_007f; // 127.0.0.1 as it lies in memory
 
   // A block: an address, options, and the rest for data.
@@ -236,6 +238,11 @@ final class HostLoopback implements AutoCloseable {
         reset(block, (int) device);
         continue;
       }
+      // What goes through must not wait for company: whoever sends has decided that already.
+      block.set(ValueLayout.JAVA_INT, OPTION, 1);
+      long option = block.address() + OPTION;
+      Linux.setsockopt(machine, IPPROTO_TCP, TCP_NODELAY, option, 4);
+      kernel.syscall(Canonical.SETSOCKOPT, device, IPPROTO_TCP, TCP_NODELAY, option, 4, 0);
       Connection connection = new Connection((int) device, machine);
       synchronized (this) {
         connections.add(connection);

@@ -40,6 +40,9 @@ import org.junit.jupiter.api.Timeout;
 abstract class WholePathSuite {
   private static final Limits LIMITS = new Limits(3, 256, 512, 4096);
 
+  /** How many random calls to make; more by -Dtests.fuzz=. */
+  private static final int FUZZ_CALLS = Integer.getInteger("tests.fuzz", 3000);
+
   final TestDevice.Ear ear = new TestDevice.Ear();
   private TestDevice device;
   private DeviceLink link;
@@ -714,7 +717,7 @@ abstract class WholePathSuite {
                   Thread.onSpinWait();
                 }
               });
-      for (int i = 0; i < 3000; i++) {
+      for (int i = 0; i < FUZZ_CALLS; i++) {
         long[] args = new long[6];
         for (int a = 0; a < 6; a++) {
           args[a] = random.nextInt(3) == 0 ? random.nextInt(64) : odd(random);

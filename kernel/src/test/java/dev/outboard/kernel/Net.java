@@ -45,6 +45,10 @@ final class Net {
 
   static int listen(Guest g, int port) {
     int s = (int) g.ok(Nr.SOCKET, AF_INET, SOCK_STREAM, 0);
+    MemorySegment one = g.allocate(4);
+    one.set(ValueLayout.JAVA_INT, 0, 1);
+    // SO_REUSEADDR
+    g.ok(Nr.SETSOCKOPT, s, 1, 2, one.address(), 4);
     g.ok(Nr.BIND, s, address(g, LOOPBACK, port).address(), 16);
     g.ok(Nr.LISTEN, s, 128);
     return s;

@@ -221,6 +221,11 @@ class MarshallingTest {
         }
         random.nextBytes(noise);
         MemorySegment.copy(noise, 0, device.data, Wire.BYTE, 0, noise.length);
+        for (int at = 0; at < 64; at += Long.BYTES) {
+          if (random.nextBoolean()) {
+            device.data.set(Wire.LONG, at, random.nextInt(8192)); // a length that looks right
+          }
+        }
         DeviceSpace.scramble(random, device.data, 600);
         call.result = random.nextInt(4) == 0 ? nasty(random) : random.nextInt(100_000);
         byte[] before = program.bytes.toArray(Wire.BYTE);
