@@ -119,6 +119,10 @@ final class Placeholder {
   private long stamp;
   private boolean connected;
 
+  // The newest sample that came before the file was known to be watched.
+  private int earlyMask;
+  private long earlyStamp;
+
   // What end B shows.
   private int bytesShown;
   private boolean urgentShown;
@@ -244,27 +248,41 @@ final class Placeholder {
   }
 
   /**
-   * Starts to follow the device: the first sample counts whatever its stamp.
+   * Starts to follow the device, which watches the file from this sample on.
+   *
+   * <p>News of an edge may have overtaken the sample: the device watches before its answer arrives.
    *
    * @return whether end B shows what the device does not say, so that {@link #settle} is due
    */
   synchronized boolean watch(int newMask, long newStamp) {
     watched = true;
-    return update(newMask, newStamp, false);
+    boolean stale = update(newMask, newStamp, false);
+    if (earlyStamp > newStamp) {
+      stale = update(earlyMask, earlyStamp, true);
+    }
+    earlyStamp = 0;
+    return stale;
   }
 
   /**
    * Takes a sample of the device's mask.
    *
-   * @param deviceMask poll bits, level
    * @param edge whether the device reports that something happened, not only how things are
    * @return whether end B shows what the device does not say, so that {@link #settle} is due
    */
-  synchronized boolean update(int deviceMask, long newStamp, boolean edge) {
-    if (gone || !watched) {
+  synchronized boolean update(int newMask, long newStamp, boolean edge) {
+    if (gone) {
       return false;
     }
-    int newMask = deviceMask | pinned;
+    if (!watched) {
+      // Either it overtook the answer to WATCH, or it is about an earlier file with this handle:
+      // the stamp will tell.
+      if (newStamp > earlyStamp) {
+        earlyStamp = newStamp;
+        earlyMask = newMask;
+      }
+      return false;
+    }
     boolean newer = newStamp > stamp;
     // Hangup first: OUT|HUP is what a socket shows that is not connected yet.
     boolean wasWritable = (mask & WRITABLE) != 0 && (mask & POLLHUP) == 0;

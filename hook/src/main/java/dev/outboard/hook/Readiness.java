@@ -66,8 +66,8 @@ final class Readiness {
   /** A watched handle had an edge: called on the link's reader thread. */
   void ready(int handle, int pollMask, long stamp) {
     Placeholder p = placeholders.byHandle(handle);
-    // A handle may have been closed, even given to another file, since the device wrote this. A
-    // file that is not watched yet takes no samples, and the first one that it takes is newer.
+    // A handle may have been closed, even given to another file, since the device wrote this: the
+    // first sample of the new file is newer, and until it comes nothing is shown.
     if (p != null) {
       apply(p, pollMask, stamp, true);
     }

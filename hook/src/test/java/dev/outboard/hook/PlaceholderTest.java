@@ -220,6 +220,26 @@ class PlaceholderTest {
   }
 
   @Test
+  void newsThatOvertakesTheAnswerToWatchIsKept() {
+    long answer = ++stamp;
+    edge(POLLIN | POLLOUT);
+    assertThat(poll(b)).as("not known to be watched yet").isEqualTo(POLLOUT);
+    p.watch(POLLOUT, answer);
+    assertThat(poll(b)).isEqualTo(POLLIN | POLLOUT);
+    level(POLLOUT);
+    p.settle();
+    assertThat(poll(b)).isEqualTo(POLLOUT);
+  }
+
+  @Test
+  void newsOfAnEarlierFileWithTheHandleIsForgotten() {
+    p.connected();
+    edge(POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
+    watch(POLLOUT);
+    assertThat(poll(b)).isEqualTo(POLLOUT);
+  }
+
+  @Test
   void withoutAHolderTheTokenStaysAndIsReported() {
     watch(POLLIN | POLLOUT);
     p.heldBy(self, 1 << 20);
