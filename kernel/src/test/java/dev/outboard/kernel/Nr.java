@@ -20,6 +20,7 @@ final class Nr {
   static final int CLOSE = 57;
   static final int PIPE2 = 59;
   static final int GETDENTS64 = 61;
+  static final int LSEEK = 62;
   static final int READ = 63;
   static final int WRITE = 64;
   static final int SENDFILE = 71;

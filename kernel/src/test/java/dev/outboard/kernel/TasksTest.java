@@ -140,6 +140,52 @@ class TasksTest {
   }
 
   @Test
+  void aLimitOfTasksIsAnError() throws Exception {
+    try (Guest g = new Guest(kernel, 0, 0)) {
+      int fd = (int) g.ok(Nr.OPENAT, -100, g.string("/proc/sys/kernel/threads-max").address(), 2);
+      MemorySegment old = g.allocate(16);
+      long n = g.ok(Nr.READ, fd, old.address(), 16);
+      MemorySegment few = g.string("20");
+      g.ok(Nr.LSEEK, fd, 0, 0);
+      g.ok(Nr.WRITE, fd, few.address(), 2);
+      List<FutureTask<Integer>> tasks = new ArrayList<>();
+      CountDownLatch done = new CountDownLatch(1);
+      try {
+        int refused = 0;
+        for (int i = 0; i < 30 && refused == 0; i++) {
+          CountDownLatch entered = new CountDownLatch(1);
+          AtomicInteger tid = new AtomicInteger();
+          FutureTask<Integer> t =
+              new FutureTask<>(
+                  () -> {
+                    tid.set(kernel.enterTask(g.tid, false));
+                    entered.countDown();
+                    done.await();
+                    kernel.leaveTask();
+                    return tid.get();
+                  });
+          tasks.add(t);
+          Thread.ofPlatform().start(t);
+          entered.await();
+          if (tid.get() < 0) {
+            assertThat(tid.get()).isEqualTo(-Errno.EAGAIN);
+            refused++;
+          }
+        }
+        assertThat(refused).isEqualTo(1);
+      } finally {
+        done.countDown();
+        g.ok(Nr.LSEEK, fd, 0, 0);
+        g.ok(Nr.WRITE, fd, old.address(), n);
+        g.ok(Nr.CLOSE, fd);
+      }
+      for (FutureTask<Integer> t : tasks) {
+        get(t);
+      }
+    }
+  }
+
+  @Test
   void twoTasksWakeEachOther() throws Exception {
     try (Guest g = new Guest(kernel, 0, 0)) {
       MemorySegment pair = g.allocate(8);
