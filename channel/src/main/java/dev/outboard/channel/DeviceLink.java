@@ -320,7 +320,6 @@ public final class DeviceLink implements AutoCloseable {
     told.set(true);
     stream.sendLast(new Frame.Bye("done"));
     lose("closed");
-    stream.stop();
     // The reader closes the socket on its way out; if it is this thread, that is still to come.
     if (!reader.equals(Thread.currentThread())) {
       join(reader);
@@ -436,6 +435,7 @@ public final class DeviceLink implements AutoCloseable {
     for (CompletableFuture<Frame> answer : waiting.values()) {
       answer.completeExceptionally(new LinkException("The device is gone: " + why + "."));
     }
+    stream.stop();
     if (told.compareAndSet(false, true)) {
       listener.lost(why);
     }
