@@ -89,7 +89,7 @@ final class RegisterPage {
 
   /** Adds to what the next interrupt will say; partner: the exchange in the driver's handler. */
   void addInterruptReason(int bits) {
-    int _ = (int) INT.getAndBitwiseOr(page, (long) ISR, bits);
+    int ignored = (int) INT.getAndBitwiseOr(page, (long) ISR, bits);
   }
 
   int queue(int index, int field) {
