@@ -9,7 +9,7 @@ package dev.outboard.virtio;
  * is called by one thread and {@link #transmit} by another; {@link #close} after both have ended.
  * No method but {@code close} may be called after it.
  */
-sealed interface NetBackend extends AutoCloseable permits TapBackend, PasstBackend {
+interface NetBackend extends AutoCloseable {
   /** Result of {@link #receive} and {@link #transmit}: nothing to be had now, or no room. */
   long AGAIN = -dev.outboard.abi.Errno.EAGAIN;
 

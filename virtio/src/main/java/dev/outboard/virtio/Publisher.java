@@ -121,27 +121,28 @@ final class Publisher implements AutoCloseable {
 
   private void relay(SocketChannel outside, int port) {
     connections.add(outside);
-    try (outside;
-        SocketChannel inside = SocketChannel.open()) {
+    try (SocketChannel inside = SocketChannel.open()) {
       connections.add(inside);
       try {
-        if (closed) {
-          return;
+        if (!closed) {
+          inside.connect(new InetSocketAddress(device, port));
+          outside.setOption(StandardSocketOptions.TCP_NODELAY, true);
+          inside.setOption(StandardSocketOptions.TCP_NODELAY, true);
+          Thread back =
+              Thread.ofVirtual().name("publish answer").start(() -> pump(inside, outside));
+          pump(outside, inside);
+          back.join();
         }
-        inside.connect(new InetSocketAddress(device, port));
-        outside.setOption(StandardSocketOptions.TCP_NODELAY, true);
-        inside.setOption(StandardSocketOptions.TCP_NODELAY, true);
-        Thread back = Thread.ofVirtual().name("publish answer").start(() -> pump(inside, outside));
-        pump(outside, inside);
-        back.join();
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
       } finally {
         connections.remove(inside);
       }
+      outside.close();
     } catch (IOException e) {
-      // Nobody listens on the device: the peer sees its connection end.
+      // Nobody listens on the device: the peer sees its connection broken, not complete.
       reset(outside);
+    } catch (InterruptedException e) {
+      reset(outside);
+      Thread.currentThread().interrupt();
     } finally {
       connections.remove(outside);
       permits.release();
