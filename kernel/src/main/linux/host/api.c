@@ -218,6 +218,21 @@ API long obk_syscall(long number, long a0, long a1, long a2, long a3, long a4,
 	return r;
 }
 
+API long obk_virtio_register(struct obk_virtio_page *page)
+{
+	struct ob_task *t = self;
+	long r;
+
+	if (!t)
+		return -ESRCH;
+	if (state == OB_STOPPED)
+		return -ENODEV;
+	r = ob_k_virtio_add(t->ctx, page);
+	if (!t->ctx->task)
+		task_forget(t);
+	return r;
+}
+
 API int obk_tasks(void)
 {
 	int n;

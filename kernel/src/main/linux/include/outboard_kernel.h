@@ -140,6 +140,22 @@ int obk_interrupt(int tid, uint32_t call);
 #define OBK_IRQ_LAST	31
 int obk_raise_irq(int line);
 
+/*
+ * Give the kernel a virtual device: a page of registers, laid out as
+ * arch/lib/include/asm/virtio_page.h says, filled in, and with a device behind
+ * it that answers already, for the driver is probed before this returns. The
+ * page and its eventfds stay the caller's, and stay, until obk_halt() has
+ * returned. The device finds what a driver names at physical address
+ * OBK_PHYSICAL_BASE + n in byte n of RAM or, behind it, of the user region.
+ *
+ * Returns 0, -EINVAL for a page that is not one, -EBUSY for a line that is
+ * taken, -ENODEV if no driver has taken the device, -ESRCH if the calling
+ * thread is no task.
+ */
+#define OBK_PHYSICAL_BASE	0x400000u
+struct obk_virtio_page;
+long obk_virtio_register(struct obk_virtio_page *page);
+
 /* How many host threads are tasks now. */
 int obk_tasks(void);
 

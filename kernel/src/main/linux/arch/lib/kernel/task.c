@@ -176,6 +176,29 @@ long ob_k_syscall(struct ob_ctx *self, long nr, const long *a)
 	return ret;
 }
 
+/*
+ * Run a function of the kernel as a call of the task of self. It must not ask
+ * to be restarted.
+ */
+long ob_run(struct ob_ctx *self, long (*fn)(void *), void *arg)
+{
+	static const long none[6];
+	long ret = -ENODEV;
+
+	ob_call_begins(self);
+	if (!ob_enter(self)) {
+		ob_call_ends(self);
+		return ret;
+	}
+	if (!READ_ONCE(ob_cpu.closing))
+		ret = fn(arg);
+	if (READ_ONCE(current_thread_info()->flags) & _TIF_WORK)
+		return ob_syscall_work(self, __NR_getpid, none, ret);
+	ob_call_ends(self);
+	ob_leave(self);
+	return ret;
+}
+
 /* --- threads --- */
 
 static noinline void ob_kthread(struct ob_ctx *self)

@@ -2,7 +2,7 @@
 /*
  * virtio over a page that the device's threads share with us.
  *
- * outboard_virtio.h says what is in the page and who writes it. Physical
+ * asm/virtio_page.h says what is in the page and who writes it. Physical
  * addresses are offsets into the kernel's memory, which the device has mapped:
  * there is nothing for a DMA API to translate, and none is configured.
  *
@@ -19,6 +19,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <linux/wait.h>
+#include <asm/ob_port.h>
 #include <asm/virtio_page.h>
 
 /* A device that takes longer to take a status is gone. */
@@ -68,7 +69,7 @@ static bool page_change_status(struct page_device *d, u8 status)
 	store(&p->status, status);
 	/* pairs with the device's load of the serial: status is older */
 	store(&p->status_serial, p->status_serial + 1);
-	obk_host_kick(p->control_kick);
+	ob_host_eventfd_signal(p->control_kick);
 	if (wait_event_timeout(d->answered, page_answered(d), ANSWER_TIMEOUT))
 		return true;
 	dev_err(&d->vdev.dev, "the device does not answer\n");
@@ -154,8 +155,10 @@ static u32 page_generation(struct virtio_device *vdev)
 
 static bool page_notify(struct virtqueue *vq)
 {
-	/* the driver's area is complete before the other side wakes up */
-	obk_host_kick(to_page_device(vq->vdev)->page->queues[vq->index].kick);
+	struct obk_virtio_page *p = to_page_device(vq->vdev)->page;
+
+	/* one host call while the CPU is held, and only if the device asked */
+	ob_host_eventfd_signal(p->queues[vq->index].kick);
 	return true;
 }
 
@@ -281,8 +284,8 @@ static void page_release(struct device *dev)
 	kfree(d);
 }
 
-/* The host layer calls this as if it were a system call of its thread. */
-long obk_virtio_add(void *arg)
+/* obk_virtio_register(), inside the kernel */
+static long page_add(void *arg)
 {
 	struct obk_virtio_page *page = arg;
 	struct page_device *d;
@@ -327,4 +330,9 @@ long obk_virtio_add(void *arg)
 		return -ENODEV;
 	}
 	return 0;
+}
+
+long ob_k_virtio_add(struct ob_ctx *self, struct obk_virtio_page *page)
+{
+	return ob_run(self, page_add, page);
 }

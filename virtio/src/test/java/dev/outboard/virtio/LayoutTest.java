@@ -31,7 +31,7 @@ class LayoutTest {
       #include <linux/virtio_ids.h>
       #include <linux/virtio_net.h>
       #include <linux/virtio_ring.h>
-      #include "outboard_virtio.h"
+      #include "virtio_page.h"
       """;
 
   @TempDir Path directory;
@@ -49,8 +49,8 @@ class LayoutTest {
     source.append("return 0; }\n");
     Path file = Files.writeString(directory.resolve("probe.c"), source);
     Path program = directory.resolve("probe");
-    Path headers = Path.of("..", "kernel", "src", "main", "linux", "include");
-    assertThat(run("gcc", "-I", headers.toString(), "-o", program.toString(), file.toString()))
+    Path headers = Path.of("..", "kernel", "src", "main", "linux", "arch", "lib", "include", "asm");
+    assertThat(run("gcc", "-iquote", headers.toString(), "-o", program.toString(), file.toString()))
         .isEmpty();
     String[] values = run(program.toString()).split("\n", -1);
 

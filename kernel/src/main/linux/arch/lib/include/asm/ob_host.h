@@ -109,6 +109,9 @@ void ob_k_interrupt(struct ob_ctx *self, struct ob_ctx *target,
 		    unsigned int call);
 /* Raise an interrupt line. */
 void ob_k_irq(struct ob_ctx *self, unsigned int irq);
+/* Probe a virtual device: obk_virtio_register(). */
+struct obk_virtio_page;
+long ob_k_virtio_add(struct ob_ctx *self, struct obk_virtio_page *page);
 /* Take the CPU for ever. */
 void ob_k_stop(void);
 

@@ -11,6 +11,8 @@ void ob_run_irqs(void);
 void ob_entry_irq(void);
 void ob_interrupt_irq(void);
 void ob_timer_irq(void);
+/* task.c: run a function as a call of the task of self; its result */
+long ob_run(struct ob_ctx *self, long (*fn)(void *), void *arg);
 /* setup.c: start_kernel(), which never returns in the normal way */
 void ob_boot_main(const struct ob_memory *memory, const char *cmdline);
 /*
