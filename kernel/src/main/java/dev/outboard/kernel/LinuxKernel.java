@@ -146,7 +146,7 @@ public final class LinuxKernel implements AutoCloseable {
   private final MemorySegment unmapWindow;
   private final MemorySegment tasks;
   private final MemorySegment halt;
-  private final @Nullable MemorySegment virtioRegister;
+  private final MemorySegment virtioRegister;
   private boolean closed;
 
   private LinuxKernel(Options o, SymbolLookup image) throws KernelException {
@@ -160,7 +160,7 @@ public final class LinuxKernel implements AutoCloseable {
     unmapWindow = symbol(image, "obk_unmap_window");
     tasks = symbol(image, "obk_tasks");
     halt = symbol(image, "obk_halt");
-    virtioRegister = image.find("obk_virtio_register").orElse(null);
+    virtioRegister = symbol(image, "obk_virtio_register");
     console = new Console(o.console());
     try (Arena scratch = Arena.ofConfined()) {
       MemorySegment config = scratch.allocate(CONFIG);
@@ -397,19 +397,18 @@ public final class LinuxKernel implements AutoCloseable {
   }
 
   /**
-   * Gives the kernel a virtual device ({@code outboard_virtio.h}). Called by a thread that is a
+   * Gives the kernel a virtual device: a page of registers, with a device behind it that answers
+   * already ({@code obk_virtio_register} of {@code outboard_kernel.h}). Called by a thread that is a
    * task; the driver has been probed when it returns.
    *
-   * @param pageAddress the device's registers, which stay until {@link #close} has returned
-   * @return 0, or {@code -errno}; {@code -ENOSYS} if this kernel has no such devices
+   * @param pageAddress the device's registers, which stay until {@link #close} has returned, as do
+   *     the eventfds that they name
+   * @return 0, or {@code -EINVAL}, {@code -EBUSY} if the line is taken, {@code -ENODEV} if no driver
+   *     takes the device, {@code -ESRCH} if this thread is no task
    */
   public long registerVirtioDevice(long pageAddress) {
-    MemorySegment function = virtioRegister;
-    if (function == null) {
-      return -Errno.ENOSYS;
-    }
     try {
-      return (long) LONG_LONG.invokeExact(function, pageAddress);
+      return (long) LONG_LONG.invokeExact(virtioRegister, pageAddress);
     } catch (Throwable t) {
       throw impossible(t);
     }
