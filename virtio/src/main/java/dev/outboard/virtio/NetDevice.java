@@ -86,6 +86,7 @@ final class NetDevice implements AutoCloseable {
   private @Nullable Thread receiver;
   private @Nullable Thread transmitter;
   private int acknowledged;
+  private long negotiated;
 
   /** The queue threads go on while it is true. */
   private volatile boolean queuesRunning;
@@ -256,15 +257,20 @@ final class NetDevice implements AutoCloseable {
     }
     int granted = status;
     if ((status & STATUS_FEATURES_OK) != 0 && (acknowledged & STATUS_FEATURES_OK) == 0) {
-      if (acceptable(page.getLong(RegisterPage.DRIVER_FEATURES))) {
-        backend.accept(page.getLong(RegisterPage.DRIVER_FEATURES));
+      // Read once: what is used later is what was checked.
+      negotiated = page.getLong(RegisterPage.DRIVER_FEATURES);
+      if (acceptable(negotiated)) {
+        backend.accept(negotiated);
       } else {
         granted &= ~STATUS_FEATURES_OK;
       }
     }
     if ((status & STATUS_DRIVER_OK) != 0 && (acknowledged & STATUS_DRIVER_OK) == 0) {
       try {
-        startQueues(page.getLong(RegisterPage.DRIVER_FEATURES));
+        if ((granted & STATUS_FEATURES_OK) == 0) {
+          throw new RingViolation("queues: it has not agreed on features (virtio 3.1.1)");
+        }
+        startQueues();
       } catch (RingViolation v) {
         fail("the driver set up the network card's " + v.getMessage());
       }
@@ -278,8 +284,8 @@ final class NetDevice implements AutoCloseable {
     return (features & ~offered) == 0 && (features & needed) == needed;
   }
 
-  private void startQueues(long features) throws RingViolation {
-    boolean eventIndex = (features & bit(RING_F_EVENT_IDX)) != 0;
+  private void startQueues() throws RingViolation {
+    boolean eventIndex = (negotiated & bit(RING_F_EVENT_IDX)) != 0;
     VirtQueue in = queue("receive", RECEIVE, true, eventIndex);
     VirtQueue out = queue("transmit", TRANSMIT, false, eventIndex);
     queuesRunning = true;

@@ -313,6 +313,15 @@ class NetDeviceTest {
     assertThat(notices).singleElement().asString().contains("transmit queue: it was not set up");
   }
 
+  /** 3.1.1: no queues before the features are agreed on. */
+  @Test
+  void stopsWhenFeaturesAreSkipped() {
+    setUp(RECEIVE, receive);
+    setUp(TRANSMIT, transmit);
+    assertThat(status(NEEDED | STATUS_DRIVER_OK) & STATUS_NEEDS_RESET).isNotZero();
+    assertThat(notices).singleElement().asString().contains("has not agreed on features");
+  }
+
   @Test
   void tellsTheEndOfTheWire() {
     run();
