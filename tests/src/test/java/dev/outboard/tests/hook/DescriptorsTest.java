@@ -8,7 +8,7 @@ import java.time.Duration;
 
 /** The cases of {@code descriptors.c}: each must hold, and print what it prints natively. */
 class DescriptorsTest {
-  private static final Duration LIMIT = Duration.ofSeconds(120);
+  private static final Duration LIMIT = Duration.ofMinutes(2);
 
   @Scenario
   void aFullTableLosesNoConnection(Trial trial) {
