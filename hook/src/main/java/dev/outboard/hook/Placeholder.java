@@ -267,13 +267,15 @@ final class Placeholder {
   /**
    * Takes a sample of the device's mask.
    *
+   * @param deviceMask poll bits, level
    * @param edge whether the device reports that something happened, not only how things are
    * @return whether end B shows what the device does not say, so that {@link #settle} is due
    */
-  synchronized boolean update(int newMask, long newStamp, boolean edge) {
+  synchronized boolean update(int deviceMask, long newStamp, boolean edge) {
     if (gone) {
       return false;
     }
+    int newMask = deviceMask | pinned;
     if (!watched) {
       // Either it overtook the answer to WATCH, or it is about an earlier file with this handle:
       // the stamp will tell.
