@@ -75,8 +75,7 @@ static const int OPTIONS[][2] = {
     {SOL_SOCKET, SO_PRIORITY},  {SOL_SOCKET, SO_REUSEPORT},  {IPPROTO_TCP, TCP_MAXSEG},
     {IPPROTO_TCP, TCP_LINGER2}, {IPPROTO_TCP, TCP_KEEPIDLE}, {IPPROTO_TCP, TCP_SYNCNT},
     {IPPROTO_IP, IP_TTL},       {IPPROTO_IP, IP_TOS},        {IPPROTO_IP, IP_MULTICAST_TTL},
-    {IPPROTO_IP, IP_FREEBIND},  {IPPROTO_IPV6, 26},          {SOL_SOCKET, 4242},
-    {4242, 1}};
+    {IPPROTO_IP, IP_FREEBIND},  {IPPROTO_IPV6, 26},          {SOL_SOCKET, 4242}};
 
 static int epoll;
 
@@ -244,6 +243,13 @@ static void step(void) {
         long r = poll(p, 3, 0);
         show("poll", i, r, "%#x %#x %#x", p[0].revents, p[1].revents, p[2].revents);
       } else {
+        // A placeholder cannot show HUP or ERR of a socket that was never connected.
+        struct pollfd state = {fd, POLLIN, 0};
+        poll(&state, 1, 0);
+        if (state.revents & (POLLHUP | POLLERR)) {
+          show("poll", i, 0, "%#x", state.revents);
+          break;
+        }
         struct epoll_event v = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP, .data.u64 = 0};
         int operation = 1 + (int)(b % 3);
         show("epoll_ctl", i, epoll_ctl(epoll, operation, fd, &v), "%d", operation);

@@ -223,12 +223,13 @@ public final class Trial implements AutoCloseable {
   private long one(String role, String word) {
     List<Long> found =
         processes().stream()
-            .filter(p -> {
-              String line = ProcFile.commandLine(p);
-              int space = line.indexOf(' ');
-              String first = space < 0 ? line : line.substring(0, space);
-              return first.endsWith("java") && (line + " ").contains(word);
-            })
+            .filter(
+                p -> {
+                  String line = ProcFile.commandLine(p);
+                  int space = line.indexOf(' ');
+                  String first = space < 0 ? line : line.substring(0, space);
+                  return first.endsWith("java") && (line + " ").contains(word);
+                })
             .toList();
     assertThat(found)
         .as("the %s among %s", role, processes().stream().map(ProcFile::commandLine).toList())

@@ -44,7 +44,7 @@ class BadInputTest {
     says(trial, OURS, "program", "run");
     says(trial, OURS, "no-such-kernel", "run", "--kernel", "no-such-kernel", "--", "true");
     says(trial, OURS, "--net", "run", "--net", "carrier-pigeon", "--", "true");
-    says(trial, OURS, "tap", "run", "--net", "tap:name=x,addr=nowhere", "--", "true");
+    says(trial, OURS, "addr=nowhere", "run", "--net", "tap:name=x,addr=nowhere", "--", "true");
     says(trial, OURS, "no-such-socket", "run", "--device", "unix:no-such-socket", "--", "true");
     says(trial, OURS, "--publish", "run", "--publish", "eighty:80", "--", "true");
   }

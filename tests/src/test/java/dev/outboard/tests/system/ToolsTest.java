@@ -70,7 +70,7 @@ class ToolsTest {
                 ip link add link b0 name b0.7 type vlan id 7
                 ip addr add 192.0.2.77/24 dev b0.7
                 ip link set d0 up; ip link set b0 up; ip link set b0.7 up
-                ip -o link show | sed 's/^[0-9]*: \\([^:]*\\):.*/\\1/' | grep -v -e lo -e sit -e tun
+                ip -o link show | sed 's/^[0-9]*: \\([^:]*\\):.*/\\1/' | grep -e ^d0 -e ^b0
                 ping -q -c 1 192.0.2.77 | grep -o '1 received'
                 for algorithm in cubic bbr dctcp; do
                   iperf3 -s -1 -p 6001 >server 2>&1 &
