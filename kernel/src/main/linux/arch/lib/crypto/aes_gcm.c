@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * gcm(aes) with the AES and carry-less multiply instructions.  The kernel is
- * ordinary user code here, so vector registers need no kernel_fpu_begin().
+ * gcm(aes) with the AES and carry-less multiply instructions, in one pass over
+ * the data: what kTLS spends its time on.
+ *
+ * The kernel is ordinary user code here: vector registers are saved by whoever
+ * switches threads, and need no kernel_fpu_begin().
+ *
+ * The counter runs in blocks of eight, whose GHASH products are summed before
+ * one reduction (with H^8 .. H^1).  Numbers of GHASH are kept byte swapped, so
+ * that a shift of 128 bits is a shift.  Reference: NIST SP 800-38D; Intel,
+ * "Carry-Less Multiplication Instruction and its Usage for Computing the GCM
+ * Mode", for the reduction.
  */
 #include <linux/init.h>
 #include <linux/kernel.h>
@@ -16,17 +25,19 @@
 #include <tmmintrin.h>
 #include <smmintrin.h>
 
+/* A key. */
 struct gcm_ctx {
 	struct crypto_aes_ctx	aes;
 	int			rounds;
 	u8			h[8][16];	/* H^1 .. H^8, byte swapped */
 };
 
+/* A message under way. */
 struct gcm_state {
-	__m128i	iv, acc;
-	u32	ctr;
-	int	off;
-	u8	ks[16], gb[16];
+	__m128i	iv, acc;	/* nonce; GHASH so far */
+	u32	ctr;		/* of the next block */
+	int	off;		/* bytes used of the block below */
+	u8	ks[16], gb[16];	/* key stream, and cipher text for GHASH */
 };
 
 #define KEY(c, i)	_mm_loadu_si128((const __m128i *)(c)->aes.key_enc + (i))
@@ -61,6 +72,7 @@ static __always_inline __m128i gf_reduce(__m128i lo, __m128i mid, __m128i hi)
 	return _mm_xor_si128(hi, _mm_xor_si128(lo, c));
 }
 
+/* lo, mid, hi += x * y, not reduced */
 #define GF_MUL(lo, mid, hi, x, y) do {					\
 	lo = _mm_xor_si128(lo, _mm_clmulepi64_si128(x, y, 0x00));	\
 	hi = _mm_xor_si128(hi, _mm_clmulepi64_si128(x, y, 0x11));	\
@@ -76,6 +88,7 @@ static __always_inline __m128i gf_mul(__m128i x, __m128i y)
 	return gf_reduce(lo, mid, hi);
 }
 
+/* one block through AES */
 static __always_inline __m128i aes_one(const struct gcm_ctx *c, __m128i x)
 {
 	int i;
@@ -97,6 +110,7 @@ static __always_inline void ghash_one(const struct gcm_ctx *c,
 	s->acc = gf_mul(_mm_xor_si128(s->acc, bswap128(x)), LD(c->h[0]));
 }
 
+/* eight blocks; in and out may be the same */
 static __always_inline void crypt8(const struct gcm_ctx *c,
 				   struct gcm_state *s, u8 *out, const u8 *in,
 				   bool enc)
@@ -134,6 +148,7 @@ static __always_inline void crypt8(const struct gcm_ctx *c,
 	s->acc = gf_reduce(lo, mid, hi);
 }
 
+/* any number of bytes, where the last call left off */
 static void crypt_bytes(const struct gcm_ctx *c, struct gcm_state *s, u8 *out,
 			const u8 *in, unsigned int n, bool enc)
 {
@@ -173,6 +188,7 @@ static void crypt_bytes(const struct gcm_ctx *c, struct gcm_state *s, u8 *out,
 	}
 }
 
+/* the last block is padded with zeros */
 static void gcm_flush(const struct gcm_ctx *c, struct gcm_state *s)
 {
 	if (s->off) {
@@ -204,6 +220,10 @@ static int gcm_setauthsize(struct crypto_aead *tfm, unsigned int n)
 	return crypto_gcm_check_authsize(n);
 }
 
+/*
+ * The whole message: len bytes behind the associated data are encrypted or
+ * decrypted from req->src to req->dst, and the tag computed.
+ */
 static void gcm_run(struct aead_request *req, unsigned int len, bool enc, u8 *tag)
 {
 	struct gcm_ctx *c = crypto_aead_ctx(crypto_aead_reqtfm(req));
@@ -276,6 +296,7 @@ static void gcm_run(struct aead_request *req, unsigned int len, bool enc, u8 *ta
 	ghash_one(c, &s, LD(s.gb));
 	s.ctr = 1;
 	ST(tag, _mm_xor_si128(bswap128(s.acc), aes_one(c, ctr_block(&s))));
+	memzero_explicit(&s, sizeof(s));
 }
 
 static int gcm_encrypt(struct aead_request *req)
@@ -323,7 +344,7 @@ static int __init gcm_init(void)
 	unsigned int a = 1, b, c, d;
 
 	asm volatile("cpuid" : "+a" (a), "=b" (b), "=c" (c), "=d" (d));
-	/* pclmul, ssse3, sse4.1, aes */
+	/* pclmul, ssse3, sse4.1, aes; without them the generic gcm(aes) serves */
 	if ((c & (1 << 1)) && (c & (1 << 9)) && (c & (1 << 19)) && (c & (1 << 25)))
 		return crypto_register_aead(&gcm_alg);
 	return 0;
