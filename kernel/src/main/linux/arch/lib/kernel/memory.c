@@ -78,7 +78,14 @@ void free_initmem(void)
  */
 static int ob_user_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	return vma->vm_start == ob_user_start ? 0 : -EINVAL;
+	if (vma->vm_start != ob_user_start)
+		return -EINVAL;
+	/*
+	 * /proc/PID/mem goes by these two, and would show a task what others
+	 * keep in the region; get_user_pages() goes by VM_READ and VM_WRITE.
+	 */
+	vm_flags_clear(vma, VM_MAYREAD | VM_MAYWRITE);
+	return 0;
 }
 
 static unsigned long ob_user_area(struct file *file, unsigned long addr,

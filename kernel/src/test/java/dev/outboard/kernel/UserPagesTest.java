@@ -130,6 +130,21 @@ class UserPagesTest {
     Linux.close(fd);
   }
 
+  @Test
+  void procMemShowsNothingOfOtherTasks() {
+    int fd = (int) g.ok(Nr.OPENAT, -100, g.string("/proc/self/mem").address(), 2);
+    MemorySegment secret = kernel.userRegion().asSlice(6 << 20, 8);
+    secret.set(ValueLayout.JAVA_LONG, 0, 42);
+    MemorySegment b = g.allocate(8);
+    b.set(ValueLayout.JAVA_LONG, 0, 7);
+    for (long at : new long[] {secret.address(), kernel.ram().address()}) {
+      assertThat(g.ok(Nr.LSEEK, fd, at, 0)).isEqualTo(at);
+      assertThat(g.call(Nr.READ, fd, b.address(), 8)).isEqualTo(-Errno.EIO);
+      assertThat(g.call(Nr.WRITE, fd, b.address(), 8)).isEqualTo(-Errno.EIO);
+    }
+    assertThat(secret.get(ValueLayout.JAVA_LONG, 0)).isEqualTo(42);
+  }
+
   private void tls(int version, int cipher, int bytes) {
     g.ok(Nr.SETSOCKOPT, client, SOL_TCP, 31, g.string("tls").address(), 4);
     g.ok(Nr.SETSOCKOPT, server, SOL_TCP, 31, g.string("tls").address(), 4);
