@@ -10,6 +10,8 @@ final class NetworkHolder {
   private NetworkHolder() {}
 
   /**
+   * Holds a network for a minute.
+   *
    * @param args the value of {@code --net}
    */
   public static void main(String[] args) throws Exception {
