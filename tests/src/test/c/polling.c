@@ -258,6 +258,49 @@ static void timeouts(void) {
   say("timeouts");
 }
 
+static volatile int looking;
+
+static void *look_always(void *fd) {
+  while (looking) poll_now((int)(intptr_t)fd, POLLIN);
+  return NULL;
+}
+
+static void *send_at_once(void *fd) {
+  sleep_us((now_us() & 7) * 40);
+  CHECK(send((int)(intptr_t)fd, "x", 1, MSG_NOSIGNAL) == 1);
+  return NULL;
+}
+
+// The first look at a new socket, while what it waits for happens and another thread looks at
+// another one.
+static void fresh(void) {
+  int other[2];
+  tcp_pair(other);
+  struct sockaddr_in a;
+  int l = listening(8, &a);
+  pthread_t looker, sender;
+  looking = 1;
+  CHECK(pthread_create(&looker, NULL, look_always, (void *)(intptr_t)other[1]) == 0);
+  for (int i = 0; i < 300; i++) {
+    int c = connected(&a), d = accept(l, NULL, NULL);
+    CHECK(pthread_create(&sender, NULL, send_at_once, (void *)(intptr_t)d) == 0);
+    struct pollfd p = {c, POLLIN, 0};
+    if (i % 2) {
+      CHECK(poll(&p, 1, 5000) == 1 && p.revents == POLLIN);
+    } else {
+      int e = epoll_of(c, EPOLLIN | EPOLLET);
+      CHECK(epoll_get(e, 5000) == EPOLLIN);
+      close(e);
+    }
+    CHECK(pthread_join(sender, NULL) == 0);
+    close(c), close(d);
+  }
+  looking = 0;
+  CHECK(pthread_join(looker, NULL) == 0);
+  close(other[0]), close(other[1]), close(l);
+  say("fresh");
+}
+
 // Edge-triggered: every arrival is told, though nothing was read; writable is told when it returns.
 static void edges(void) {
   int t[2];
@@ -920,7 +963,7 @@ static const struct {
   const char *name;
   void (*run)(void);
 } CASES[] = {{"masks", masks},       {"exact", exact},     {"timeouts", timeouts},
-             {"edges", edges},       {"connecting", connecting}, {"oneshot", oneshot}, {"flood", flood},
+             {"edges", edges},     {"fresh", fresh},       {"connecting", connecting}, {"oneshot", oneshot}, {"flood", flood},
              {"workers", workers},   {"shared", shared},   {"nested", nested},
              {"mixed", mixed},       {"high", high},       {"passed", passed},
              {"files", files},       {"many", many}};

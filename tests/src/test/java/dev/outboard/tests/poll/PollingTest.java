@@ -19,7 +19,7 @@ class PollingTest {
   /** A look without waiting sees what a peer has just sent, and nothing that was just read. */
   @Scenario(trace = false)
   void aLookIsExact(Trial trial) {
-    run(trial, "exact");
+    run(trial, "exact", "fresh");
   }
 
   @Scenario
