@@ -170,7 +170,7 @@ class FrameCodecTest {
   void noiseIsAValueToo() {
     long seed = Long.getLong("tests.seed", System.nanoTime());
     Random random = new Random(seed);
-    for (int i = 0; i < 200_000; i++) {
+    for (int i = 0; i < 50_000; i++) {
       byte[] bytes;
       if (random.nextBoolean()) {
         bytes = new byte[random.nextInt(300)];
