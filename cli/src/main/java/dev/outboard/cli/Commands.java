@@ -5,7 +5,7 @@ import java.util.List;
 
 /** The commands that there are. */
 final class Commands {
-  private static final List<String> NAMES = List.of("run", "check", "syscalls", "device");
+  private static final List<String> NAMES = List.of("run", "demo", "check", "syscalls", "device");
 
   private Commands() {}
 
@@ -23,6 +23,7 @@ final class Commands {
     // A switch, so that only the command that runs is loaded.
     return switch (name) {
       case "run" -> new RunCommand();
+      case "demo" -> new DemoCommand();
       case "check" -> new CheckCommand();
       case "syscalls" -> new SyscallsCommand();
       case "device" -> new DeviceCommand();

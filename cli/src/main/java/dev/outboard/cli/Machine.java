@@ -153,6 +153,11 @@ final class Machine {
     return Finding.ok("network: passt", program.get().toString());
   }
 
+  /** Whether this process may make a TAP interface. */
+  static boolean mayMakeTap() {
+    return tap().level() == Finding.Level.OK;
+  }
+
   private static Finding tap() {
     String what = "network: TAP";
     try (Arena arena = Arena.ofConfined()) {
@@ -181,7 +186,7 @@ final class Machine {
     }
   }
 
-  private static Optional<Path> inPath(String program) {
+  static Optional<Path> inPath(String program) {
     String path = System.getenv().getOrDefault("PATH", "/usr/local/bin:/usr/bin:/bin");
     return List.of(path.split(":")).stream()
         .map(d -> Path.of(d, program))

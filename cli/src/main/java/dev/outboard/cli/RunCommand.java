@@ -77,6 +77,7 @@ final class RunCommand implements Command {
 
   @Override
   public int run(Arguments arguments, Terminal terminal) {
+    OwnDescriptors own = OwnDescriptors.find();
     Syntax syntax = syntax();
     if (arguments.operands().isEmpty()) {
       throw syntax.usageError(
@@ -92,6 +93,7 @@ final class RunCommand implements Command {
         return run(
             arguments,
             terminal,
+            own,
             embedded.pid(),
             (listener, options) -> DeviceLink.overDescriptor(embedded.linkFd(), listener, options));
       } finally {
@@ -113,12 +115,17 @@ final class RunCommand implements Command {
     return run(
         arguments,
         terminal,
+        own,
         NO_PROCESS,
         (listener, options) -> DeviceLink.connect(socket, listener, options));
   }
 
   private static int run(
-      Arguments arguments, Terminal terminal, int devicePid, Connector connector) {
+      Arguments arguments,
+      Terminal terminal,
+      OwnDescriptors own,
+      int devicePid,
+      Connector connector) {
     Front front = Front.ofThisProcess();
     Statistics statistics = arguments.has(STATS) ? new Statistics() : null;
     try (LineLog trace = LineLog.open(arguments.value(TRACE), TRACE, terminal);
@@ -134,6 +141,7 @@ final class RunCommand implements Command {
       Hook hook = new Hook(options);
       try (DeviceLink link = connector.connect(hook.listener(), LinkOptions.of("outboard run"))) {
         link.welcome().notices().forEach(terminal::say);
+        own.keep();
         return hook.run(link);
       }
     } catch (LinkException e) {

@@ -37,7 +37,8 @@ final class GuestSocket implements AutoCloseable {
 
   static GuestSocket open(GuestCalls calls, int family, int type, int protocol) {
     return new GuestSocket(
-        calls, (int) checked("socket", calls.call(GuestCalls.SOCKET, family, type, protocol, 0, 0, 0)));
+        calls,
+        (int) checked("socket", calls.call(GuestCalls.SOCKET, family, type, protocol, 0, 0, 0)));
   }
 
   static GuestSocket tcp(GuestCalls calls) {
@@ -132,16 +133,14 @@ final class GuestSocket implements AutoCloseable {
     length.set(JAVA_INT, 0, ADDRESS_BYTES);
     checked(
         "getsockname",
-        calls.call(
-            GuestCalls.GETSOCKNAME, fd, scratch.address(), length.address(), 0, 0, 0));
+        calls.call(GuestCalls.GETSOCKNAME, fd, scratch.address(), length.address(), 0, 0, 0));
     return Short.toUnsignedInt(scratch.get(PORT, 2));
   }
 
   void option(int level, int name, int value) {
     scratch.set(JAVA_INT, 0, value);
     checked(
-        "setsockopt",
-        calls.call(GuestCalls.SETSOCKOPT, fd, level, name, scratch.address(), 4, 0));
+        "setsockopt", calls.call(GuestCalls.SETSOCKOPT, fd, level, name, scratch.address(), 4, 0));
   }
 
   /** Sends all of a piece of memory that calls may point to. */
@@ -151,15 +150,13 @@ final class GuestSocket implements AutoCloseable {
       at +=
           checked(
               "write",
-              calls.call(
-                  GuestCalls.WRITE, fd, data.address() + at, data.byteSize() - at, 0, 0, 0));
+              calls.call(GuestCalls.WRITE, fd, data.address() + at, data.byteSize() - at, 0, 0, 0));
     }
   }
 
   /** Receives once; 0 is the end. */
   long receive(MemorySegment to) {
-    return checked(
-        "read", calls.call(GuestCalls.READ, fd, to.address(), to.byteSize(), 0, 0, 0));
+    return checked("read", calls.call(GuestCalls.READ, fd, to.address(), to.byteSize(), 0, 0, 0));
   }
 
   /** One datagram to somebody. */
@@ -168,13 +165,7 @@ final class GuestSocket implements AutoCloseable {
     checked(
         "sendto",
         calls.call(
-            GuestCalls.SENDTO,
-            fd,
-            data.address(),
-            data.byteSize(),
-            0,
-            scratch.address(),
-            length));
+            GuestCalls.SENDTO, fd, data.address(), data.byteSize(), 0, scratch.address(), length));
   }
 
   void shutdownOutput() {

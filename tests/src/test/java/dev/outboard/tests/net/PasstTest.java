@@ -116,8 +116,7 @@ class PasstTest {
         sum.update(buffer, 0, n);
       }
       byte[] answer = new byte[8];
-      MemorySegment.ofArray(answer)
-          .set(ValueLayout.JAVA_LONG_UNALIGNED, 0, sum.getValue());
+      MemorySegment.ofArray(answer).set(ValueLayout.JAVA_LONG_UNALIGNED, 0, sum.getValue());
       s.getOutputStream().write(answer);
       return sum.getValue();
     } catch (IOException e) {

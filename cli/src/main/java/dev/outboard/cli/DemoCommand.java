@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.LinkOptions;
+import dev.outboard.hook.Hook;
+import dev.outboard.hook.HookException;
+import dev.outboard.hook.HookOptions;
+import dev.outboard.hook.ProgramEvents;
+import dev.outboard.hook.Statistics;
+import dev.outboard.posix.Processes;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * {@code outboard demo}: stock nginx on the device's network, fetched from by stock curl on this
+ * machine, and an account of what ran where.
+ */
+final class DemoCommand implements Command {
+  private static final int START_SECONDS = 20;
+  private static final int STOP_SECONDS = 10;
+
+  /** Calls of which the table shows a line each; the others are in its last line. */
+  private static final int CALLS_SHOWN = 14;
+
+  @Override
+  public Syntax syntax() {
+    return new Syntax(
+        "demo",
+        "",
+        "Serves files with stock nginx from a kernel in another process; shows what ran where.",
+        List.of(
+            "nginx runs on this machine and its sockets are the device's. curl, not offloaded, fetches",
+            "1 KiB and 100 MiB from it: as root through a TAP interface, otherwise through a published",
+            "port. The contents are compared by SHA-256; the exit status is 1 if they differ. Everything",
+            "that it makes is removed at the end."),
+        List.of(),
+        List.of());
+  }
+
+  @Override
+  public int run(Arguments arguments, Terminal terminal) {
+    try (DemoSite site = DemoSite.create()) {
+      return run(site, DemoNetwork.choose(), terminal);
+    } catch (IOException e) {
+      throw new Failure("the demo cannot write its files: " + e.getMessage());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return ExitStatus.OURS;
+    }
+  }
+
+  private static int run(DemoSite site, DemoNetwork network, Terminal terminal)
+      throws IOException, InterruptedException {
+    List<String> command = site.nginx(network.port());
+    terminal.say("starting nginx with its sockets on a device (" + network.description() + ")");
+    EmbeddedDevice device = EmbeddedDevice.start(network.settings(), terminal.err()::println);
+    Statistics statistics = new Statistics();
+    CountDownLatch started = new CountDownLatch(1);
+    Program program = new Program(started);
+    CompletableFuture<Integer> ended = new CompletableFuture<>();
+    HookOptions options =
+        HookOptions.of(command)
+            .withOwnChild(pid -> pid == device.pid() || site.isClient(pid))
+            .withEvents(program)
+            .withMessages(terminal::say)
+            .withStatistics(statistics);
+    Hook hook = new Hook(options);
+    try (DeviceLink link =
+        DeviceLink.overDescriptor(
+            device.linkFd(), hook.listener(), LinkOptions.of("outboard demo"))) {
+      link.welcome().notices().forEach(terminal::say);
+      Thread.ofPlatform()
+          .name("demo-program")
+          .start(() -> {
+            try {
+              ended.complete(hook.run(link));
+            } catch (HookException | RuntimeException e) {
+              ended.completeExceptionally(e);
+            } finally {
+              started.countDown();
+            }
+          });
+      List<DemoSite.Fetch> fetches = new ArrayList<>();
+      DemoReport report;
+      try {
+        if (!started.await(START_SECONDS, TimeUnit.SECONDS) || program.pid == 0) {
+          throw new Failure("nginx did not start" + reason(ended));
+        }
+        site.awaitServer(network.url(), START_SECONDS, ended::isDone);
+        for (String name : site.names()) {
+          terminal.say("fetching " + network.url() + "/" + name);
+          fetches.add(site.fetch(network.url(), name));
+        }
+      } finally {
+        report =
+            DemoReport.of(link.welcome().system(), network, program.pid, device.pid(), statistics);
+        program.stop();
+        // The last processes of nginx end by themselves; what does not is the guard's to kill.
+        ended.exceptionally(e -> 0).completeOnTimeout(0, STOP_SECONDS, TimeUnit.SECONDS).join();
+      }
+      terminal.err().flush();
+      report.print(terminal.out(), fetches, CALLS_SHOWN);
+      boolean same = fetches.stream().allMatch(DemoSite.Fetch::same);
+      if (!same) {
+        terminal.say("what was fetched is not what was served");
+      }
+      return same ? ExitStatus.OK : ExitStatus.LACKING;
+    } catch (LinkException e) {
+      throw new Failure(String.valueOf(e.getMessage()));
+    } finally {
+      device.awaitEnd();
+    }
+  }
+
+  private static String reason(CompletableFuture<Integer> ended) {
+    return ended.isCompletedExceptionally()
+        ? ": " + ended.exceptionNow().getMessage()
+        : ended.isDone() ? ": it ended with status " + ended.join() : "";
+  }
+
+  /** Where the first process of nginx is, and how it is told to end. */
+  private static final class Program implements ProgramEvents {
+    private final CountDownLatch started;
+    private volatile int pid;
+    private volatile boolean over;
+
+    Program(CountDownLatch started) {
+      this.started = started;
+    }
+
+    @Override
+    public void started(int startedPid) {
+      pid = startedPid;
+      started.countDown();
+    }
+
+    @Override
+    public void stopped() {}
+
+    @Override
+    public void continued() {}
+
+    @Override
+    public void ended(int status) {
+      over = true;
+    }
+
+    void stop() {
+      if (pid != 0 && !over) {
+        Processes.kill(pid, Processes.SIG_TERM);
+      }
+    }
+  }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.hook.Statistics;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+
+/**
+ * What ran where, as the demo prints it.
+ *
+ * @param hostKernel {@code uname} of this machine
+ * @param deviceKernel {@code uname} of the device
+ * @param network how the two meet
+ * @param lines calls, the most frequent first
+ * @param cpu seconds of CPU by process
+ */
+record DemoReport(
+    String hostKernel,
+    String deviceKernel,
+    String network,
+    List<Statistics.Line> lines,
+    List<Cpu> cpu) {
+  private static final double TICKS_PER_SECOND = 100;
+  private static final int USER_TICKS = 11;
+  private static final int SYSTEM_TICKS = 12;
+  private static final int DIGEST_SHOWN = 16;
+
+  /** Seconds of CPU that a process has used. */
+  record Cpu(String process, int pid, double user, double system) {}
+
+  /** Takes everything down, while the processes are there. */
+  static DemoReport of(
+      String deviceKernel,
+      DemoNetwork network,
+      int programPid,
+      int devicePid,
+      Statistics statistics) {
+    List<Cpu> cpu = new ArrayList<>();
+    add(cpu, "nginx master", programPid);
+    ProcessHandle.of(programPid).stream()
+        .flatMap(ProcessHandle::descendants)
+        .forEach(p -> add(cpu, "nginx worker", (int) p.pid()));
+    add(cpu, "hook", (int) ProcessHandle.current().pid());
+    add(cpu, "device", devicePid);
+    return new DemoReport(
+        "Linux " + Versions.hostRelease() + " x86_64",
+        deviceKernel,
+        network.description(),
+        statistics.lines(),
+        cpu);
+  }
+
+  private static void add(List<Cpu> cpu, String name, int pid) {
+    try {
+      String stat = Files.readString(Path.of("/proc/" + pid + "/stat"));
+      // The name, in parentheses, may hold anything; the fields after it are counted from 3.
+      String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ", -1);
+      cpu.add(
+          new Cpu(
+              name,
+              pid,
+              Long.parseLong(fields[USER_TICKS]) / TICKS_PER_SECOND,
+              Long.parseLong(fields[SYSTEM_TICKS]) / TICKS_PER_SECOND));
+    } catch (IOException e) {
+      // It has ended: then there is nothing to say of it.
+    }
+  }
+
+  /** Prints it all; {@code shown} calls have a line of their own. */
+  void print(PrintStream out, List<DemoSite.Fetch> fetches, int shown) {
+    out.println();
+    out.printf(
+        Locale.ROOT, "  %-8s %-40s %s%n", "host", hostKernel, "runs nginx and curl, has the files");
+    out.printf(
+        Locale.ROOT,
+        "  %-8s %-40s %s%n",
+        "device",
+        deviceKernel,
+        "has nginx's sockets: " + network);
+    out.println();
+    out.printf(
+        Locale.ROOT,
+        "  %-8s %12s %9s %10s   %s%n",
+        "fetched",
+        "bytes",
+        "seconds",
+        "MB/s",
+        "sha256");
+    for (DemoSite.Fetch f : fetches) {
+      out.printf(
+          Locale.ROOT,
+          "  %-8s %,12d %9.3f %10.1f   %s… %s%n",
+          "/" + f.name(),
+          f.bytes(),
+          f.seconds(),
+          f.bytes() / f.seconds() / 1e6,
+          f.digest().substring(0, DIGEST_SHOWN),
+          f.same() ? "as served" : "DIFFERS");
+    }
+    out.println();
+    out.printf(
+        Locale.ROOT,
+        "  %-18s %9s %9s %9s %14s%n",
+        "nginx called",
+        "device",
+        "host",
+        "hook",
+        "bytes");
+    lines.stream().limit(shown).forEach(l -> call(out, l));
+    Statistics.Line rest = sum("others trapped", lines.stream().skip(shown).toList());
+    if (rest.device() + rest.host() + rest.hook() > 0) {
+      call(out, rest);
+    }
+    call(out, sum("sum", lines));
+    out.println();
+    out.printf(Locale.ROOT, "  %-18s %9s %9s %9s%n", "CPU seconds", "pid", "user", "system");
+    for (Cpu c : cpu) {
+      out.printf(
+          Locale.ROOT, "  %-18s %9d %9.2f %9.2f%n", c.process(), c.pid(), c.user(), c.system());
+    }
+    out.println();
+  }
+
+  private static Statistics.Line sum(String name, List<Statistics.Line> lines) {
+    long device = 0;
+    long host = 0;
+    long hook = 0;
+    long bytes = 0;
+    for (Statistics.Line l : lines) {
+      device += l.device();
+      host += l.host();
+      hook += l.hook();
+      bytes += l.bytes();
+    }
+    return new Statistics.Line(name, device, host, hook, bytes, 0, 0);
+  }
+
+  private static void call(PrintStream out, Statistics.Line l) {
+    out.printf(
+        Locale.ROOT,
+        "  %-18s %9s %9s %9s %14s%n",
+        l.name(),
+        count(l.device()),
+        count(l.host()),
+        count(l.hook()),
+        count(l.bytes()));
+  }
+
+  private static String count(long n) {
+    return n == 0 ? "·" : String.format(Locale.ROOT, "%,d", n);
+  }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.posix.Linux;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * Keeps the descriptors of this JVM from the program, which is to have those that the user gave it
+ * and no others. Java's libraries open some without close-on-exec: the first use of a file channel,
+ * which may be before {@code main}, makes a socket, for instance.
+ */
+final class OwnDescriptors {
+  private static final int F_SETFD = 2;
+  private static final int FD_CLOEXEC = 1;
+  private static final Path ANY_FILE = Path.of("/proc/self/comm");
+
+  private final Set<String> inherited;
+
+  private OwnDescriptors(Set<String> inherited) {
+    this.inherited = inherited;
+  }
+
+  /**
+   * Finds out what this process was given: the front says so; without a front, it is what is open
+   * now, so this is to be called before anything is opened.
+   */
+  static OwnDescriptors find() {
+    String given = System.getProperty("outboard.front.inherited");
+    return new OwnDescriptors(
+        given == null ? Set.copyOf(open()) : Set.copyOf(Arrays.asList(given.split(",", -1))));
+  }
+
+  /** Makes all others close-on-exec. */
+  void keep() {
+    try {
+      // The last that opens one: the hook reads files, too.
+      Files.readString(ANY_FILE);
+    } catch (IOException e) {
+      // Then it makes none.
+    }
+    for (String fd : open()) {
+      if (!inherited.contains(fd)) {
+        Linux.fcntl(Integer.parseInt(fd), F_SETFD, FD_CLOEXEC);
+      }
+    }
+  }
+
+  private static List<String> open() {
+    String[] names = new File("/proc/self/fd").list();
+    return names == null ? List.of() : List.of(names);
+  }
+}
