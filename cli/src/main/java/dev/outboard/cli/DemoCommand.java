@@ -12,7 +12,9 @@ import dev.outboard.hook.Statistics;
 import dev.outboard.posix.Processes;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -75,6 +77,7 @@ final class DemoCommand implements Command {
         DeviceLink.overDescriptor(
             device.linkFd(), hook.listener(), LinkOptions.of("outboard demo"))) {
       link.welcome().notices().forEach(terminal::say);
+      DemoReport.Cpu before = DemoReport.Cpu.ofThisProcess();
       Thread.ofPlatform()
           .name("demo-program")
           .start(() -> {
@@ -86,7 +89,7 @@ final class DemoCommand implements Command {
               started.countDown();
             }
           });
-      List<DemoSite.Fetch> fetches = new ArrayList<>();
+      Map<String, Double> seconds = new LinkedHashMap<>();
       DemoReport report;
       try {
         if (!started.await(START_SECONDS, TimeUnit.SECONDS) || program.pid == 0) {
@@ -95,16 +98,20 @@ final class DemoCommand implements Command {
         site.awaitServer(network.url(), START_SECONDS, ended::isDone);
         for (String name : site.names()) {
           terminal.say("fetching " + network.url() + "/" + name);
-          fetches.add(site.fetch(network.url(), name));
+          seconds.put(name, site.fetch(network.url(), name));
         }
       } finally {
         report =
-            DemoReport.of(link.welcome().system(), network, program.pid, device.pid(), statistics);
+            DemoReport.of(
+                link.welcome().system(), network, program.pid, device.pid(), before, statistics);
         program.stop();
         // The last processes of nginx end by themselves; what does not is the guard's to kill.
         ended.exceptionally(e -> 0).completeOnTimeout(0, STOP_SECONDS, TimeUnit.SECONDS).join();
       }
-      terminal.err().flush();
+      List<DemoSite.Fetch> fetches = new ArrayList<>();
+      for (Map.Entry<String, Double> fetched : seconds.entrySet()) {
+        fetches.add(site.compare(fetched.getKey(), fetched.getValue()));
+      }
       report.print(terminal.out(), fetches, CALLS_SHOWN);
       boolean same = fetches.stream().allMatch(DemoSite.Fetch::same);
       if (!same) {

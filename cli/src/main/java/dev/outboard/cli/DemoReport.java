@@ -31,57 +31,72 @@ record DemoReport(
   private static final int DIGEST_SHOWN = 16;
 
   /** Seconds of CPU that a process has used. */
-  record Cpu(String process, int pid, double user, double system) {}
+  record Cpu(String process, int pid, double user, double system) {
+    static Cpu ofThisProcess() {
+      return of("hook", (int) ProcessHandle.current().pid());
+    }
 
-  /** Takes everything down, while the processes are there. */
+    /** What a process has used until now; nothing if it has ended. */
+    static Cpu of(String process, int pid) {
+      try {
+        String stat = Files.readString(Path.of("/proc/" + pid + "/stat"));
+        // The name, in parentheses, may hold anything; the fields after it are counted from 3.
+        String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ", -1);
+        return new Cpu(
+            process,
+            pid,
+            Long.parseLong(fields[USER_TICKS]) / TICKS_PER_SECOND,
+            Long.parseLong(fields[SYSTEM_TICKS]) / TICKS_PER_SECOND);
+      } catch (IOException e) {
+        return new Cpu(process, pid, 0, 0);
+      }
+    }
+
+    Cpu since(Cpu before) {
+      return new Cpu(process, pid, user - before.user, system - before.system);
+    }
+  }
+
+  /**
+   * Takes everything down, while the processes are there.
+   *
+   * @param hookBefore what this process had used before it became the hook of the program
+   */
   static DemoReport of(
       String deviceKernel,
       DemoNetwork network,
       int programPid,
       int devicePid,
+      Cpu hookBefore,
       Statistics statistics) {
     List<Cpu> cpu = new ArrayList<>();
-    add(cpu, "nginx master", programPid);
+    cpu.add(Cpu.of("nginx master", programPid));
     ProcessHandle.of(programPid).stream()
         .flatMap(ProcessHandle::descendants)
-        .forEach(p -> add(cpu, "nginx worker", (int) p.pid()));
-    add(cpu, "hook", (int) ProcessHandle.current().pid());
-    add(cpu, "device", devicePid);
+        .forEach(p -> cpu.add(Cpu.of("nginx worker", (int) p.pid())));
+    cpu.add(Cpu.ofThisProcess().since(hookBefore));
+    cpu.add(Cpu.of("device", devicePid));
     return new DemoReport(
         "Linux " + Versions.hostRelease() + " x86_64",
-        deviceKernel,
+        shortened(deviceKernel),
         network.description(),
         statistics.lines(),
         cpu);
   }
 
-  private static void add(List<Cpu> cpu, String name, int pid) {
-    try {
-      String stat = Files.readString(Path.of("/proc/" + pid + "/stat"));
-      // The name, in parentheses, may hold anything; the fields after it are counted from 3.
-      String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ", -1);
-      cpu.add(
-          new Cpu(
-              name,
-              pid,
-              Long.parseLong(fields[USER_TICKS]) / TICKS_PER_SECOND,
-              Long.parseLong(fields[SYSTEM_TICKS]) / TICKS_PER_SECOND));
-    } catch (IOException e) {
-      // It has ended: then there is nothing to say of it.
-    }
+  /** {@code uname -srvm} without the version's build number and date. */
+  private static String shortened(String uname) {
+    String[] words = uname.split(" ", -1);
+    return words.length < 3 ? uname : words[0] + " " + words[1] + " " + words[words.length - 1];
   }
 
   /** Prints it all; {@code shown} calls have a line of their own. */
   void print(PrintStream out, List<DemoSite.Fetch> fetches, int shown) {
     out.println();
-    out.printf(
-        Locale.ROOT, "  %-8s %-40s %s%n", "host", hostKernel, "runs nginx and curl, has the files");
-    out.printf(
-        Locale.ROOT,
-        "  %-8s %-40s %s%n",
-        "device",
-        deviceKernel,
-        "has nginx's sockets: " + network);
+    int width = Math.max(hostKernel.length(), deviceKernel.length());
+    String kernel = "  %-8s %-" + width + "s   %s%n";
+    out.printf(Locale.ROOT, kernel, "host", hostKernel, "runs nginx and curl, has the files");
+    out.printf(Locale.ROOT, kernel, "device", deviceKernel, "has nginx's sockets: " + network);
     out.println();
     out.printf(
         Locale.ROOT,

@@ -153,21 +153,27 @@ final class DemoSite implements AutoCloseable {
     }
   }
 
-  /** Fetches a file with curl, and compares. */
-  Fetch fetch(String url, String name) throws IOException, InterruptedException {
-    Path to = directory.resolve("fetched");
+  /** Fetches a file with curl; {@link #compare} looks at what came. */
+  double fetch(String url, String name) throws IOException, InterruptedException {
     long start = System.nanoTime();
-    int status = curl(url + "/" + name, to);
+    int status = curl(url + "/" + name, directory.resolve("fetched-" + name));
     double seconds = (System.nanoTime() - start) / 1e9;
     if (status != 0) {
       throw new Failure("curl could not fetch " + url + "/" + name + ": status " + status);
     }
+    return seconds;
+  }
+
+  /** Compares what was fetched with what was served. */
+  Fetch compare(String name, double seconds) throws IOException {
+    Path fetched = directory.resolve("fetched-" + name);
     MessageDigest digest = sha256();
-    try (InputStream in = new DigestInputStream(Files.newInputStream(to), digest)) {
+    try (InputStream in = new DigestInputStream(Files.newInputStream(fetched), digest)) {
       in.transferTo(OutputStream.nullOutputStream());
     }
     String arrived = HexFormat.of().formatHex(digest.digest());
-    return new Fetch(name, Files.size(to), seconds, arrived, arrived.equals(digests.get(name)));
+    return new Fetch(
+        name, Files.size(fetched), seconds, arrived, arrived.equals(digests.get(name)));
   }
 
   private int curl(String url, Path to) throws IOException, InterruptedException {
