@@ -19,7 +19,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.net.Inet4Address;
 import java.net.InetAddress;
+import java.net.NetworkInterface;
+import java.net.SocketException;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 
 /**
  * A network interface of this machine, by the ioctls of {@code netdevice(7)} and {@code ipv6(7)}.
@@ -50,15 +53,20 @@ final class HostInterface {
     }
   }
 
+  /** Sets the MTU if it is another. */
   long setMtu(int bytes) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment request = request(arena);
+      long r = call(Socket.AF_INET, NetInterface.SIOCGIFMTU, request);
+      if (r < 0 || request.get(JAVA_INT, IFREQ_UNION) == bytes) {
+        return r;
+      }
       request.set(JAVA_INT, IFREQ_UNION, bytes);
       return call(Socket.AF_INET, NetInterface.SIOCSIFMTU, request);
     }
   }
 
-  /** Sets the interface up; its other flags stay. */
+  /** Sets the interface up if it is not; its other flags stay. */
   long setUp() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment request = request(arena);
@@ -67,6 +75,9 @@ final class HostInterface {
         return r;
       }
       int flags = request.get(JAVA_SHORT, IFREQ_UNION);
+      if ((flags & IFF_UP) != 0) {
+        return 0;
+      }
       request.set(JAVA_SHORT, IFREQ_UNION, (short) (flags | IFF_UP));
       return call(Socket.AF_INET, NetInterface.SIOCSIFFLAGS, request);
     }
@@ -95,16 +106,15 @@ final class HostInterface {
     }
   }
 
-  /** Whether this is the interface's (first) IPv4 address already. */
-  boolean hasIpv4(InetAddress address) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = request(arena);
-      request.set(JAVA_SHORT, IFREQ_UNION, (short) Socket.AF_INET);
-      if (call(Socket.AF_INET, NetInterface.SIOCGIFADDR, request) < 0) {
-        return false;
-      }
-      MemorySegment found = request.asSlice(IFREQ_UNION + 4, 4);
-      return found.mismatch(MemorySegment.ofArray(address.getAddress())) < 0;
+  /** Whether the interface has an address already. */
+  boolean hasAddress(InetAddress address) {
+    try {
+      NetworkInterface found = NetworkInterface.getByName(name);
+      // A link-local address comes with a scope, which is no part of it here.
+      return found != null
+          && found.inetAddresses().anyMatch(a -> Arrays.equals(a.getAddress(), address.getAddress()));
+    } catch (SocketException e) {
+      return false;
     }
   }
 

@@ -167,14 +167,14 @@ final class TapBackend implements NetBackend {
   private static List<InterfaceAddress> configure(
       HostInterface host, NetSpec.Tap spec, boolean existed) throws NetException {
     List<InterfaceAddress> toRemove = new ArrayList<>();
-    check(spec, "set its MTU", host.setMtu(spec.mtu()), existed);
+    check("set the MTU of the TAP " + spec.name() + " to " + spec.mtu(), host.setMtu(spec.mtu()));
     addAddress(host, spec, spec.address(), spec.gateway(), existed, toRemove);
     InterfaceAddress address6 = spec.address6();
     InetAddress gateway6 = spec.gateway6();
     if (address6 != null && gateway6 != null) {
       addAddress(host, spec, address6, gateway6, existed, toRemove);
     }
-    check(spec, "set it up", host.setUp(), existed);
+    check("set the TAP " + spec.name() + " up", host.setUp());
     return toRemove;
   }
 
@@ -186,22 +186,24 @@ final class TapBackend implements NetBackend {
       boolean existed,
       List<InterfaceAddress> toRemove)
       throws NetException {
-    if (existed && host.hasIpv4(gateway)) {
+    if (existed && host.hasAddress(gateway)) {
       return;
     }
     InterfaceAddress address = new InterfaceAddress(gateway, device.prefixBits());
-    check(spec, "give it the address " + address, host.addAddress(address), existed);
+    check("give the TAP " + spec.name() + " the address " + address, host.addAddress(address));
     if (existed) {
       toRemove.add(address);
     }
   }
 
-  /** An interface that an administrator made for this user may not be configured by the user. */
-  private static void check(NetSpec.Tap spec, String what, long result, boolean existed)
-      throws NetException {
-    if (result < 0 && !(existed && result == -Errno.EPERM)) {
+  private static void check(String what, long result) throws NetException {
+    if (result == -Errno.EPERM) {
+      // A TAP that an administrator made for this user, who may open it, but not change it.
       throw new NetException(
-          "the TAP " + spec.name() + ": cannot " + what + ": " + Errno.name((int) -result));
+          "not permitted to " + what + "; have an administrator do it, or use --net passt");
+    }
+    if (result < 0) {
+      throw new NetException("cannot " + what + ": " + Errno.name((int) -result));
     }
   }
 
