@@ -112,7 +112,9 @@ final class HostInterface {
       NetworkInterface found = NetworkInterface.getByName(name);
       // A link-local address comes with a scope, which is no part of it here.
       return found != null
-          && found.inetAddresses().anyMatch(a -> Arrays.equals(a.getAddress(), address.getAddress()));
+          && found
+              .inetAddresses()
+              .anyMatch(a -> Arrays.equals(a.getAddress(), address.getAddress()));
     } catch (SocketException e) {
       return false;
     }

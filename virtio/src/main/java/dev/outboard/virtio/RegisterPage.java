@@ -11,8 +11,8 @@ import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
 
 /**
- * The page of registers that a device shares with the driver, laid out as {@code virtio_page.h}
- * of the kernel port says, which also draws it and explains the handshake.
+ * The page of registers that a device shares with the driver, laid out as {@code virtio_page.h} of
+ * the kernel port says, which also draws it and explains the handshake.
  *
  * <p>What the driver writes is a request: who reads it here checks it.
  */

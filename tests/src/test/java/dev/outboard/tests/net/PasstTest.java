@@ -99,10 +99,11 @@ class PasstTest {
               MemorySegment.copy(next, 0, block, ValueLayout.JAVA_BYTE, 0, next.length);
               s.send(block);
             }
-            s.shutdownOutput();
+            // No half close: passt of Debian 12 then loses the service's end, or repeats its bytes.
             assertThat(received.get()).isEqualTo(pattern.sum());
             assertThat(s.receive(block)).isEqualTo(8);
             assertThat(block.get(ValueLayout.JAVA_LONG, 0)).isEqualTo(pattern.sum());
+            assertThat(s.receive(block)).as("the end").isZero();
           }
         });
     assertThat(notices).isEmpty();
@@ -112,8 +113,11 @@ class PasstTest {
     try (Socket s = service.accept()) {
       CRC32C sum = new CRC32C();
       byte[] buffer = new byte[256 << 10];
-      for (int n = s.getInputStream().read(buffer); n > 0; n = s.getInputStream().read(buffer)) {
+      for (long left = BULK_BYTES; left > 0; ) {
+        int n = s.getInputStream().read(buffer);
+        assertThat(n).as("bytes read, %d are to come", left).isPositive();
         sum.update(buffer, 0, n);
+        left -= n;
       }
       byte[] answer = new byte[8];
       MemorySegment.ofArray(answer).set(ValueLayout.JAVA_LONG_UNALIGNED, 0, sum.getValue());

@@ -40,7 +40,8 @@ final class TapBenchmark {
     int rounds = args.length > 1 ? Integer.parseInt(args[1]) : 5;
     String namespace = "obb" + PID;
     Network network =
-        Network.open(NetSpec.parse("tap:name=obb" + PID % 100_000 + ",addr=" + NET + "2/24"), List.of());
+        Network.open(
+            NetSpec.parse("tap:name=obb" + PID % 100_000 + ",addr=" + NET + "2/24"), List.of());
     Process peer = null;
     try (LibraryKernel kernel = new LibraryKernel()) {
       try {
@@ -70,9 +71,7 @@ final class TapBenchmark {
     double[][] results = new double[4][rounds];
     // The first round is for the JIT compilers of both.
     for (int i = -1; i < rounds; i++) {
-      double[] one = {
-        to(device, bytes), to(other, bytes), from(device, bytes), from(other, bytes)
-      };
+      double[] one = {to(device, bytes), to(other, bytes), from(device, bytes), from(other, bytes)};
       for (int k = 0; i >= 0 && k < 4; k++) {
         results[k][i] = one[k];
       }
