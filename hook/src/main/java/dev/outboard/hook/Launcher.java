@@ -93,11 +93,10 @@ final class Launcher {
       Thread.ofPlatform()
           .name("outboard-wait")
           .daemon()
-          .start(
-              () -> {
-                status = waitFor((int) pid);
-                ended.countDown();
-              });
+          .start(() -> {
+            status = waitFor((int) pid);
+            ended.countDown();
+          });
       await(serving);
       Uninterrupted.await(ended);
       return status;

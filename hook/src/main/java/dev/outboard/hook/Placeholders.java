@@ -212,15 +212,14 @@ final class Placeholders implements AutoCloseable {
   /** Under {@link #closingLock}. */
   private void dropClosed() {
     long now = System.nanoTime();
-    closing.removeIf(
-        p -> {
-          // What outlives its deadline has other references; the watcher takes care of it.
-          if (p.gone() || p.closeDeadline - now < 0) {
-            p.inClosingList = false;
-            return true;
-          }
-          return false;
-        });
+    closing.removeIf(p -> {
+      // What outlives its deadline has other references; the watcher takes care of it.
+      if (p.gone() || p.closeDeadline - now < 0) {
+        p.inClosingList = false;
+        return true;
+      }
+      return false;
+    });
   }
 
   /** Acts on all last closes that have happened by now, whatever caused them. */

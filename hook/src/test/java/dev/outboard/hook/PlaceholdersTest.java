@@ -143,13 +143,12 @@ class PlaceholdersTest {
       readiness.watching(p, POLLOUT, ++stamp);
       CountDownLatch started = new CountDownLatch(1);
       Thread t =
-          new Thread(
-              () -> {
-                started.countDown();
-                for (int i = 0; i < 50 && !p.gone(); i++) {
-                  p.update(i % 2 == 0 ? 0 : POLLOUT, Long.MAX_VALUE - 100 + i, false);
-                }
-              });
+          new Thread(() -> {
+            started.countDown();
+            for (int i = 0; i < 50 && !p.gone(); i++) {
+              p.update(i % 2 == 0 ? 0 : POLLOUT, Long.MAX_VALUE - 100 + i, false);
+            }
+          });
       t.start();
       started.await();
       placeholders.closing(p);

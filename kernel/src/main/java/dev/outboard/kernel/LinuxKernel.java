@@ -398,13 +398,13 @@ public final class LinuxKernel implements AutoCloseable {
 
   /**
    * Gives the kernel a virtual device: a page of registers, with a device behind it that answers
-   * already ({@code obk_virtio_register} of {@code outboard_kernel.h}). Called by a thread that is a
-   * task; the driver has been probed when it returns.
+   * already ({@code obk_virtio_register} of {@code outboard_kernel.h}). Called by a thread that is
+   * a task; the driver has been probed when it returns.
    *
    * @param pageAddress the device's registers, which stay until {@link #close} has returned, as do
    *     the eventfds that they name
-   * @return 0, or {@code -EINVAL}, {@code -EBUSY} if the line is taken, {@code -ENODEV} if no driver
-   *     takes the device, {@code -ESRCH} if this thread is no task
+   * @return 0, or {@code -EINVAL}, {@code -EBUSY} if the line is taken, {@code -ENODEV} if no
+   *     driver takes the device, {@code -ESRCH} if this thread is no task
    */
   public long registerVirtioDevice(long pageAddress) {
     try {

@@ -60,11 +60,10 @@ class LinuxKernelTest {
     assertThatThrownBy(() -> LinuxKernel.boot(options().withMemory(5 << 20, 16 << 20)))
         .isInstanceOf(KernelException.class)
         .hasMessageContaining("EINVAL");
-    assertThatThrownBy(
-            () ->
-                LinuxKernel.boot(
-                    new LinuxKernel.Options(
-                        Path.of("/does/not/exist.so"), 64 << 20, 16 << 20, "", ConsoleSink.NONE)))
+    assertThatThrownBy(() ->
+            LinuxKernel.boot(
+                new LinuxKernel.Options(
+                    Path.of("/does/not/exist.so"), 64 << 20, 16 << 20, "", ConsoleSink.NONE)))
         .isInstanceOf(KernelException.class);
   }
 

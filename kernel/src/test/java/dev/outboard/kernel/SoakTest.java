@@ -170,11 +170,10 @@ class SoakTest {
       for (int i = 1; i <= WORKERS; i++) {
         int slot = i;
         FutureTask<Integer> t =
-            new FutureTask<>(
-                () -> {
-                  spawn(g.tid, slot);
-                  return slot;
-                });
+            new FutureTask<>(() -> {
+              spawn(g.tid, slot);
+              return slot;
+            });
         spawners.add(t);
         Thread.ofPlatform().start(t);
       }
@@ -192,8 +191,7 @@ class SoakTest {
       for (FutureTask<Integer> t : spawners) {
         t.get(60, TimeUnit.SECONDS);
       }
-      System.out.printf(
-          "%d operations, %d interrupted%n", operations.get(), interrupted.get());
+      System.out.printf("%d operations, %d interrupted%n", operations.get(), interrupted.get());
       assertThat(operations.get()).isGreaterThan(1000);
       assertThat(interrupted.get()).isPositive();
       long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(10);

@@ -43,12 +43,11 @@ class TasksTest {
 
   private static <T> FutureTask<T> start(int like, int slot, Body<T> body) {
     FutureTask<T> task =
-        new FutureTask<>(
-            () -> {
-              try (Guest g = new Guest(kernel, like, slot)) {
-                return body.run(g);
-              }
-            });
+        new FutureTask<>(() -> {
+          try (Guest g = new Guest(kernel, like, slot)) {
+            return body.run(g);
+          }
+        });
     Thread.ofPlatform().name("guest-" + slot).start(task);
     return task;
   }
@@ -156,14 +155,13 @@ class TasksTest {
           CountDownLatch entered = new CountDownLatch(1);
           AtomicInteger tid = new AtomicInteger();
           FutureTask<Integer> t =
-              new FutureTask<>(
-                  () -> {
-                    tid.set(kernel.enterTask(g.tid, false));
-                    entered.countDown();
-                    done.await();
-                    kernel.leaveTask();
-                    return tid.get();
-                  });
+              new FutureTask<>(() -> {
+                tid.set(kernel.enterTask(g.tid, false));
+                entered.countDown();
+                done.await();
+                kernel.leaveTask();
+                return tid.get();
+              });
           tasks.add(t);
           Thread.ofPlatform().start(t);
           entered.await();
@@ -309,22 +307,21 @@ class TasksTest {
         for (int i = 1; i <= 200; i++) {
           boolean leaves = i % 2 == 0;
           FutureTask<Long> t =
-              new FutureTask<>(
-                  () -> {
-                    Guest other = new Guest(kernel, g.tid, 1);
-                    entered.countDown();
-                    // each waits for one of the 200 that will be written
-                    long r =
-                        other.call(
-                            Nr.READ,
-                            fd,
-                            kernel.userRegion().address() + (1 << 20) + other.tid % 1000 * 8L,
-                            8);
-                    if (leaves) {
-                      other.close();
-                    }
-                    return r;
-                  });
+              new FutureTask<>(() -> {
+                Guest other = new Guest(kernel, g.tid, 1);
+                entered.countDown();
+                // each waits for one of the 200 that will be written
+                long r =
+                    other.call(
+                        Nr.READ,
+                        fd,
+                        kernel.userRegion().address() + (1 << 20) + other.tid % 1000 * 8L,
+                        8);
+                if (leaves) {
+                  other.close();
+                }
+                return r;
+              });
           tasks.add(t);
           Thread.ofPlatform().start(t);
         }
@@ -538,17 +535,16 @@ class TasksTest {
         LinuxKernel.boot(LinuxKernel.Options.defaults().withMemory(64 << 20, 16 << 20));
     AtomicInteger tid = new AtomicInteger();
     FutureTask<long[]> blocked =
-        new FutureTask<>(
-            () -> {
-              Guest g = new Guest(other, 0, 0);
-              int fd = (int) g.ok(Nr.EVENTFD2, 0, 0);
-              long at = g.allocate(8).address();
-              tid.set(g.tid);
-              long first = g.call(Nr.READ, fd, at, 8);
-              long second = g.call(Nr.READ, fd, at, 8);
-              g.close();
-              return new long[] {first, second};
-            });
+        new FutureTask<>(() -> {
+          Guest g = new Guest(other, 0, 0);
+          int fd = (int) g.ok(Nr.EVENTFD2, 0, 0);
+          long at = g.allocate(8).address();
+          tid.set(g.tid);
+          long first = g.call(Nr.READ, fd, at, 8);
+          long second = g.call(Nr.READ, fd, at, 8);
+          g.close();
+          return new long[] {first, second};
+        });
     Thread.ofPlatform().start(blocked);
     while (tid.get() == 0 || (other.callNumber(tid.get()) & 1) == 0) {
       Thread.sleep(1);

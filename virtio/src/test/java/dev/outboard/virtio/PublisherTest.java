@@ -117,20 +117,19 @@ class PublisherTest {
             Publisher.start(mapping(outer, service.getLocalPort(), true), LOOPBACK)) {
       assertThat(publisher).isNotNull();
       Thread.ofVirtual()
-          .start(
-              () -> {
-                DatagramPacket p = new DatagramPacket(new byte[65536], 65536);
-                try {
-                  while (true) {
-                    p.setLength(65536);
-                    service.receive(p);
-                    service.send(p);
-                  }
-                } catch (IOException e) {
-                  // The test is over.
-                  return;
-                }
-              });
+          .start(() -> {
+            DatagramPacket p = new DatagramPacket(new byte[65536], 65536);
+            try {
+              while (true) {
+                p.setLength(65536);
+                service.receive(p);
+                service.send(p);
+              }
+            } catch (IOException e) {
+              // The test is over.
+              return;
+            }
+          });
       DatagramSocket[] clients = new DatagramSocket[3];
       for (int i = 0; i < clients.length; i++) {
         clients[i] = new DatagramSocket(new InetSocketAddress(LOOPBACK, 0));

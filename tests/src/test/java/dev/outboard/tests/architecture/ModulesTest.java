@@ -57,24 +57,23 @@ class ModulesTest {
 
   @Test
   void dependenciesGoDownOnly() {
-    USES.forEach(
-        (module, uses) -> {
-          List<String> others = new ArrayList<>();
-          for (String other : USES.keySet()) {
-            if (!other.equals(module) && !uses.contains(other)) {
-              others.add(ROOT + other + "..");
-            }
-          }
-          if (!others.isEmpty()) {
-            noClasses()
-                .that()
-                .resideInAPackage(ROOT + module + "..")
-                .should()
-                .dependOnClassesThat()
-                .resideInAnyPackage(others.toArray(String[]::new))
-                .check(PRODUCT);
-          }
-        });
+    USES.forEach((module, uses) -> {
+      List<String> others = new ArrayList<>();
+      for (String other : USES.keySet()) {
+        if (!other.equals(module) && !uses.contains(other)) {
+          others.add(ROOT + other + "..");
+        }
+      }
+      if (!others.isEmpty()) {
+        noClasses()
+            .that()
+            .resideInAPackage(ROOT + module + "..")
+            .should()
+            .dependOnClassesThat()
+            .resideInAnyPackage(others.toArray(String[]::new))
+            .check(PRODUCT);
+      }
+    });
   }
 
   @Test

@@ -51,15 +51,14 @@ final class LibraryKernel implements GuestCalls, GuestKernel, AutoCloseable {
   public Thread task(String name, Runnable body) {
     return Thread.ofPlatform()
         .name(name)
-        .start(
-            () -> {
-              entered(kernel.enterTask(first, false));
-              try {
-                body.run();
-              } finally {
-                kernel.leaveTask();
-              }
-            });
+        .start(() -> {
+          entered(kernel.enterTask(first, false));
+          try {
+            body.run();
+          } finally {
+            kernel.leaveTask();
+          }
+        });
   }
 
   @Override

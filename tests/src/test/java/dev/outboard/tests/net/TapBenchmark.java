@@ -122,24 +122,23 @@ final class TapBenchmark {
     for (int port : new int[] {SINK, SOURCE}) {
       ServerSocket listener = new ServerSocket(port);
       Thread.ofPlatform()
-          .start(
-              () -> {
-                byte[] block = new byte[2 * BLOCK];
-                while (true) {
-                  try (Socket s = listener.accept()) {
-                    if (port == SINK) {
-                      while (s.getInputStream().read(block) > 0) {}
-                      s.getOutputStream().write(1);
-                    } else {
-                      for (long i = 0; i < bytes; i += BLOCK) {
-                        s.getOutputStream().write(block, 0, BLOCK);
-                      }
-                    }
-                  } catch (IOException e) {
-                    System.err.println(e);
+          .start(() -> {
+            byte[] block = new byte[2 * BLOCK];
+            while (true) {
+              try (Socket s = listener.accept()) {
+                if (port == SINK) {
+                  while (s.getInputStream().read(block) > 0) {}
+                  s.getOutputStream().write(1);
+                } else {
+                  for (long i = 0; i < bytes; i += BLOCK) {
+                    s.getOutputStream().write(block, 0, BLOCK);
                   }
                 }
-              });
+              } catch (IOException e) {
+                System.err.println(e);
+              }
+            }
+          });
     }
     System.out.println("ready");
     Thread.sleep(Long.MAX_VALUE);

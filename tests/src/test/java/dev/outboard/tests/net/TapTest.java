@@ -155,22 +155,21 @@ class TapTest {
   @Order(2)
   void pingsItself() throws Exception {
     // The ping of the device's kernel to the machine, by an ICMP socket.
-    asTask(
-        () -> {
-          try (GuestSocket s = GuestSocket.open(kernel(), Socket.AF_INET, Socket.SOCK_RAW, 1)) {
-            MemorySegment echo = kernel().allocate(64);
-            echo.set(ValueLayout.JAVA_BYTE, 0, (byte) 8);
-            echo.set(ValueLayout.JAVA_SHORT, 4, (short) 0x6f62);
-            echo.set(ValueLayout.JAVA_SHORT, 2, checksum(echo));
-            s.sendTo(echo, host(), 0);
-            MemorySegment answer = kernel().allocate(256);
-            long n = s.receive(answer);
-            // IPv4 header, then type 0: an echo reply with our identifier.
-            assertThat(n).isEqualTo(20 + 64);
-            assertThat(answer.get(ValueLayout.JAVA_BYTE, 20)).isZero();
-            assertThat(answer.get(ValueLayout.JAVA_SHORT, 24)).isEqualTo((short) 0x6f62);
-          }
-        });
+    asTask(() -> {
+      try (GuestSocket s = GuestSocket.open(kernel(), Socket.AF_INET, Socket.SOCK_RAW, 1)) {
+        MemorySegment echo = kernel().allocate(64);
+        echo.set(ValueLayout.JAVA_BYTE, 0, (byte) 8);
+        echo.set(ValueLayout.JAVA_SHORT, 4, (short) 0x6f62);
+        echo.set(ValueLayout.JAVA_SHORT, 2, checksum(echo));
+        s.sendTo(echo, host(), 0);
+        MemorySegment answer = kernel().allocate(256);
+        long n = s.receive(answer);
+        // IPv4 header, then type 0: an echo reply with our identifier.
+        assertThat(n).isEqualTo(20 + 64);
+        assertThat(answer.get(ValueLayout.JAVA_BYTE, 20)).isZero();
+        assertThat(answer.get(ValueLayout.JAVA_SHORT, 24)).isEqualTo((short) 0x6f62);
+      }
+    });
   }
 
   private static short checksum(MemorySegment data) {
@@ -193,18 +192,17 @@ class TapTest {
       CompletableFuture<Long> received =
           CompletableFuture.supplyAsync(() -> sumOf(service), THREADS);
       Pattern pattern = new Pattern(seed, BULK_BYTES);
-      asTask(
-          () -> {
-            try (GuestSocket s = GuestSocket.tcp(kernel())) {
-              s.connect(host(), service.getLocalPort());
-              MemorySegment block = kernel().allocate(Pattern.blockBytes());
-              for (byte[] next = pattern.next(); next != null; next = pattern.next()) {
-                MemorySegment.copy(next, 0, block, ValueLayout.JAVA_BYTE, 0, next.length);
-                s.send(block);
-              }
-              s.shutdownOutput();
-            }
-          });
+      asTask(() -> {
+        try (GuestSocket s = GuestSocket.tcp(kernel())) {
+          s.connect(host(), service.getLocalPort());
+          MemorySegment block = kernel().allocate(Pattern.blockBytes());
+          for (byte[] next = pattern.next(); next != null; next = pattern.next()) {
+            MemorySegment.copy(next, 0, block, ValueLayout.JAVA_BYTE, 0, next.length);
+            s.send(block);
+          }
+          s.shutdownOutput();
+        }
+      });
       assertThat(received.get()).isEqualTo(pattern.sum());
     }
     double mean = (double) (statistic("rx_bytes") - bytes) / (statistic("rx_packets") - packets);
@@ -236,23 +234,22 @@ class TapTest {
     long bytes = statistic("tx_bytes");
     Pattern pattern = new Pattern(seed, BULK_BYTES);
     CRC32C sum = new CRC32C();
-    asTask(
-        () -> {
-          try (GuestSocket listener = GuestSocket.tcp(kernel())) {
-            listener.bind(device(), 0);
-            listener.listen();
-            int port = listener.localPort();
-            CompletableFuture<Void> sent =
-                CompletableFuture.runAsync(() -> send(pattern, port), THREADS);
-            try (GuestSocket s = listener.accept()) {
-              MemorySegment buffer = kernel().allocate(256 << 10);
-              for (long n = s.receive(buffer); n > 0; n = s.receive(buffer)) {
-                sum.update(buffer.asSlice(0, n).asByteBuffer());
-              }
-            }
-            sent.get();
+    asTask(() -> {
+      try (GuestSocket listener = GuestSocket.tcp(kernel())) {
+        listener.bind(device(), 0);
+        listener.listen();
+        int port = listener.localPort();
+        CompletableFuture<Void> sent =
+            CompletableFuture.runAsync(() -> send(pattern, port), THREADS);
+        try (GuestSocket s = listener.accept()) {
+          MemorySegment buffer = kernel().allocate(256 << 10);
+          for (long n = s.receive(buffer); n > 0; n = s.receive(buffer)) {
+            sum.update(buffer.asSlice(0, n).asByteBuffer());
           }
-        });
+        }
+        sent.get();
+      }
+    });
     assertThat(sum.getValue()).isEqualTo(pattern.sum());
     double mean = (double) (statistic("tx_bytes") - bytes) / (statistic("tx_packets") - packets);
     System.out.printf("in: mean packet on the TAP %.0f bytes, %s%n", mean, counts());
@@ -275,51 +272,49 @@ class TapTest {
   @Test
   @Order(5)
   void carriesDatagrams() throws Exception {
-    asTask(
-        () -> {
-          try (GuestSocket s = GuestSocket.open(kernel(), Socket.AF_INET, Socket.SOCK_DGRAM, 0);
-              java.net.DatagramSocket peer =
-                  new java.net.DatagramSocket(new InetSocketAddress(host(), 0))) {
-            s.bind(device(), 0);
-            peer.setSoTimeout(5000);
-            MemorySegment data = kernel().allocate(65536);
-            for (int i = 0; i < 65536; i++) {
-              data.set(ValueLayout.JAVA_BYTE, i, (byte) (i * 7));
-            }
-            for (int size : new int[] {1, 100, 1472, 1473, 9000, 65507}) {
-              s.sendTo(data.asSlice(0, size), host(), peer.getLocalPort());
-              java.net.DatagramPacket p = new java.net.DatagramPacket(new byte[65536], 65536);
-              peer.receive(p);
-              assertThat(p.getLength()).isEqualTo(size);
-              peer.send(
-                  new java.net.DatagramPacket(
-                      p.getData(), size, new InetSocketAddress(device(), s.localPort())));
-              MemorySegment back = kernel().allocate(65536);
-              assertThat(s.receive(back)).isEqualTo(size);
-              assertThat(back.asSlice(0, size).mismatch(data.asSlice(0, size))).isEqualTo(-1);
-            }
-          }
-        });
+    asTask(() -> {
+      try (GuestSocket s = GuestSocket.open(kernel(), Socket.AF_INET, Socket.SOCK_DGRAM, 0);
+          java.net.DatagramSocket peer =
+              new java.net.DatagramSocket(new InetSocketAddress(host(), 0))) {
+        s.bind(device(), 0);
+        peer.setSoTimeout(5000);
+        MemorySegment data = kernel().allocate(65536);
+        for (int i = 0; i < 65536; i++) {
+          data.set(ValueLayout.JAVA_BYTE, i, (byte) (i * 7));
+        }
+        for (int size : new int[] {1, 100, 1472, 1473, 9000, 65507}) {
+          s.sendTo(data.asSlice(0, size), host(), peer.getLocalPort());
+          java.net.DatagramPacket p = new java.net.DatagramPacket(new byte[65536], 65536);
+          peer.receive(p);
+          assertThat(p.getLength()).isEqualTo(size);
+          peer.send(
+              new java.net.DatagramPacket(
+                  p.getData(), size, new InetSocketAddress(device(), s.localPort())));
+          MemorySegment back = kernel().allocate(65536);
+          assertThat(s.receive(back)).isEqualTo(size);
+          assertThat(back.asSlice(0, size).mismatch(data.asSlice(0, size))).isEqualTo(-1);
+        }
+      }
+    });
   }
 
   @Test
   @Order(6)
   void publishesAPort() throws Exception {
-    asTask(
-        () -> {
-          try (GuestSocket listener = GuestSocket.tcp(kernel())) {
-            listener.bind(device(), 7007);
-            listener.listen();
-            CompletableFuture<byte[]> answer =
-                CompletableFuture.supplyAsync(TapTest::askPublished, THREADS);
-            try (GuestSocket s = listener.accept()) {
-              MemorySegment buffer = kernel().allocate(64);
-              assertThat(s.receive(buffer)).isEqualTo(5);
-              s.send(buffer.asSlice(0, 5));
-            }
-            assertThat(answer.get()).isEqualTo("hello".getBytes(StandardCharsets.UTF_8));
-          }
-        });
+    asTask(() -> {
+      try (GuestSocket listener = GuestSocket.tcp(kernel())) {
+        listener.bind(device(), 7007);
+        listener.listen();
+        CompletableFuture<byte[]> answer =
+            CompletableFuture.supplyAsync(TapTest::askPublished, THREADS);
+        try (GuestSocket s = listener.accept()) {
+          MemorySegment buffer = kernel().allocate(64);
+          assertThat(s.receive(buffer)).isEqualTo(5);
+          s.send(buffer.asSlice(0, 5));
+        }
+        assertThat(answer.get()).isEqualTo("hello".getBytes(StandardCharsets.UTF_8));
+      }
+    });
   }
 
   private static byte[] askPublished() {
@@ -336,12 +331,11 @@ class TapTest {
   @Test
   @Order(7)
   void refusesAsAKernelDoes() throws Exception {
-    asTask(
-        () -> {
-          try (GuestSocket s = GuestSocket.tcp(kernel())) {
-            assertThat(s.tryConnect(host(), 1)).isEqualTo(-Errno.ECONNREFUSED);
-          }
-        });
+    asTask(() -> {
+      try (GuestSocket s = GuestSocket.tcp(kernel())) {
+        assertThat(s.tryConnect(host(), 1)).isEqualTo(-Errno.ECONNREFUSED);
+      }
+    });
   }
 
   @Test
@@ -388,14 +382,12 @@ class TapTest {
     }
     assertThat(NOTICES).containsExactly("the TAP was removed; the device has no network any more");
     NOTICES.clear();
-    asTask(
-        () -> {
-          try (GuestSocket s = GuestSocket.tcp(kernel())) {
-            // The carrier is gone, and with it the route.
-            assertThat(s.tryConnect(host(), 1))
-                .isIn(
-                    (long) -Errno.ENETUNREACH, (long) -Errno.EHOSTUNREACH, (long) -Errno.ENETDOWN);
-          }
-        });
+    asTask(() -> {
+      try (GuestSocket s = GuestSocket.tcp(kernel())) {
+        // The carrier is gone, and with it the route.
+        assertThat(s.tryConnect(host(), 1))
+            .isIn((long) -Errno.ENETUNREACH, (long) -Errno.EHOSTUNREACH, (long) -Errno.ENETDOWN);
+      }
+    });
   }
 }

@@ -64,17 +64,16 @@ final class Evidence {
     try (var tasks = Files.list(Path.of("/proc/" + pid + "/task"))) {
       tasks
           .map(t -> t.getFileName().toString())
-          .forEach(
-              tid ->
-                  text.append("thread ")
-                      .append(tid)
-                      .append(' ')
-                      .append(ProcFile.read(pid, "task/" + tid + "/comm").strip())
-                      .append(" in ")
-                      .append(ProcFile.read(pid, "task/" + tid + "/wchan").strip())
-                      .append(" syscall ")
-                      .append(ProcFile.read(pid, "task/" + tid + "/syscall").strip())
-                      .append('\n'));
+          .forEach(tid ->
+              text.append("thread ")
+                  .append(tid)
+                  .append(' ')
+                  .append(ProcFile.read(pid, "task/" + tid + "/comm").strip())
+                  .append(" in ")
+                  .append(ProcFile.read(pid, "task/" + tid + "/wchan").strip())
+                  .append(" syscall ")
+                  .append(ProcFile.read(pid, "task/" + tid + "/syscall").strip())
+                  .append('\n'));
     } catch (IOException e) {
       text.append("gone meanwhile\n");
     }

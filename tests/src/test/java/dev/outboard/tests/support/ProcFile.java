@@ -43,14 +43,13 @@ public final class ProcFile {
   /** What each descriptor refers to, as {@code readlink} prints it. */
   public static List<String> descriptorTargets(long pid) {
     return entries(pid, "fd").stream()
-        .map(
-            fd -> {
-              try {
-                return fd.getFileName() + " -> " + Files.readSymbolicLink(fd);
-              } catch (IOException e) {
-                return fd.getFileName() + " -> gone";
-              }
-            })
+        .map(fd -> {
+          try {
+            return fd.getFileName() + " -> " + Files.readSymbolicLink(fd);
+          } catch (IOException e) {
+            return fd.getFileName() + " -> gone";
+          }
+        })
         .toList();
   }
 

@@ -50,47 +50,43 @@ final class ProcessGroup implements AutoCloseable {
   /** The words that put a command into the group before it starts. */
   List<String> entering() {
     return directory
-        .map(
-            d ->
-                List.of(
-                    "/bin/sh", "-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"", d.toString()))
+        .map(d ->
+            List.of("/bin/sh", "-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"", d.toString()))
         .orElse(List.of());
   }
 
   /** The processes in the group now; zombies are not counted. */
   List<Long> members() {
     return directory
-        .map(
-            d -> {
-              try {
-                return Files.readAllLines(d.resolve("cgroup.procs")).stream()
-                    .map(Long::valueOf)
-                    .filter(pid -> ProcFile.state(pid) != 'Z')
-                    .toList();
-              } catch (IOException e) {
-                throw new UncheckedIOException(e);
-              }
-            })
+        .map(d -> {
+          try {
+            return Files.readAllLines(d.resolve("cgroup.procs")).stream()
+                .map(Long::valueOf)
+                .filter(pid -> ProcFile.state(pid) != 'Z')
+                .toList();
+          } catch (IOException e) {
+            throw new UncheckedIOException(e);
+          }
+        })
         .orElse(List.of());
   }
 
   /** Ends all that is left, and the group. */
   @Override
   public void close() {
-    directory.ifPresent(
-        d -> {
-          try {
-            Files.writeString(d.resolve("cgroup.kill"), "1");
-            Eventually.require(
-                Duration.ofSeconds(10),
-                () -> "processes " + members() + " did not end when killed",
-                () -> members().isEmpty());
-            Eventually.require(
-                Duration.ofSeconds(5), () -> d + " could not be removed", () -> removed(d));
-          } catch (IOException e) {
-            throw new UncheckedIOException(e);
-          }
-        });
+    directory.ifPresent(d -> {
+      try {
+        Files.writeString(d.resolve("cgroup.kill"), "1");
+        Eventually.require(
+            Duration.ofSeconds(10),
+            () -> "processes " + members() + " did not end when killed",
+            () -> members().isEmpty());
+        Eventually.require(
+            Duration.ofSeconds(5), () -> d + " could not be removed", () -> removed(d));
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    });
   }
 
   private static boolean removed(Path d) {

@@ -113,11 +113,10 @@ public final class Running implements AutoCloseable {
   /** Waits for the end; fails, with the streams so far, if it takes longer than {@code limit}. */
   public Finished await(Duration limit) {
     return awaitIfEnds(limit)
-        .orElseThrow(
-            () ->
-                new AssertionError(
-                    "%s still ran after %s%n-- its output:%n%s%n-- its errors:%n%s"
-                        .formatted(what, limit, Evidence.tail(output()), Evidence.tail(errors()))));
+        .orElseThrow(() ->
+            new AssertionError(
+                "%s still ran after %s%n-- its output:%n%s%n-- its errors:%n%s"
+                    .formatted(what, limit, Evidence.tail(output()), Evidence.tail(errors()))));
   }
 
   /** Waits for the end, which may not come within {@code limit}. */

@@ -223,13 +223,12 @@ public final class Trial implements AutoCloseable {
   private long one(String role, String word) {
     List<Long> found =
         processes().stream()
-            .filter(
-                p -> {
-                  String line = ProcFile.commandLine(p);
-                  int space = line.indexOf(' ');
-                  String first = space < 0 ? line : line.substring(0, space);
-                  return first.endsWith("java") && (line + " ").contains(word);
-                })
+            .filter(p -> {
+              String line = ProcFile.commandLine(p);
+              int space = line.indexOf(' ');
+              String first = space < 0 ? line : line.substring(0, space);
+              return first.endsWith("java") && (line + " ").contains(word);
+            })
             .toList();
     assertThat(found)
         .as("the %s among %s", role, processes().stream().map(ProcFile::commandLine).toList())
@@ -313,13 +312,12 @@ public final class Trial implements AutoCloseable {
   /** The environment of each command: the same whoever starts the tests, and the trial's own. */
   void prepare(Map<String, String> environment) {
     Map<String, String> own = new HashMap<>();
-    environment.forEach(
-        (name, value) -> {
-          // A private cache or a switch of outboard's own is for the launcher.
-          if (name.equals("HOME") || name.startsWith("OUTBOARD_")) {
-            own.put(name, value);
-          }
-        });
+    environment.forEach((name, value) -> {
+      // A private cache or a switch of outboard's own is for the launcher.
+      if (name.equals("HOME") || name.startsWith("OUTBOARD_")) {
+        own.put(name, value);
+      }
+    });
     own.put("LC_ALL", "C.UTF-8");
     own.put("TERM", "dumb");
     own.put("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

@@ -58,21 +58,20 @@ class ServersTest {
       for (int i = 0; i < CLIENTS; i++) {
         clients.add(
             Thread.ofPlatform()
-                .start(
-                    () -> {
-                      while (reloads.get() <= RELOADS && failures.isEmpty()) {
-                        try {
-                          byte[] got = get(address, "/page");
-                          if (!Arrays.equals(got, page)) {
-                            failures.add(got.length + " bytes of " + page.length);
-                          }
-                          workers.add(new String(get(address, "/worker"), StandardCharsets.UTF_8));
-                          fetched.incrementAndGet();
-                        } catch (IOException e) {
-                          failures.add(e.toString());
-                        }
+                .start(() -> {
+                  while (reloads.get() <= RELOADS && failures.isEmpty()) {
+                    try {
+                      byte[] got = get(address, "/page");
+                      if (!Arrays.equals(got, page)) {
+                        failures.add(got.length + " bytes of " + page.length);
                       }
-                    }));
+                      workers.add(new String(get(address, "/worker"), StandardCharsets.UTF_8));
+                      fetched.incrementAndGet();
+                    } catch (IOException e) {
+                      failures.add(e.toString());
+                    }
+                  }
+                }));
       }
       long master =
           Long.parseLong(Files.readString(trial.directory().resolve("nginx.pid")).strip());
