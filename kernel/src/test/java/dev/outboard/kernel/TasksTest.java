@@ -298,10 +298,11 @@ class TasksTest {
   @Test
   void twoHundredThreadsComeAndGo() throws Exception {
     try (Guest g = new Guest(kernel, 0, 0)) {
-      int fd = (int) g.ok(Nr.EVENTFD2, 0, 0);
       List<String> before = processes(g);
       int hostBefore = Thread.activeCount();
       for (int round = 0; round < 2; round++) {
+        // a new one each round: what the last readers left in the old one would let one pass early
+        int fd = (int) g.ok(Nr.EVENTFD2, 0, 0);
         CountDownLatch entered = new CountDownLatch(200);
         List<FutureTask<Long>> tasks = new ArrayList<>();
         for (int i = 1; i <= 200; i++) {
@@ -383,7 +384,13 @@ class TasksTest {
     }
   }
 
-  private static void interruptMany(String what, int times, Body<Long> call) throws Exception {
+  /** A call that blocks on a file which was opened before anything is interrupted. */
+  private interface Blocking {
+    long run(Guest guest, int fd);
+  }
+
+  private static void interruptMany(String what, int times, Body<Integer> open, Blocking call)
+      throws Exception {
     long seed = Long.getLong("tests.seed", System.nanoTime());
     System.out.println(what + ": -Dtests.seed=" + seed);
     Random random = new Random(seed);
@@ -399,9 +406,10 @@ class TasksTest {
               MemorySegment nap = g.allocate(16);
               nap.set(ValueLayout.JAVA_LONG, 8, 100_000);
               Net.loopbackUp(g);
+              int fd = open.run(g);
               for (int i = 1; i <= times; i++) {
                 round.set(i);
-                long r = call.run(g);
+                long r = call.run(g, fd);
                 round.set(0);
                 if (r != -512 && r != -514 && r != -Errno.EINTR) {
                   throw new AssertionError(what + " returned " + r + " in round " + i);
@@ -447,86 +455,65 @@ class TasksTest {
 
   @Test
   void blockedReceivesAreInterrupted() throws Exception {
-    int[] fd = {-1};
     interruptMany(
         "recvfrom",
         1000,
         g -> {
-          if (fd[0] < 0) {
-            fd[0] = (int) g.ok(Nr.SOCKET, Net.AF_INET, Net.SOCK_DGRAM, 0);
-            g.ok(Nr.BIND, fd[0], Net.address(g, Net.LOOPBACK, 1000).address(), 16);
-          }
-          return g.call(Nr.RECVFROM, fd[0], kernel.userRegion().address() + (2 << 20), 100);
-        });
+          int fd = (int) g.ok(Nr.SOCKET, Net.AF_INET, Net.SOCK_DGRAM, 0);
+          g.ok(Nr.BIND, fd, Net.address(g, Net.LOOPBACK, 1000).address(), 16);
+          return fd;
+        },
+        (g, fd) -> g.call(Nr.RECVFROM, fd, kernel.userRegion().address() + (2 << 20), 100));
   }
 
   @Test
   void receivesWithATimeoutAreInterrupted() throws Exception {
-    int[] fd = {-1};
     interruptMany(
         "recvfrom with a timeout",
         200,
         g -> {
-          if (fd[0] < 0) {
-            fd[0] = (int) g.ok(Nr.SOCKET, Net.AF_INET, Net.SOCK_DGRAM, 0);
-            MemorySegment t = g.allocate(16);
-            t.set(ValueLayout.JAVA_LONG, 0, 100);
-            g.ok(Nr.SETSOCKOPT, fd[0], SOL_SOCKET, SO_RCVTIMEO, t.address(), 16);
-          }
-          return g.call(Nr.RECVFROM, fd[0], kernel.userRegion().address() + (2 << 20), 100);
-        });
+          int fd = (int) g.ok(Nr.SOCKET, Net.AF_INET, Net.SOCK_DGRAM, 0);
+          MemorySegment t = g.allocate(16);
+          t.set(ValueLayout.JAVA_LONG, 0, 100);
+          g.ok(Nr.SETSOCKOPT, fd, SOL_SOCKET, SO_RCVTIMEO, t.address(), 16);
+          return fd;
+        },
+        (g, fd) -> g.call(Nr.RECVFROM, fd, kernel.userRegion().address() + (2 << 20), 100));
   }
 
   @Test
   void blockedAcceptsAreInterrupted() throws Exception {
-    int[] fd = {-1};
-    interruptMany(
-        "accept",
-        1000,
-        g -> {
-          if (fd[0] < 0) {
-            fd[0] = Net.listen(g, 1001);
-          }
-          return g.call(Nr.ACCEPT, fd[0], 0, 0);
-        });
+    interruptMany("accept", 1000, g -> Net.listen(g, 1001), (g, fd) -> g.call(Nr.ACCEPT, fd, 0, 0));
   }
 
   @Test
   void blockedConnectsAreInterrupted() throws Exception {
-    int[] fd = {-1};
     interruptMany(
         "connect",
         1000,
         g -> {
-          if (fd[0] < 0) {
-            // a queue of one that is full: the next connect gets no answer
-            int server = (int) g.ok(Nr.SOCKET, Net.AF_INET, Net.SOCK_STREAM, 0);
-            g.ok(Nr.BIND, server, Net.address(g, Net.LOOPBACK, 1002).address(), 16);
-            g.ok(Nr.LISTEN, server, 0);
-            Net.connect(g, 1002);
-            fd[0] = (int) g.ok(Nr.SOCKET, Net.AF_INET, Net.SOCK_STREAM, 0);
-            Net.address(g, Net.LOOPBACK, 1002);
-          }
-          MemorySegment to = kernel.userRegion().asSlice(2 << 20, 16);
-          to.copyFrom(Net.address(g, Net.LOOPBACK, 1002));
-          long r = g.call(Nr.CONNECT, fd[0], to.address(), 16);
-          return r;
-        });
+          // a queue of one that is full: the next connect gets no answer
+          int server = (int) g.ok(Nr.SOCKET, Net.AF_INET, Net.SOCK_STREAM, 0);
+          g.ok(Nr.BIND, server, Net.address(g, Net.LOOPBACK, 1002).address(), 16);
+          g.ok(Nr.LISTEN, server, 0);
+          Net.connect(g, 1002);
+          kernel
+              .userRegion()
+              .asSlice(2 << 20, 16)
+              .copyFrom(Net.address(g, Net.LOOPBACK, 1002).asSlice(0, 16));
+          return (int) g.ok(Nr.SOCKET, Net.AF_INET, Net.SOCK_STREAM, 0);
+        },
+        (g, fd) -> g.call(Nr.CONNECT, fd, kernel.userRegion().address() + (2 << 20), 16));
   }
 
   @Test
   void blockedEpollWaitsAreInterrupted() throws Exception {
-    int[] fd = {-1};
     interruptMany(
         "epoll_pwait",
         1000,
-        g -> {
-          if (fd[0] < 0) {
-            fd[0] = (int) g.ok(Nr.EPOLL_CREATE1, 0);
-          }
-          return g.call(
-              Nr.EPOLL_PWAIT, fd[0], kernel.userRegion().address() + (2 << 20), 1, -1, 0, 8);
-        });
+        g -> (int) g.ok(Nr.EPOLL_CREATE1, 0),
+        (g, fd) ->
+            g.call(Nr.EPOLL_PWAIT, fd, kernel.userRegion().address() + (2 << 20), 1, -1, 0, 8));
   }
 
   @Test
