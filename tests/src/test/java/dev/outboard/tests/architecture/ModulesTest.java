@@ -115,8 +115,11 @@ class ModulesTest {
   }
 
   @Test
-  void nativeCallsBlockPlatformThreads() {
+  void whoMakesNativeCallsUsesPlatformThreads() {
     noClasses()
+        .that()
+        .dependOnClassesThat()
+        .resideInAnyPackage(ROOT + "posix..", ROOT + "kernel..")
         .should()
         .callMethodWhere(
             target(name("ofVirtual").or(name("startVirtualThread")))
