@@ -246,7 +246,9 @@ class FrontTest(unittest.TestCase):
         terminal.close()
 
     def test_control_c_ends_a_program_that_does_not_care(self):
-        terminal = Terminal(["sh", "-c", '"$@"; echo "status $?"', "sh"] + OUTBOARD + ["sh", "-c", "echo ready; sleep 60"])
+        # Not a shell with a sleep: between the two a signal may be lost, natively as well.
+        program = ["python3", "-c", "import time; print('ready', flush=True); time.sleep(60)"]
+        terminal = Terminal(["sh", "-c", '"$@"; echo "status $?"', "sh"] + OUTBOARD + program)
         terminal.read_until("ready\n")
         began = time.monotonic()
         terminal.type(b"\x03")
