@@ -4,6 +4,7 @@ package dev.outboard.cli;
 import dev.outboard.posix.Linux;
 import java.io.File;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -38,6 +39,7 @@ final class OwnDescriptors {
 
   /** Makes all others close-on-exec. */
   void keep() {
+    openJars();
     try {
       // The last that opens one: the hook reads files, too.
       Files.readString(ANY_FILE);
@@ -47,6 +49,25 @@ final class OwnDescriptors {
     for (String fd : open()) {
       if (!inherited.contains(fd)) {
         Linux.fcntl(Integer.parseInt(fd), F_SETFD, FD_CLOEXEC);
+      }
+    }
+  }
+
+  /**
+   * Opens each jar that a class may yet come from, as its first class would: a jar that is opened
+   * while the program starts would be the program's, too.
+   */
+  private static void openJars() {
+    for (Module m : ModuleLayer.boot().modules()) {
+      if (m.getName().startsWith("dev.outboard.")) {
+        try {
+          InputStream in = m.getResourceAsStream("module-info.class");
+          if (in != null) {
+            in.close();
+          }
+        } catch (IOException e) {
+          // Then no class comes from it either.
+        }
       }
     }
   }
