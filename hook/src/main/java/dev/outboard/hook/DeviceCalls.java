@@ -46,6 +46,7 @@ final class DeviceCalls {
   private static final int MAX_LINGERING = 64;
 
   private static final int CLOSE = canonical("close");
+  private static final int SOCKET = canonical("socket");
 
   private final DeviceLink link;
   private final SignalSampler sampler;
@@ -224,6 +225,33 @@ final class DeviceCalls {
       s.call().result = r;
     }
     return r;
+  }
+
+  /**
+   * Makes a socket on the device for the hook's own use, with the caller's rights.
+   *
+   * @return its handle, which the hook is to close, or {@code -errno}
+   */
+  long socket(Notification n, int domain, int type, int protocol) {
+    long r = begin(n);
+    if (r < 0) {
+      return r;
+    }
+    try {
+      do {
+        Call c = n.slot().call();
+        c.number = SOCKET;
+        c.flags = 0;
+        Arrays.fill(c.args, 0);
+        c.args[0] = domain;
+        c.args[1] = type;
+        c.args[2] = protocol;
+        r = execute(n, n.slot());
+      } while (r == AGAIN);
+      return r;
+    } finally {
+      end(n);
+    }
   }
 
   /** Asks for the readiness of a file now, if it is watched. */

@@ -9,6 +9,7 @@ import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.IoctlRequests;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 
@@ -202,7 +203,15 @@ final class FileCalls {
   private void ioctl(Notification n) {
     Placeholder p = hook.lookup(n, 0);
     if (p == null) {
-      hook.onHost(n);
+      IoctlRequests.Request asked = IoctlRequests.find(n.intArg(1));
+      if (asked != null
+          && asked.ofNetwork()
+          && !n.unreadable()
+          && Descriptors.isUnixSocket(n, n.intArg(0))) {
+        hook.answer(n, askNetwork(n));
+      } else {
+        hook.onHost(n);
+      }
       return;
     }
     long r = hook.calls().run(n, p);
@@ -210,6 +219,26 @@ final class FileCalls {
       n.answerContinue();
     } else {
       hook.answer(n, r);
+    }
+  }
+
+  /**
+   * A request about the network's interfaces on an AF_UNIX socket, as {@code if_nametoindex} of
+   * libc makes them: the program's network is the device's. A netlink socket there knows the same
+   * requests as an AF_UNIX one, for neither has any of its own.
+   */
+  private long askNetwork(Notification n) {
+    long handle = hook.calls().socket(n, Socket.AF_NETLINK, Socket.SOCK_RAW, Socket.NETLINK_ROUTE);
+    if (handle < 0) {
+      return handle;
+    }
+    OpenFile file =
+        new OpenFile((int) handle, Socket.AF_NETLINK, Socket.SOCK_RAW, Socket.NETLINK_ROUTE, false);
+    hook.files().add(file);
+    try {
+      return hook.calls().run(n, n.row(), n.args(), file, null);
+    } finally {
+      hook.calls().close(file.handle());
     }
   }
 }

@@ -148,7 +148,7 @@ public final class SyscallTable {
     t.host  (276,  77, "tee(fd fd_in, fd fd_out, len, flags) -> bytes").note("both must be pipes: a device fd is EINVAL as any socket");
     t.host  (278,  75, "vmsplice(fd, ptr iov, nr_segs, flags) -> bytes").note("fd must be a pipe: a device fd is EBADF as any socket");
     t.host  (326, 285, "copy_file_range(fd fd_in, ptr off_in, fd fd_out, ptr off_out, len, flags) -> bytes").note(AS_A_SOCKET + ": EINVAL");
-    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").when(NETWORK_REQUEST).partial("the requests listed below; others answer ENOTTY");
+    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").when(NETWORK_REQUEST).partial("the requests listed below; others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too");
     t.host  (  8,  62, "lseek(fd, offset, whence) -> value").note(AS_A_SOCKET + ": ESPIPE");
     t.host  (  5,  80, "fstat(fd, out statbuf[stat])").note("a socket, with the placeholder's inode number");
     t.host  ( 77,  46, "ftruncate(fd, length)").note(AS_A_SOCKET + ": EINVAL");
