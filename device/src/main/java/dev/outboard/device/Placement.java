@@ -6,11 +6,11 @@ import dev.outboard.posix.Processors;
 /**
  * Keeps a shadow thread on the processor of the thread that waits for it.
  *
- * <p>A call is a chain of threads of which one runs at a time: the program's, the hook's, the shadow
- * thread, and back. Left to itself the scheduler wakes each on an idle processor, and an idle
- * processor has to be woken first: 25 to 30 µs on a virtual machine, where a switch on the same one
- * costs 2 to 3. The hook's thread runs where the program's does (the seccomp listener hands over
- * its processor); this does the same for the shadow thread.
+ * <p>A call is a chain of threads of which one runs at a time: the program's, the hook's, the
+ * shadow thread, and back. Left to itself the scheduler wakes each on an idle processor, and an
+ * idle processor has to be woken first: 25 to 30 µs on a virtual machine, where a switch on the
+ * same one costs 2 to 3. The hook's thread runs where the program's does (the seccomp listener
+ * hands over its processor); this does the same for the shadow thread.
  *
  * <p>The program moves at its scheduler's will; the shadow thread follows when several calls in a
  * row came from the other processor, since to move costs as much as a wake-up saves.
