@@ -8,7 +8,7 @@
 #include <sys/select.h>
 
 /* The help comes so long after the handler has run, or after PATIENCE_US if it does not run. */
-enum { ALARM_US = 40000, HELP_US = 150000, PATIENCE_US = 1500000 };
+enum { ALARM_US = 100000, HELP_US = 150000, PATIENCE_US = 1500000 };
 
 /* What the helper sees too. */
 static struct {
@@ -154,15 +154,16 @@ static void help_drain(struct setting *s) {
   }
 }
 
-static long call_epoll_wait(struct setting *s) {
-  int e = epoll_create1(0);
+static void prepare_set(struct setting *s) {
+  prepare_pair(s);
+  s->extra[0] = epoll_create1(0);
   struct epoll_event v = {.events = EPOLLIN};
-  CHECK(epoll_ctl(e, EPOLL_CTL_ADD, s->fd, &v) == 0);
-  int result = epoll_wait(e, &v, 1, 2000);
-  int saved = errno;
-  close(e);
-  errno = saved;
-  return result;
+  CHECK(epoll_ctl(s->extra[0], EPOLL_CTL_ADD, s->fd, &v) == 0);
+}
+
+static long call_epoll_wait(struct setting *s) {
+  struct epoll_event v;
+  return epoll_wait(s->extra[0], &v, 1, 2000);
 }
 
 static long call_poll(struct setting *s) {
@@ -192,7 +193,7 @@ static const struct blocking CALLS[] = {
     {"accept", prepare_listening, call_accept, help_connect},
     {"connect", prepare_full_queue, call_connect, help_accept},
     {"send", prepare_full_buffer, call_send, help_drain},
-    {"epoll_wait", prepare_pair, call_epoll_wait, help_write},
+    {"epoll_wait", prepare_set, call_epoll_wait, help_write},
     {"poll", prepare_pair, call_poll, help_write},
     {"poll-forever", prepare_pair, call_poll_forever, help_write},
     {"select", prepare_pair, call_select, help_write},

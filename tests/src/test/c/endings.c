@@ -64,6 +64,8 @@ static const struct {
                {"SIGKILL", SIGKILL, 0}};
 
 static pid_t blocked(void (*block)(void), int handled) {
+  int ready[2];
+  CHECK(pipe(ready) == 0);
   pid_t child = fork();
   CHECK(child >= 0);
   if (child == 0) {
@@ -71,9 +73,14 @@ static pid_t blocked(void (*block)(void), int handled) {
       struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
       CHECK(sigaction(SIGTERM, &action, NULL) == 0);
     }
+    CHECK(write(ready[1], "", 1) == 1);
     block();
     _exit(3); // the call came back instead
   }
+  char byte;
+  CHECK(read(ready[0], &byte, 1) == 1);
+  close(ready[0]);
+  close(ready[1]);
   sleep_us(IN_CALL_US);
   return child;
 }
