@@ -82,10 +82,10 @@ def start():
     time.sleep(0.15)  # it is in its call by now
 
 
-def measure(before, what, text, pattern, after):
+def measure(before, what, text, pattern, after, tries=9):
     """Says how long it takes from typing a text to seeing the pattern."""
     took = []
-    while len(took) < 3 or len(took) < 9 and statistics.median(took) > MARGIN_SECONDS:
+    while len(took) < 3 or len(took) < tries and statistics.median(took) > MARGIN_SECONDS:
         before()
         began = time.monotonic()
         type_in(text)
@@ -132,12 +132,10 @@ measure(lambda: (stop(), foreground()), "continue", "two\n", r"heard two\r?\n", 
 print("stopped, continued and heard")
 
 stop()
-type_in("bg\n")
-# It reads the terminal from the background, which stops it again.
-await_text("@> ")
-await_reader("T")
-type_in("jobs\n")
+# It reads the terminal from the background, which stops it again: until then the shell says Running.
+type_in('bg; while [ "$(jobs -r)" ]; do sleep 0.05; done; jobs\n')
 await_text(r"\[1\]\+\s+Stopped")
+await_reader("T")
 await_text("@> ")
 print("stopped in the background when it reads the terminal")
 foreground()
@@ -145,10 +143,10 @@ type_in("\x03")
 await_text("@> ")
 ended(130)
 
-measure(start, "interrupt", "\x03", "@> ", lambda: ended(130))
+measure(start, "interrupt", "\x03", "@> ", lambda: ended(130), tries=5)
 print("Ctrl-C: 130")
 
-measure(start, "quit", "\x1c", "@> ", lambda: ended(131))
+measure(start, "quit", "\x1c", "@> ", lambda: ended(131), tries=5)
 print("Ctrl-\\: 131")
 
 start()

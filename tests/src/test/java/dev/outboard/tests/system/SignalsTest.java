@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Tag;
 
 /**
  * Signals during calls that block: the same effects as natively, and within 20 ms of them. The
@@ -22,6 +23,7 @@ class SignalsTest {
   private static final long MARGIN_MICROS = 20_000;
   private static final Duration LIMIT = Duration.ofSeconds(60);
 
+  @Tag("unsettled")
   @Scenario(trace = false)
   void alarmsDuringBlockingCalls(Trial trial) {
     Finished done = trial.program(Programs.staticC("alarms")).run(LIMIT).expectSuccess();
@@ -35,6 +37,7 @@ class SignalsTest {
     trial.outcome("output", done.output());
   }
 
+  @Tag("unsettled")
   @Scenario(trace = false)
   void endingAndStoppingDuringBlockingCalls(Trial trial) {
     Finished done = trial.program(Programs.staticC("endings")).run(LIMIT).expectSuccess();
@@ -54,6 +57,7 @@ class SignalsTest {
     trial.outcome("output", done.output());
   }
 
+  @Tag("unsettled")
   @Scenario(trace = false)
   void jobControlOnATerminal(Trial trial) {
     List<String> words = new ArrayList<>(List.of(Programs.PYTHON, Programs.python("job_control")));
