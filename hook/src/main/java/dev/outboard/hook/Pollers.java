@@ -138,7 +138,6 @@ final class Pollers {
   void register(Handlers handlers) {
     handlers.register(this::poll, "poll", "ppoll");
     handlers.register(this::select, "select", "pselect6");
-    handlers.register(Notification::answerContinue, "epoll_create", "epoll_create1");
     handlers.register(this::epollCtl, "epoll_ctl");
     handlers.register(this::epollWait, "epoll_wait", "epoll_pwait", "epoll_pwait2");
   }
@@ -322,9 +321,8 @@ final class Pollers {
   }
 
   private void epollCtl(Notification n) {
-    int operation = n.intArg(1);
-    if (placeholders.live() > 0
-        && (operation == Poll.EPOLL_CTL_ADD || operation == Poll.EPOLL_CTL_MOD)) {
+    // The filter lets only EPOLL_CTL_ADD and EPOLL_CTL_MOD through to here.
+    if (placeholders.live() > 0) {
       Work w = work.get();
       w.begin();
       name(n, w, n.intArg(2));

@@ -12,6 +12,7 @@ import static dev.outboard.syscalls.Condition.not;
 
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Sched;
 import dev.outboard.abi.Socket;
 import java.util.ArrayList;
@@ -278,9 +279,9 @@ public final class SyscallTable {
     t.hook  (271,  73, "ppoll(inout fds[nfds*pollfd], nfds, inout timeout[timespec], in sigmask[8], sigsetsize) -> count").blocks().when(not(is(1, 0)));
     t.hook  ( 23,  -1, "select(n, inout readfds[fd_set], inout writefds[fd_set], inout exceptfds[fd_set], inout timeout[timeval]) -> count").via("pselect6").blocks().when(not(is(0, 0)));
     t.hook  (270,  72, "pselect6(n, inout readfds[fd_set], inout writefds[fd_set], inout exceptfds[fd_set], inout timeout[timespec], in sigmask[16]) -> count").blocks().when(not(is(0, 0)));
-    t.hook  (213,  -1, "epoll_create(size) -> fd").via("epoll_create1");
-    t.hook  (291,  20, "epoll_create1(flags:EPOLL_CREATE) -> fd");
-    t.hook  (233,  21, "epoll_ctl(fd epfd, op:EPOLL_CTL, fd, in event[epoll_event])");
+    t.host  (213,  -1, "epoll_create(size) -> fd").via("epoll_create1");
+    t.host  (291,  20, "epoll_create1(flags:EPOLL_CREATE) -> fd").note("waits on placeholders, which mirror the device's readiness");
+    t.hook  (233,  21, "epoll_ctl(fd epfd, op:EPOLL_CTL, fd, in event[epoll_event])").when(is(1, Poll.EPOLL_CTL_ADD, Poll.EPOLL_CTL_MOD));
     t.hook  (232,  -1, "epoll_wait(fd epfd, out events[maxevents*epoll_event], maxevents, timeout) -> count").via("epoll_pwait").blocks();
     t.hook  (281,  22, "epoll_pwait(fd epfd, out events[maxevents*epoll_event], maxevents, timeout, in sigmask[8], sigsetsize) -> count").blocks();
     t.hook  (441, 441, "epoll_pwait2(fd epfd, out events[maxevents*epoll_event], maxevents, in timeout[timespec], in sigmask[8], sigsetsize) -> count").blocks();
