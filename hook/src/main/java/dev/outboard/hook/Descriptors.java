@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
@@ -52,6 +53,7 @@ final class Descriptors {
   private static final int AT_EMPTY_PATH = 0x1000;
   private static final int S_IFMT = 0170000;
   private static final int S_IFSOCK = 0140000;
+  private static final int PIDFD_THREAD = 0x80;
 
   private final Placeholders placeholders;
   private final long socketDevice;
@@ -104,6 +106,11 @@ final class Descriptors {
     return found;
   }
 
+  /** The placeholder whose end B is inode {@code inode} of file system {@code device}, or null. */
+  @Nullable Placeholder socket(long inode, long device) {
+    return device == socketDevice ? placeholders.byInode(inode) : null;
+  }
+
   /** The caller is about to close, or to redirect, the numbers from {@code first} to last. */
   void closing(Notification n, int first, int last) {
     n.thread().hasClosing = true;
@@ -116,6 +123,20 @@ final class Descriptors {
       t.hasClosing = false;
       t.process().settled(t.tid());
     }
+  }
+
+  /** A copy of the caller's descriptor, or {@code -errno}: EBADF, EPERM. */
+  static int borrow(Notification n, int fd) {
+    if (!n.process().tablesPerThread()) {
+      return (int) Linux.pidfdGetfd(n.process().pidfd(), fd);
+    }
+    long pidfd = Linux.syscall(SyscallNumbers.PIDFD_OPEN, n.tid(), PIDFD_THREAD, 0);
+    if (pidfd < 0) {
+      return (int) pidfd;
+    }
+    int r = (int) Linux.pidfdGetfd((int) pidfd, fd);
+    Linux.close((int) pidfd);
+    return r;
   }
 
   private static long stat(Notification n, ProcessEntry p, int fd) {

@@ -46,7 +46,6 @@ final class Transfers {
   private static final int MSG_WAITFORONE = 0x10000;
   private static final int MSG_CMSG_COMPAT = 0x80000000;
   private static final int UIO_MAXIOV = 1024;
-  private static final int PIDFD_THREAD = 0x80;
 
   // struct mmsghdr: a msghdr of 56 bytes, an unsigned int, 4 bytes of padding.
   private static final int MMSGHDR_BYTES = 64;
@@ -110,7 +109,7 @@ final class Transfers {
       }
       position = scratch.get(ValueLayout.JAVA_LONG, 0);
     }
-    int in = borrow(n, n.intArg(1));
+    int in = Descriptors.borrow(n, n.intArg(1));
     if (in < 0) {
       n.answer(in);
       return;
@@ -387,19 +386,5 @@ final class Transfers {
         .vectorLength(
             scratch.get(ValueLayout.JAVA_LONG, 0),
             (int) scratch.get(ValueLayout.JAVA_LONG, MSGHDR_IOV_COUNT - MSGHDR_IOV));
-  }
-
-  /** A copy of the caller's descriptor, or {@code -errno}: EBADF, EPERM. */
-  private int borrow(Notification n, int fd) {
-    if (!n.process().tablesPerThread()) {
-      return (int) Linux.pidfdGetfd(n.process().pidfd(), fd);
-    }
-    long pidfd = Linux.syscall(SyscallNumbers.PIDFD_OPEN, n.tid(), PIDFD_THREAD, 0);
-    if (pidfd < 0) {
-      return (int) pidfd;
-    }
-    int r = (int) Linux.pidfdGetfd((int) pidfd, fd);
-    Linux.close((int) pidfd);
-    return r;
   }
 }
