@@ -391,7 +391,10 @@ final class Placeholder {
       if (urgentShown && (mask & POLLPRI) == 0) {
         Linux.recv(b, SINK.address(), 1, Socket.MSG_OOB | Socket.MSG_DONTWAIT);
         urgentShown = false;
-        takeBytes(b);
+        // Behind the end of the stream no byte could be sent again, and one must be left for reap().
+        if (!readHangupShown) {
+          takeBytes(b);
+        }
       } else if (!readHangupShown && !urgentShown && bytesAreStale()) {
         takeBytes(b);
       }
@@ -422,10 +425,10 @@ final class Placeholder {
     if (outIsStale() || (pulseDue && !hangupShown)) {
       return true;
     }
-    if (readHangupShown) {
-      return false;
+    if (urgentShown) {
+      return (mask & POLLPRI) == 0;
     }
-    return urgentShown ? (mask & POLLPRI) == 0 : bytesAreStale();
+    return !readHangupShown && bytesAreStale();
   }
 
   /**
@@ -489,6 +492,7 @@ final class Placeholder {
             && ((mask & POLLERR) != 0
                 || (mask & POLLHUP) != 0 != hangupShown
                 || (mask & POLLRDHUP) != 0 != readHangupShown
+                || (mask & POLLPRI) != 0 != urgentShown
                 || (mask & (POLLIN | POLLPRI)) == POLLPRI
                 || (hangupShown && (mask & POLLOUT) == 0));
     if (now != inexact) {

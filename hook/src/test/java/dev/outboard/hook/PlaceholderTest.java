@@ -125,6 +125,44 @@ class PlaceholderTest {
   }
 
   @Test
+  void forgetsUrgentDataBehindTheEndOfTheStream() {
+    watch(POLLOUT);
+    level(POLLIN | POLLOUT | POLLPRI);
+    int end = POLLIN | POLLOUT | POLLRDHUP;
+    level(end | POLLPRI);
+    assertThat(poll(b)).isEqualTo(end | POLLPRI);
+    assertThat(level(end)).isTrue();
+    assertThat(p.settle()).isTrue();
+    assertThat(poll(b)).isEqualTo(end);
+    assertThat(inexact).hasValue(0);
+    level(end | POLLPRI);
+    assertThat(inexact).as("nothing can be sent any more to show it").hasValue(1);
+    level(end | POLLHUP);
+    assertThat(poll(b)).isEqualTo(end | POLLHUP);
+    assertThat(inexact).hasValue(0);
+    assertThat(p.reap()).isFalse();
+    Linux.close(b);
+    assertThat(p.reap()).isTrue();
+    assertThat(inexact).hasValue(0);
+  }
+
+  @Test
+  void countsWhatCannotBeShown() {
+    watch(POLLOUT | POLLHUP);
+    assertThat(inexact).as("HUP of a socket that is not connected").hasValue(1);
+    level(0);
+    assertThat(inexact).hasValue(0);
+    level(POLLOUT);
+    level(POLLIN | POLLOUT | POLLERR);
+    assertThat(inexact).hasValue(1);
+    assertThat(p.shown() & (POLLIN | POLLOUT)).isEqualTo(POLLIN | POLLOUT);
+    level(POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+    assertThat(inexact).hasValue(0);
+    level(POLLOUT | POLLHUP); // connected to nobody: it goes on showing the old end
+    assertThat(inexact).hasValue(1);
+  }
+
+  @Test
   void showsADeadConnectionAndStillTellsTheLastClose() {
     watch(POLLOUT);
     level(0);
