@@ -157,9 +157,9 @@ final class EpollSets {
       Placeholder p = member < 0 ? null : w.file[member];
       if (p != null) {
         w.told[member] = true;
-        if (p.inexact()) {
-          events = truth(p, w.asked[member]);
-        }
+        int truth = p.inexact() ? truth(p, w.asked[member]) : events;
+        // The kernel has counted an edge or a one-shot member as told, so it must be told.
+        events = truth != 0 || isLevel(w.asked[member]) ? truth : events;
       }
       if (events != 0) {
         put(w, kept++, events, data);
@@ -167,9 +167,7 @@ final class EpollSets {
     }
     for (int i = 0; i < w.count && kept < most && ready < most; i++) {
       Placeholder p = w.file[i];
-      // A member that has fired once asks for nothing any more, not even ERR and HUP.
-      boolean level = (w.asked[i] & (EPOLLET | EPOLLONESHOT)) == 0;
-      if (p != null && !w.told[i] && level && p.inexact()) {
+      if (p != null && !w.told[i] && isLevel(w.asked[i]) && p.inexact()) {
         int events = truth(p, w.asked[i]);
         if (events != 0) {
           put(w, kept++, events, w.data[i]);
@@ -177,6 +175,10 @@ final class EpollSets {
       }
     }
     return kept;
+  }
+
+  private static boolean isLevel(int asked) {
+    return (asked & (EPOLLET | EPOLLONESHOT)) == 0;
   }
 
   private static int truth(Placeholder p, int asked) {
