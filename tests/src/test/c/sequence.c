@@ -355,8 +355,9 @@ static void step(void) {
       // Zero times only: a call of this program never waits.
       length = (socklen_t)lengths[b % 9];
       int sets = a >> 10 & 1;
-      if (sets && o[0] == SOL_SOCKET && (o[1] == SO_LINGER || o[1] == SO_RCVLOWAT)) break;
-      if (sets && o[0] == IPPROTO_TCP) break; // a matter of time
+      // Others have to do with time.
+      if (sets && (o[0] == IPPROTO_TCP || (o[0] == SOL_SOCKET && o[1] != SO_BINDTODEVICE && o[1] != SO_MARK)))
+        break;
       long r = sets ? setsockopt(fd, o[0], o[1], value, length)
                     : getsockopt(fd, o[0], o[1], value, &length);
       show(sets ? "setsockopt" : "getsockopt", i, r, "%d/%d %d of %d", o[0], o[1],
