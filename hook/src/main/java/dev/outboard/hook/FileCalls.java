@@ -184,10 +184,11 @@ final class FileCalls {
     int flags = flags(args, row);
     boolean peek = (flags & Socket.MSG_PEEK) != 0;
     byte[] bytes = file.takeKept(c.carried, peek);
-    if ((flags & Socket.MSG_TRUNC) != 0) {
-      return bytes.length; // counted and thrown away
-    }
-    r = HostMarshaller.deliver(row, args, c, bytes, n.memory());
+    // Under MSG_TRUNC they are counted and thrown away.
+    r =
+        (flags & Socket.MSG_TRUNC) != 0
+            ? bytes.length
+            : HostMarshaller.deliver(row, args, c, bytes, n.memory());
     if (c.undelivered > 0 && !peek) {
       file.keepAgain(bytes);
     } else if (!file.keeps()) {
