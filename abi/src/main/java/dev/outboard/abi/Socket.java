@@ -43,6 +43,8 @@ public final class Socket {
 
   public static final int SCM_RIGHTS = 1;
 
+  public static final int IPPROTO_SCTP = 132;
+
   public static final int MSG_OOB = 1;
   public static final int MSG_PEEK = 2;
   public static final int MSG_CTRUNC = 8;

@@ -54,6 +54,7 @@ final class Descriptors {
   private static final int PIDFD_THREAD = 0x80;
   private static final int S_IFMT = 0170000;
   private static final int S_IFSOCK = 0140000;
+  private static final int PIDFD_THREAD = 0x80;
 
   private final Placeholders placeholders;
   private final long socketDevice;
@@ -106,6 +107,11 @@ final class Descriptors {
     return found;
   }
 
+  /** The placeholder whose end B is inode {@code inode} of file system {@code device}, or null. */
+  @Nullable Placeholder socket(long inode, long device) {
+    return device == socketDevice ? placeholders.byInode(inode) : null;
+  }
+
   /** The caller is about to close, or to redirect, the numbers from {@code first} to last. */
   void closing(Notification n, int first, int last) {
     n.thread().hasClosing = true;
@@ -120,6 +126,7 @@ final class Descriptors {
     }
   }
 
+<<<<<<< HEAD
   /** Whether a descriptor of the caller is an AF_UNIX socket of the host. */
   static boolean isUnixSocket(Notification n, int fd) {
     int borrowed = borrow(n, fd);
@@ -138,6 +145,9 @@ final class Descriptors {
   /**
    * A copy of the caller's descriptor, which the hook is to close; or {@code -errno}: EBADF, EPERM.
    */
+=======
+  /** A copy of the caller's descriptor, or {@code -errno}: EBADF, EPERM. */
+>>>>>>> fidelity
   static int borrow(Notification n, int fd) {
     if (!n.process().tablesPerThread()) {
       return (int) Linux.pidfdGetfd(n.process().pidfd(), fd);

@@ -260,16 +260,24 @@ final class DeviceCalls {
       return;
     }
     try {
-      Call c = n.slot().call();
-      c.number = PseudoCall.SAMPLE;
-      c.flags = 0;
-      Arrays.fill(c.args, 0);
-      c.args[0] = p.handle();
-      execute(n, n.slot());
-      sampled(n, p, n.slot());
+      sampleNow(n, p);
     } finally {
       end(n);
     }
+  }
+
+  /** The same between {@link #begin} and {@link #end}. */
+  void sampleNow(Notification n, Placeholder p) {
+    if (!p.watched()) {
+      return;
+    }
+    Call c = n.slot().call();
+    c.number = PseudoCall.SAMPLE;
+    c.flags = 0;
+    Arrays.fill(c.args, 0);
+    c.args[0] = p.handle();
+    execute(n, n.slot());
+    sampled(n, p, n.slot());
   }
 
   /** Passes on the readiness that came with the slot's last call, if the handle is watched. */

@@ -10,6 +10,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
@@ -81,6 +82,7 @@ final class Placeholders implements AutoCloseable {
   // Written under closingLock, read without: the common case is that no close is in flight.
   private volatile int closingCount;
 
+  private final AtomicInteger inexact = new AtomicInteger();
   private final AtomicLong created = new AtomicLong();
   private final AtomicLong reaped = new AtomicLong();
   private boolean closed;
@@ -113,7 +115,7 @@ final class Placeholders implements AutoCloseable {
     if (live() >= capacity) {
       return null;
     }
-    Placeholder p = Placeholder.open(handle, nonBlocking, connected);
+    Placeholder p = Placeholder.open(handle, nonBlocking, connected, inexact);
     if (p == null) {
       return null;
     }
@@ -155,6 +157,11 @@ final class Placeholders implements AutoCloseable {
   /** How many there are. */
   int live() {
     return (int) (created.get() - reaped.get());
+  }
+
+  /** Whether some file's readiness is such that its placeholder cannot show it. */
+  boolean anyInexact() {
+    return inexact.get() > 0;
   }
 
   long created() {

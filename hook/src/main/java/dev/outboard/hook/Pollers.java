@@ -61,9 +61,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>Answered here.</b> When a poll or select names device files only and one of them is ready
  * now, no waiting is involved, and the answer is made from the device's own masks: ERR, HUP and PRI
- * are exact. (A ready file goes before signals and masks: {@code fs/select.c}.) All else a
- * placeholder cannot show; programs that wait for ERR alone, with {@code events} 0, are woken by
- * HUP only.
+ * are exact. (A ready file goes before signals and masks: {@code fs/select.c}.) An epoll_wait that
+ * finds something at once is answered here while some file is in a state that its placeholder
+ * cannot show ({@link EpollSets}). In waits that have begun natively such a state is shown as far
+ * as it can be; programs that wait for ERR alone, with {@code events} 0, are woken by HUP only.
  *
  * <p>Calls that cannot name a device file, since there is none, are continued at once. Memory that
  * faults and arguments that are wrong are left to the host's kernel, which knows the errno.
@@ -93,6 +94,7 @@ final class Pollers {
   private final DeviceCalls calls;
   private final Placeholders placeholders;
   private final Readiness readiness;
+  private final EpollSets sets;
 
   private final LongAdder answered = new LongAdder();
   private final LongAdder continued = new LongAdder();
@@ -133,6 +135,7 @@ final class Pollers {
     this.calls = calls;
     this.placeholders = placeholders;
     this.readiness = readiness;
+    this.sets = new EpollSets(descriptors);
   }
 
   void register(Handlers handlers) {
@@ -355,6 +358,10 @@ final class Pollers {
       Work w = work.get();
       w.begin();
       refresh(n, w);
+      if (placeholders.anyInexact() && plainArguments(n) && sets.answer(n)) {
+        answered.increment();
+        return;
+      }
     } else {
       readiness.settle();
     }
@@ -436,6 +443,8 @@ final class Pollers {
     return switch (n.row().name()) {
       case "ppoll" -> timeIsValid(n, args[2], NANOS) && maskIsValid(n, args[3], args[4]);
       case "select" -> timeIsValid(n, args[4], Long.MAX_VALUE);
+      case "epoll_pwait" -> maskIsValid(n, args[4], args[5]);
+      case "epoll_pwait2" -> timeIsValid(n, args[3], NANOS) && maskIsValid(n, args[4], args[5]);
       case "pselect6" -> timeIsValid(n, args[4], NANOS) && packedMaskIsValid(n, args[5]);
       default -> true;
     };
@@ -470,7 +479,7 @@ final class Pollers {
   }
 
   /** Sockets say IN and RDNORM, OUT and WRNORM together. */
-  private static int normal(int mask) {
+  static int normal(int mask) {
     return mask
         | ((mask & POLLIN) != 0 ? POLLRDNORM : 0)
         | ((mask & POLLOUT) != 0 ? POLLWRNORM : 0);

@@ -64,6 +64,7 @@ final class Transfers {
   private static final Row SENDTO = row("sendto");
   private static final Row SENDMSG = row("sendmsg");
   private static final Row RECVMSG = row("recvmsg");
+  private static final Row GETSOCKOPT = row("getsockopt");
 
   private final Hook.Services hook;
   private final FileCalls files;
@@ -328,12 +329,23 @@ final class Transfers {
   private long receiveMessages(
       Notification n, Placeholder p, int flags, boolean limited, long deadline) {
     OpenFile file = hook.files().get(p.handle());
-    int put = file == null ? Errno.EBADF : file.takeDeferredError();
+    if (file == null) {
+      return -Errno.EBADF;
+    }
+    int put = file.takeDeferredError();
     if (put != 0) {
       return -put;
     }
     long entry = n.args()[1];
     long count = n.args()[2] & 0xffff_ffffL;
+    // do_recvmmsg() begins with the socket's error. A receive of a datagram does so by itself, one
+    // of a stream returns what came before the error first.
+    if ((file.stream() || count == 0) && (flags & Socket.MSG_ERRQUEUE) == 0) {
+      long r = pendingError(n, p);
+      if (r < 0) {
+        return r;
+      }
+    }
     long[] args = {n.args()[0], 0, flags & ~MSG_WAITFORONE, 0, 0, 0};
     long done = 0;
     while (done < count) {
@@ -347,7 +359,7 @@ final class Transfers {
           return r;
         }
         // The socket keeps it for the next call, unless it says only that there is no more.
-        if (file != null && r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
+        if (r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
           file.deferError((int) -r);
         }
         return done;
@@ -366,6 +378,33 @@ final class Transfers {
       entry += MMSGHDR_BYTES;
     }
     return done;
+  }
+
+  /** Takes the socket's error off it; 0 or {@code -errno}. */
+  private long pendingError(Notification n, Placeholder p) {
+    long r = hook.calls().begin(n);
+    if (r < 0) {
+      return r;
+    }
+    try {
+      Call c = n.slot().call();
+      do {
+        c.number = GETSOCKOPT.canonical();
+        c.flags = 0;
+        c.args[0] = p.handle();
+        c.args[1] = Socket.SOL_SOCKET;
+        c.args[2] = Socket.SO_ERROR;
+        c.args[3] = Long.BYTES;
+        c.args[4] = 0;
+        c.args[5] = 0;
+        c.data.set(ValueLayout.JAVA_INT, 0, Integer.BYTES);
+        r = hook.calls().execute(n, n.slot());
+      } while (r == DeviceCalls.AGAIN);
+      hook.calls().sampled(n, p, n.slot());
+      return r < 0 ? r : -(long) (c.data.get(ValueLayout.JAVA_INT, Long.BYTES) & 0xfff);
+    } finally {
+      hook.calls().end(n);
+    }
   }
 
   /** Writes msg_len. */

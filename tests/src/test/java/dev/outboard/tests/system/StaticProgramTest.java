@@ -6,10 +6,8 @@ import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.time.Duration;
-import org.junit.jupiter.api.Tag;
 
 /** A program that no loader touches: what it does with sockets, descriptors and children. */
-@Tag("unsettled") // see the README of the suite
 class StaticProgramTest {
   @Scenario
   void whatProgramsDoEveryDay(Trial trial) {
