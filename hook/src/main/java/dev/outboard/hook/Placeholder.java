@@ -391,7 +391,8 @@ final class Placeholder {
       if (urgentShown && (mask & POLLPRI) == 0) {
         Linux.recv(b, SINK.address(), 1, Socket.MSG_OOB | Socket.MSG_DONTWAIT);
         urgentShown = false;
-        // Behind the end of the stream no byte could be sent again, and one must be left for reap().
+        // Behind the end of the stream no byte could be sent again, and one must be left for
+        // reap().
         if (!readHangupShown) {
           takeBytes(b);
         }

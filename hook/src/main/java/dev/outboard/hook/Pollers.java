@@ -11,7 +11,6 @@ import static dev.outboard.abi.Poll.POLLRDNORM;
 import static dev.outboard.abi.Poll.POLLWRBAND;
 import static dev.outboard.abi.Poll.POLLWRNORM;
 
-import dev.outboard.abi.Poll;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;

@@ -44,10 +44,7 @@ public final class Processors {
     }
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment set = arena.allocate(MOST / Byte.SIZE, Long.BYTES);
-      set.set(
-          ValueLayout.JAVA_BYTE,
-          processor / Byte.SIZE,
-          (byte) (1 << processor % Byte.SIZE));
+      set.set(ValueLayout.JAVA_BYTE, processor / Byte.SIZE, (byte) (1 << processor % Byte.SIZE));
       return Linux.syscall(SyscallNumbers.SCHED_SETAFFINITY, 0, set.byteSize(), set.address());
     }
   }
