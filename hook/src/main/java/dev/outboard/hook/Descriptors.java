@@ -54,7 +54,6 @@ final class Descriptors {
   private static final int PIDFD_THREAD = 0x80;
   private static final int S_IFMT = 0170000;
   private static final int S_IFSOCK = 0140000;
-  private static final int PIDFD_THREAD = 0x80;
 
   private final Placeholders placeholders;
   private final long socketDevice;
@@ -126,7 +125,6 @@ final class Descriptors {
     }
   }
 
-<<<<<<< HEAD
   /** Whether a descriptor of the caller is an AF_UNIX socket of the host. */
   static boolean isUnixSocket(Notification n, int fd) {
     int borrowed = borrow(n, fd);
@@ -145,9 +143,6 @@ final class Descriptors {
   /**
    * A copy of the caller's descriptor, which the hook is to close; or {@code -errno}: EBADF, EPERM.
    */
-=======
-  /** A copy of the caller's descriptor, or {@code -errno}: EBADF, EPERM. */
->>>>>>> fidelity
   static int borrow(Notification n, int fd) {
     if (!n.process().tablesPerThread()) {
       return (int) Linux.pidfdGetfd(n.process().pidfd(), fd);

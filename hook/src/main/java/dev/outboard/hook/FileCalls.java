@@ -284,7 +284,6 @@ final class FileCalls {
     }
   }
 
-<<<<<<< HEAD
   /**
    * A request about the network's interfaces on an AF_UNIX socket, as {@code if_nametoindex} of
    * libc makes them: the program's network is the device's. A netlink socket there knows the same
@@ -303,7 +302,8 @@ final class FileCalls {
     } finally {
       hook.calls().close(file.handle());
     }
-=======
+  }
+
   /** Adds what is kept to what an ioctl says of the bytes that wait. */
   private static long countKept(Notification n, OpenFile file) {
     int request = n.intArg(1);
@@ -320,6 +320,5 @@ final class FileCalls {
         request == Ioctl.FIONREAD ? value.get(ValueLayout.JAVA_INT, 0) + file.keptBytes() : 0;
     value.set(ValueLayout.JAVA_INT, 0, waiting);
     return n.memory().write(n.args()[2], value, 0, Integer.BYTES);
->>>>>>> fidelity
   }
 }
