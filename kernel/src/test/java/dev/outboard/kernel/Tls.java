@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.kernel;
 
+import dev.outboard.abi.Errno;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
@@ -77,7 +78,7 @@ final class Tls {
   private static void ulp(Guest g, int fd) {
     long r = g.call(Nr.SETSOCKOPT, fd, SOL_TCP, TCP_ULP, g.string("tls").address(), 4);
     // The other direction may have been first.
-    if (r < 0 && r != -dev.outboard.abi.Errno.EEXIST) {
+    if (r < 0 && r != -Errno.EEXIST) {
       throw new AssertionError("TCP_ULP: " + r);
     }
   }

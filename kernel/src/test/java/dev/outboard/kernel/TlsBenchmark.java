@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.kernel;
 
-import com.sun.management.OperatingSystemMXBean;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -35,15 +33,12 @@ import java.util.regex.Pattern;
 final class TlsBenchmark {
   private static final int RECORD = 16384;
   private static final int BATCH = 16 * RECORD;
-  private static final long BYTES = 512L << 20;
+  private static final long BYTES = 1L << 30;
   private static final int MSG_TRUNC = 0x20;
   private static final int MSG_DONTWAIT = 0x40;
   private static final String[] COLUMNS = {
     "send", "plain", "seal", "both", "file", "file0", "openssl"
   };
-
-  private static final OperatingSystemMXBean PROCESS =
-      ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class);
 
   private final LinuxKernel kernel;
   private int port = 6000;
@@ -128,7 +123,7 @@ final class TlsBenchmark {
         fd = (int) g.ok(Nr.OPENAT, -100, g.string("/tmp/data").address(), 0102, 0600);
         g.ok(Nr.WRITE, fd, data.address(), BATCH);
       }
-      long begin = PROCESS.getProcessCpuTime();
+      long begin = cpuNanos();
       for (long sent = 0; sent < BYTES; ) {
         long n;
         if (file) {
@@ -141,12 +136,16 @@ final class TlsBenchmark {
         int flags = MSG_DONTWAIT | (open ? 0 : MSG_TRUNC);
         while (g.call(Nr.RECVFROM, in, sink.address(), BATCH, flags, 0, 0) > 0) {}
       }
-      double rate = BYTES / (double) (PROCESS.getProcessCpuTime() - begin);
+      double rate = BYTES / (double) (cpuNanos() - begin);
       for (int f : new int[] {listener, out, in}) {
         g.ok(Nr.CLOSE, f);
       }
       return rate;
     }
+  }
+
+  private static long cpuNanos() {
+    return ProcessHandle.current().info().totalCpuDuration().orElseThrow().toNanos();
   }
 
   private static double openssl(Tls.Cipher c) throws IOException, InterruptedException {
