@@ -181,11 +181,7 @@ class CipherTest {
     int length = record.length - 5 - explicit;
     byte[] associated =
         old
-            ? header
-                .putLong(0)
-                .put(record, 0, 3)
-                .putShort((short) (length - 16))
-                .array()
+            ? header.putLong(0).put(record, 0, 3).putShort((short) (length - 16)).array()
             : Arrays.copyOf(record, 5);
     Cipher java = Cipher.getInstance(gcm ? "AES/GCM/NoPadding" : "ChaCha20-Poly1305");
     AlgorithmParameterSpec parameters =

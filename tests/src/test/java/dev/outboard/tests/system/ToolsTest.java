@@ -236,16 +236,4 @@ class ToolsTest {
     Finished done = trial.program(Programs.staticC("escape")).run(LIMIT).expectSuccess();
     assertThat(done.output().lines()).allMatch(line -> line.endsWith(": ENOSYS"));
   }
-
-  @Scenario(modes = Mode.LIBRARY)
-  void tlsOfTheDevicesKernel(Trial trial) {
-    // Not every kernel has TLS, and the machine's may lack it: the device's has it.
-    Finished done = trial.program(Programs.staticC("ktls")).run(LIMIT).expectSuccess();
-    assertThat(done.output().lines())
-        .containsExactly(
-            "one record",
-            "many records, from memory and from a file",
-            "a record of another type",
-            "sealed on the wire: 35 bytes");
-  }
 }
