@@ -372,6 +372,7 @@ final class Placeholder {
     stamp = Long.MAX_VALUE;
     mask = POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP;
     show(1);
+    countInexact();
   }
 
   /**
@@ -391,7 +392,8 @@ final class Placeholder {
       if (urgentShown && (mask & POLLPRI) == 0) {
         Linux.recv(b, SINK.address(), 1, Socket.MSG_OOB | Socket.MSG_DONTWAIT);
         urgentShown = false;
-        // Behind the end of the stream no byte could be sent again, and one must be left for reap().
+        // Behind the end of the stream no byte could be sent again, and one must be left for
+        // reap().
         if (!readHangupShown) {
           takeBytes(b);
         }
@@ -414,6 +416,7 @@ final class Placeholder {
       Linux.close(b);
     }
     show(0);
+    countInexact();
     return true;
   }
 
