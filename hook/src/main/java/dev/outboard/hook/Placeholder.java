@@ -372,6 +372,7 @@ final class Placeholder {
     stamp = Long.MAX_VALUE;
     mask = POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP;
     show(1);
+    countInexact();
   }
 
   /**
@@ -415,6 +416,7 @@ final class Placeholder {
       Linux.close(b);
     }
     show(0);
+    countInexact();
     return true;
   }
 
