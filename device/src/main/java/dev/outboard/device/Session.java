@@ -11,6 +11,7 @@ import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.channel.Welcome;
+import dev.outboard.syscalls.PathSet;
 import dev.outboard.posix.Linux;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -79,6 +80,11 @@ final class Session implements Runnable {
 
   Handles handles() {
     return handles;
+  }
+
+  /** What the program may name by a path. */
+  PathSet paths() {
+    return server.paths();
   }
 
   Readiness readiness() {
