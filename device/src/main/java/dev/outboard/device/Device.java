@@ -79,7 +79,7 @@ public final class Device implements AutoCloseable {
     }
     DeviceServer server =
         new DeviceServer(
-            kernel, options.limits(), resolvConf(options, null), List.of(), notices, options.log());
+            kernel, options.limits(), resolvConf(options, null), options.devicePaths(), notices, options.log());
     return new Device(kernel, null, null, server, notices, since(start));
   }
 
@@ -126,7 +126,7 @@ public final class Device implements AutoCloseable {
               kernel,
               options.limits(),
               resolvConf(options, config),
-              List.of(),
+              options.devicePaths(),
               notices,
               options.log());
       Device device = new Device(kernel, network, loopback, server, notices, since(start));

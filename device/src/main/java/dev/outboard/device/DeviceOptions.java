@@ -18,6 +18,8 @@ import org.jspecify.annotations.Nullable;
  * @param publish ports of this machine that lead to the device
  * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
  * @param nameservers what programs are told; empty for this machine's
+ * @param devicePaths patterns of paths that are the device's for programs, beside the network's and
+ *     where exports are mounted; each is {@link dev.outboard.channel.DevicePaths#valid}
  * @param memoryBytes the library kernel's RAM, a multiple of 4 MiB
  * @param limits what it gives at most
  * @param kernelLog takes the library kernel's log, line by line
@@ -29,6 +31,7 @@ public record DeviceOptions(
     List<PortMapping> publish,
     List<Integer> hostLoopback,
     List<InetAddress> nameservers,
+    List<String> devicePaths,
     long memoryBytes,
     Limits limits,
     ConsoleSink kernelLog,
@@ -40,6 +43,7 @@ public record DeviceOptions(
     publish = List.copyOf(publish);
     hostLoopback = List.copyOf(hostLoopback);
     nameservers = List.copyOf(nameservers);
+    devicePaths = List.copyOf(devicePaths);
   }
 
   /** A library kernel with the default network, for one program tree; its logs go nowhere. */
@@ -47,6 +51,7 @@ public record DeviceOptions(
     return new DeviceOptions(
         false,
         null,
+        List.of(),
         List.of(),
         List.of(),
         List.of(),
@@ -58,41 +63,46 @@ public record DeviceOptions(
 
   public DeviceOptions withHostKernel(boolean hostKernel) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
   }
 
   public DeviceOptions withNet(@Nullable NetSpec net) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
   }
 
   public DeviceOptions withPublish(List<PortMapping> publish) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
   }
 
   public DeviceOptions withHostLoopback(List<Integer> hostLoopback) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
   }
 
   public DeviceOptions withNameservers(List<InetAddress> nameservers) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+  }
+
+  public DeviceOptions withDevicePaths(List<String> devicePaths) {
+    return new DeviceOptions(
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
   }
 
   public DeviceOptions withMemory(long memoryBytes) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
   }
 
   public DeviceOptions withLimits(Limits limits) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
   }
 
   public DeviceOptions withLogs(ConsoleSink kernelLog, Consumer<String> log) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
   }
 }
