@@ -79,7 +79,12 @@ public final class Device implements AutoCloseable {
     }
     DeviceServer server =
         new DeviceServer(
-            kernel, options.limits(), resolvConf(options, null), options.devicePaths(), notices, options.log());
+            kernel,
+            options.limits(),
+            resolvConf(options, null),
+            options.devicePaths(),
+            notices,
+            options.log());
     return new Device(kernel, null, null, server, notices, since(start));
   }
 

@@ -63,46 +63,127 @@ public record DeviceOptions(
 
   public DeviceOptions withHostKernel(boolean hostKernel) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withNet(@Nullable NetSpec net) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withPublish(List<PortMapping> publish) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withHostLoopback(List<Integer> hostLoopback) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withNameservers(List<InetAddress> nameservers) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withDevicePaths(List<String> devicePaths) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withMemory(long memoryBytes) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withLimits(Limits limits) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withLogs(ConsoleSink kernelLog, Consumer<String> log) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, devicePaths, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 }

@@ -246,7 +246,9 @@ final class ShadowThread implements Runnable {
       }
       if (kind == Arg.Kind.FD) {
         long fd = call.args[i];
-        if ((int) fd == AT_FDCWD && i + 1 < row.argCount() && row.arg(i + 1).kind() == Arg.Kind.PATH) {
+        if ((int) fd == AT_FDCWD
+            && i + 1 < row.argCount()
+            && row.arg(i + 1).kind() == Arg.Kind.PATH) {
           continue; // The path must be absolute then; the marshaller sees to it.
         }
         Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;

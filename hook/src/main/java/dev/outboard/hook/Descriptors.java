@@ -65,8 +65,7 @@ final class Descriptors {
       MemorySegment name = Linux.cString(arena, "");
       this.socketDevice =
           deviceOf(
-              arena,
-              Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Processes.O_CLOEXEC, 0));
+              arena, Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Processes.O_CLOEXEC, 0));
       this.memoryDevice = deviceOf(arena, Linux.memfdCreate(name.address(), MFD_CLOEXEC));
     }
   }

@@ -267,8 +267,7 @@ final class FileCalls {
           .once(
               "mmap",
               "A file of the device cannot be mapped shared for writing (ENODEV): "
-                  + new String(
-                      Objects.requireNonNull(file.path()), StandardCharsets.UTF_8));
+                  + new String(Objects.requireNonNull(file.path()), StandardCharsets.UTF_8));
       n.answerErrno(Errno.ENODEV);
       return;
     }
@@ -315,7 +314,8 @@ final class FileCalls {
     Call c = n.slot().call();
     long at = from;
     while (at < end) {
-      long r = hook.calls().transfer(n, PREAD, file.handle(), Math.min(end - at, Call.PIECE_BYTES), at);
+      long r =
+          hook.calls().transfer(n, PREAD, file.handle(), Math.min(end - at, Call.PIECE_BYTES), at);
       if (r == DeviceCalls.AGAIN) {
         continue;
       }

@@ -132,7 +132,10 @@ public final class Hook {
       this.observer = observer(options);
       Guard g = Guard.start();
       this.guard = g;
-      this.launcher = new Launcher(options, pid -> pid == g.pid() || options.ownChild().test(pid),
+      this.launcher =
+          new Launcher(
+              options,
+              pid -> pid == g.pid() || options.ownChild().test(pid),
               !devicePaths.isEmpty());
       FileCalls fileCalls = new FileCalls(this, stats);
       fileCalls.register(handlers);

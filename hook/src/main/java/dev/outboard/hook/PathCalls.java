@@ -33,8 +33,7 @@ import org.jspecify.annotations.Nullable;
  * the program gets a file of its own (a new open file on one memfd), read-only. Owns the memfd.
  */
 final class PathCalls implements AutoCloseable {
-  private static final byte[] RESOLV_CONF =
-      "/etc/resolv.conf".getBytes(StandardCharsets.US_ASCII);
+  private static final byte[] RESOLV_CONF = "/etc/resolv.conf".getBytes(StandardCharsets.US_ASCII);
   private static final int ALL_SEALS = 0xf;
   private static final int MODE = 0444;
 
@@ -101,17 +100,14 @@ final class PathCalls implements AutoCloseable {
     h.register(
         n -> one(n, -1, 0, READLINKAT, 0, 1, args(0, 0, n.args()[1], n.args()[2])), "readlink");
     h.register(n -> one(n, -1, 0, MKDIRAT, 0, 1, args(0, 0, mode(n, n.args()[1]))), "mkdir");
-    h.register(
-        n -> one(n, 0, 1, MKDIRAT, 0, 1, args(0, 0, mode(n, n.args()[2]))), "mkdirat");
+    h.register(n -> one(n, 0, 1, MKDIRAT, 0, 1, args(0, 0, mode(n, n.args()[2]))), "mkdirat");
     h.register(n -> one(n, -1, 0, UNLINKAT, 0, 1, args(0, 0, AT_REMOVEDIR)), "rmdir");
     h.register(n -> one(n, -1, 0, UNLINKAT, 0, 1, args(0, 0, 0)), "unlink");
-    h.register(
-        n -> one(n, -1, 1, SYMLINKAT, 1, 2, args(n.args()[0], 0, 0)), "symlink");
+    h.register(n -> one(n, -1, 1, SYMLINKAT, 1, 2, args(n.args()[0], 0, 0)), "symlink");
     h.register(
         n -> one(n, -1, 0, MKNODAT, 0, 1, args(0, 0, mode(n, n.args()[1]), n.args()[2])), "mknod");
     h.register(
-        n -> one(n, 0, 1, MKNODAT, 0, 1, args(0, 0, mode(n, n.args()[2]), n.args()[3])),
-        "mknodat");
+        n -> one(n, 0, 1, MKNODAT, 0, 1, args(0, 0, mode(n, n.args()[2]), n.args()[3])), "mknodat");
     h.register(n -> one(n, -1, 0, FCHMODAT, 0, 1, args(0, 0, n.args()[1])), "chmod");
     h.register(
         n -> one(n, -1, 0, FCHOWNAT, 0, 1, args(0, 0, n.args()[1], n.args()[2], 0)), "chown");
@@ -195,12 +191,30 @@ final class PathCalls implements AutoCloseable {
       case HOST -> hook.onHost(n);
       case WRONG -> n.answerErrno(look.errno);
       case DEVICE -> {
+        byte[] text = row == READLINKAT ? look.descriptorPath() : null;
+        if (text != null) {
+          answerText(n, text, args[2], args[3]);
+          return;
+        }
         if (toDirectory >= 0) {
           args[toDirectory] = look.directory;
         }
         args[toPath] = look.address();
         hook.answer(n, hook.calls().runAt(n, row, args, look.file, null));
       }
+    }
+  }
+
+  private void answerText(Notification n, byte[] text, long to, long room) {
+    long bytes = Math.min(text.length, (int) room);
+    if (bytes <= 0) {
+      n.answerErrno(Errno.EINVAL);
+      return;
+    }
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment copy = a.allocateFrom(JAVA_BYTE, text);
+      long r = n.memory().write(to, copy, 0, bytes);
+      hook.answer(n, r < 0 ? hook.calls().memoryError(n, r) : bytes);
     }
   }
 
@@ -321,14 +335,12 @@ final class PathCalls implements AutoCloseable {
   }
 
   private void openOnHost(Notification n, Look look, long flags) {
-    int never =
-        Fcntl.O_ACCMODE | Fcntl.O_CREAT | Fcntl.O_TRUNC | Fcntl.O_DIRECTORY | Fcntl.O_PATH;
+    int never = Fcntl.O_ACCMODE | Fcntl.O_CREAT | Fcntl.O_TRUNC | Fcntl.O_DIRECTORY | Fcntl.O_PATH;
     if (memfd < 0 || (flags & never) != 0 || !look.isRaw(RESOLV_CONF)) {
       hook.onHost(n);
       return;
     }
-    long own =
-        Processes.openat(AT_FDCWD, memfdPath.address(), Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
+    long own = Processes.openat(AT_FDCWD, memfdPath.address(), Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
     if (own < 0) {
       n.answerErrno(Errno.ENFILE);
       return;
@@ -371,7 +383,13 @@ final class PathCalls implements AutoCloseable {
     switch (paths.look(n, w, look, directory, path)) {
       case HOST -> hook.onHost(n);
       case WRONG -> n.answerErrno(look.errno);
-      case DEVICE -> hook.answer(n, stats.stat(n, look, flags, n.args()[to]));
+      case DEVICE -> {
+        if ((flags & AT_SYMLINK_NOFOLLOW) != 0 && look.descriptorPath() != null) {
+          hook.onHost(n);
+        } else {
+          hook.answer(n, stats.stat(n, look, flags, n.args()[to]));
+        }
+      }
     }
   }
 
@@ -381,8 +399,7 @@ final class PathCalls implements AutoCloseable {
     switch (paths.look(n, w, look, 0, 1)) {
       case HOST -> hook.onHost(n);
       case WRONG -> n.answerErrno(look.errno);
-      case DEVICE ->
-          hook.answer(n, stats.statx(n, look, n.intArg(2), n.intArg(3), n.args()[4]));
+      case DEVICE -> hook.answer(n, stats.statx(n, look, n.intArg(2), n.intArg(3), n.args()[4]));
     }
   }
 
@@ -400,8 +417,7 @@ final class PathCalls implements AutoCloseable {
           hook.answer(n, hook.calls().memoryError(n, r));
           return;
         }
-        long[] args =
-            args(look.directory, look.address(), from == 0 ? 0 : Work.timesAddress(), 0);
+        long[] args = args(look.directory, look.address(), from == 0 ? 0 : Work.timesAddress(), 0);
         hook.answer(n, hook.calls().runAt(n, UTIMENSAT, args, look.file, null));
       }
     }
@@ -468,7 +484,7 @@ final class PathCalls implements AutoCloseable {
     }
     long r = stats.search(n, file);
     if (r == 0) {
-      n.process().deviceDirectory(path);
+      moveTo(n, path);
     }
     hook.answer(n, r);
   }
@@ -484,11 +500,10 @@ final class PathCalls implements AutoCloseable {
       try (Arena a = Arena.ofConfined()) {
         MemorySegment stat = a.allocate(Processes.STAT_BYTES, 8);
         MemorySegment path = a.allocateFrom(target, StandardCharsets.ISO_8859_1);
-        long r =
-            Processes.fstatat(n.process().directory(), path.address(), stat.address(), 0);
+        long r = Processes.fstatat(n.process().directory(), path.address(), stat.address(), 0);
         int mode = stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE);
         if (r == 0 && (mode & Stats.S_IFMT) == Stats.S_IFDIR) {
-          n.process().deviceDirectory(null);
+          moveTo(n, null);
         }
       }
     }
@@ -502,25 +517,30 @@ final class PathCalls implements AutoCloseable {
             .runAt(
                 n,
                 OPENAT,
-                args(
-                    look.directory, look.address(), Fcntl.O_PATH | Fcntl.O_DIRECTORY),
+                args(look.directory, look.address(), Fcntl.O_PATH | Fcntl.O_DIRECTORY),
                 look.file,
                 null);
     if (handle < 0) {
       return handle;
     }
     OpenFile file =
-        new OpenFile((int) handle, OpenFile.Kind.OTHER, look.absolute(), paths.exported(look), Fcntl.O_PATH);
+        new OpenFile(
+            (int) handle, OpenFile.Kind.OTHER, look.absolute(), paths.exported(look), Fcntl.O_PATH);
     hook.files().add(file);
     try {
       long r = stats.search(n, file);
       if (r == 0) {
-        n.process().deviceDirectory(look.absolute());
+        moveTo(n, look.absolute());
       }
       return r;
     } finally {
       hook.calls().close((int) handle);
     }
+  }
+
+  private void moveTo(Notification n, byte @Nullable [] path) {
+    hook.processes().meetChildren(n.process());
+    n.process().deviceDirectory(path);
   }
 
   private void workingDirectory(Notification n) {

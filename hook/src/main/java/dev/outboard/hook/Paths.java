@@ -36,10 +36,15 @@ final class Paths {
   /** Where times stand in the substituted text. */
   private static final int TIMES = 2 * SLOT_BYTES;
 
-  private static final byte[] PROC = "/proc/".getBytes(StandardCharsets.US_ASCII);
-  private static final byte[] TASK = "/task/".getBytes(StandardCharsets.US_ASCII);
-  private static final byte[] NET = "/net".getBytes(StandardCharsets.US_ASCII);
-  private static final byte[] OWN_NET = "/proc/self/net".getBytes(StandardCharsets.US_ASCII);
+  private static final byte[] PROC = ascii("/proc/");
+  private static final byte[] TASK = ascii("/task/");
+  private static final byte[] NET = ascii("/net");
+  private static final byte[] OWN_NET = ascii("/proc/self/net");
+
+  private static final byte[][] STANDARD = {
+    ascii("/dev/stdin"), ascii("/dev/stdout"), ascii("/dev/stderr")
+  };
+  private static final byte[][] DESCRIPTORS = {ascii("/proc/self/fd/"), ascii("/dev/fd/")};
 
   /** Whose a path is. */
   enum Owner {
@@ -64,6 +69,9 @@ final class Paths {
     /** The directory's file if it is a handle. */
     @Nullable OpenFile file;
 
+    /** The path named a descriptor, in /proc or /dev; it is replaced by the path of its file. */
+    private boolean byDescriptor;
+
     int errno;
 
     Look(int slot) {
@@ -85,6 +93,11 @@ final class Paths {
       return Arrays.copyOf(text, length);
     }
 
+    /** The path of the file whose descriptor was named by its path; null if none was. */
+    byte @Nullable [] descriptorPath() {
+      return byDescriptor ? path() : null;
+    }
+
     /** The same, absolute and without a slash at its end: what is remembered of an open file. */
     byte[] absolute() {
       OpenFile f = file;
@@ -94,8 +107,7 @@ final class Paths {
         return Arrays.copyOf(text, bytes);
       }
       byte[] whole = Arrays.copyOf(base, base.length + 1 + bytes + 1);
-      return Arrays.copyOf(
-          whole, normalize(text, bytes, whole, base.length, base.length));
+      return Arrays.copyOf(whole, normalize(text, bytes, whole, base.length, base.length));
     }
   }
 
@@ -151,6 +163,7 @@ final class Paths {
    */
   Owner look(Notification n, Work w, Look look, int directory, int path) {
     look.file = null;
+    look.byDescriptor = false;
     look.directory = Processes.AT_FDCWD;
     long length = n.memory().readString(n.args()[path], w.text, 0, PATH_BYTES);
     if (length < 0) {
@@ -175,7 +188,7 @@ final class Paths {
     boolean absolute = look.rawLength > 0 && look.raw[0] == '/';
     if (absolute) {
       look.length = normalize(look.raw, look.rawLength, look.text, 0, 0);
-      return classify(look);
+      return namesDescriptor(n, look) ? Owner.DEVICE : classify(look);
     }
     int fd = directory < 0 ? Processes.AT_FDCWD : n.intArg(directory);
     if (fd == Processes.AT_FDCWD) {
@@ -235,6 +248,50 @@ final class Paths {
     return set.match(look.text, bare(look)) >= 0 ? Owner.DEVICE : Owner.HOST;
   }
 
+  /**
+   * {@code /proc/self/fd/N}, {@code /dev/fd/N} and the like, where N is a file that was opened on
+   * the device: replaced by its path, since the host would open the placeholder.
+   */
+  private boolean namesDescriptor(Notification n, Look look) {
+    if (!n.process().mayHoldDevice()) {
+      return false;
+    }
+    int fd = -1;
+    for (int i = 0; i < STANDARD.length && fd < 0; i++) {
+      boolean same = look.length == STANDARD[i].length;
+      fd = same && starts(look.text, 0, look.length, STANDARD[i]) ? i : -1;
+    }
+    for (int i = 0; i < DESCRIPTORS.length && fd < 0; i++) {
+      if (starts(look.text, 0, look.length, DESCRIPTORS[i])) {
+        fd = number(look, DESCRIPTORS[i].length);
+      }
+    }
+    if (fd < 0 && starts(look.text, 0, look.length, PROC)) {
+      byte[] own = ("/proc/" + n.process().pid() + "/fd/").getBytes(StandardCharsets.US_ASCII);
+      fd = starts(look.text, 0, look.length, own) ? number(look, own.length) : -1;
+    }
+    Placeholder p = fd < 0 ? null : descriptors.lookup(n, fd);
+    OpenFile file = p == null ? null : files.get(p.handle());
+    byte[] path = file == null ? null : file.path();
+    if (path == null) {
+      return false;
+    }
+    System.arraycopy(path, 0, look.text, 0, path.length);
+    look.length = path.length;
+    look.byDescriptor = true;
+    return true;
+  }
+
+  /** The number that the rest of the path is, or -1. */
+  private static int number(Look look, int from) {
+    int value = from == look.length || look.length - from > 9 ? -1 : 0;
+    for (int i = from; i < look.length && value >= 0; i++) {
+      int digit = look.text[i] - '0';
+      value = digit < 0 || digit > 9 ? -1 : value * 10 + digit;
+    }
+    return value;
+  }
+
   /** The length without a slash at the end, which says that a directory is meant. */
   private static int bare(Look look) {
     int n = look.length;
@@ -281,6 +338,10 @@ final class Paths {
     look.length = OWN_NET.length + look.length - rest;
     look.spare = t;
     look.text = whole;
+  }
+
+  private static byte[] ascii(String text) {
+    return text.getBytes(StandardCharsets.US_ASCII);
   }
 
   private static boolean starts(byte[] text, int at, int length, byte[] with) {

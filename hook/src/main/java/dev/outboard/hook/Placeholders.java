@@ -398,8 +398,7 @@ final class Placeholders implements AutoCloseable {
       if (p.memory()) {
         MemorySegment path = Linux.cString(a, "/proc/self/fd/" + p.endA());
         long watch =
-            Linux.syscall(
-                SyscallNumbers.INOTIFY_ADD_WATCH, inotify, path.address(), IN_CLOSE);
+            Linux.syscall(SyscallNumbers.INOTIFY_ADD_WATCH, inotify, path.address(), IN_CLOSE);
         if (watch >= 0) {
           p.watchDescriptor = (int) watch;
           byWatch.put((int) watch, p);

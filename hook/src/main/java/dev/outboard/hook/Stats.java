@@ -185,9 +185,6 @@ final class Stats {
 
   /** As {@code makedev(3)} has it. */
   private static long device(long major, long minor) {
-    return (minor & 0xff)
-        | (major & 0xfff) << 8
-        | (minor & ~0xffL) << 12
-        | (major & ~0xfffL) << 32;
+    return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffL) << 12 | (major & ~0xfffL) << 32;
   }
 }

@@ -201,8 +201,7 @@ final class Transfers {
     if ((flags & Fcntl.O_PATH) != 0 || (flags & Fcntl.O_ACCMODE) == Fcntl.O_RDONLY) {
       return -Errno.EBADF;
     }
-    boolean regular =
-        (scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & S_IFMT) == S_IFREG;
+    boolean regular = (scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & S_IFMT) == S_IFREG;
     // A pipe or a socket may block for ever: programs read and write then.
     if (!regular || (flags & Fcntl.O_APPEND) != 0 || n.args()[3] < 0) {
       return -Errno.EINVAL;
@@ -264,7 +263,8 @@ final class Transfers {
       moved += Math.max(r, 0);
       if (r < have) {
         if (from < 0) {
-          hook.calls().service(LSEEK.canonical(), file.handle(), Math.max(r, 0) - have, SEEK_CUR, NANOS);
+          hook.calls()
+              .service(LSEEK.canonical(), file.handle(), Math.max(r, 0) - have, SEEK_CUR, NANOS);
         }
         return moved > 0 ? moved : r;
       }

@@ -58,8 +58,7 @@ public final class DeviceMarshaller {
    *     cannot; the caller owns it and keeps it alive
    * @param paths which paths a host may name
    */
-  public DeviceMarshaller(
-      long dataAddress, long dataBytes, MemorySegment scratch, PathSet paths) {
+  public DeviceMarshaller(long dataAddress, long dataBytes, MemorySegment scratch, PathSet paths) {
     this.paths = paths;
     if (scratch.byteSize() < SCRATCH_BYTES) {
       throw new IllegalArgumentException("scratch memory of " + scratch.byteSize() + " bytes");
@@ -153,9 +152,7 @@ public final class DeviceMarshaller {
   private long control(int i, Call c, long[] k) {
     int command = (int) c.args[1];
     if (FcntlCommands.locks(command)) {
-      return c.args[i] == Call.NULL
-          ? -Errno.EFAULT
-          : pointer(i, FcntlCommands.LOCK_BYTES, c, k);
+      return c.args[i] == Call.NULL ? -Errno.EFAULT : pointer(i, FcntlCommands.LOCK_BYTES, c, k);
     }
     return FcntlCommands.onDevice(command) ? 0 : -Errno.EINVAL;
   }
@@ -337,13 +334,17 @@ public final class DeviceMarshaller {
       return -r.errno();
     }
     long at = c.args[ARGUMENT];
+    if (r.form() == IoctlRequests.Form.VALUE) {
+      k[REQUEST] = Integer.toUnsignedLong(r.number());
+      return 0;
+    }
     if (!inData(at, r.bytes())) {
       return -Errno.EFAULT;
     }
     k[REQUEST] = Integer.toUnsignedLong(r.number());
     k[ARGUMENT] = scratchAddress + STRUCTURE;
     switch (r.form()) {
-      case IN, OUT, INOUT, REFUSED -> {
+      case VALUE, IN, OUT, INOUT, REFUSED -> {
         k[ARGUMENT] = dataAddress + at;
         return 0;
       }
@@ -354,7 +355,7 @@ public final class DeviceMarshaller {
       case IFCONF -> configuration();
       case ROUTE -> route();
       case ETHTOOL, HWTSTAMP -> nested(r.form(), c);
-      case IN, OUT, INOUT, REFUSED -> 0;
+      case VALUE, IN, OUT, INOUT, REFUSED -> 0;
     };
   }
 
@@ -422,7 +423,7 @@ public final class DeviceMarshaller {
               c.args[ARGUMENT] + IoctlRequests.IFC_LENGTH,
               scratch.get(Wire.INT, STRUCTURE + IoctlRequests.IFC_LENGTH));
       case ETHTOOL, HWTSTAMP -> MemorySegment.copy(scratch, NESTED, c.data, nestedAt, nestedBytes);
-      case IN, OUT, INOUT, ROUTE, REFUSED -> {}
+      case VALUE, IN, OUT, INOUT, ROUTE, REFUSED -> {}
     }
   }
 

@@ -121,8 +121,7 @@ public final class PathSet {
   }
 
   /** Matches one name; the usual way back to the last star keeps it linear in practice. */
-  private static boolean name(
-      byte[] pattern, int from, int to, byte[] path, int start, int end) {
+  private static boolean name(byte[] pattern, int from, int to, byte[] path, int start, int end) {
     int p = from;
     int s = start;
     int star = -1;

@@ -58,15 +58,15 @@ public final class SyscallTable {
                   Socket.NETLINK_NETFILTER,
                   Socket.NETLINK_GENERIC)));
 
-  /** Network requests (0x89xx, and 0x8Bxx of wireless) and three of the tty's range. */
+  /** Network requests (0x89xx, 0x8Bxx of wireless, TUN's) and three of the tty's range. */
   private static final Condition NETWORK_REQUEST =
       all(
           any(
               masked(1, 0xFF00, 0x8900, 0x8B00),
+              masked(1, 0xFFE0, 0x54C0),
               is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO)),
           not(is(1, Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
 
-  private static final String AS_A_SOCKET = "a placeholder answers as the socket does";
 
   private static final Row[] BY_X86 = new Row[NUMBERS];
   private static final Row[] BY_CANONICAL = new Row[NUMBERS];

@@ -452,6 +452,7 @@ public final class TraceFormatter {
         }
       }
       case ETHTOOL, HWTSTAMP -> interfaceName(s, a[2], m);
+      case VALUE -> number(s, a[2]);
       case IFCONF, ROUTE, REFUSED -> hex(s, a[2]);
     }
   }
