@@ -72,6 +72,9 @@ final class Paths {
     /** The path named a descriptor, in /proc or /dev; it is replaced by the path of its file. */
     private boolean byDescriptor;
 
+    /** There is no path: utimensat and its kin then mean the descriptor itself. */
+    private boolean absent;
+
     int errno;
 
     Look(int slot) {
@@ -80,7 +83,7 @@ final class Paths {
 
     /** The address of the path in the notification's memory, once it is the device's. */
     long address() {
-      return ProcessMemory.SUBSTITUTE + (long) slot * SLOT_BYTES;
+      return absent ? 0 : ProcessMemory.SUBSTITUTE + (long) slot * SLOT_BYTES;
     }
 
     /** The path as the program wrote it is this. */
@@ -164,6 +167,12 @@ final class Paths {
   Owner look(Notification n, Work w, Look look, int directory, int path) {
     look.file = null;
     look.byDescriptor = false;
+    look.absent = n.args()[path] == 0;
+    if (look.absent) {
+      Placeholder p = directory < 0 ? null : descriptors.lookup(n, n.intArg(directory));
+      look.rawLength = 0;
+      return p == null ? Owner.HOST : fromHandle(look, p);
+    }
     look.directory = Processes.AT_FDCWD;
     long length = n.memory().readString(n.args()[path], w.text, 0, PATH_BYTES);
     if (length < 0) {

@@ -44,7 +44,7 @@ public final class SyscallTable {
   // What the filter can tell of a call's arguments.
 
   private static final Condition ALWAYS = new Condition.Always();
-  private static final Condition NEVER = not(ALWAYS);
+  static final Condition NEVER = not(ALWAYS);
 
   private static final Condition DEVICE_FAMILY =
       all(
