@@ -125,6 +125,7 @@ final class Placeholder {
   private volatile long holder = NOBODY;
 
   private volatile boolean watched;
+  private volatile boolean alwaysReady;
   private volatile boolean gone;
 
   /** Bits that show whatever the device says. */
@@ -235,12 +236,18 @@ final class Placeholder {
 
   /** It is ready for reading and writing, now and always, as a file that is no socket is. */
   synchronized void ready() {
+    alwaysReady = true;
     watched = true;
     stamp = Long.MAX_VALUE;
     mask = ALWAYS_READY;
     if (!memory) {
       show(false);
     }
+  }
+
+  /** Whether epoll would refuse the file that it stands for. */
+  boolean alwaysReady() {
+    return alwaysReady;
   }
 
   /** Whether it is a memory file and not a socket. */

@@ -192,8 +192,11 @@ public final class DeviceMarshaller {
     if (length < 0) {
       return -Errno.EFAULT;
     }
-    boolean relative = length == 0 || path[0] != '/';
     boolean directory = i > 0 && r.arg(i - 1).kind() == Kind.FD && (int) c.args[i - 1] >= 0;
+    if (c.args[i] == Call.NULL && !directory) {
+      return -Errno.EFAULT;
+    }
+    boolean relative = length == 0 || path[0] != '/';
     boolean allowed = relative ? directory : paths.match(path, length) >= 0;
     return allowed && !PathSet.climbs(path, length) ? 0 : -Errno.EACCES;
   }

@@ -67,7 +67,6 @@ public final class SyscallTable {
               is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO)),
           not(is(1, Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
 
-
   private static final Row[] BY_X86 = new Row[NUMBERS];
   private static final Row[] BY_CANONICAL = new Row[NUMBERS];
   private static final List<Row> ROWS;
@@ -190,7 +189,7 @@ public final class SyscallTable {
     t.path  ( 80,  49, "chdir(path)").note("a directory of the device becomes the working directory in the hook's books");
     t.host  (161,  51, "chroot(path)");
     t.path  ( 82,  -1, "rename(path oldpath, path newpath)").via("renameat2");
-    t.path  (264,  38, "renameat(fd olddirfd, path oldpath, fd newdirfd, path newpath)").via("renameat2").note("between host and device EXDEV");
+    t.path  (264,  38, "renameat(fd olddirfd, path oldpath, fd newdirfd, path newpath)").note("crosses as renameat2; between host and device EXDEV");
     t.path  (316, 276, "renameat2(fd olddirfd, path oldpath, fd newdirfd, path newpath, flags)").marshalled().note("between host and device EXDEV");
     t.path  ( 83,  -1, "mkdir(path, mode)").via("mkdirat");
     t.path  (258,  34, "mkdirat(fd dirfd, path, mode)").marshalled();

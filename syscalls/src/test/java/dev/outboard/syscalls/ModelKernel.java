@@ -91,8 +91,11 @@ final class ModelKernel {
         case SCALAR, FLAGS -> seen.add(Long.toString(a[i]));
         case FD -> {}
         case PATH, STRING -> {
+          boolean path = arg.kind() == Arg.Kind.PATH;
           if (a[i] != 0) {
             see(string(a[i]));
+          } else if (path && (i == 0 || r.arg(i - 1).kind() != Arg.Kind.FD)) {
+            throw new Fault();
           }
         }
         case IN, INOUT -> {

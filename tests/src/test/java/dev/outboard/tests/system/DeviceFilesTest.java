@@ -30,7 +30,6 @@ class DeviceFilesTest {
     }
   }
 
-
   private static Command onDevice(Path share, Command command) {
     return command.with("--device-path=" + share);
   }
@@ -39,8 +38,9 @@ class DeviceFilesTest {
   void whatProgramsDoToFiles(Trial trial) {
     Path share = share(trial);
     Finished done =
-        onDevice(share, trial.program(
-                    Programs.c("files"), share.toString(), trial.directory().toString()))
+        onDevice(
+                share,
+                trial.program(Programs.c("files"), share.toString(), trial.directory().toString()))
             .run(LIMIT);
     trial.outcome("errors", done.errors());
     trial.outcome("output", done.output());
@@ -52,7 +52,9 @@ class DeviceFilesTest {
     Path share = share(trial);
     trial.file("data", 3_000_000);
     Finished done =
-        onDevice(share, trial.shell(
+        onDevice(
+                share,
+                trial.shell(
                     """
                     set -e
                     cp data share/one
@@ -85,7 +87,9 @@ class DeviceFilesTest {
   void pythonAndADatabase(Trial trial) {
     Path share = share(trial);
     Finished done =
-        onDevice(share, trial.program(
+        onDevice(
+                share,
+                trial.program(
                     Programs.PYTHON,
                     "-c",
                     """
@@ -122,7 +126,9 @@ class DeviceFilesTest {
     Path share = share(trial);
     trial.file("share/f", "text");
     Running python =
-        onDevice(share, trial.program(
+        onDevice(
+                share,
+                trial.program(
                     Programs.PYTHON,
                     "-c",
                     """
@@ -206,8 +212,7 @@ class DeviceFilesTest {
 
   @Scenario(modes = Mode.LIBRARY)
   void bbrIsTheDevices(Trial trial) {
-    Finished done =
-        trial.program("sysctl", "-w", "net.ipv4.tcp_congestion_control=bbr").run(LIMIT);
+    Finished done = trial.program("sysctl", "-w", "net.ipv4.tcp_congestion_control=bbr").run(LIMIT);
     assertThat(done.expectSuccess().output().strip())
         .isEqualTo("net.ipv4.tcp_congestion_control = bbr");
   }
