@@ -14,6 +14,8 @@ import java.util.List;
  * @param release its {@code uname -r}
  * @param system its whole {@code uname -a}
  * @param resolvConf text for the program's {@code /etc/resolv.conf}; may be empty
+ * @param devicePaths where the device's exports are mounted in its kernel: these paths and all
+ *     below are the device's for the program, too. Each is {@link DevicePaths#valid}
  * @param notices lines for the user, about what the device had to decide
  */
 public record Welcome(
@@ -24,9 +26,11 @@ public record Welcome(
     String release,
     String system,
     String resolvConf,
+    List<String> devicePaths,
     List<String> notices)
     implements Frame {
   public Welcome {
+    devicePaths = List.copyOf(devicePaths);
     notices = List.copyOf(notices);
   }
 }

@@ -79,7 +79,7 @@ public final class Device implements AutoCloseable {
     }
     DeviceServer server =
         new DeviceServer(
-            kernel, options.limits(), resolvConf(options, null), notices, options.log());
+            kernel, options.limits(), resolvConf(options, null), List.of(), notices, options.log());
     return new Device(kernel, null, null, server, notices, since(start));
   }
 
@@ -123,7 +123,12 @@ public final class Device implements AutoCloseable {
       }
       DeviceServer server =
           new DeviceServer(
-              kernel, options.limits(), resolvConf(options, config), notices, options.log());
+              kernel,
+              options.limits(),
+              resolvConf(options, config),
+              List.of(),
+              notices,
+              options.log());
       Device device = new Device(kernel, network, loopback, server, notices, since(start));
       done = true;
       return device;

@@ -36,6 +36,7 @@ final class DeviceServer implements AutoCloseable {
   private final Kernel kernel;
   private final Limits limits;
   private final String resolvConf;
+  private final List<String> devicePaths;
   private final List<String> notices;
   private final Consumer<String> log;
   private final Nudger nudger = new Nudger();
@@ -52,11 +53,21 @@ final class DeviceServer implements AutoCloseable {
   private @Nullable Path socket;
   private @Nullable Thread acceptor;
 
+  /**
+   * @param devicePaths where exports are mounted; see {@link
+   *     dev.outboard.channel.Welcome#devicePaths}
+   */
   DeviceServer(
-      Kernel kernel, Limits limits, String resolvConf, List<String> notices, Consumer<String> log) {
+      Kernel kernel,
+      Limits limits,
+      String resolvConf,
+      List<String> devicePaths,
+      List<String> notices,
+      Consumer<String> log) {
     this.kernel = kernel;
     this.limits = limits;
     this.resolvConf = resolvConf;
+    this.devicePaths = List.copyOf(devicePaths);
     this.notices = List.copyOf(notices);
     this.log = log;
   }
@@ -71,6 +82,10 @@ final class DeviceServer implements AutoCloseable {
 
   String resolvConf() {
     return resolvConf;
+  }
+
+  List<String> devicePaths() {
+    return devicePaths;
   }
 
   List<String> notices() {

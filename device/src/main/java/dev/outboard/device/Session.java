@@ -200,6 +200,7 @@ final class Session implements Runnable {
             kernel.release(),
             kernel.system(),
             server.resolvConf(),
+            server.devicePaths(),
             server.notices()),
         memfd);
     server.log(name + ": " + hello.client() + ", " + slots + " call slots");
