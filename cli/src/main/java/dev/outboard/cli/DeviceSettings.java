@@ -3,6 +3,7 @@ package dev.outboard.cli;
 
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
+import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.PortMapping;
 import java.net.InetAddress;
@@ -20,6 +21,7 @@ import org.jspecify.annotations.Nullable;
  * @param net the network; null for the default
  * @param published ports of this machine that lead to the device
  * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
+ * @param exports directories and images of the device's machine that programs see
  * @param dns name servers; empty for this machine's
  * @param memoryBytes the library kernel's RAM
  */
@@ -28,6 +30,7 @@ record DeviceSettings(
     @Nullable NetSpec net,
     List<PortMapping> published,
     List<Integer> hostLoopback,
+    List<ExportSpec> exports,
     List<InetAddress> dns,
     long memoryBytes) {
   private static final long MEMORY_UNIT_BYTES = 4L << 20;
@@ -38,6 +41,8 @@ record DeviceSettings(
   private static final String NET = "--net";
   private static final String PUBLISH = "--publish";
   private static final String HOST_LOOPBACK = "--host-loopback";
+  private static final String EXPORT = "--export";
+  private static final String DISK = "--disk";
   private static final String DNS = "--dns";
   private static final String MEMORY = "--memory";
 
@@ -71,6 +76,18 @@ record DeviceSettings(
               "PORT",
               "127.0.0.1 is the device's own; from there these ports reach this",
               "machine's 127.0.0.1."),
+          Option.repeated(
+              EXPORT,
+              (char) 0,
+              "DIR[:AT][:ro]",
+              "Directory DIR of the device's machine is the device's at path AT (default:",
+              "DIR): programs see it there, and what they send from it to a socket never",
+              "crosses to the host. :ro lets them read only."),
+          Option.repeated(
+              DISK,
+              (char) 0,
+              "FILE[:AT][:ro]",
+              "The same with an image of a file system: ext4, squashfs or erofs."),
           Option.list(DNS, "ADDR", "Name servers in place of this machine's."),
           Option.single(
               MEMORY, "SIZE", "The library kernel's memory, such as 512M or 2G (default: 256M)."));
@@ -87,11 +104,14 @@ record DeviceSettings(
       String memory = arguments.value(MEMORY);
       boolean hostKernel = kernel != null && isHost(kernel);
       if (hostKernel) {
-        for (String option : List.of(NET, PUBLISH, HOST_LOOPBACK, MEMORY)) {
+        for (String option : List.of(NET, PUBLISH, HOST_LOOPBACK, DISK, MEMORY)) {
           if (arguments.has(option)) {
             throw new IllegalArgumentException(
                 option
-                    + " is about the library kernel; with --kernel=host the network is the machine's");
+                    + " is about the library kernel; with --kernel=host "
+                    + (option.equals(DISK)
+                        ? "mount the image on the machine and use --export"
+                        : "the network is the machine's"));
           }
         }
       }
@@ -100,6 +120,7 @@ record DeviceSettings(
           net == null ? null : NetSpec.parse(net),
           arguments.all(PUBLISH).stream().map(PortMapping::parse).toList(),
           arguments.all(HOST_LOOPBACK).stream().map(DeviceSettings::port).toList(),
+          exports(arguments),
           arguments.all(DNS).stream().map(DeviceSettings::address).toList(),
           memory == null ? DeviceOptions.DEFAULT_MEMORY_BYTES : bytes(memory));
     } catch (IllegalArgumentException e) {
@@ -114,6 +135,7 @@ record DeviceSettings(
         .withNet(net)
         .withPublish(published)
         .withHostLoopback(hostLoopback)
+        .withExports(exports)
         .withNameservers(dns)
         .withMemory(memoryBytes)
         .withLimits(limits);
@@ -128,6 +150,13 @@ record DeviceSettings(
       }
     }
     return words;
+  }
+
+  private static List<ExportSpec> exports(Arguments arguments) {
+    List<ExportSpec> exports = new ArrayList<>();
+    arguments.all(EXPORT).forEach(text -> exports.add(ExportSpec.directory(text)));
+    arguments.all(DISK).forEach(text -> exports.add(ExportSpec.disk(text)));
+    return exports;
   }
 
   private static boolean isHost(String kernel) {

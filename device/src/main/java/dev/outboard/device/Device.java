@@ -4,6 +4,9 @@ package dev.outboard.device;
 import dev.outboard.abi.Errno;
 import dev.outboard.kernel.KernelException;
 import dev.outboard.kernel.LinuxKernel;
+import dev.outboard.virtio.ExportException;
+import dev.outboard.virtio.ExportSpec;
+import dev.outboard.virtio.Exports;
 import dev.outboard.virtio.GuestKernel;
 import dev.outboard.virtio.GuestMemory;
 import dev.outboard.virtio.NetCounts;
@@ -34,6 +37,8 @@ public final class Device implements AutoCloseable {
   private final Kernel kernel;
   private final @Nullable Network network;
   private final @Nullable HostLoopback loopback;
+  private final @Nullable Exports exports;
+  private final @Nullable CacheRelief relief;
   private final DeviceServer server;
   private final List<String> notices;
   private final Duration bootTime;
@@ -42,12 +47,16 @@ public final class Device implements AutoCloseable {
       Kernel kernel,
       @Nullable Network network,
       @Nullable HostLoopback loopback,
+      @Nullable Exports exports,
+      @Nullable CacheRelief relief,
       DeviceServer server,
       List<String> notices,
       Duration bootTime) {
     this.kernel = kernel;
     this.network = network;
     this.loopback = loopback;
+    this.exports = exports;
+    this.relief = relief;
     this.server = server;
     this.notices = notices;
     this.bootTime = bootTime;
@@ -72,15 +81,20 @@ public final class Device implements AutoCloseable {
               + " --host-loopback.");
     }
     List<String> notices = new ArrayList<>();
-    HostKernelBackend kernel = new HostKernelBackend();
+    HostKernelBackend kernel = new HostKernelBackend(options.exports());
     if (!kernel.privileged()) {
       notices.add(
           "the device is not root: its kernel sees its own user, whatever the program's is");
     }
     DeviceServer server =
         new DeviceServer(
-            kernel, options.limits(), resolvConf(options, null), List.of(), notices, options.log());
-    return new Device(kernel, null, null, server, notices, since(start));
+            kernel,
+            options.limits(),
+            resolvConf(options, null),
+            options.exports().stream().map(ExportSpec::at).toList(),
+            notices,
+            options.log());
+    return new Device(kernel, null, null, null, null, server, notices, since(start));
   }
 
   private static Device startLibrary(DeviceOptions options, long start) throws DeviceException {
@@ -95,6 +109,8 @@ public final class Device implements AutoCloseable {
     try {
       Network network = Network.open(spec, options.publish());
       undo.addFirst(network::close);
+      Exports exports = Exports.open(options.exports());
+      undo.addFirst(exports::close);
       LibraryKernelBackend.Division division = LibraryKernelBackend.Division.of(options.limits());
       LinuxKernel linux =
           LinuxKernel.boot(
@@ -114,6 +130,15 @@ public final class Device implements AutoCloseable {
         NetworkSetup.card(kernel, config);
         notices.addAll(config.notices());
       }
+      CacheRelief relief = null;
+      if (!options.exports().isEmpty()) {
+        relief = new CacheRelief(kernel, options.log());
+        undo.addFirst(exports::detach);
+        undo.addFirst(relief::close);
+        attach(exports, relief, kernel, linux, options);
+        undo.addFirst(() -> ExportSetup.unmount(kernel, exports.mounts(), line -> {}));
+        ExportSetup.mount(kernel, exports.mounts());
+      }
       HostLoopback loopback =
           options.hostLoopback().isEmpty()
               ? null
@@ -126,13 +151,14 @@ public final class Device implements AutoCloseable {
               kernel,
               options.limits(),
               resolvConf(options, config),
-              List.of(),
+              exports.paths(),
               notices,
               options.log());
-      Device device = new Device(kernel, network, loopback, server, notices, since(start));
+      Device device =
+          new Device(kernel, network, loopback, exports, relief, server, notices, since(start));
       done = true;
       return device;
-    } catch (NetException | KernelException e) {
+    } catch (NetException | ExportException | KernelException e) {
       throw new DeviceException(String.valueOf(e.getMessage()), e);
     } finally {
       if (!done) {
@@ -166,7 +192,26 @@ public final class Device implements AutoCloseable {
     }
   }
 
-  /** The library kernel as a network card sees it. */
+  /** Plugs the exports' devices in, likewise. */
+  private static void attach(
+      Exports exports,
+      CacheRelief relief,
+      LibraryKernelBackend kernel,
+      LinuxKernel linux,
+      DeviceOptions options)
+      throws DeviceException, ExportException {
+    int tid = kernel.enterTask(0, true);
+    if (tid < 0) {
+      throw new DeviceException("The device's kernel gives no task: " + Errno.name(-tid) + ".");
+    }
+    try {
+      exports.attach(new Guest(linux), LinuxKernel.LAST_LINE, options.log(), relief::ask);
+    } finally {
+      kernel.leaveTask();
+    }
+  }
+
+  /** The library kernel as a virtual device sees it. */
   private static final class Guest implements GuestKernel {
     private final LinuxKernel kernel;
     private final GuestMemory memory;
@@ -267,12 +312,21 @@ public final class Device implements AutoCloseable {
     return network == null ? Optional.empty() : network.counts();
   }
 
-  /** Ends all sessions, then the kernel, then the network. */
+  /**
+   * Ends all sessions, writes exports back, then ends the kernel, then what it was plugged into.
+   */
   @Override
   public void close() {
     server.close();
     if (loopback != null) {
       loopback.close();
+    }
+    if (exports != null) {
+      if (relief != null) {
+        relief.close();
+      }
+      ExportSetup.unmount(kernel, exports.mounts(), line -> {});
+      exports.detach();
     }
     if (network != null) {
       network.detach();
@@ -280,6 +334,9 @@ public final class Device implements AutoCloseable {
     kernel.close();
     if (network != null) {
       network.close();
+    }
+    if (exports != null) {
+      exports.close();
     }
   }
 }

@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import dev.outboard.kernel.ConsoleSink;
+import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.PortMapping;
 import java.net.InetAddress;
@@ -17,6 +18,7 @@ import org.jspecify.annotations.Nullable;
  * @param net the library kernel's network; null for passt if it is installed, else none
  * @param publish ports of this machine that lead to the device
  * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
+ * @param exports files of the device's machine that programs see
  * @param nameservers what programs are told; empty for this machine's
  * @param memoryBytes the library kernel's RAM, a multiple of 4 MiB
  * @param limits what it gives at most
@@ -28,6 +30,7 @@ public record DeviceOptions(
     @Nullable NetSpec net,
     List<PortMapping> publish,
     List<Integer> hostLoopback,
+    List<ExportSpec> exports,
     List<InetAddress> nameservers,
     long memoryBytes,
     Limits limits,
@@ -39,6 +42,7 @@ public record DeviceOptions(
   public DeviceOptions {
     publish = List.copyOf(publish);
     hostLoopback = List.copyOf(hostLoopback);
+    exports = List.copyOf(exports);
     nameservers = List.copyOf(nameservers);
   }
 
@@ -50,6 +54,7 @@ public record DeviceOptions(
         List.of(),
         List.of(),
         List.of(),
+        List.of(),
         DEFAULT_MEMORY_BYTES,
         Limits.EMBEDDED,
         ConsoleSink.NONE,
@@ -58,41 +63,127 @@ public record DeviceOptions(
 
   public DeviceOptions withHostKernel(boolean hostKernel) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withNet(@Nullable NetSpec net) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withPublish(List<PortMapping> publish) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withHostLoopback(List<Integer> hostLoopback) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
+  }
+
+  public DeviceOptions withExports(List<ExportSpec> exports) {
+    return new DeviceOptions(
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withNameservers(List<InetAddress> nameservers) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withMemory(long memoryBytes) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withLimits(Limits limits) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 
   public DeviceOptions withLogs(ConsoleSink kernelLog, Consumer<String> log) {
     return new DeviceOptions(
-        hostKernel, net, publish, hostLoopback, nameservers, memoryBytes, limits, kernelLog, log);
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
   }
 }

@@ -172,7 +172,7 @@ final class FuseNodes {
   }
 
   private int bucket(long inode) {
-    return Long.hashCode(inode * 0x9e3779b97f4a7c15L >>> 20) & (buckets.length - 1);
+    return Long.hashCode((inode * 0x9e3779b97f4a7c15L) >>> 20) & (buckets.length - 1);
   }
 
   private void insert(Node n) {
