@@ -4,6 +4,7 @@ package dev.outboard.cli;
 import dev.outboard.channel.DevicePaths;
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
+import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.PortMapping;
 import java.net.InetAddress;
@@ -21,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  * @param net the network; null for the default
  * @param published ports of this machine that lead to the device
  * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
+ * @param exports directories and images of the device's machine that programs see
  * @param dns name servers; empty for this machine's
  * @param paths patterns of paths that are the device's beside its exports
  * @param memoryBytes the library kernel's RAM
@@ -30,6 +32,7 @@ record DeviceSettings(
     @Nullable NetSpec net,
     List<PortMapping> published,
     List<Integer> hostLoopback,
+    List<ExportSpec> exports,
     List<InetAddress> dns,
     List<String> paths,
     long memoryBytes) {
@@ -41,6 +44,8 @@ record DeviceSettings(
   private static final String NET = "--net";
   private static final String PUBLISH = "--publish";
   private static final String HOST_LOOPBACK = "--host-loopback";
+  private static final String EXPORT = "--export";
+  private static final String DISK = "--disk";
   private static final String DNS = "--dns";
   private static final String DEVICE_PATH = "--device-path";
   private static final String MEMORY = "--memory";
@@ -75,6 +80,18 @@ record DeviceSettings(
               "PORT",
               "127.0.0.1 is the device's own; from there these ports reach this",
               "machine's 127.0.0.1."),
+          Option.repeated(
+              EXPORT,
+              (char) 0,
+              "DIR[:AT][:ro]",
+              "Directory DIR of the device's machine is the device's at path AT (default:",
+              "DIR): programs see it there, and what they send from it to a socket never",
+              "crosses to the host. :ro lets them read only."),
+          Option.repeated(
+              DISK,
+              (char) 0,
+              "FILE[:AT][:ro]",
+              "The same with an image of a file system: ext4, squashfs or erofs."),
           Option.list(DNS, "ADDR", "Name servers in place of this machine's."),
           Option.repeated(
               DEVICE_PATH,
@@ -98,11 +115,14 @@ record DeviceSettings(
       String memory = arguments.value(MEMORY);
       boolean hostKernel = kernel != null && isHost(kernel);
       if (hostKernel) {
-        for (String option : List.of(NET, PUBLISH, HOST_LOOPBACK, MEMORY)) {
+        for (String option : List.of(NET, PUBLISH, HOST_LOOPBACK, DISK, MEMORY)) {
           if (arguments.has(option)) {
             throw new IllegalArgumentException(
                 option
-                    + " is about the library kernel; with --kernel=host the network is the machine's");
+                    + " is about the library kernel; with --kernel=host "
+                    + (option.equals(DISK)
+                        ? "mount the image on the machine and use --export"
+                        : "the network is the machine's"));
           }
         }
       }
@@ -111,6 +131,7 @@ record DeviceSettings(
           net == null ? null : NetSpec.parse(net),
           arguments.all(PUBLISH).stream().map(PortMapping::parse).toList(),
           arguments.all(HOST_LOOPBACK).stream().map(DeviceSettings::port).toList(),
+          exports(arguments),
           arguments.all(DNS).stream().map(DeviceSettings::address).toList(),
           paths(arguments.all(DEVICE_PATH)),
           memory == null ? DeviceOptions.DEFAULT_MEMORY_BYTES : bytes(memory));
@@ -126,6 +147,7 @@ record DeviceSettings(
         .withNet(net)
         .withPublish(published)
         .withHostLoopback(hostLoopback)
+        .withExports(exports)
         .withNameservers(dns)
         .withDevicePaths(paths)
         .withMemory(memoryBytes)
@@ -141,6 +163,13 @@ record DeviceSettings(
       }
     }
     return words;
+  }
+
+  private static List<ExportSpec> exports(Arguments arguments) {
+    List<ExportSpec> exports = new ArrayList<>();
+    arguments.all(EXPORT).forEach(text -> exports.add(ExportSpec.directory(text)));
+    arguments.all(DISK).forEach(text -> exports.add(ExportSpec.disk(text)));
+    return exports;
   }
 
   private static boolean isHost(String kernel) {

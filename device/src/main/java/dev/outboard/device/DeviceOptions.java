@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import dev.outboard.kernel.ConsoleSink;
+import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.PortMapping;
 import java.net.InetAddress;
@@ -17,6 +18,7 @@ import org.jspecify.annotations.Nullable;
  * @param net the library kernel's network; null for passt if it is installed, else none
  * @param publish ports of this machine that lead to the device
  * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
+ * @param exports files of the device's machine that programs see
  * @param nameservers what programs are told; empty for this machine's
  * @param devicePaths patterns of paths that are the device's for programs, beside the network's and
  *     where exports are mounted; each is {@link dev.outboard.channel.DevicePaths#valid}
@@ -30,6 +32,7 @@ public record DeviceOptions(
     @Nullable NetSpec net,
     List<PortMapping> publish,
     List<Integer> hostLoopback,
+    List<ExportSpec> exports,
     List<InetAddress> nameservers,
     List<String> devicePaths,
     long memoryBytes,
@@ -42,6 +45,7 @@ public record DeviceOptions(
   public DeviceOptions {
     publish = List.copyOf(publish);
     hostLoopback = List.copyOf(hostLoopback);
+    exports = List.copyOf(exports);
     nameservers = List.copyOf(nameservers);
     devicePaths = List.copyOf(devicePaths);
   }
@@ -67,6 +71,7 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
@@ -81,6 +86,7 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
@@ -95,6 +101,7 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
@@ -109,6 +116,22 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
+        nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
+  }
+
+  public DeviceOptions withExports(List<ExportSpec> exports) {
+    return new DeviceOptions(
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
@@ -123,6 +146,7 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
@@ -137,6 +161,7 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
@@ -151,6 +176,7 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
@@ -165,6 +191,7 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
@@ -179,6 +206,7 @@ public record DeviceOptions(
         net,
         publish,
         hostLoopback,
+        exports,
         nameservers,
         devicePaths,
         memoryBytes,
