@@ -53,8 +53,8 @@ final class RunCommand implements Command {
         "Runs a program whose network calls the device's kernel carries out.",
         List.of(
             "The program, its children and its threads see the device's network: its addresses, its",
-            "127.0.0.1, its name servers. Files, terminals, processes, AF_UNIX sockets and all else are",
-            "this machine's. The program is not changed and need not be dynamically linked.",
+            "127.0.0.1, its name servers, its exports. Other files, terminals, processes, AF_UNIX sockets",
+            "and all else are this machine's. It is not changed and need not be dynamically linked.",
             "",
             "Streams, signals, job control and the exit status are the program's own. The status is 125",
             "if outboard fails, 126 or 127 if the program cannot be executed or found, 128+N if signal N",

@@ -29,6 +29,7 @@ final class TestDevice implements AutoCloseable {
             kernel,
             limits,
             "nameserver 192.0.2.1\n",
+            List.of(),
             List.of("a notice"),
             line -> {
               synchronized (log) {
