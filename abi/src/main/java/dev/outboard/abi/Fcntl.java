@@ -48,6 +48,9 @@ public final class Fcntl {
   public static final int F_GETSIG = 11;
   public static final int F_SETOWN_EX = 15;
   public static final int F_GETOWN_EX = 16;
+  public static final int F_OFD_GETLK = 36;
+  public static final int F_OFD_SETLK = 37;
+  public static final int F_OFD_SETLKW = 38;
   public static final int F_DUPFD_CLOEXEC = 1030;
 
   public static final int FD_CLOEXEC = 1;

@@ -13,6 +13,9 @@ public final class SyscallNumbers {
   public static final int CLOSE = 3;
   public static final int FSTAT = 5;
   public static final int POLL = 7;
+  public static final int INOTIFY_ADD_WATCH = 254;
+  public static final int INOTIFY_RM_WATCH = 255;
+  public static final int INOTIFY_INIT1 = 294;
   public static final int MMAP = 9;
   public static final int MUNMAP = 11;
   public static final int IOCTL = 16;
@@ -39,6 +42,7 @@ public final class SyscallNumbers {
   public static final int FCNTL = 72;
   public static final int FTRUNCATE = 77;
   public static final int FCHMOD = 91;
+  public static final int UMASK = 95;
   public static final int GETUID = 102;
   public static final int UNAME = 63;
   public static final int GETEUID = 107;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.channel.DevicePaths;
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
 import dev.outboard.virtio.ExportSpec;
@@ -23,6 +24,7 @@ import org.jspecify.annotations.Nullable;
  * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
  * @param exports directories and images of the device's machine that programs see
  * @param dns name servers; empty for this machine's
+ * @param paths patterns of paths that are the device's beside its exports
  * @param memoryBytes the library kernel's RAM
  */
 record DeviceSettings(
@@ -32,6 +34,7 @@ record DeviceSettings(
     List<Integer> hostLoopback,
     List<ExportSpec> exports,
     List<InetAddress> dns,
+    List<String> paths,
     long memoryBytes) {
   private static final long MEMORY_UNIT_BYTES = 4L << 20;
   private static final long MIN_MEMORY_BYTES = 32L << 20;
@@ -44,6 +47,7 @@ record DeviceSettings(
   private static final String EXPORT = "--export";
   private static final String DISK = "--disk";
   private static final String DNS = "--dns";
+  private static final String DEVICE_PATH = "--device-path";
   private static final String MEMORY = "--memory";
 
   /** The options themselves. */
@@ -89,6 +93,13 @@ record DeviceSettings(
               "FILE[:AT][:ro]",
               "The same with an image of a file system: ext4, squashfs or erofs."),
           Option.list(DNS, "ADDR", "Name servers in place of this machine's."),
+          Option.repeated(
+              DEVICE_PATH,
+              (char) 0,
+              "GLOB",
+              "Paths that match, and all below, are the device's, as the network's",
+              "files always are: /proc/net, /proc/sys/net, /sys/class/net, /dev/net/tun.",
+              "* and ? stand for a part of one name."),
           Option.single(
               MEMORY, "SIZE", "The library kernel's memory, such as 512M or 2G (default: 256M)."));
 
@@ -122,6 +133,7 @@ record DeviceSettings(
           arguments.all(HOST_LOOPBACK).stream().map(DeviceSettings::port).toList(),
           exports(arguments),
           arguments.all(DNS).stream().map(DeviceSettings::address).toList(),
+          paths(arguments.all(DEVICE_PATH)),
           memory == null ? DeviceOptions.DEFAULT_MEMORY_BYTES : bytes(memory));
     } catch (IllegalArgumentException e) {
       throw syntax.usageError(String.valueOf(e.getMessage()));
@@ -137,6 +149,7 @@ record DeviceSettings(
         .withHostLoopback(hostLoopback)
         .withExports(exports)
         .withNameservers(dns)
+        .withDevicePaths(paths)
         .withMemory(memoryBytes)
         .withLimits(limits);
   }
@@ -178,6 +191,20 @@ record DeviceSettings(
       // As wrong as a number out of range.
     }
     throw new IllegalArgumentException("--host-loopback: '" + text + "' is no port (1 to 65535)");
+  }
+
+  private static List<String> paths(List<String> given) {
+    if (given.size() > DevicePaths.MAX_PATHS) {
+      throw new IllegalArgumentException(
+          "--device-path: more than " + DevicePaths.MAX_PATHS + " of them");
+    }
+    for (String path : given) {
+      if (!DevicePaths.valid(path)) {
+        throw new IllegalArgumentException(
+            "--device-path: '" + path + "' is not an absolute path in its shortest form");
+      }
+    }
+    return given;
   }
 
   private static InetAddress address(String text) {

@@ -33,6 +33,7 @@ final class Canonical {
   static final int SETFSGID = 152;
   static final int SETGROUPS = 159;
   static final int UNAME = 160;
+  static final int UMASK = 166;
   static final int PRCTL = 167;
   static final int GETPPID = 173;
   static final int SOCKET = 198;

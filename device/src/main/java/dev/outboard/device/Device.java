@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.channel.DevicePaths;
 import dev.outboard.kernel.KernelException;
 import dev.outboard.kernel.LinuxKernel;
 import dev.outboard.virtio.ExportException;
@@ -91,7 +92,7 @@ public final class Device implements AutoCloseable {
             kernel,
             options.limits(),
             resolvConf(options, null),
-            options.exports().stream().map(ExportSpec::at).toList(),
+            devicePaths(options, options.exports().stream().map(ExportSpec::at).toList()),
             notices,
             options.log());
     return new Device(kernel, null, null, null, null, server, notices, since(start));
@@ -151,7 +152,7 @@ public final class Device implements AutoCloseable {
               kernel,
               options.limits(),
               resolvConf(options, config),
-              exports.paths(),
+              devicePaths(options, exports.paths()),
               notices,
               options.log());
       Device device =
@@ -251,6 +252,17 @@ public final class Device implements AutoCloseable {
       return ResolvConf.of(config.nameservers(), search);
     }
     return options.hostKernel() ? ResolvConf.ofMachine() : "";
+  }
+
+  private static List<String> devicePaths(DeviceOptions options, List<String> exports)
+      throws DeviceException {
+    List<String> paths = new ArrayList<>(exports);
+    paths.addAll(options.devicePaths());
+    if (paths.size() > DevicePaths.MAX_PATHS) {
+      throw new DeviceException(
+          "More than " + DevicePaths.MAX_PATHS + " exports and --device-path together.");
+    }
+    return paths;
   }
 
   private static Duration since(long start) {

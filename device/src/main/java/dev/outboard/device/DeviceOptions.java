@@ -20,6 +20,8 @@ import org.jspecify.annotations.Nullable;
  * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
  * @param exports files of the device's machine that programs see
  * @param nameservers what programs are told; empty for this machine's
+ * @param devicePaths patterns of paths that are the device's for programs, beside the network's and
+ *     where exports are mounted; each is {@link dev.outboard.channel.DevicePaths#valid}
  * @param memoryBytes the library kernel's RAM, a multiple of 4 MiB
  * @param limits what it gives at most
  * @param kernelLog takes the library kernel's log, line by line
@@ -32,6 +34,7 @@ public record DeviceOptions(
     List<Integer> hostLoopback,
     List<ExportSpec> exports,
     List<InetAddress> nameservers,
+    List<String> devicePaths,
     long memoryBytes,
     Limits limits,
     ConsoleSink kernelLog,
@@ -44,6 +47,7 @@ public record DeviceOptions(
     hostLoopback = List.copyOf(hostLoopback);
     exports = List.copyOf(exports);
     nameservers = List.copyOf(nameservers);
+    devicePaths = List.copyOf(devicePaths);
   }
 
   /** A library kernel with the default network, for one program tree; its logs go nowhere. */
@@ -69,6 +73,7 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,
@@ -83,6 +88,7 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,
@@ -97,6 +103,7 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,
@@ -111,6 +118,7 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,
@@ -125,6 +133,7 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,
@@ -139,6 +148,22 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
+        memoryBytes,
+        limits,
+        kernelLog,
+        log);
+  }
+
+  public DeviceOptions withDevicePaths(List<String> devicePaths) {
+    return new DeviceOptions(
+        hostKernel,
+        net,
+        publish,
+        hostLoopback,
+        exports,
+        nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,
@@ -153,6 +178,7 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,
@@ -167,6 +193,7 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,
@@ -181,6 +208,7 @@ public record DeviceOptions(
         hostLoopback,
         exports,
         nameservers,
+        devicePaths,
         memoryBytes,
         limits,
         kernelLog,

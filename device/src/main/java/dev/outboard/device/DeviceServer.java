@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.FrameStream;
 import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.PathSet;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -37,6 +38,7 @@ final class DeviceServer implements AutoCloseable {
   private final Limits limits;
   private final String resolvConf;
   private final List<String> devicePaths;
+  private final PathSet paths;
   private final List<String> notices;
   private final Consumer<String> log;
   private final Nudger nudger = new Nudger();
@@ -68,6 +70,7 @@ final class DeviceServer implements AutoCloseable {
     this.limits = limits;
     this.resolvConf = resolvConf;
     this.devicePaths = List.copyOf(devicePaths);
+    this.paths = PathSet.of(devicePaths);
     this.notices = List.copyOf(notices);
     this.log = log;
   }
@@ -82,6 +85,10 @@ final class DeviceServer implements AutoCloseable {
 
   String resolvConf() {
     return resolvConf;
+  }
+
+  PathSet paths() {
+    return paths;
   }
 
   List<String> devicePaths() {

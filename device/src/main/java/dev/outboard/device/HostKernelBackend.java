@@ -3,6 +3,7 @@ package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Memory;
+import dev.outboard.abi.Sched;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.InterruptSignal;
@@ -115,6 +116,9 @@ final class HostKernelBackend implements Kernel {
 
   @Override
   public int enterTask(int likeTid, boolean ownFiles) {
+    // A mask of its own: what the program's own mask leaves of a mode is the hook's to say.
+    Linux.syscall(SyscallNumbers.UNSHARE, Sched.CLONE_FS);
+    Linux.syscall(SyscallNumbers.UMASK, 0);
     long r = exports.enter();
     return (int) (r < 0 ? r : Linux.syscall(SyscallNumbers.GETTID, 0));
   }

@@ -52,13 +52,22 @@ final class Descriptors {
   private static final int AT_EMPTY_PATH = 0x1000;
   private static final int S_IFMT = 0170000;
   private static final int S_IFSOCK = 0140000;
+  private static final int S_IFREG = 0100000;
+  private static final int MFD_CLOEXEC = 1;
 
   private final Placeholders placeholders;
   private final long socketDevice;
+  private final long memoryDevice;
 
   Descriptors(Placeholders placeholders) {
     this.placeholders = placeholders;
-    this.socketDevice = findSocketDevice();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment name = Linux.cString(arena, "");
+      this.socketDevice =
+          deviceOf(
+              arena, Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Processes.O_CLOEXEC, 0));
+      this.memoryDevice = deviceOf(arena, Linux.memfdCreate(name.address(), MFD_CLOEXEC));
+    }
   }
 
   /**
@@ -92,11 +101,13 @@ final class Descriptors {
       return null;
     }
     MemorySegment stat = n.statScratch();
-    boolean socket =
-        (stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE) & S_IFMT) == S_IFSOCK
-            && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV) == socketDevice;
+    int type = stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE) & S_IFMT;
+    long device = stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV);
+    long inode = stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO);
     Placeholder found =
-        socket ? placeholders.byInode(stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO)) : null;
+        type == S_IFSOCK && device == socketDevice
+            ? placeholders.byInode(inode)
+            : type == S_IFREG && device == memoryDevice ? placeholders.memoryByInode(inode) : null;
     p.learn(fd, found == null ? ProcessEntry.HOST : found, version);
     if (found != null) {
       found.heldBy(p.pidfd(), fd);
@@ -152,22 +163,22 @@ final class Descriptors {
     return at + digits;
   }
 
-  /** The device number of the kernel's socket file system; sockets bound to a path have others. */
-  private static long findSocketDevice() {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment stat = arena.allocate(Processes.STAT_BYTES, 8);
-      long fd = Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Processes.O_CLOEXEC, 0);
-      if (fd < 0) {
-        throw new IllegalStateException("socket: " + Errno.name((int) -fd));
-      }
-      long r =
-          Processes.fstatat(
-              (int) fd, Linux.cString(arena, "").address(), stat.address(), AT_EMPTY_PATH);
-      Linux.close((int) fd);
-      if (r < 0) {
-        throw new IllegalStateException("fstat: " + Errno.name((int) -r));
-      }
-      return stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV);
+  /**
+   * The device number of the kernel's own file system that an open file is of; sockets bound to a
+   * path and files of a mounted tmpfs have others. Closes the file.
+   */
+  private static long deviceOf(Arena arena, long fd) {
+    if (fd < 0) {
+      throw new IllegalStateException("no descriptor: " + Errno.name((int) -fd));
     }
+    MemorySegment stat = arena.allocate(Processes.STAT_BYTES, 8);
+    long r =
+        Processes.fstatat(
+            (int) fd, Linux.cString(arena, "").address(), stat.address(), AT_EMPTY_PATH);
+    Linux.close((int) fd);
+    if (r < 0) {
+      throw new IllegalStateException("fstat: " + Errno.name((int) -r));
+    }
+    return stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV);
   }
 }

@@ -13,6 +13,8 @@ import static dev.outboard.abi.Poll.POLLWRBAND;
 import static dev.outboard.abi.Poll.POLLWRNORM;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Memory;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import java.lang.foreign.Arena;
@@ -98,7 +100,21 @@ final class Placeholder {
   private static final ThreadLocal<MemorySegment> SCRATCH =
       ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(STAT_BYTES, 8));
 
+  /** The longest name of a memory file. */
+  private static final int MAX_NAME_BYTES = 249;
+
   private static final long NOBODY = -1;
+
+  private static final int ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+
+  /** A memory file: {@code endA} is the hook's own open file, {@code endB} the program's. */
+  private final boolean memory;
+
+  /** The number of the watch over a memory file's closes; guarded by Placeholders' lock. */
+  int watchDescriptor = -1;
+
+  /** The program's last descriptor of the memory file is closed; guarded likewise. */
+  boolean closed;
 
   private final int handle;
   private final long inode;
@@ -109,6 +125,7 @@ final class Placeholder {
   private volatile long holder = NOBODY;
 
   private volatile boolean watched;
+  private volatile boolean alwaysReady;
   private volatile boolean gone;
 
   /** Bits that show whatever the device says. */
@@ -145,7 +162,9 @@ final class Placeholder {
   boolean inClosingList;
   long closeDeadline;
 
-  private Placeholder(int handle, long inode, int endA, int endB, boolean connected) {
+  private Placeholder(
+      int handle, long inode, int endA, int endB, boolean connected, boolean memory) {
+    this.memory = memory;
     this.handle = handle;
     this.inode = inode;
     this.endA = endA;
@@ -177,7 +196,63 @@ final class Placeholder {
       Linux.close(b);
       return null;
     }
-    return new Placeholder(handle, inode, a, b, connected);
+    return new Placeholder(handle, inode, a, b, connected, false);
+  }
+
+  /**
+   * Makes a memory file for a regular file of the device: it can be mapped, poll finds it ready and
+   * epoll refuses it, as natively. The program's end is an open file of its own, read-only, so that
+   * no mapping can write.
+   *
+   * @param name what {@code /proc/PID/fd} shows
+   * @return null when the hook has no descriptor or memory left
+   */
+  static @Nullable Placeholder openMemory(int handle, byte[] name) {
+    try (Arena arena = Arena.ofConfined()) {
+      int length = Math.min(name.length, MAX_NAME_BYTES);
+      MemorySegment text = arena.allocate(MAX_NAME_BYTES + 1L);
+      MemorySegment.copy(name, 0, text, ValueLayout.JAVA_BYTE, 0, length);
+      long a = Linux.memfdCreate(text.address(), Memory.MFD_CLOEXEC);
+      if (a < 0) {
+        return null;
+      }
+      long b =
+          Linux.open(
+              Linux.cString(arena, "/proc/self/fd/" + a).address(),
+              Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
+      long inode = b < 0 ? b : inodeOf((int) b);
+      if (inode < 0) {
+        Linux.close((int) a);
+        if (b >= 0) {
+          Linux.close((int) b);
+        }
+        return null;
+      }
+      Placeholder p = new Placeholder(handle, inode, (int) a, (int) b, true, true);
+      p.ready();
+      return p;
+    }
+  }
+
+  /** It is ready for reading and writing, now and always, as a file that is no socket is. */
+  synchronized void ready() {
+    alwaysReady = true;
+    watched = true;
+    stamp = Long.MAX_VALUE;
+    mask = ALWAYS_READY;
+    if (!memory) {
+      show(false);
+    }
+  }
+
+  /** Whether epoll would refuse the file that it stands for. */
+  boolean alwaysReady() {
+    return alwaysReady;
+  }
+
+  /** Whether it is a memory file and not a socket. */
+  boolean memory() {
+    return memory;
   }
 
   /** The number of the open file on the device. It is reused there once this one is closed. */
@@ -272,7 +347,7 @@ final class Placeholder {
    * @return whether end B shows what the device does not say, so that {@link #settle} is due
    */
   synchronized boolean update(int deviceMask, long newStamp, boolean edge) {
-    if (gone) {
+    if (gone || memory) {
       return false;
     }
     int newMask = deviceMask | pinned;
@@ -326,7 +401,7 @@ final class Placeholder {
 
   /** The device is lost: everything is ready, so that no waiter sleeps on. */
   synchronized void lost() {
-    if (gone) {
+    if (gone || memory) {
       return;
     }
     watched = true;
@@ -377,7 +452,7 @@ final class Placeholder {
 
   /** Whether end B shows what the device does not say. */
   synchronized boolean isStale() {
-    if (gone) {
+    if (gone || memory) {
       return false;
     }
     if (outIsStale() || (pulseDue && !hangupShown)) {
@@ -397,6 +472,12 @@ final class Placeholder {
   synchronized boolean reap() {
     if (gone || endB >= 0) {
       return false;
+    }
+    if (memory) {
+      if (closed) {
+        close();
+      }
+      return closed;
     }
     MemorySegment pollfd = SCRATCH.get();
     pollfd.set(ValueLayout.JAVA_INT, 0, endA);

@@ -11,6 +11,7 @@ import static dev.outboard.abi.Poll.POLLRDNORM;
 import static dev.outboard.abi.Poll.POLLWRBAND;
 import static dev.outboard.abi.Poll.POLLWRNORM;
 
+import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.syscalls.Call;
@@ -329,6 +330,11 @@ final class Pollers {
       w.begin();
       name(n, w, n.intArg(2));
       Placeholder p = w.files[0];
+      if (w.count == 1 && p != null && p.alwaysReady()) {
+        // As of any file whose readiness never changes.
+        n.answerErrno(Errno.EPERM);
+        return;
+      }
       if (w.count == 1 && p != null) {
         // A file that is watched already needs no sample: what was read is known from the calls'
         // results, and what came since is on its way, here or in the next wait's SYNC.

@@ -25,6 +25,8 @@ import org.jspecify.annotations.Nullable;
 public final class IoctlRequests {
   /** The form of a request's argument. */
   public enum Form {
+    /** No pointer but a number. */
+    VALUE,
     /** A structure without pointers that the kernel reads. */
     IN,
     /** A structure without pointers that the kernel writes. */
@@ -64,6 +66,7 @@ public final class IoctlRequests {
     Builder t = new Builder();
     sockets(t);
     interfaces(t);
+    tunnels(t);
     t.requests.sort(Comparator.comparingInt(Request::number));
     ROWS = List.copyOf(t.requests);
     KEYS = ROWS.stream().mapToInt(Request::number).toArray();
@@ -158,6 +161,23 @@ public final class IoctlRequests {
     t.add  (    0x89b1, "SIOCGHWTSTAMP", Form.HWTSTAMP, 40);
   }
 
+  /** {@code include/uapi/linux/if_tun.h}; {@code drivers/net/tun.c}, whatever a number says. */
+  private static void tunnels(Builder t) {
+    t.inout(0x400454ca, "TUNSETIFF", 40);
+    t.value(0x400454cb, "TUNSETPERSIST");
+    t.value(0x400454cc, "TUNSETOWNER");
+    t.value(0x400454cd, "TUNSETLINK");
+    t.value(0x400454ce, "TUNSETGROUP");
+    t.out  (0x800454cf, "TUNGETFEATURES", 4);
+    t.value(0x400454d0, "TUNSETOFFLOAD");
+    t.out  (0x800454d2, "TUNGETIFF", 40);
+    t.out  (0x800454d3, "TUNGETSNDBUF", 4);
+    t.in   (0x400454d4, "TUNSETSNDBUF", 4);
+    t.out  (0x800454d7, "TUNGETVNETHDRSZ", 4);
+    t.in   (0x400454d8, "TUNSETVNETHDRSZ", 4);
+    t.in   (0x400454d9, "TUNSETQUEUE", 40);
+  }
+
   // spotless:on
 
   // Slots of Call.saved.
@@ -205,6 +225,10 @@ public final class IoctlRequests {
     out.args[ARGUMENT] = 0;
     return switch (r.form()) {
       case REFUSED -> -r.errno();
+      case VALUE -> {
+        out.args[ARGUMENT] = a[ARGUMENT];
+        yield 0;
+      }
       case OUT -> r.bytes();
       case IN, INOUT -> readStructure(r, a[ARGUMENT], m, out);
       case IFCONF -> encodeConfiguration(a[ARGUMENT], m, out);
@@ -221,7 +245,7 @@ public final class IoctlRequests {
       return -ENOTTY;
     }
     return switch (r.form()) {
-      case IN, ROUTE, REFUSED -> 0;
+      case VALUE, IN, ROUTE, REFUSED -> 0;
       case OUT, INOUT -> m.write(a[ARGUMENT], done.data, 0, r.bytes());
       case IFCONF -> decodeConfiguration(a[ARGUMENT], done, m);
       case ETHTOOL, HWTSTAMP ->
@@ -354,6 +378,10 @@ public final class IoctlRequests {
     Builder add(int number, String name, Form form, int bytes) {
       requests.add(new Request(number, name, form, bytes, bytes, 0, ""));
       return this;
+    }
+
+    void value(int number, String name) {
+      add(number, name, Form.VALUE, 0);
     }
 
     Builder in(int number, String name, int bytes) {
