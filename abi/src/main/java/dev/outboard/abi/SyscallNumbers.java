@@ -95,7 +95,6 @@ public final class SyscallNumbers {
   public static final int FLOCK = 73;
   public static final int FSYNC = 74;
   public static final int FDATASYNC = 75;
-  public static final int UMASK = 95;
   public static final int SETFSUID = 122;
   public static final int SETFSGID = 123;
   public static final int CAPGET = 125;

@@ -59,6 +59,7 @@ public record DeviceOptions(
         List.of(),
         List.of(),
         List.of(),
+        List.of(),
         DEFAULT_MEMORY_BYTES,
         Limits.EMBEDDED,
         ConsoleSink.NONE,

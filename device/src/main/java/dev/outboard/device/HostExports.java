@@ -76,7 +76,7 @@ final class HostExports implements AutoCloseable {
   long enter() {
     return namespace < 0
         ? 0
-        : Linux.syscall(SyscallNumbers.SETNS, namespace, Sched.CLONE_NEWNS);
+        : Linux.syscall(SyscallNumbers.SETNS, namespace, Sched.CLONE_NEWNS, 0);
   }
 
   @Override
