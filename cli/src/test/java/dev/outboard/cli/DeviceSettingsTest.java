@@ -49,6 +49,17 @@ class DeviceSettingsTest {
   }
 
   @Test
+  void exportsAndDisksArrive() {
+    DeviceSettings settings =
+        parse("--export=/srv/www", "--export", "/a:/b:ro", "--disk=/images/x:/c");
+    assertThat(settings.exports()).extracting("at").containsExactly("/srv/www", "/b", "/c");
+    assertThat(settings.exports()).extracting("disk").containsExactly(false, false, true);
+    assertThat(settings.exports()).extracting("readOnly").containsExactly(false, true, false);
+    assertThatThrownBy(() -> parse("--kernel=host", "--disk=/x"))
+        .hasMessageContaining("mount the image on the machine");
+  }
+
+  @Test
   void theWordsForAnotherProcessMeanTheSame() {
     List<String> given =
         List.of("--net=none", "-p", "1:2", "-p", "3:4/udp", "--dns", "1.1.1.1", "--memory=64M");

@@ -289,6 +289,16 @@ public final class Device implements AutoCloseable {
     server.listen(unixSocket);
   }
 
+  /** For tests. */
+  Kernel kernel() {
+    return kernel;
+  }
+
+  /** Requests that the kernel has made of the exports so far; 0 without exports. */
+  public long exportRequests() {
+    return exports == null ? 0 : exports.requests();
+  }
+
   /** {@code library} or {@code host}. */
   public String kernelKind() {
     return kernel.kind();

@@ -67,13 +67,16 @@ final class HostExports implements AutoCloseable {
     return new HostExports(maker.namespace);
   }
 
-  /** Brings the calling thread in; it stays for the rest of its life. */
+  /**
+   * Brings the calling thread in, which shares its directories with no other; it stays for the rest
+   * of its life.
+   *
+   * @return 0, or {@code -errno}
+   */
   long enter() {
-    if (namespace < 0) {
-      return 0;
-    }
-    long r = Linux.syscall(SyscallNumbers.UNSHARE, Sched.CLONE_FS);
-    return r < 0 ? r : Linux.syscall(SyscallNumbers.SETNS, namespace, Sched.CLONE_NEWNS, 0);
+    return namespace < 0
+        ? 0
+        : Linux.syscall(SyscallNumbers.SETNS, namespace, Sched.CLONE_NEWNS, 0);
   }
 
   @Override

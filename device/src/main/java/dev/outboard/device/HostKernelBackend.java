@@ -116,10 +116,10 @@ final class HostKernelBackend implements Kernel {
 
   @Override
   public int enterTask(int likeTid, boolean ownFiles) {
-    long r = exports.enter();
     // A mask of its own: what the program's own mask leaves of a mode is the hook's to say.
     Linux.syscall(SyscallNumbers.UNSHARE, Sched.CLONE_FS);
     Linux.syscall(SyscallNumbers.UMASK, 0);
+    long r = exports.enter();
     return (int) (r < 0 ? r : Linux.syscall(SyscallNumbers.GETTID, 0));
   }
 

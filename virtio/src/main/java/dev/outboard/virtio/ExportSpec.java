@@ -73,12 +73,12 @@ public record ExportSpec(boolean disk, Path source, String at, boolean readOnly)
           option + " " + text + ": programs cannot see it at /, only below");
     }
     if (at.getBytes(StandardCharsets.UTF_8).length > MAX_PATH_BYTES
-        || at.chars().anyMatch(Character::isISOControl)) {
+        || at.chars().anyMatch(c -> Character.isISOControl(c) || "*?:".indexOf(c) >= 0)) {
       throw new IllegalArgumentException(
           option
               + ": where programs are to see it has at most "
               + MAX_PATH_BYTES
-              + " bytes and no control character");
+              + " bytes, no control character, colon, * or ?");
     }
     for (String taken : TAKEN) {
       if (at.equals(taken) || at.startsWith(taken + "/")) {

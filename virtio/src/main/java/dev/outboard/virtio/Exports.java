@@ -316,6 +316,16 @@ public final class Exports implements AutoCloseable {
     return mounts;
   }
 
+  /** Requests that the kernel has made of all exports so far. Any thread. */
+  public long requests() {
+    long sum = 0;
+    for (Export export : exports) {
+      RequestDevice device = export.device;
+      sum += device == null ? 0 : device.requests();
+    }
+    return sum;
+  }
+
   /** Ends all threads that could touch the kernel: to be called before the kernel is halted. */
   public void detach() {
     for (Export export : exports) {

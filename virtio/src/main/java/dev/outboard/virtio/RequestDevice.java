@@ -80,7 +80,7 @@ abstract class RequestDevice implements AutoCloseable {
   /** Requests that nobody serves; as many as there are, so that adding never waits. */
   private final ArrayBlockingQueue<Request> idle = new ArrayBlockingQueue<>(REQUESTS);
 
-  /** What is handed to the workers; null stands for their end. */
+  /** What is handed to the workers; {@link #end} tells one of them to end. */
   private final ArrayBlockingQueue<Request> slow = new ArrayBlockingQueue<>(REQUESTS + WORKERS);
 
   private final Request end;
@@ -320,6 +320,12 @@ abstract class RequestDevice implements AutoCloseable {
     }
     threads.forEach(RequestDevice::join);
     threads.clear();
+    // What workers that failed have left.
+    for (Request left = slow.poll(); left != null; left = slow.poll()) {
+      if (left != end) {
+        idle.add(left);
+      }
+    }
   }
 
   private void interrupt(int reason) {
