@@ -196,7 +196,7 @@ class DeviceExportsTest {
         }
       }
       close(fd);
-      assertThat(names.remove(".") & names.remove("..")).isTrue();
+      assertThat(names.remove(".") && names.remove("..")).isTrue();
       return names;
     }
   }
@@ -207,8 +207,7 @@ class DeviceExportsTest {
 
   private static void with(DeviceOptions options, Work work) throws Exception {
     List<String> log = new ArrayList<>();
-    try (Device device =
-            Device.start(options.withLogs(line -> {}, line -> log.add(line)));
+    try (Device device = Device.start(options.withLogs(line -> {}, line -> log.add(line)));
         Arena arena = Arena.ofConfined()) {
       long memfd = Linux.memfdCreate(Linux.cString(arena, "task").address(), 3);
       assertThat(Linux.ftruncate((int) memfd, WINDOW_BYTES)).isZero();
@@ -276,8 +275,7 @@ class DeviceExportsTest {
           assertThat(t.list("/srv/www/d")).containsExactly("b");
           t.good(SYMLINKAT, t.path("d/b"), Fcntl.AT_FDCWD, t.second("/srv/www/link"));
           assertThat(t.text("/srv/www/link")).isEqualTo("hello");
-          long n =
-              t.good(READLINKAT, Fcntl.AT_FDCWD, t.path("/srv/www/link"), t.data(), 100);
+          long n = t.good(READLINKAT, Fcntl.AT_FDCWD, t.path("/srv/www/link"), t.data(), 100);
           assertThat(t.get(n)).asString().isEqualTo("d/b");
           t.good(
               LINKAT,
@@ -301,8 +299,7 @@ class DeviceExportsTest {
           t.memory.set(ValueLayout.JAVA_LONG, SMALL + 8, 123_456_789);
           t.memory.set(ValueLayout.JAVA_LONG, SMALL + 16, 1_000_000_009);
           t.memory.set(ValueLayout.JAVA_LONG, SMALL + 24, 5);
-          t.good(
-              UTIMENSAT, Fcntl.AT_FDCWD, t.path("/srv/www/hard"), t.memory.address() + SMALL, 0);
+          t.good(UTIMENSAT, Fcntl.AT_FDCWD, t.path("/srv/www/hard"), t.memory.address() + SMALL, 0);
           assertThat(Files.getLastModifiedTime(machine.resolve("hard")).to(TimeUnit.SECONDS))
               .isEqualTo(1_000_000_009);
           t.good(STATFS, t.path("/srv/www"), t.memory.address() + SMALL);
@@ -596,10 +593,7 @@ class DeviceExportsTest {
   private Path run(Path image, String... command) throws Exception {
     Path log = machine.resolve("log");
     Process p =
-        new ProcessBuilder(command)
-            .redirectErrorStream(true)
-            .redirectOutput(log.toFile())
-            .start();
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
     assertThat(p.waitFor()).as(Files.readString(log)).isZero();
     return image;
   }
@@ -679,20 +673,17 @@ class DeviceExportsTest {
     Path b = Files.createDirectory(machine.resolve("b"));
     Files.writeString(b.resolve("f"), "b");
     with(
-        List.of(
-            ExportSpec.directory(b + ":/x/inner"),
-            ExportSpec.directory(a.getParent() + ":/x")),
+        List.of(ExportSpec.directory(b + ":/x/inner"), ExportSpec.directory(a.getParent() + ":/x")),
         t -> {
           assertThat(t.text("/x/inner/f")).isEqualTo("b");
           assertThat(t.list("/x")).containsExactly("inner");
         });
-    assertThatThrownBy(
-            () ->
-                Device.start(
-                    OPTIONS.withExports(
-                        List.of(
-                            ExportSpec.directory(b + ":/x/none"),
-                            ExportSpec.directory(a.getParent() + ":/x")))))
+    assertThatThrownBy(() ->
+            Device.start(
+                OPTIONS.withExports(
+                    List.of(
+                        ExportSpec.directory(b + ":/x/none"),
+                        ExportSpec.directory(a.getParent() + ":/x")))))
         .hasMessageContaining("no /x/none in the export at /x");
     assertThat(a.getParent()).isDirectoryNotContaining("glob:**/none");
   }
@@ -705,8 +696,7 @@ class DeviceExportsTest {
     assertRefused(ExportSpec.disk(machine + ":/x"), "is no image but a directory");
     assertRefused(ExportSpec.disk(file + ":/x"), "is no image of a file system");
     assertRefused(ExportSpec.disk(machine + "/none:/x"), "does not exist");
-    assertThatThrownBy(
-            () -> Device.start(OPTIONS.withExports(List.of(export("/x"), export("/x")))))
+    assertThatThrownBy(() -> Device.start(OPTIONS.withExports(List.of(export("/x"), export("/x")))))
         .hasMessage("Two exports are to be seen at /x.");
   }
 
@@ -725,8 +715,7 @@ class DeviceExportsTest {
     Path at = Files.createDirectory(machine.resolve("at"));
     Path readOnly = Files.createDirectory(machine.resolve("ro"));
     Files.writeString(from.resolve("f"), "text");
-    DeviceOptions host =
-        DeviceOptions.defaults().withHostKernel(true).withLimits(OPTIONS.limits());
+    DeviceOptions host = DeviceOptions.defaults().withHostKernel(true).withLimits(OPTIONS.limits());
     Work work =
         t -> {
           assertThat(t.text(at + "/f")).isEqualTo("text");
@@ -755,10 +744,8 @@ class DeviceExportsTest {
     assertThat(failures).isEmpty();
     assertThat(from.resolve("new")).exists();
     assertThat(at.resolve("f")).doesNotExist();
-    assertThatThrownBy(
-            () ->
-                Device.start(
-                    host.withExports(List.of(ExportSpec.disk(from.resolve("f") + ":/x")))))
+    assertThatThrownBy(() ->
+            Device.start(host.withExports(List.of(ExportSpec.disk(from.resolve("f") + ":/x")))))
         .hasMessageContaining("there are no disks");
   }
 }

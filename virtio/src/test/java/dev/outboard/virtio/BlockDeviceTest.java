@@ -37,6 +37,8 @@ class BlockDeviceTest {
   private final ModelRequests driver = new ModelRequests();
   private final byte[] content = new byte[BYTES];
   private int fd = -1;
+
+  @SuppressWarnings("NullAway.Init") // set by plug()
   private Path image;
 
   private void plug(boolean readOnly) throws IOException, NetException {

@@ -42,7 +42,10 @@ class FuseServerTest {
   private Path root;
   private final ModelRequests driver = new ModelRequests();
   private final AtomicInteger pressure = new AtomicInteger();
+
+  @SuppressWarnings("NullAway.Init") // set by plug()
   private FuseServer server;
+
   private long unique;
 
   /** Who asks; for the requests that follow. */
@@ -102,13 +105,14 @@ class FuseServerTest {
 
   private byte[] message(int opcode, long node, byte[]... bodies) {
     int length = Fuse.IN_HEADER_BYTES + Arrays.stream(bodies).mapToInt(b -> b.length).sum();
-    ByteBuffer b = body(length);
+    byte[] message = new byte[length];
+    ByteBuffer b = ByteBuffer.wrap(message).order(ByteOrder.LITTLE_ENDIAN);
     b.putInt(length).putInt(opcode).putLong(++unique).putLong(node).putInt(uid).putInt(gid);
     b.position(Fuse.IN_HEADER_BYTES);
     for (byte[] part : bodies) {
       b.put(part);
     }
-    return b.array();
+    return message;
   }
 
   /** A reply: an error, 0 for none, and what is behind the header. */

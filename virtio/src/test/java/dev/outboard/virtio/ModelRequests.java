@@ -44,7 +44,11 @@ final class ModelRequests implements AutoCloseable {
   final Queue<String> notices = new ConcurrentLinkedQueue<>();
   private final Semaphore interrupts = new Semaphore(0);
   private final List<ModelDriver> queues = new ArrayList<>();
+
+  @SuppressWarnings("NullAway.Init") // set by plug()
   private RequestDevice device;
+
+  @SuppressWarnings("NullAway.Init") // set by plug()
   RegisterPage page;
 
   /** Into how many parts requests and replies are cut. */

@@ -13,7 +13,8 @@ class StaticProgramTest {
   void whatProgramsDoEveryDay(Trial trial) {
     Finished done = trial.program(Programs.staticC("everyday")).run(Duration.ofSeconds(60));
     // It is refused on purpose, which the hook explains: HttpTest looks at that.
-    trial.outcome("errors", done.errors().replaceAll("(?m)^outboard: A connection to 127.*\\R", ""));
+    trial.outcome(
+        "errors", done.errors().replaceAll("(?m)^outboard: A connection to 127.*\\R", ""));
     trial.outcome("output", done.output());
     done.expectSuccess();
   }
