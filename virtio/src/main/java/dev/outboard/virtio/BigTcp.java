@@ -13,9 +13,8 @@ final class BigTcp {
   private static final int MINOR = 6;
 
   /**
-   * Half of what Linux segments (GSO_MAX_SIZE). Twice as much crosses too, but each of its 16
-   * pieces must then be 32 KiB in a row, which a machine that has been up for a while often refuses
-   * (ENOBUFS): the segment is lost.
+   * Half of what Linux segments (GSO_MAX_SIZE). Twice as much was seen to cross too, but not always
+   * (ENOBUFS): then the segment is lost.
    */
   private static final int MAX_SEGMENT = 4 * 65535;
 
