@@ -26,6 +26,13 @@ public final class Fcntl {
   public static final int O_NOATIME = 0x40000;
   public static final int O_CLOEXEC = 0x80000;
   public static final int O_PATH = 0x200000;
+  public static final int O_TMPFILE = 0x400000 | O_DIRECTORY;
+
+  public static final int AT_FDCWD = -100;
+  public static final int AT_SYMLINK_NOFOLLOW = 0x100;
+  public static final int AT_REMOVEDIR = 0x200;
+  public static final int AT_SYMLINK_FOLLOW = 0x400;
+  public static final int AT_EMPTY_PATH = 0x1000;
 
   public static final int F_DUPFD = 0;
   public static final int F_GETFD = 1;
@@ -41,6 +48,9 @@ public final class Fcntl {
   public static final int F_GETSIG = 11;
   public static final int F_SETOWN_EX = 15;
   public static final int F_GETOWN_EX = 16;
+  public static final int F_OFD_GETLK = 36;
+  public static final int F_OFD_SETLK = 37;
+  public static final int F_OFD_SETLKW = 38;
   public static final int F_DUPFD_CLOEXEC = 1030;
 
   public static final int FD_CLOEXEC = 1;

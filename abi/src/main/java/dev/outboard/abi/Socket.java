@@ -39,6 +39,9 @@ public final class Socket {
   public static final int SO_LINGER = 13;
   public static final int SO_RCVTIMEO = 20;
   public static final int SO_SNDTIMEO = 21;
+  public static final int SO_DOMAIN = 39;
+  public static final int SO_SNDBUFFORCE = 32;
+  public static final int SO_RCVBUFFORCE = 33;
 
   public static final int SCM_RIGHTS = 1;
 

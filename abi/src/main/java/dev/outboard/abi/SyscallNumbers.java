@@ -13,6 +13,9 @@ public final class SyscallNumbers {
   public static final int CLOSE = 3;
   public static final int FSTAT = 5;
   public static final int POLL = 7;
+  public static final int INOTIFY_ADD_WATCH = 254;
+  public static final int INOTIFY_RM_WATCH = 255;
+  public static final int INOTIFY_INIT1 = 294;
   public static final int MMAP = 9;
   public static final int MUNMAP = 11;
   public static final int IOCTL = 16;
@@ -39,12 +42,14 @@ public final class SyscallNumbers {
   public static final int FCNTL = 72;
   public static final int FTRUNCATE = 77;
   public static final int FCHMOD = 91;
+  public static final int UMASK = 95;
   public static final int GETUID = 102;
   public static final int UNAME = 63;
   public static final int GETEUID = 107;
   public static final int GETPPID = 110;
   public static final int PRCTL = 157;
   public static final int FUTEX = 202;
+  public static final int CLOCK_GETTIME = 228;
   public static final int EPOLL_CREATE1 = 291;
   public static final int EPOLL_CTL = 233;
   public static final int EPOLL_WAIT = 232;
@@ -87,6 +92,35 @@ public final class SyscallNumbers {
   public static final int GETRANDOM = 318;
   public static final int PTRACE = 101;
   public static final int CLOSE_RANGE = 436;
+
+  public static final int FLOCK = 73;
+  public static final int FSYNC = 74;
+  public static final int FDATASYNC = 75;
+  public static final int SETFSUID = 122;
+  public static final int SETFSGID = 123;
+  public static final int CAPGET = 125;
+  public static final int FSTATFS = 138;
+  public static final int MOUNT = 165;
+  public static final int SETXATTR = 188;
+  public static final int GETXATTR = 191;
+  public static final int LISTXATTR = 194;
+  public static final int REMOVEXATTR = 197;
+  public static final int GETDENTS64 = 217;
+  public static final int MKDIRAT = 258;
+  public static final int MKNODAT = 259;
+  public static final int FCHOWNAT = 260;
+  public static final int LINKAT = 265;
+  public static final int SYMLINKAT = 266;
+  public static final int FCHMODAT = 268;
+  public static final int UTIMENSAT = 280;
+  public static final int FALLOCATE = 285;
+  public static final int SYNCFS = 306;
+  public static final int RENAMEAT2 = 316;
+  public static final int COPY_FILE_RANGE = 326;
+  public static final int PREADV2 = 327;
+  public static final int PWRITEV2 = 328;
+  public static final int STATX = 332;
+  public static final int OPENAT2 = 437;
 
   private SyscallNumbers() {}
 }

@@ -9,6 +9,12 @@ public final class Virtio {
   /** Device id of a network card (5.1). */
   public static final int ID_NET = 1;
 
+  /** Device id of a disk (5.2). */
+  public static final int ID_BLOCK = 2;
+
+  /** Device id of a file system (5.11). */
+  public static final int ID_FS = 26;
+
   // Device status bits (2.1).
   public static final int STATUS_ACKNOWLEDGE = 1;
   public static final int STATUS_DRIVER = 2;
@@ -75,6 +81,60 @@ public final class Virtio {
   public static final int NET_CONFIG_MTU = 10;
   public static final int NET_CONFIG_BYTES = 12;
   public static final int NET_STATUS_LINK_UP = 1;
+
+  // Feature bits of a disk (5.2.3).
+  public static final int BLK_F_SEG_MAX = 2;
+  public static final int BLK_F_GEOMETRY = 4;
+  public static final int BLK_F_RO = 5;
+  public static final int BLK_F_BLK_SIZE = 6;
+  public static final int BLK_F_FLUSH = 9;
+  public static final int BLK_F_TOPOLOGY = 10;
+  public static final int BLK_F_DISCARD = 13;
+  public static final int BLK_F_WRITE_ZEROES = 14;
+
+  // struct virtio_blk_config (5.2.4).
+  public static final int BLK_CONFIG_BYTES = 60;
+  public static final int BLK_CONFIG_CAPACITY = 0;
+  public static final int BLK_CONFIG_SEG_MAX = 12;
+  public static final int BLK_CONFIG_CYLINDERS = 16;
+  public static final int BLK_CONFIG_HEADS = 18;
+  public static final int BLK_CONFIG_SECTORS = 19;
+  public static final int BLK_CONFIG_BLK_SIZE = 20;
+  public static final int BLK_CONFIG_PHYSICAL_EXPONENT = 24;
+  public static final int BLK_CONFIG_MIN_IO = 26;
+  public static final int BLK_CONFIG_OPTIMAL_IO = 28;
+  public static final int BLK_CONFIG_DISCARD_SECTORS = 36;
+  public static final int BLK_CONFIG_DISCARD_SEGMENTS = 40;
+  public static final int BLK_CONFIG_DISCARD_ALIGNMENT = 44;
+  public static final int BLK_CONFIG_ZEROES_SECTORS = 48;
+  public static final int BLK_CONFIG_ZEROES_SEGMENTS = 52;
+  public static final int BLK_CONFIG_ZEROES_MAY_UNMAP = 56;
+
+  // A disk's request (5.2.6): a header, data, a byte of status.
+  public static final int BLK_SECTOR_BYTES = 512;
+  public static final int BLK_HEADER_BYTES = 16;
+  public static final int BLK_HEADER_TYPE = 0;
+  public static final int BLK_HEADER_SECTOR = 8;
+  public static final int BLK_T_IN = 0;
+  public static final int BLK_T_OUT = 1;
+  public static final int BLK_T_FLUSH = 4;
+  public static final int BLK_T_GET_ID = 8;
+  public static final int BLK_T_DISCARD = 11;
+  public static final int BLK_T_WRITE_ZEROES = 13;
+  public static final int BLK_S_OK = 0;
+  public static final int BLK_S_IOERR = 1;
+  public static final int BLK_S_UNSUPP = 2;
+  public static final int BLK_ID_BYTES = 20;
+
+  /** {@code struct virtio_blk_discard_write_zeroes}: u64 sector, u32 sectors, u32 flags. */
+  public static final int BLK_RANGE_BYTES = 16;
+
+  public static final int BLK_RANGE_F_UNMAP = 1;
+
+  // struct virtio_fs_config (5.11.4).
+  public static final int FS_CONFIG_BYTES = 40;
+  public static final int FS_CONFIG_TAG_BYTES = 36;
+  public static final int FS_CONFIG_QUEUES = 36;
 
   private Virtio() {}
 

@@ -33,9 +33,9 @@ public final class FrameCodec {
   public static final int HEADER_BYTES = 8;
 
   /** The versions that this side speaks. */
-  public static final int LOWEST_VERSION = 1;
+  public static final int LOWEST_VERSION = 2;
 
-  public static final int HIGHEST_VERSION = 1;
+  public static final int HIGHEST_VERSION = 2;
 
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;
@@ -95,6 +95,14 @@ public final class FrameCodec {
             putString(to, f.resolvConf());
             if (f.notices().size() > MAX_NOTICES) {
               throw new IllegalArgumentException("more than " + MAX_NOTICES + " notices");
+            }
+            if (f.devicePaths().size() > DevicePaths.MAX_PATHS
+                || !f.devicePaths().stream().allMatch(DevicePaths::valid)) {
+              throw new IllegalArgumentException("device paths " + f.devicePaths());
+            }
+            to.putShort((short) f.devicePaths().size());
+            for (String path : f.devicePaths()) {
+              putString(to, path);
             }
             for (String notice : f.notices()) {
               putString(to, notice);
@@ -240,14 +248,22 @@ public final class FrameCodec {
     String release = in.string();
     String system = in.string();
     String resolvConf = in.string();
-    if (noticeCount > MAX_NOTICES) {
+    int pathCount = in.u16();
+    if (noticeCount > MAX_NOTICES || pathCount > DevicePaths.MAX_PATHS) {
       in.good = false;
+    }
+    List<String> paths = new ArrayList<>();
+    for (int i = 0; in.good && i < pathCount; i++) {
+      String path = in.string();
+      in.good &= DevicePaths.valid(path);
+      paths.add(path);
     }
     List<String> notices = new ArrayList<>();
     for (int i = 0; in.good && i < noticeCount; i++) {
       notices.add(in.string());
     }
-    return new Welcome(version, slots, slotBytes, kernel, release, system, resolvConf, notices);
+    return new Welcome(
+        version, slots, slotBytes, kernel, release, system, resolvConf, paths, notices);
   }
 
   private static Frame attach(Reader in) {

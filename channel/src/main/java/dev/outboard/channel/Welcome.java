@@ -14,6 +14,9 @@ import java.util.List;
  * @param release its {@code uname -r}
  * @param system its whole {@code uname -a}
  * @param resolvConf text for the program's {@code /etc/resolv.conf}; may be empty
+ * @param devicePaths what is the device's beside its network's files: where exports are mounted in
+ *     its kernel, and patterns that it was told. What matches one, and all below, is the device's
+ *     for the program. Each is {@link DevicePaths#valid}
  * @param notices lines for the user, about what the device had to decide
  */
 public record Welcome(
@@ -24,9 +27,11 @@ public record Welcome(
     String release,
     String system,
     String resolvConf,
+    List<String> devicePaths,
     List<String> notices)
     implements Frame {
   public Welcome {
+    devicePaths = List.copyOf(devicePaths);
     notices = List.copyOf(notices);
   }
 }

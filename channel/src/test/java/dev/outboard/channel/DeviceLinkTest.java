@@ -25,7 +25,8 @@ import org.junit.jupiter.api.io.TempDir;
 /** The host's end of a link against devices that are scripted here, most of them bad. */
 @Timeout(60)
 class DeviceLinkTest {
-  private static final LinkOptions OPTIONS = new LinkOptions("test", 4, Duration.ofSeconds(5));
+  private static final LinkOptions OPTIONS =
+      new LinkOptions("test", 4, Duration.ofSeconds(5), Duration.ofSeconds(5));
 
   private final BlockingQueue<String> heard = new LinkedBlockingQueue<>();
   private final LinkListener listener =
@@ -86,12 +87,13 @@ class DeviceLinkTest {
   }
 
   private static Welcome welcome(int version, int slots, long slotBytes) {
-    return new Welcome(version, slots, slotBytes, "k", "r", "s", "", List.of("hello"));
+    return new Welcome(
+        version, slots, slotBytes, "k", "r", "s", "", List.of("/srv"), List.of("hello"));
   }
 
   private static void greet(FrameStream stream) {
     int fd = memory(4 * SlotLayout.BYTES, Memory.F_SEAL_SHRINK);
-    stream.send(welcome(1, 4, SlotLayout.BYTES), fd);
+    stream.send(welcome(FrameCodec.LOWEST_VERSION, 4, SlotLayout.BYTES), fd);
     Linux.close(fd);
   }
 
@@ -122,25 +124,45 @@ class DeviceLinkTest {
     List<Bad> bad =
         List.of(
             new Bad("version", s -> s.send(welcome(9, 4, SlotLayout.BYTES)), "version 9"),
-            new Bad("no memory", s -> s.send(welcome(1, 4, SlotLayout.BYTES)), "no memory"),
+            new Bad(
+                "no memory",
+                s -> s.send(welcome(FrameCodec.LOWEST_VERSION, 4, SlotLayout.BYTES)),
+                "no memory"),
             new Bad("refusal", s -> s.send(new Frame.Bye("too many")), "too many"),
             new Bad("other frame", s -> s.send(new Frame.Ping(1)), "Ping"),
             new Bad("end", s -> {}, "closed the link"),
             new Bad(
                 "layout",
-                s -> withMemory(s, welcome(1, 4, 4096), 4 * SlotLayout.BYTES, 2),
+                s ->
+                    withMemory(
+                        s, welcome(FrameCodec.LOWEST_VERSION, 4, 4096), 4 * SlotLayout.BYTES, 2),
                 "layout"),
             new Bad(
                 "slots",
-                s -> withMemory(s, welcome(1, 1 << 30, SlotLayout.BYTES), SlotLayout.BYTES, 2),
+                s ->
+                    withMemory(
+                        s,
+                        welcome(FrameCodec.LOWEST_VERSION, 1 << 30, SlotLayout.BYTES),
+                        SlotLayout.BYTES,
+                        2),
                 "layout"),
             new Bad(
                 "short memory",
-                s -> withMemory(s, welcome(1, 4, SlotLayout.BYTES), SlotLayout.BYTES, 2),
+                s ->
+                    withMemory(
+                        s,
+                        welcome(FrameCodec.LOWEST_VERSION, 4, SlotLayout.BYTES),
+                        SlotLayout.BYTES,
+                        2),
                 "too short"),
             new Bad(
                 "memory that can shrink",
-                s -> withMemory(s, welcome(1, 4, SlotLayout.BYTES), 4 * SlotLayout.BYTES, 0),
+                s ->
+                    withMemory(
+                        s,
+                        welcome(FrameCodec.LOWEST_VERSION, 4, SlotLayout.BYTES),
+                        4 * SlotLayout.BYTES,
+                        0),
                 "could shrink"));
     for (Bad b : bad) {
       assertThatThrownBy(() -> link(b.script()).close())

@@ -24,6 +24,7 @@ class FrameCodecTest {
               "6.12.1",
               "Linux 6.12.1 x",
               "nameserver é\n",
+              List.of("/srv/a", "/data é"),
               List.of("one", "two")),
           new Frame.Attach(
               7,
@@ -109,6 +110,22 @@ class FrameCodecTest {
       view(more).putInt(0, more.length);
       assertThat(decode(more)).as("%s", frame).isInstanceOf(Decoded.Malformed.class);
     }
+  }
+
+  @Test
+  void aPathThatIsNotInItsPlainFormIsMalformed() {
+    for (String path :
+        List.of("", "/", "srv", "/srv/", "//srv", "/srv//a", "/srv/.", "/a/../b", "/a\nb")) {
+      assertThat(DevicePaths.valid(path)).as(path).isFalse();
+    }
+    assertThat(DevicePaths.valid("/" + "é".repeat(DevicePaths.MAX_BYTES / 2))).isFalse();
+    for (String path : List.of("/srv", "/a/b", "/...", "/a b/é")) {
+      assertThat(DevicePaths.valid(path)).as(path).isTrue();
+    }
+    byte[] bytes = bytes(FRAMES.get(1));
+    String text = new String(bytes, java.nio.charset.StandardCharsets.ISO_8859_1);
+    bytes[text.indexOf("/srv/a") + 5] = '/';
+    assertThat(decode(bytes)).isInstanceOf(Decoded.Malformed.class);
   }
 
   @Test

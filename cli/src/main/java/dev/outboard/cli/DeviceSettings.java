@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.channel.DevicePaths;
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
+import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.PortMapping;
 import java.net.InetAddress;
@@ -20,7 +22,9 @@ import org.jspecify.annotations.Nullable;
  * @param net the network; null for the default
  * @param published ports of this machine that lead to the device
  * @param hostLoopback ports that lead from the device's 127.0.0.1 to this machine's
+ * @param exports directories and images of the device's machine that programs see
  * @param dns name servers; empty for this machine's
+ * @param paths patterns of paths that are the device's beside its exports
  * @param memoryBytes the library kernel's RAM
  */
 record DeviceSettings(
@@ -28,7 +32,9 @@ record DeviceSettings(
     @Nullable NetSpec net,
     List<PortMapping> published,
     List<Integer> hostLoopback,
+    List<ExportSpec> exports,
     List<InetAddress> dns,
+    List<String> paths,
     long memoryBytes) {
   private static final long MEMORY_UNIT_BYTES = 4L << 20;
   private static final long MIN_MEMORY_BYTES = 32L << 20;
@@ -38,7 +44,10 @@ record DeviceSettings(
   private static final String NET = "--net";
   private static final String PUBLISH = "--publish";
   private static final String HOST_LOOPBACK = "--host-loopback";
+  private static final String EXPORT = "--export";
+  private static final String DISK = "--disk";
   private static final String DNS = "--dns";
+  private static final String DEVICE_PATH = "--device-path";
   private static final String MEMORY = "--memory";
 
   /** The options themselves. */
@@ -58,7 +67,10 @@ record DeviceSettings(
               "tap:name=NAME,addr=ADDR/BITS[,gw=ADDR][,mac=MAC][,mtu=BYTES]",
               "             an address of its own behind TAP interface NAME, which",
               "             is made if need be and gets the prefix's first address;",
-              "             needs root",
+              "             needs root; offload=off: no segments above the MTU",
+              "macvtap:, packet: or xdp:if=NAME,addr=ADDR/BITS[,gw=ADDR][,mtu=BYTES]",
+              "             an interface of this machine is the device's from then",
+              "             on (docs/networks.md)",
               "none         loopback only"),
           Option.repeated(
               PUBLISH,
@@ -71,7 +83,26 @@ record DeviceSettings(
               "PORT",
               "127.0.0.1 is the device's own; from there these ports reach this",
               "machine's 127.0.0.1."),
+          Option.repeated(
+              EXPORT,
+              (char) 0,
+              "DIR[:AT][:ro]",
+              "Directory DIR of the device's machine is the device's at path AT (default:",
+              "DIR): programs see it there, and what they send from it to a socket never",
+              "crosses to the host. :ro lets them read only."),
+          Option.repeated(
+              DISK,
+              (char) 0,
+              "FILE[:AT][:ro]",
+              "The same with an image of a file system: ext4, squashfs or erofs."),
           Option.list(DNS, "ADDR", "Name servers in place of this machine's."),
+          Option.repeated(
+              DEVICE_PATH,
+              (char) 0,
+              "GLOB",
+              "Paths that match, and all below, are the device's, as the network's",
+              "files always are: /proc/net, /proc/sys/net, /sys/class/net, /dev/net/tun.",
+              "* and ? stand for a part of one name."),
           Option.single(
               MEMORY, "SIZE", "The library kernel's memory, such as 512M or 2G (default: 256M)."));
 
@@ -87,11 +118,14 @@ record DeviceSettings(
       String memory = arguments.value(MEMORY);
       boolean hostKernel = kernel != null && isHost(kernel);
       if (hostKernel) {
-        for (String option : List.of(NET, PUBLISH, HOST_LOOPBACK, MEMORY)) {
+        for (String option : List.of(NET, PUBLISH, HOST_LOOPBACK, DISK, MEMORY)) {
           if (arguments.has(option)) {
             throw new IllegalArgumentException(
                 option
-                    + " is about the library kernel; with --kernel=host the network is the machine's");
+                    + " is about the library kernel; with --kernel=host "
+                    + (option.equals(DISK)
+                        ? "mount the image on the machine and use --export"
+                        : "the network is the machine's"));
           }
         }
       }
@@ -100,7 +134,9 @@ record DeviceSettings(
           net == null ? null : NetSpec.parse(net),
           arguments.all(PUBLISH).stream().map(PortMapping::parse).toList(),
           arguments.all(HOST_LOOPBACK).stream().map(DeviceSettings::port).toList(),
+          exports(arguments),
           arguments.all(DNS).stream().map(DeviceSettings::address).toList(),
+          paths(arguments.all(DEVICE_PATH)),
           memory == null ? DeviceOptions.DEFAULT_MEMORY_BYTES : bytes(memory));
     } catch (IllegalArgumentException e) {
       throw syntax.usageError(String.valueOf(e.getMessage()));
@@ -114,7 +150,9 @@ record DeviceSettings(
         .withNet(net)
         .withPublish(published)
         .withHostLoopback(hostLoopback)
+        .withExports(exports)
         .withNameservers(dns)
+        .withDevicePaths(paths)
         .withMemory(memoryBytes)
         .withLimits(limits);
   }
@@ -128,6 +166,13 @@ record DeviceSettings(
       }
     }
     return words;
+  }
+
+  private static List<ExportSpec> exports(Arguments arguments) {
+    List<ExportSpec> exports = new ArrayList<>();
+    arguments.all(EXPORT).forEach(text -> exports.add(ExportSpec.directory(text)));
+    arguments.all(DISK).forEach(text -> exports.add(ExportSpec.disk(text)));
+    return exports;
   }
 
   private static boolean isHost(String kernel) {
@@ -149,6 +194,20 @@ record DeviceSettings(
       // As wrong as a number out of range.
     }
     throw new IllegalArgumentException("--host-loopback: '" + text + "' is no port (1 to 65535)");
+  }
+
+  private static List<String> paths(List<String> given) {
+    if (given.size() > DevicePaths.MAX_PATHS) {
+      throw new IllegalArgumentException(
+          "--device-path: more than " + DevicePaths.MAX_PATHS + " of them");
+    }
+    for (String path : given) {
+      if (!DevicePaths.valid(path)) {
+        throw new IllegalArgumentException(
+            "--device-path: '" + path + "' is not an absolute path in its shortest form");
+      }
+    }
+    return given;
   }
 
   private static InetAddress address(String text) {

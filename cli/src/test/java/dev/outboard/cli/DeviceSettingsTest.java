@@ -37,7 +37,7 @@ class DeviceSettingsTest {
             "--host-loopback=5432,6379",
             "--dns=9.9.9.9,2620:fe::fe",
             "--memory=1g");
-    assertThat(settings.net()).isInstanceOf(NetSpec.Tap.class);
+    assertThat(settings.net()).isInstanceOf(NetSpec.Link.class);
     assertThat(settings.published()).singleElement().extracting("devicePort").isEqualTo(80);
     assertThat(settings.hostLoopback()).containsExactly(5432, 6379);
     assertThat(settings.dns())
@@ -46,6 +46,17 @@ class DeviceSettingsTest {
     assertThat(settings.memoryBytes()).isEqualTo(1L << 30);
     assertThat(parse("--memory=33M").memoryBytes()).isEqualTo(36L << 20);
     assertThat(parse("--kernel", "host").hostKernel()).isTrue();
+  }
+
+  @Test
+  void exportsAndDisksArrive() {
+    DeviceSettings settings =
+        parse("--export=/srv/www", "--export", "/a:/b:ro", "--disk=/images/x:/c");
+    assertThat(settings.exports()).extracting("at").containsExactly("/srv/www", "/b", "/c");
+    assertThat(settings.exports()).extracting("disk").containsExactly(false, false, true);
+    assertThat(settings.exports()).extracting("readOnly").containsExactly(false, true, false);
+    assertThatThrownBy(() -> parse("--kernel=host", "--disk=/x"))
+        .hasMessageContaining("mount the image on the machine");
   }
 
   @Test

@@ -14,7 +14,9 @@ final class Canonical {
   static final int EPOLL_PWAIT = 22;
   static final int FCNTL = 25;
   static final int IOCTL = 29;
+  static final int MKNODAT = 33;
   static final int MKDIRAT = 34;
+  static final int UMOUNT2 = 39;
   static final int MOUNT = 40;
   static final int OPENAT = 56;
   static final int CLOSE = 57;
@@ -22,6 +24,7 @@ final class Canonical {
   static final int WRITE = 64;
   static final int READV = 65;
   static final int PPOLL = 73;
+  static final int SYNC = 81;
   static final int CAPGET = 90;
   static final int CAPSET = 91;
   static final int SETRESUID = 147;
@@ -30,6 +33,7 @@ final class Canonical {
   static final int SETFSGID = 152;
   static final int SETGROUPS = 159;
   static final int UNAME = 160;
+  static final int UMASK = 166;
   static final int PRCTL = 167;
   static final int GETPPID = 173;
   static final int SOCKET = 198;
@@ -47,6 +51,7 @@ final class Canonical {
   static final int ACCEPT4 = 242;
   static final int RECVMMSG = 243;
   static final int PRLIMIT64 = 261;
+  static final int STATX = 291;
 
   static final int PR_SET_KEEPCAPS = 8;
   static final int RLIMIT_NOFILE = 7;

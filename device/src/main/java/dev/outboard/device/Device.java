@@ -2,8 +2,12 @@
 package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.channel.DevicePaths;
 import dev.outboard.kernel.KernelException;
 import dev.outboard.kernel.LinuxKernel;
+import dev.outboard.virtio.ExportException;
+import dev.outboard.virtio.ExportSpec;
+import dev.outboard.virtio.Exports;
 import dev.outboard.virtio.GuestKernel;
 import dev.outboard.virtio.GuestMemory;
 import dev.outboard.virtio.NetCounts;
@@ -34,6 +38,8 @@ public final class Device implements AutoCloseable {
   private final Kernel kernel;
   private final @Nullable Network network;
   private final @Nullable HostLoopback loopback;
+  private final @Nullable Exports exports;
+  private final @Nullable CacheRelief relief;
   private final DeviceServer server;
   private final List<String> notices;
   private final Duration bootTime;
@@ -42,12 +48,16 @@ public final class Device implements AutoCloseable {
       Kernel kernel,
       @Nullable Network network,
       @Nullable HostLoopback loopback,
+      @Nullable Exports exports,
+      @Nullable CacheRelief relief,
       DeviceServer server,
       List<String> notices,
       Duration bootTime) {
     this.kernel = kernel;
     this.network = network;
     this.loopback = loopback;
+    this.exports = exports;
+    this.relief = relief;
     this.server = server;
     this.notices = notices;
     this.bootTime = bootTime;
@@ -72,15 +82,20 @@ public final class Device implements AutoCloseable {
               + " --host-loopback.");
     }
     List<String> notices = new ArrayList<>();
-    HostKernelBackend kernel = new HostKernelBackend();
+    HostKernelBackend kernel = new HostKernelBackend(options.exports());
     if (!kernel.privileged()) {
       notices.add(
           "the device is not root: its kernel sees its own user, whatever the program's is");
     }
     DeviceServer server =
         new DeviceServer(
-            kernel, options.limits(), resolvConf(options, null), notices, options.log());
-    return new Device(kernel, null, null, server, notices, since(start));
+            kernel,
+            options.limits(),
+            resolvConf(options, null),
+            devicePaths(options, options.exports().stream().map(ExportSpec::at).toList()),
+            notices,
+            options.log());
+    return new Device(kernel, null, null, null, null, server, notices, since(start));
   }
 
   private static Device startLibrary(DeviceOptions options, long start) throws DeviceException {
@@ -95,6 +110,8 @@ public final class Device implements AutoCloseable {
     try {
       Network network = Network.open(spec, options.publish());
       undo.addFirst(network::close);
+      Exports exports = Exports.open(options.exports());
+      undo.addFirst(exports::close);
       LibraryKernelBackend.Division division = LibraryKernelBackend.Division.of(options.limits());
       LinuxKernel linux =
           LinuxKernel.boot(
@@ -114,6 +131,15 @@ public final class Device implements AutoCloseable {
         NetworkSetup.card(kernel, config);
         notices.addAll(config.notices());
       }
+      CacheRelief relief = null;
+      if (!options.exports().isEmpty()) {
+        relief = new CacheRelief(kernel, options.log());
+        undo.addFirst(exports::detach);
+        undo.addFirst(relief::close);
+        attach(exports, relief, kernel, linux, options);
+        undo.addFirst(() -> ExportSetup.unmount(kernel, exports.mounts(), line -> {}));
+        ExportSetup.mount(kernel, exports.mounts());
+      }
       HostLoopback loopback =
           options.hostLoopback().isEmpty()
               ? null
@@ -123,11 +149,17 @@ public final class Device implements AutoCloseable {
       }
       DeviceServer server =
           new DeviceServer(
-              kernel, options.limits(), resolvConf(options, config), notices, options.log());
-      Device device = new Device(kernel, network, loopback, server, notices, since(start));
+              kernel,
+              options.limits(),
+              resolvConf(options, config),
+              devicePaths(options, exports.paths()),
+              notices,
+              options.log());
+      Device device =
+          new Device(kernel, network, loopback, exports, relief, server, notices, since(start));
       done = true;
       return device;
-    } catch (NetException | KernelException e) {
+    } catch (NetException | ExportException | KernelException e) {
       throw new DeviceException(String.valueOf(e.getMessage()), e);
     } finally {
       if (!done) {
@@ -161,7 +193,26 @@ public final class Device implements AutoCloseable {
     }
   }
 
-  /** The library kernel as a network card sees it. */
+  /** Plugs the exports' devices in, likewise. */
+  private static void attach(
+      Exports exports,
+      CacheRelief relief,
+      LibraryKernelBackend kernel,
+      LinuxKernel linux,
+      DeviceOptions options)
+      throws DeviceException, ExportException {
+    int tid = kernel.enterTask(0, true);
+    if (tid < 0) {
+      throw new DeviceException("The device's kernel gives no task: " + Errno.name(-tid) + ".");
+    }
+    try {
+      exports.attach(new Guest(linux), LinuxKernel.LAST_LINE, options.log(), relief::ask);
+    } finally {
+      kernel.leaveTask();
+    }
+  }
+
+  /** The library kernel as a virtual device sees it. */
   private static final class Guest implements GuestKernel {
     private final LinuxKernel kernel;
     private final GuestMemory memory;
@@ -203,6 +254,17 @@ public final class Device implements AutoCloseable {
     return options.hostKernel() ? ResolvConf.ofMachine() : "";
   }
 
+  private static List<String> devicePaths(DeviceOptions options, List<String> exports)
+      throws DeviceException {
+    List<String> paths = new ArrayList<>(exports);
+    paths.addAll(options.devicePaths());
+    if (paths.size() > DevicePaths.MAX_PATHS) {
+      throw new DeviceException(
+          "More than " + DevicePaths.MAX_PATHS + " exports and --device-path together.");
+    }
+    return paths;
+  }
+
   private static Duration since(long start) {
     return Duration.ofNanos(System.nanoTime() - start);
   }
@@ -225,6 +287,16 @@ public final class Device implements AutoCloseable {
    */
   public void listen(Path unixSocket) throws DeviceException {
     server.listen(unixSocket);
+  }
+
+  /** For tests. */
+  Kernel kernel() {
+    return kernel;
+  }
+
+  /** Requests that the kernel has made of the exports so far; 0 without exports. */
+  public long exportRequests() {
+    return exports == null ? 0 : exports.requests();
   }
 
   /** {@code library} or {@code host}. */
@@ -262,12 +334,21 @@ public final class Device implements AutoCloseable {
     return network == null ? Optional.empty() : network.counts();
   }
 
-  /** Ends all sessions, then the kernel, then the network. */
+  /**
+   * Ends all sessions, writes exports back, then ends the kernel, then what it was plugged into.
+   */
   @Override
   public void close() {
     server.close();
     if (loopback != null) {
       loopback.close();
+    }
+    if (exports != null) {
+      if (relief != null) {
+        relief.close();
+      }
+      ExportSetup.unmount(kernel, exports.mounts(), line -> {});
+      exports.detach();
     }
     if (network != null) {
       network.detach();
@@ -275,6 +356,9 @@ public final class Device implements AutoCloseable {
     kernel.close();
     if (network != null) {
       network.close();
+    }
+    if (exports != null) {
+      exports.close();
     }
   }
 }

@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.FrameStream;
 import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.PathSet;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -36,6 +37,8 @@ final class DeviceServer implements AutoCloseable {
   private final Kernel kernel;
   private final Limits limits;
   private final String resolvConf;
+  private final List<String> devicePaths;
+  private final PathSet paths;
   private final List<String> notices;
   private final Consumer<String> log;
   private final Nudger nudger = new Nudger();
@@ -52,11 +55,22 @@ final class DeviceServer implements AutoCloseable {
   private @Nullable Path socket;
   private @Nullable Thread acceptor;
 
+  /**
+   * @param devicePaths where exports are mounted; see {@link
+   *     dev.outboard.channel.Welcome#devicePaths}
+   */
   DeviceServer(
-      Kernel kernel, Limits limits, String resolvConf, List<String> notices, Consumer<String> log) {
+      Kernel kernel,
+      Limits limits,
+      String resolvConf,
+      List<String> devicePaths,
+      List<String> notices,
+      Consumer<String> log) {
     this.kernel = kernel;
     this.limits = limits;
     this.resolvConf = resolvConf;
+    this.devicePaths = List.copyOf(devicePaths);
+    this.paths = PathSet.of(devicePaths);
     this.notices = List.copyOf(notices);
     this.log = log;
   }
@@ -71,6 +85,14 @@ final class DeviceServer implements AutoCloseable {
 
   String resolvConf() {
     return resolvConf;
+  }
+
+  PathSet paths() {
+    return paths;
+  }
+
+  List<String> devicePaths() {
+    return devicePaths;
   }
 
   List<String> notices() {

@@ -3,16 +3,19 @@ package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Memory;
+import dev.outboard.abi.Sched;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.InterruptSignal;
 import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
+import dev.outboard.virtio.ExportSpec;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,17 +43,26 @@ final class HostKernelBackend implements Kernel {
   private final String release;
   private final String system;
   private final boolean superuser;
+  private final HostExports exports;
+
+  /** Without exports. */
+  HostKernelBackend() throws DeviceException {
+    this(List.of());
+  }
 
   /**
-   * @throws DeviceException if this machine has no memory for it
+   * @param exports directories that every task sees
+   * @throws DeviceException if this machine has no memory for it, or the exports cannot be had
    */
-  HostKernelBackend() throws DeviceException {
+  HostKernelBackend(List<ExportSpec> exports) throws DeviceException {
     boolean translate = "amd64".equals(System.getProperty("os.arch"));
     for (int n = 0; n < NUMBERS; n++) {
       Row row = SyscallTable.byCanonical(n);
       numbers[n] = row == null ? -1 : translate ? row.x86() : n;
     }
     InterruptSignal.install();
+    superuser = Linux.syscall(SyscallNumbers.GETEUID, 0) == 0;
+    this.exports = HostExports.open(exports, superuser);
     long address =
         Linux.mmap(
             0,
@@ -60,11 +72,11 @@ final class HostKernelBackend implements Kernel {
             -1,
             0);
     if (isError(address)) {
+      this.exports.close();
       throw new DeviceException("No memory for the device: " + Errno.name((int) -address) + ".");
     }
     memory = Linux.at(address, PRIVATE_BYTES);
     blocks = new Blocks(memory);
-    superuser = Linux.syscall(SyscallNumbers.GETEUID, 0) == 0;
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment name = arena.allocate(6 * UTSNAME_FIELD);
       Linux.syscall(SyscallNumbers.UNAME, name.address());
@@ -104,7 +116,11 @@ final class HostKernelBackend implements Kernel {
 
   @Override
   public int enterTask(int likeTid, boolean ownFiles) {
-    return (int) Linux.syscall(SyscallNumbers.GETTID, 0);
+    // A mask of its own: what the program's own mask leaves of a mode is the hook's to say.
+    Linux.syscall(SyscallNumbers.UNSHARE, Sched.CLONE_FS);
+    Linux.syscall(SyscallNumbers.UMASK, 0);
+    long r = exports.enter();
+    return (int) (r < 0 ? r : Linux.syscall(SyscallNumbers.GETTID, 0));
   }
 
   /** The thread ends next, and its credentials with it. */
@@ -186,5 +202,6 @@ final class HostKernelBackend implements Kernel {
   @Override
   public void close() {
     Linux.munmap(memory.address(), memory.byteSize());
+    exports.close();
   }
 }

@@ -81,7 +81,7 @@ interface Kernel extends AutoCloseable {
   void free(MemorySegment block);
 
   /** The bytes that {@link #allocate} gives. */
-  long BLOCK_BYTES = 16 * 1024;
+  long BLOCK_BYTES = 24 * 1024;
 
   /**
    * Maps a session's shared memory so that pointers into it can be used in calls.

@@ -99,7 +99,12 @@ final class LibraryKernelBackend implements Kernel {
 
   @Override
   public int enterTask(int likeTid, boolean ownFiles) {
-    return kernel.enterTask(likeTid, ownFiles);
+    int tid = kernel.enterTask(likeTid, ownFiles);
+    if (tid > 0) {
+      // What the program's own mask leaves of a mode is the hook's to say.
+      syscall(Canonical.UMASK, 0, 0, 0, 0, 0, 0);
+    }
+    return tid;
   }
 
   @Override

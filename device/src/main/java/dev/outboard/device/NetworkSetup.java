@@ -92,23 +92,7 @@ final class NetworkSetup {
   }
 
   private static void inTask(Kernel kernel, Work work) throws DeviceException {
-    MemorySegment scratch = kernel.allocate();
-    if (scratch == null) {
-      throw new DeviceException("The device's kernel has no memory to be configured with.");
-    }
-    try {
-      int tid = kernel.enterTask(0, true);
-      if (tid < 0) {
-        throw new DeviceException("The device's kernel gives no task: " + Errno.name(-tid) + ".");
-      }
-      try {
-        work.run(new NetworkSetup(kernel, scratch));
-      } finally {
-        kernel.leaveTask();
-      }
-    } finally {
-      kernel.free(scratch);
-    }
+    SetupTask.run(kernel, scratch -> work.run(new NetworkSetup(kernel, scratch)));
   }
 
   private void base() throws DeviceException {

@@ -12,6 +12,7 @@ import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.PathSet;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -79,6 +80,11 @@ final class Session implements Runnable {
 
   Handles handles() {
     return handles;
+  }
+
+  /** What the program may name by a path. */
+  PathSet paths() {
+    return server.paths();
   }
 
   Readiness readiness() {
@@ -200,6 +206,7 @@ final class Session implements Runnable {
             kernel.release(),
             kernel.system(),
             server.resolvConf(),
+            server.devicePaths(),
             server.notices()),
         memfd);
     server.log(name + ": " + hello.client() + ", " + slots + " call slots");

@@ -37,6 +37,8 @@ final class ShadowThread implements Runnable {
   /** How often a call is made again whose interruption was not meant for it. */
   private static final int MAX_REPEATS = 1000;
 
+  private static final int AT_FDCWD = -100;
+
   private final Session session;
   private final Kernel kernel;
   private final Handles handles;
@@ -173,7 +175,8 @@ final class ShadowThread implements Runnable {
         scratch.asSlice(
             DeviceMarshaller.SCRATCH_BYTES, scratch.byteSize() - DeviceMarshaller.SCRATCH_BYTES);
     DeviceMarshaller marshaller =
-        new DeviceMarshaller(call.data.address(), call.data.byteSize(), marshalling);
+        new DeviceMarshaller(
+            call.data.address(), call.data.byteSize(), marshalling, session.paths());
     Identity identity = new Identity(kernel, own.asSlice(0, Identity.SCRATCH_BYTES));
     long r = identity.apply(credentials);
     session.send(new Frame.Attached(attachId, r < 0 ? (int) r : index));
@@ -243,6 +246,11 @@ final class ShadowThread implements Runnable {
       }
       if (kind == Arg.Kind.FD) {
         long fd = call.args[i];
+        if ((int) fd == AT_FDCWD
+            && i + 1 < row.argCount()
+            && row.arg(i + 1).kind() == Arg.Kind.PATH) {
+          continue; // The path must be absolute then; the marshaller sees to it.
+        }
         Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
         if (handle == null) {
           return -Errno.EBADF;

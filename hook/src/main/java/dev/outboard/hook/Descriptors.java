@@ -51,16 +51,25 @@ import org.jspecify.annotations.Nullable;
  */
 final class Descriptors {
   private static final int AT_EMPTY_PATH = 0x1000;
+  private static final int PIDFD_THREAD = 0x80;
   private static final int S_IFMT = 0170000;
   private static final int S_IFSOCK = 0140000;
-  private static final int PIDFD_THREAD = 0x80;
+  private static final int S_IFREG = 0100000;
+  private static final int MFD_CLOEXEC = 1;
 
   private final Placeholders placeholders;
   private final long socketDevice;
+  private final long memoryDevice;
 
   Descriptors(Placeholders placeholders) {
     this.placeholders = placeholders;
-    this.socketDevice = findSocketDevice();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment name = Linux.cString(arena, "");
+      this.socketDevice =
+          deviceOf(
+              arena, Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Processes.O_CLOEXEC, 0));
+      this.memoryDevice = deviceOf(arena, Linux.memfdCreate(name.address(), MFD_CLOEXEC));
+    }
   }
 
   /**
@@ -94,11 +103,13 @@ final class Descriptors {
       return null;
     }
     MemorySegment stat = n.statScratch();
-    boolean socket =
-        (stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE) & S_IFMT) == S_IFSOCK
-            && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV) == socketDevice;
+    int type = stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE) & S_IFMT;
+    long device = stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV);
+    long inode = stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO);
     Placeholder found =
-        socket ? placeholders.byInode(stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO)) : null;
+        type == S_IFSOCK && device == socketDevice
+            ? placeholders.byInode(inode)
+            : type == S_IFREG && device == memoryDevice ? placeholders.memoryByInode(inode) : null;
     p.learn(fd, found == null ? ProcessEntry.HOST : found, version);
     if (found != null) {
       found.heldBy(p.pidfd(), fd);
@@ -125,7 +136,24 @@ final class Descriptors {
     }
   }
 
-  /** A copy of the caller's descriptor, or {@code -errno}: EBADF, EPERM. */
+  /** Whether a descriptor of the caller is an AF_UNIX socket of the host. */
+  static boolean isUnixSocket(Notification n, int fd) {
+    int borrowed = borrow(n, fd);
+    if (borrowed < 0) {
+      return false;
+    }
+    MemorySegment domain = n.statScratch();
+    domain.set(JAVA_INT_UNALIGNED, 8, Integer.BYTES);
+    long r =
+        Linux.getsockopt(
+            borrowed, Socket.SOL_SOCKET, Socket.SO_DOMAIN, domain.address(), domain.address() + 8);
+    Linux.close(borrowed);
+    return r == 0 && domain.get(JAVA_INT_UNALIGNED, 0) == Socket.AF_UNIX;
+  }
+
+  /**
+   * A copy of the caller's descriptor, which the hook is to close; or {@code -errno}: EBADF, EPERM.
+   */
   static int borrow(Notification n, int fd) {
     if (!n.process().tablesPerThread()) {
       return (int) Linux.pidfdGetfd(n.process().pidfd(), fd);
@@ -173,22 +201,22 @@ final class Descriptors {
     return at + digits;
   }
 
-  /** The device number of the kernel's socket file system; sockets bound to a path have others. */
-  private static long findSocketDevice() {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment stat = arena.allocate(Processes.STAT_BYTES, 8);
-      long fd = Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Processes.O_CLOEXEC, 0);
-      if (fd < 0) {
-        throw new IllegalStateException("socket: " + Errno.name((int) -fd));
-      }
-      long r =
-          Processes.fstatat(
-              (int) fd, Linux.cString(arena, "").address(), stat.address(), AT_EMPTY_PATH);
-      Linux.close((int) fd);
-      if (r < 0) {
-        throw new IllegalStateException("fstat: " + Errno.name((int) -r));
-      }
-      return stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV);
+  /**
+   * The device number of the kernel's own file system that an open file is of; sockets bound to a
+   * path and files of a mounted tmpfs have others. Closes the file.
+   */
+  private static long deviceOf(Arena arena, long fd) {
+    if (fd < 0) {
+      throw new IllegalStateException("no descriptor: " + Errno.name((int) -fd));
     }
+    MemorySegment stat = arena.allocate(Processes.STAT_BYTES, 8);
+    long r =
+        Processes.fstatat(
+            (int) fd, Linux.cString(arena, "").address(), stat.address(), AT_EMPTY_PATH);
+    Linux.close((int) fd);
+    if (r < 0) {
+      throw new IllegalStateException("fstat: " + Errno.name((int) -r));
+    }
+    return stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV);
   }
 }

@@ -46,6 +46,7 @@ final class DeviceCalls {
   private static final int MAX_LINGERING = 64;
 
   private static final int CLOSE = canonical("close");
+  private static final int SOCKET = canonical("socket");
 
   private final DeviceLink link;
   private final SignalSampler sampler;
@@ -175,6 +176,73 @@ final class DeviceCalls {
     }
   }
 
+  /**
+   * Makes a call whose descriptors are handles already, and which needs none at all: one that names
+   * paths, or two files.
+   *
+   * @param row what is called, and
+   * @param args its arguments: handles or AT_FDCWD where it has descriptors
+   * @param first a file that the call names, and
+   * @param second another one
+   */
+  long runAt(
+      Notification n, Row row, long[] args, @Nullable OpenFile first, @Nullable OpenFile second) {
+    return runAt(n, row, args, first, second, null);
+  }
+
+  /**
+   * The same.
+   *
+   * @param p the placeholder of the row's first descriptor, to be told how ready it is afterwards
+   */
+  long runAt(
+      Notification n,
+      Row row,
+      long[] args,
+      @Nullable OpenFile first,
+      @Nullable OpenFile second,
+      @Nullable Placeholder p) {
+    if (first != null && !first.use()) {
+      return -Errno.EBADF;
+    }
+    try {
+      if (second != null && !second.use()) {
+        return -Errno.EBADF;
+      }
+      try {
+        long r = begin(n);
+        if (r < 0) {
+          return r;
+        }
+        try {
+          Call c = n.slot().call();
+          do {
+            r = HostMarshaller.encode(row, args, n.memory(), c);
+            if (r < 0) {
+              return memoryError(n, r);
+            }
+            r = execute(n, n.slot());
+          } while (r == AGAIN);
+          r = HostMarshaller.decode(row, args, c, n.memory());
+          if (p != null) {
+            sampled(n, p, n.slot());
+          }
+          return memoryError(n, r);
+        } finally {
+          end(n);
+        }
+      } finally {
+        if (second != null) {
+          unuse(second);
+        }
+      }
+    } finally {
+      if (first != null) {
+        unuse(first);
+      }
+    }
+  }
+
   /** Another result than any call has: the call was interrupted for nothing and is to be redone. */
   static final long AGAIN = Long.MIN_VALUE;
 
@@ -224,6 +292,51 @@ final class DeviceCalls {
       s.call().result = r;
     }
     return r;
+  }
+
+  /**
+   * Makes a socket on the device for the hook's own use, with the caller's rights.
+   *
+   * @return its handle, which the hook is to close, or {@code -errno}
+   */
+  long socket(Notification n, int domain, int type, int protocol) {
+    long r = begin(n);
+    if (r < 0) {
+      return r;
+    }
+    try {
+      do {
+        Call c = n.slot().call();
+        c.number = SOCKET;
+        c.flags = 0;
+        Arrays.fill(c.args, 0);
+        c.args[0] = domain;
+        c.args[1] = type;
+        c.args[2] = protocol;
+        r = execute(n, n.slot());
+      } while (r == AGAIN);
+      return r;
+    } finally {
+      end(n);
+    }
+  }
+
+  /**
+   * Makes one transfer between a file and the start of the slot's data. Between {@link #begin} and
+   * {@link #end}.
+   *
+   * @param row a call with the arguments descriptor, buffer, count and, if it has that, offset
+   * @return bytes, {@code -errno}, or {@link #AGAIN}
+   */
+  long transfer(Notification n, Row row, int handle, long count, long offset) {
+    Call c = n.slot().call();
+    c.number = row.canonical();
+    c.flags = 0;
+    Arrays.fill(c.args, 0);
+    c.args[0] = handle;
+    c.args[2] = count;
+    c.args[3] = row.argCount() > 3 ? offset : 0;
+    return execute(n, n.slot());
   }
 
   /** Asks for the readiness of a file now, if it is watched. */

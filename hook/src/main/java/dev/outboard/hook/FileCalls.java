@@ -4,16 +4,23 @@ package dev.outboard.hook;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
+import dev.outboard.abi.Memory;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.IoctlRequests;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.charset.StandardCharsets;
+import java.util.Objects;
 
 /**
  * Calls that act on a descriptor: to the device if it is a device fd, else continued. What crosses
@@ -32,14 +39,23 @@ final class FileCalls {
   /** Receives with these flags are about other bytes than those of the stream. */
   private static final int NOT_KEPT = Socket.MSG_OOB | Socket.MSG_ERRQUEUE;
 
-  private final Hook.Services hook;
+  private static final int MAP_TYPE = 0xf;
+  private static final long PAGE_MASK = 4095;
 
-  FileCalls(Hook.Services hook) {
+  private static final Row PREAD = Objects.requireNonNull(SyscallTable.byName("pread64"));
+
+  private final Hook.Services hook;
+  private final Stats stats;
+
+  FileCalls(Hook.Services hook, Stats stats) {
     this.hook = hook;
+    this.stats = stats;
   }
 
   void register(Handlers h) {
-    h.register(this::setStatus, "fcntl");
+    h.register(this::control, "fcntl");
+    h.register(this::stat, "fstat");
+    h.register(this::map, "mmap");
     h.register(this::ioctl, "ioctl");
     h.register(this::bind, "bind", "listen");
     h.register(this::receiveMessage, "recvmsg");
@@ -114,7 +130,8 @@ final class FileCalls {
 
   private long pieces(Notification n, Row row, long[] args, Placeholder p, OpenFile file) {
     boolean sends = sends(row);
-    boolean all = sends || (flags(args, row) & Socket.MSG_WAITALL) != 0;
+    boolean regular = file.kind() == OpenFile.Kind.REGULAR;
+    boolean all = sends || regular || (flags(args, row) & Socket.MSG_WAITALL) != 0;
     if (sends) {
       int put = file.takeDeferredError();
       if (put != 0) {
@@ -137,6 +154,10 @@ final class FileCalls {
       long carried = c.carried;
       boolean last = carried == c.wanted;
       c.args[row.fdIndex()] = p.handle();
+      int offset = row.offsetIndex();
+      if (offset >= 0 && args[offset] >= 0) {
+        c.args[offset] = args[offset] + moved;
+      }
       r = hook.calls().execute(n, n.slot());
       if (r == DeviceCalls.AGAIN) {
         continue;
@@ -238,11 +259,21 @@ final class FileCalls {
     hook.answer(n, hook.calls().run(n, p));
   }
 
-  /** F_SETFL: O_NONBLOCK to both kernels, O_ASYNC to the host's. F_DUPFD: nothing to do. */
-  private void setStatus(Notification n) {
-    Placeholder p = n.intArg(1) == Fcntl.F_SETFL ? hook.lookup(n, 0) : null;
-    if (p == null) {
+  /**
+   * F_SETFL: O_NONBLOCK to both kernels, O_ASYNC to the host's. F_DUPFD: nothing to do. Of a file
+   * that was opened by its path, status and locks are the device's alone.
+   */
+  private void control(Notification n) {
+    int command = n.intArg(1);
+    boolean duplicates = command == Fcntl.F_DUPFD || command == Fcntl.F_DUPFD_CLOEXEC;
+    Placeholder p = duplicates ? null : hook.lookup(n, 0);
+    boolean socket = p == null || isSocket(p);
+    if (p == null || (socket && command != Fcntl.F_SETFL)) {
       hook.onHost(n);
+      return;
+    }
+    if (!socket) {
+      hook.answer(n, hook.calls().run(n, p));
       return;
     }
     long[] args = n.args();
@@ -257,10 +288,121 @@ final class FileCalls {
     }
   }
 
+  private boolean isSocket(Placeholder p) {
+    OpenFile f = hook.files().get(p.handle());
+    return f == null || f.kind() == OpenFile.Kind.SOCKET;
+  }
+
+  /** A socket is the placeholder for it; other files are what the device says. */
+  private void stat(Notification n) {
+    Placeholder p = hook.lookup(n, 0);
+    OpenFile file = p == null ? null : hook.files().get(p.handle());
+    if (file == null || file.kind() == OpenFile.Kind.SOCKET) {
+      hook.onHost(n);
+    } else {
+      hook.answer(n, stats.stat(n, file, n.args()[1]));
+    }
+  }
+
+  /**
+   * Maps a regular file of the device: its placeholder, filled with what the file holds now. Writes
+   * to the mapping could not reach the device, so there is none that shares them.
+   */
+  private void map(Notification n) {
+    Placeholder p = hook.lookup(n, 4);
+    OpenFile file = p == null ? null : hook.files().get(p.handle());
+    if (p == null || file == null || file.kind() != OpenFile.Kind.REGULAR) {
+      hook.onHost(n);
+      return;
+    }
+    boolean writes = (n.intArg(2) & Memory.PROT_WRITE) != 0;
+    boolean shared = (n.intArg(3) & MAP_TYPE) != Memory.MAP_PRIVATE;
+    if (file.accessMode() == Fcntl.O_WRONLY) {
+      n.answerErrno(Errno.EACCES);
+      return;
+    }
+    if (shared && writes && file.accessMode() == Fcntl.O_RDWR) {
+      hook.messages()
+          .once(
+              "mmap",
+              "A file of the device cannot be mapped shared for writing (ENODEV): "
+                  + new String(Objects.requireNonNull(file.path()), StandardCharsets.UTF_8));
+      n.answerErrno(Errno.ENODEV);
+      return;
+    }
+    long r = fill(n, p, file, n.args()[5] & ~PAGE_MASK, n.args()[1]);
+    if (r < 0) {
+      hook.answer(n, r);
+    } else {
+      hook.onHost(n);
+    }
+  }
+
+  private long fill(Notification n, Placeholder p, OpenFile file, long from, long length) {
+    long size = stats.size(n, file);
+    if (size < 0) {
+      return size;
+    }
+    long r = Linux.ftruncate(p.endA(), size);
+    if (r < 0) {
+      return r;
+    }
+    long end = length < 0 || from + length < from ? size : Math.min(size, from + length);
+    if (from < 0 || from >= end) {
+      return 0;
+    }
+    if (!file.use()) {
+      return -Errno.EBADF;
+    }
+    try {
+      r = hook.calls().begin(n);
+      if (r < 0) {
+        return r;
+      }
+      try {
+        return copy(n, p, file, from, end);
+      } finally {
+        hook.calls().end(n);
+      }
+    } finally {
+      hook.calls().unuse(file);
+    }
+  }
+
+  private long copy(Notification n, Placeholder p, OpenFile file, long from, long end) {
+    Call c = n.slot().call();
+    long at = from;
+    while (at < end) {
+      long r =
+          hook.calls().transfer(n, PREAD, file.handle(), Math.min(end - at, Call.PIECE_BYTES), at);
+      if (r == DeviceCalls.AGAIN) {
+        continue;
+      }
+      if (r <= 0) {
+        return r; // its end came sooner than its size said
+      }
+      r = Math.min(r, Call.PIECE_BYTES);
+      r = Linux.syscall(SyscallNumbers.PWRITE64, p.endA(), c.data.address(), r, at, 0, 0);
+      if (r < 0) {
+        return r;
+      }
+      at += r;
+    }
+    return 0;
+  }
+
   private void ioctl(Notification n) {
     Placeholder p = hook.lookup(n, 0);
     if (p == null) {
-      hook.onHost(n);
+      IoctlRequests.Request asked = IoctlRequests.find(n.intArg(1));
+      if (asked != null
+          && asked.ofNetwork()
+          && !n.unreadable()
+          && Descriptors.isUnixSocket(n, n.intArg(0))) {
+        hook.answer(n, askNetwork(n));
+      } else {
+        hook.onHost(n);
+      }
       return;
     }
     long r = hook.calls().run(n, p);
@@ -272,6 +414,26 @@ final class FileCalls {
       n.answerContinue();
     } else {
       hook.answer(n, r);
+    }
+  }
+
+  /**
+   * A request about the network's interfaces on an AF_UNIX socket, as {@code if_nametoindex} of
+   * libc makes them: the program's network is the device's. A netlink socket there knows the same
+   * requests as an AF_UNIX one, for neither has any of its own.
+   */
+  private long askNetwork(Notification n) {
+    long handle = hook.calls().socket(n, Socket.AF_NETLINK, Socket.SOCK_RAW, Socket.NETLINK_ROUTE);
+    if (handle < 0) {
+      return handle;
+    }
+    OpenFile file =
+        new OpenFile((int) handle, Socket.AF_NETLINK, Socket.SOCK_RAW, Socket.NETLINK_ROUTE, false);
+    hook.files().add(file);
+    try {
+      return hook.calls().run(n, n.row(), n.args(), file, null);
+    } finally {
+      hook.calls().close(file.handle());
     }
   }
 

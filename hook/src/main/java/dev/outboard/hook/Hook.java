@@ -2,15 +2,18 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.SeccompListener;
+import dev.outboard.syscalls.PathSet;
 import dev.outboard.syscalls.Route;
 import dev.outboard.syscalls.Row;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -122,19 +125,27 @@ public final class Hook {
       this.readiness = new Readiness(placeholders, new HolderScan(processes));
       this.calls.connect(readiness, placeholders);
       this.descriptors = new Descriptors(placeholders);
-      this.paths = new PathCalls(this, link.welcome().resolvConf());
+      List<String> devicePaths = link.welcome().devicePaths();
+      Stats stats = new Stats(calls);
+      Paths set = new Paths(PathSet.of(devicePaths), descriptors, files, processes);
+      this.paths = new PathCalls(this, set, stats, link.welcome().resolvConf());
       this.observer = observer(options);
       Guard g = Guard.start();
       this.guard = g;
-      this.launcher = new Launcher(options, pid -> pid == g.pid() || options.ownChild().test(pid));
-      FileCalls fileCalls = new FileCalls(this);
+      this.launcher =
+          new Launcher(
+              options,
+              pid -> pid == g.pid() || options.ownChild().test(pid),
+              !devicePaths.isEmpty());
+      FileCalls fileCalls = new FileCalls(this, stats);
       fileCalls.register(handlers);
+      paths.register(handlers);
       new SocketCalls(this).register(handlers);
       new ProcessCalls(this).register(handlers);
       new Pollers(descriptors, calls, placeholders, readiness).register(handlers);
       new Transfers(this, fileCalls).register(handlers);
       handlers.registerRest(fileCalls::any, Route.FD);
-      handlers.registerRest(paths::open, Route.PATH);
+      handlers.registerRest(paths::any, Route.PATH);
       handlers.registerRest(this::onHost, Route.PROCESS);
       handlers.checkComplete();
     }
@@ -187,9 +198,42 @@ public final class Hook {
       return messages;
     }
 
-    /** A device fd exists from now on. */
-    void deviceFdsExist() {
+    /**
+     * Gives the caller a descriptor for an open file of the device.
+     *
+     * @param p its placeholder; null if there could be none
+     * @param closeOnExec whether the descriptor is close-on-exec
+     * @return its number or {@code -errno}; after -EMFILE the handle is the caller's, after other
+     *     errors it is closed
+     */
+    long install(Notification n, OpenFile file, @Nullable Placeholder p, boolean closeOnExec) {
+      if (p == null) {
+        calls.close(file.handle());
+        return -Errno.ENFILE;
+      }
+      ProcessEntry process = n.process();
       processes.deviceFdsExist();
+      process.setMayHoldDevice();
+      long version = process.version();
+      long fd = n.addFd(p.endB(), closeOnExec ? Fcntl.O_CLOEXEC : 0);
+      // Before the answer: once the program knows the number it may close it and bind the port
+      // anew, and then the hook's own reference must not be in the way.
+      if (fd == -Errno.EMFILE) {
+        placeholders.discard(p);
+        return fd;
+      }
+      p.releaseEndB();
+      if (fd < 0) {
+        // The caller is gone. That was the last reference, and the handle is closed like any other.
+        return -Errno.EINTR;
+      }
+      process.learn((int) fd, p, version);
+      p.heldBy(process.pidfd(), (int) fd);
+      return fd;
+    }
+
+    PathCalls paths() {
+      return paths;
     }
 
     /** The process may be given descriptors by another one. */

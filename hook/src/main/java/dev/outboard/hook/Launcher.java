@@ -53,6 +53,7 @@ final class Launcher {
 
   private final HookOptions options;
   private final IntPredicate ownChild;
+  private final boolean exports;
   private final int self = Processes.getpid();
   private final Object reapLock = new Object();
 
@@ -60,7 +61,11 @@ final class Launcher {
   private volatile long first;
   private int status;
 
-  Launcher(HookOptions options, IntPredicate ownChild) {
+  /**
+   * @param exports whether the device has exports: the filter traps more calls then
+   */
+  Launcher(HookOptions options, IntPredicate ownChild, boolean exports) {
+    this.exports = exports;
     this.options = options;
     this.ownChild = ownChild;
   }
@@ -229,7 +234,7 @@ final class Launcher {
                   .searchPath()
                   .ignoring(options.ignoredSignals())
                   .prepare(arena)) {
-        MemorySegment filter = SeccompProgram.build(arena);
+        MemorySegment filter = SeccompProgram.build(arena, exports);
         MemorySegment program = arena.allocate(16, 8);
         program.set(ValueLayout.JAVA_SHORT, 0, (short) (filter.byteSize() / FILTER_BYTES));
         program.set(ValueLayout.ADDRESS, 8, filter);

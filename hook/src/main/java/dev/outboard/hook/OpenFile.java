@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.abi.Fcntl;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
@@ -14,17 +15,37 @@ import org.jspecify.annotations.Nullable;
  * call must not go.
  */
 final class OpenFile {
+  /** What an open file is; decides which calls the placeholder may answer. */
+  enum Kind {
+    SOCKET,
+    /** A regular file of an export: it can be mapped, and transfers are never short. */
+    REGULAR,
+    /** Anything else that was opened by a path: directories, pseudo files, character devices. */
+    OTHER
+  }
+
   private final int handle;
   private final int family;
   private final int type;
   private final int protocol;
+
+  private final Kind kind;
+
+  /** The path by which it was opened, absolute; null for a socket. */
+  private final byte @Nullable [] path;
+
+  /** It lies in an export, so that its descriptors may be those of regular files. */
+  private final boolean exported;
+
+  /** The flags that it was opened with. */
+  private final int flags;
 
   private final ArrayDeque<OpenFile> waiting = new ArrayDeque<>(1);
 
   private int uses;
   private boolean closeDue;
 
-  /** Bytes are a stream: long transfers go in pieces, and a broken one raises SIGPIPE. */
+  /** Long transfers go in pieces; the end of a socket's stream raises SIGPIPE. */
   private final boolean stream;
 
   /** An error that ended a transfer after its first pieces; the next one gets it. */
@@ -49,6 +70,40 @@ final class OpenFile {
     this.type = type;
     this.protocol = protocol;
     this.stream = stream;
+    this.kind = Kind.SOCKET;
+    this.path = null;
+    this.exported = false;
+    this.flags = 0;
+  }
+
+  /** A file that was opened by its path. */
+  OpenFile(int handle, Kind kind, byte[] path, boolean exported, int flags) {
+    this.flags = flags;
+    this.handle = handle;
+    this.family = 0;
+    this.type = 0;
+    this.protocol = 0;
+    this.stream = kind == Kind.REGULAR;
+    this.kind = kind;
+    this.path = path;
+    this.exported = exported;
+  }
+
+  Kind kind() {
+    return kind;
+  }
+
+  byte @Nullable [] path() {
+    return path;
+  }
+
+  boolean exported() {
+    return exported;
+  }
+
+  /** How a file that was opened by its path may be accessed: O_RDONLY, O_WRONLY or O_RDWR. */
+  int accessMode() {
+    return flags & Fcntl.O_ACCMODE;
   }
 
   int handle() {

@@ -2,34 +2,70 @@
 package dev.outboard.hook;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Memory;
+import dev.outboard.hook.Paths.Look;
+import dev.outboard.hook.Paths.Owner;
+import dev.outboard.hook.Paths.Work;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Arg;
+import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Opens: {@code /etc/resolv.conf} is the device's, for the program's name look-ups go out there.
- * All other paths are continued.
+ * Calls that name a path: made on the device if the path is the device's, else continued. Each is
+ * brought into the form that works with a directory's descriptor, so that {@code mkdir} crosses as
+ * {@code mkdirat}; the stat family crosses as {@code statx}, whose layout is the same on every
+ * architecture.
  *
- * <p>The program gets a file of its own (a new open file on one memfd), read-only, with the text
- * that the device sent. Owns the memfd.
+ * <p>{@code /etc/resolv.conf} is the device's text, for the program's name look-ups go out there:
+ * the program gets a file of its own (a new open file on one memfd), read-only. Owns the memfd.
  */
 final class PathCalls implements AutoCloseable {
-  private static final byte[] RESOLV_CONF =
-      "/etc/resolv.conf\0".getBytes(StandardCharsets.US_ASCII);
-  private static final int MFD_CLOEXEC = 1;
-  private static final int MFD_ALLOW_SEALING = 2;
-  private static final int F_ADD_SEALS = 1033;
+  private static final byte[] RESOLV_CONF = "/etc/resolv.conf".getBytes(StandardCharsets.US_ASCII);
   private static final int ALL_SEALS = 0xf;
   private static final int MODE = 0444;
 
+  private static final int AT_FDCWD = Processes.AT_FDCWD;
+  private static final int AT_SYMLINK_NOFOLLOW = 0x100;
+  private static final int AT_REMOVEDIR = 0x200;
+  private static final int O_TMPFILE = 0x400000;
+  private static final int PERMISSIONS = 07777;
+  private static final int OPEN_HOW_BYTES = 24;
+  private static final int UTIMBUF_BYTES = 16;
+  private static final int TIMES_BYTES = 32;
+  private static final long UTIME_NANOS = 1000;
+  private static final long MICROSECONDS = 1_000_000;
+  private static final int STATUS_BYTES = 4096;
+
+  private static final Row OPENAT = row("openat");
+  private static final Row OPENAT2 = row("openat2");
+  private static final Row FACCESSAT = row("faccessat");
+  private static final Row READLINKAT = row("readlinkat");
+  private static final Row RENAMEAT2 = row("renameat2");
+  private static final Row MKDIRAT = row("mkdirat");
+  private static final Row UNLINKAT = row("unlinkat");
+  private static final Row LINKAT = row("linkat");
+  private static final Row SYMLINKAT = row("symlinkat");
+  private static final Row MKNODAT = row("mknodat");
+  private static final Row FCHMODAT = row("fchmodat");
+  private static final Row FCHOWNAT = row("fchownat");
+  private static final Row UTIMENSAT = row("utimensat");
+
   private final Hook.Services hook;
+  private final Paths paths;
+  private final Stats stats;
   private final Arena arena = Arena.ofShared();
   private final int memfd;
   private final MemorySegment memfdPath;
@@ -37,26 +73,273 @@ final class PathCalls implements AutoCloseable {
   /**
    * @param text the device's resolv.conf; if empty, the host's is used
    */
-  PathCalls(Hook.Services hook, String text) {
+  PathCalls(Hook.Services hook, Paths paths, Stats stats, String text) {
     this.hook = hook;
+    this.paths = paths;
+    this.stats = stats;
     this.memfd = text.isEmpty() ? -1 : file(text);
     this.memfdPath = arena.allocateFrom("/proc/self/fd/" + memfd);
   }
 
-  /** Serves one call of route PATH. */
-  void open(Notification n) {
-    int path = pathIndex(n);
-    if (memfd < 0 || path < 0 || !isResolvConf(n, n.args()[path])) {
+  private static Row row(String name) {
+    return Objects.requireNonNull(SyscallTable.byName(name), name);
+  }
+
+  void register(Handlers h) {
+    h.register(n -> open(n, -1, 0, n.args()[1], n.args()[2]), "open");
+    h.register(n -> open(n, 0, 1, n.args()[2], n.args()[3]), "openat");
+    h.register(
+        n -> open(n, -1, 0, Fcntl.O_CREAT | Fcntl.O_WRONLY | Fcntl.O_TRUNC, n.args()[1]), "creat");
+    h.register(this::open2, "openat2");
+    h.register(n -> stat(n, -1, 0, 1, 0), "stat");
+    h.register(n -> stat(n, -1, 0, 1, AT_SYMLINK_NOFOLLOW), "lstat");
+    h.register(n -> stat(n, 0, 1, 2, n.intArg(3)), "newfstatat");
+    h.register(this::statx, "statx");
+    h.register(n -> one(n, -1, 0, FACCESSAT, 0, 1, args(0, 0, n.args()[1])), "access");
+    h.register(
+        n -> one(n, -1, 0, READLINKAT, 0, 1, args(0, 0, n.args()[1], n.args()[2])), "readlink");
+    h.register(n -> one(n, -1, 0, MKDIRAT, 0, 1, args(0, 0, mode(n, n.args()[1]))), "mkdir");
+    h.register(n -> one(n, 0, 1, MKDIRAT, 0, 1, args(0, 0, mode(n, n.args()[2]))), "mkdirat");
+    h.register(n -> one(n, -1, 0, UNLINKAT, 0, 1, args(0, 0, AT_REMOVEDIR)), "rmdir");
+    h.register(n -> one(n, -1, 0, UNLINKAT, 0, 1, args(0, 0, 0)), "unlink");
+    h.register(n -> one(n, -1, 1, SYMLINKAT, 1, 2, args(n.args()[0], 0, 0)), "symlink");
+    h.register(
+        n -> one(n, -1, 0, MKNODAT, 0, 1, args(0, 0, mode(n, n.args()[1]), n.args()[2])), "mknod");
+    h.register(
+        n -> one(n, 0, 1, MKNODAT, 0, 1, args(0, 0, mode(n, n.args()[2]), n.args()[3])), "mknodat");
+    h.register(n -> one(n, -1, 0, FCHMODAT, 0, 1, args(0, 0, n.args()[1])), "chmod");
+    h.register(
+        n -> one(n, -1, 0, FCHOWNAT, 0, 1, args(0, 0, n.args()[1], n.args()[2], 0)), "chown");
+    h.register(
+        n ->
+            one(
+                n,
+                -1,
+                0,
+                FCHOWNAT,
+                0,
+                1,
+                args(0, 0, n.args()[1], n.args()[2], AT_SYMLINK_NOFOLLOW)),
+        "lchown");
+    h.register(n -> times(n, -1, 0, 1), "utime", "utimes");
+    h.register(n -> times(n, 0, 1, 2), "futimesat");
+    h.register(n -> two(n, -1, 0, -1, 1, RENAMEAT2, args(0, 0, 0, 0, 0)), "rename");
+    h.register(n -> two(n, 0, 1, 2, 3, RENAMEAT2, args(0, 0, 0, 0, 0)), "renameat");
+    h.register(n -> two(n, 0, 1, 2, 3, RENAMEAT2, args(0, 0, 0, 0, n.args()[4])), "renameat2");
+    h.register(n -> two(n, -1, 0, -1, 1, LINKAT, args(0, 0, 0, 0, 0)), "link");
+    h.register(n -> two(n, 0, 1, 2, 3, LINKAT, args(0, 0, 0, 0, n.args()[4])), "linkat");
+    h.register(this::watch, "inotify_add_watch");
+    h.register(this::changeDirectory, "chdir");
+    h.register(this::changeDirectoryTo, "fchdir");
+    h.register(this::workingDirectory, "getcwd");
+  }
+
+  /** The handler of every row of route PATH that has no other: it crosses as it is. */
+  void any(Notification n) {
+    Row row = n.row();
+    int path = pathIndex(row);
+    int directory = path > 0 && row.arg(path - 1).kind() == Arg.Kind.FD ? path - 1 : -1;
+    one(n, directory, path, row, directory, path, n.args().clone());
+  }
+
+  /** Whether a program that is about to be executed is a file of the device; says so if it is. */
+  boolean refusesExecution(Notification n) {
+    int path = pathIndex(n.row());
+    Work w = paths.begin(n);
+    Owner owner = paths.look(n, w, w.first, path - 1, path);
+    if (owner == Owner.HOST) {
+      return false;
+    }
+    hook.messages()
+        .once(
+            "exec",
+            "A program that lies on the device cannot be executed on the host (EACCES): "
+                + new String(w.first.absolute(), StandardCharsets.UTF_8)
+                + ". Copy it to a directory of this machine.");
+    n.answerErrno(Errno.EACCES);
+    return true;
+  }
+
+  private static int pathIndex(Row row) {
+    for (int i = 0; i < row.argCount(); i++) {
+      if (row.arg(i).kind() == Arg.Kind.PATH) {
+        return i;
+      }
+    }
+    throw new IllegalStateException("no path in " + row.name());
+  }
+
+  private static long[] args(long... given) {
+    return Arrays.copyOf(given, 6);
+  }
+
+  /**
+   * Serves a call with one path.
+   *
+   * @param directory index of the directory's descriptor among the call's arguments, -1 for none
+   * @param path index of the path
+   * @param row what it crosses as
+   * @param toDirectory where the directory goes in {@code args}, -1 if the row has none
+   * @param toPath where the path goes
+   */
+  private void one(
+      Notification n, int directory, int path, Row row, int toDirectory, int toPath, long[] args) {
+    Work w = paths.begin(n);
+    Look look = w.first;
+    switch (paths.look(n, w, look, directory, path)) {
+      case HOST -> hook.onHost(n);
+      case WRONG -> n.answerErrno(look.errno);
+      case DEVICE -> {
+        byte[] text = row == READLINKAT ? look.descriptorPath() : null;
+        if (text != null) {
+          answerText(n, text, args[2], args[3]);
+          return;
+        }
+        if (toDirectory >= 0) {
+          args[toDirectory] = look.directory;
+        }
+        args[toPath] = look.address();
+        hook.answer(n, hook.calls().runAt(n, row, args, look.file, null));
+      }
+    }
+  }
+
+  private void answerText(Notification n, byte[] text, long to, long room) {
+    long bytes = Math.min(text.length, (int) room);
+    if (bytes <= 0) {
+      n.answerErrno(Errno.EINVAL);
+      return;
+    }
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment copy = a.allocateFrom(JAVA_BYTE, text);
+      long r = n.memory().write(to, copy, 0, bytes);
+      hook.answer(n, r < 0 ? hook.calls().memoryError(n, r) : bytes);
+    }
+  }
+
+  /** Serves a call with two paths, which must be one kernel's. */
+  private void two(
+      Notification n, int directory1, int path1, int directory2, int path2, Row row, long[] args) {
+    Work w = paths.begin(n);
+    Owner from = paths.look(n, w, w.first, directory1, path1);
+    Owner to = paths.look(n, w, w.second, directory2, path2);
+    if (from == Owner.HOST && to == Owner.HOST) {
+      hook.onHost(n);
+    } else if (from == Owner.WRONG || to == Owner.WRONG) {
+      n.answerErrno(from == Owner.WRONG ? w.first.errno : w.second.errno);
+    } else if (from != to) {
+      n.answerErrno(Errno.EXDEV);
+    } else {
+      args[0] = w.first.directory;
+      args[1] = w.first.address();
+      args[2] = w.second.directory;
+      args[3] = w.second.address();
+      hook.answer(n, hook.calls().runAt(n, row, args, w.first.file, w.second.file));
+    }
+  }
+
+  // ---- opening ----
+
+  private void open(Notification n, int directory, int path, long flags, long mode) {
+    Work w = paths.begin(n);
+    Look look = w.first;
+    switch (paths.look(n, w, look, directory, path)) {
+      case HOST -> openOnHost(n, look, flags);
+      case WRONG -> n.answerErrno(look.errno);
+      case DEVICE -> {
+        boolean creates = (flags & (Fcntl.O_CREAT | O_TMPFILE)) != 0;
+        long[] args =
+            args(
+                look.directory,
+                look.address(),
+                flags & ~Fcntl.O_CLOEXEC,
+                creates ? mode(n, mode) : 0);
+        opened(n, look, hook.calls().runAt(n, OPENAT, args, look.file, null), flags);
+      }
+    }
+  }
+
+  private void open2(Notification n) {
+    Work w = paths.begin(n);
+    Look look = w.first;
+    Owner owner = paths.look(n, w, look, 0, 1);
+    MemorySegment how = n.statScratch();
+    boolean plain = n.args()[3] == OPEN_HOW_BYTES;
+    if (owner == Owner.WRONG) {
+      n.answerErrno(look.errno);
+    } else if (!plain || n.memory().read(n.args()[2], how, 0, OPEN_HOW_BYTES) < 0) {
+      // A structure of another size or out of reach; for the host's kernel to judge.
+      if (owner == Owner.HOST) {
+        hook.onHost(n);
+      } else {
+        n.answerErrno(plain ? Errno.EFAULT : Errno.EINVAL);
+      }
+    } else if (owner == Owner.HOST) {
+      openOnHost(n, look, how.get(JAVA_LONG_UNALIGNED, 0));
+    } else {
+      long flags = how.get(JAVA_LONG_UNALIGNED, 0);
+      // With the program's own mask, which the device does not know; its flags and ways to resolve
+      // are the device's to judge.
+      MemorySegment own = w.times();
+      own.set(JAVA_LONG_UNALIGNED, 0, flags & ~Fcntl.O_CLOEXEC);
+      boolean creates = (flags & (Fcntl.O_CREAT | O_TMPFILE)) != 0;
+      long mode = how.get(JAVA_LONG_UNALIGNED, 8);
+      own.set(JAVA_LONG_UNALIGNED, 8, creates ? mode(n, mode) : mode);
+      own.set(JAVA_LONG_UNALIGNED, 16, how.get(JAVA_LONG_UNALIGNED, 16));
+      long[] args = args(look.directory, look.address(), Work.timesAddress(), OPEN_HOW_BYTES);
+      opened(n, look, hook.calls().runAt(n, OPENAT2, args, look.file, null), flags);
+    }
+  }
+
+  /** Gives the program a descriptor for what the device has opened, and answers. */
+  private void opened(Notification n, Look look, long r, long flags) {
+    if (r < 0) {
+      hook.answer(n, r);
+      return;
+    }
+    int handle = (int) r;
+    boolean exported = paths.exported(look);
+    boolean pathOnly = (flags & Fcntl.O_PATH) != 0;
+    int type = exported && !pathOnly ? stats.type(n, handle) : 0;
+    if (type < 0) {
+      hook.calls().close(handle);
+      hook.answer(n, type);
+      return;
+    }
+    boolean regular = type == Stats.S_IFREG;
+    OpenFile.Kind kind = regular ? OpenFile.Kind.REGULAR : OpenFile.Kind.OTHER;
+    byte[] path = look.absolute();
+    OpenFile file = new OpenFile(handle, kind, path, exported, (int) flags);
+    hook.files().add(file);
+    boolean nonBlocking = (flags & Fcntl.O_NONBLOCK) != 0;
+    Placeholder p =
+        regular
+            ? hook.placeholders().createMemory(handle, path)
+            : hook.placeholders().create(handle, nonBlocking, false);
+    if (p != null && !regular && !waits(type, path, exported)) {
+      p.ready();
+    }
+    r = hook.install(n, file, p, (flags & Fcntl.O_CLOEXEC) != 0);
+    if (r == -Errno.EMFILE) {
+      hook.calls().close(handle);
+    }
+    n.answer(r);
+  }
+
+  /** Whether a file's readiness changes, so that the device must watch it. */
+  private static boolean waits(int type, byte[] path, boolean exported) {
+    return exported
+        ? type == Stats.S_IFIFO || type == Stats.S_IFCHR
+        : path.length > 5 && path[1] == 'd'; // /dev/net/tun
+  }
+
+  private void openOnHost(Notification n, Look look, long flags) {
+    int never = Fcntl.O_ACCMODE | Fcntl.O_CREAT | Fcntl.O_TRUNC | Fcntl.O_DIRECTORY | Fcntl.O_PATH;
+    if (memfd < 0 || (flags & never) != 0 || !look.isRaw(RESOLV_CONF)) {
       hook.onHost(n);
       return;
     }
-    long flags = openFlags(n);
-    if (flags < 0 || (flags & Fcntl.O_ACCMODE) != Fcntl.O_RDONLY) {
-      hook.onHost(n);
-      return;
-    }
-    long own =
-        Processes.openat(Processes.AT_FDCWD, memfdPath.address(), Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
+    long own = Processes.openat(AT_FDCWD, memfdPath.address(), Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
     if (own < 0) {
       n.answerErrno(Errno.ENFILE);
       return;
@@ -66,44 +349,223 @@ final class PathCalls implements AutoCloseable {
     n.answer(fd == -Errno.ENOENT ? -Errno.EINTR : fd);
   }
 
-  private static int pathIndex(Notification n) {
-    for (int i = 0; i < n.row().argCount(); i++) {
-      if (n.row().arg(i).kind() == Arg.Kind.PATH) {
-        return i;
+  /** What the program's mask leaves of a mode. */
+  private static long mode(Notification n, long mode) {
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment text = a.allocate(STATUS_BYTES);
+      String name = "task/" + n.tid() + "/status";
+      long fd =
+          Processes.openat(
+              n.process().directory(),
+              Linux.cString(a, name).address(),
+              Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
+      if (fd < 0) {
+        return mode;
       }
+      long got = Linux.read((int) fd, text.address(), STATUS_BYTES - 1);
+      Linux.close((int) fd);
+      String status = got <= 0 ? "" : text.getString(0, StandardCharsets.ISO_8859_1);
+      int at = status.indexOf("Umask:\t");
+      int mask = 0;
+      for (int i = at + 7; at >= 0 && i < status.length() && status.charAt(i) != '\n'; i++) {
+        mask = mask * 8 + status.charAt(i) - '0';
+      }
+      return mode & ~(mask & PERMISSIONS);
     }
-    return -1;
   }
 
-  /** The open flags, or -errno: an argument after the path, or the first word of open_how. */
-  private static long openFlags(Notification n) {
-    int i = pathIndex(n) + 1;
-    if (n.row().arg(i).kind() == Arg.Kind.FLAGS) {
-      return n.args()[i] & 0xffffffffL;
-    }
-    MemorySegment how = n.statScratch();
-    long r = n.memory().read(n.args()[i], how, 0, Long.BYTES);
-    return r < 0 ? r : how.get(JAVA_LONG_UNALIGNED, 0);
-  }
+  // ---- attributes ----
 
-  private static boolean isResolvConf(Notification n, long address) {
-    MemorySegment text = n.pathScratch();
-    if (n.memory().readString(address, text, 0, RESOLV_CONF.length) != RESOLV_CONF.length - 1) {
-      return false;
-    }
-    for (int i = 0; i < RESOLV_CONF.length; i++) {
-      if (text.get(JAVA_BYTE, i) != RESOLV_CONF[i]) {
-        return false;
+  private void stat(Notification n, int directory, int path, int to, int flags) {
+    Work w = paths.begin(n);
+    Look look = w.first;
+    switch (paths.look(n, w, look, directory, path)) {
+      case HOST -> hook.onHost(n);
+      case WRONG -> n.answerErrno(look.errno);
+      case DEVICE -> {
+        if ((flags & AT_SYMLINK_NOFOLLOW) != 0 && look.descriptorPath() != null) {
+          hook.onHost(n);
+        } else {
+          hook.answer(n, stats.stat(n, look, flags, n.args()[to]));
+        }
       }
     }
-    return true;
+  }
+
+  private void statx(Notification n) {
+    Work w = paths.begin(n);
+    Look look = w.first;
+    switch (paths.look(n, w, look, 0, 1)) {
+      case HOST -> hook.onHost(n);
+      case WRONG -> n.answerErrno(look.errno);
+      case DEVICE -> hook.answer(n, stats.statx(n, look, n.intArg(2), n.intArg(3), n.args()[4]));
+    }
+  }
+
+  /** utime, utimes, futimesat: brought into the form of utimensat. */
+  private void times(Notification n, int directory, int path, int times) {
+    Work w = paths.begin(n);
+    Look look = w.first;
+    switch (paths.look(n, w, look, directory, path)) {
+      case HOST -> hook.onHost(n);
+      case WRONG -> n.answerErrno(look.errno);
+      case DEVICE -> {
+        long from = n.args()[times];
+        long r = from == 0 ? 0 : times(n, w.times(), from);
+        if (r < 0) {
+          hook.answer(n, hook.calls().memoryError(n, r));
+          return;
+        }
+        long[] args = args(look.directory, look.address(), from == 0 ? 0 : Work.timesAddress(), 0);
+        hook.answer(n, hook.calls().runAt(n, UTIMENSAT, args, look.file, null));
+      }
+    }
+  }
+
+  private static long times(Notification n, MemorySegment to, long from) {
+    boolean seconds = n.row().name().equals("utime");
+    long r = n.memory().read(from, to, 0, seconds ? UTIMBUF_BYTES : TIMES_BYTES);
+    if (r < 0) {
+      return r;
+    }
+    if (seconds) {
+      to.set(JAVA_LONG_UNALIGNED, 16, to.get(JAVA_LONG_UNALIGNED, 8));
+      to.set(JAVA_LONG_UNALIGNED, 8, 0);
+      to.set(JAVA_LONG_UNALIGNED, 24, 0);
+      return 0;
+    }
+    for (int at = 8; at < TIMES_BYTES; at += 16) {
+      long micros = to.get(JAVA_LONG_UNALIGNED, at);
+      if (micros < 0 || micros >= MICROSECONDS) {
+        return -Errno.EINVAL;
+      }
+      to.set(JAVA_LONG_UNALIGNED, at, micros * UTIME_NANOS);
+    }
+    return 0;
+  }
+
+  private void watch(Notification n) {
+    Work w = paths.begin(n);
+    if (paths.look(n, w, w.first, -1, 1) == Owner.HOST) {
+      hook.onHost(n);
+    } else {
+      n.answerErrno(Errno.ENOSPC);
+    }
+  }
+
+  // ---- the working directory ----
+
+  private void changeDirectory(Notification n) {
+    Work w = paths.begin(n);
+    Look look = w.first;
+    switch (paths.look(n, w, look, -1, 0)) {
+      case HOST -> {
+        String path = n.process().deviceDirectory() == null ? null : hostPath(look);
+        leave(n, path);
+      }
+      case WRONG -> n.answerErrno(look.errno);
+      case DEVICE -> hook.answer(n, enter(n, look));
+    }
+  }
+
+  /** The host's path of an absolute path, as seen from {@code /proc/PID}. */
+  private static String hostPath(Look look) {
+    return "root" + new String(look.path(), StandardCharsets.ISO_8859_1);
+  }
+
+  private void changeDirectoryTo(Notification n) {
+    Placeholder p = hook.lookup(n, 0);
+    OpenFile file = p == null ? null : hook.files().get(p.handle());
+    byte[] path = file == null ? null : file.path();
+    if (file == null || path == null) {
+      leave(n, n.process().deviceDirectory() == null ? null : "fd/" + n.intArg(0));
+      return;
+    }
+    long r = stats.search(n, file);
+    if (r == 0) {
+      moveTo(n, path);
+    }
+    hook.answer(n, r);
+  }
+
+  /**
+   * Continues a change to a directory of the host.
+   *
+   * @param target what it is, relative to {@code /proc/PID}, if the caller is in a directory of the
+   *     device now: it stays there if the host's kernel will refuse
+   */
+  private void leave(Notification n, @Nullable String target) {
+    if (target != null) {
+      try (Arena a = Arena.ofConfined()) {
+        MemorySegment stat = a.allocate(Processes.STAT_BYTES, 8);
+        MemorySegment path = a.allocateFrom(target, StandardCharsets.ISO_8859_1);
+        long r = Processes.fstatat(n.process().directory(), path.address(), stat.address(), 0);
+        int mode = stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE);
+        if (r == 0 && (mode & Stats.S_IFMT) == Stats.S_IFDIR) {
+          moveTo(n, null);
+        }
+      }
+    }
+    hook.onHost(n);
+  }
+
+  /** Makes a directory of the device the caller's; getcwd will say the name that it came by. */
+  private long enter(Notification n, Look look) {
+    long handle =
+        hook.calls()
+            .runAt(
+                n,
+                OPENAT,
+                args(look.directory, look.address(), Fcntl.O_PATH | Fcntl.O_DIRECTORY),
+                look.file,
+                null);
+    if (handle < 0) {
+      return handle;
+    }
+    OpenFile file =
+        new OpenFile(
+            (int) handle, OpenFile.Kind.OTHER, look.absolute(), paths.exported(look), Fcntl.O_PATH);
+    hook.files().add(file);
+    try {
+      long r = stats.search(n, file);
+      if (r == 0) {
+        moveTo(n, look.absolute());
+      }
+      return r;
+    } finally {
+      hook.calls().close((int) handle);
+    }
+  }
+
+  private void moveTo(Notification n, byte @Nullable [] path) {
+    hook.processes().meetChildren(n.process());
+    n.process().deviceDirectory(path);
+  }
+
+  private void workingDirectory(Notification n) {
+    byte[] path = n.process().deviceDirectory();
+    if (path == null) {
+      hook.onHost(n);
+      return;
+    }
+    if (n.args()[1] >= 0 && n.args()[1] <= path.length) {
+      n.answerErrno(Errno.ERANGE);
+      return;
+    }
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment text = a.allocate(path.length + 1L);
+      MemorySegment.copy(path, 0, text, JAVA_BYTE, 0, path.length);
+      long r = n.memory().write(n.args()[0], text, 0, path.length + 1L);
+      hook.answer(n, r < 0 ? hook.calls().memoryError(n, r) : path.length + 1L);
+    }
   }
 
   private static int file(String text) {
     try (Arena a = Arena.ofConfined()) {
       long fd =
           Linux.memfdCreate(
-              a.allocateFrom("resolv.conf").address(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+              a.allocateFrom("resolv.conf").address(),
+              Memory.MFD_CLOEXEC | Memory.MFD_ALLOW_SEALING);
       if (fd < 0) {
         throw new IllegalStateException("memfd_create: " + Errno.name((int) -fd));
       }
@@ -115,7 +577,7 @@ final class PathCalls implements AutoCloseable {
         throw new IllegalStateException("a memfd takes no " + bytes.length + " bytes");
       }
       Linux.fchmod((int) fd, MODE);
-      Linux.fcntl((int) fd, F_ADD_SEALS, ALL_SEALS);
+      Linux.fcntl((int) fd, Memory.F_ADD_SEALS, ALL_SEALS);
       return (int) fd;
     }
   }

@@ -13,6 +13,8 @@ import static dev.outboard.abi.Poll.POLLWRBAND;
 import static dev.outboard.abi.Poll.POLLWRNORM;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Memory;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.PseudoCall;
@@ -100,7 +102,21 @@ final class Placeholder {
   private static final ThreadLocal<MemorySegment> SCRATCH =
       ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(STAT_BYTES, 8));
 
+  /** The longest name of a memory file. */
+  private static final int MAX_NAME_BYTES = 249;
+
   private static final long NOBODY = -1;
+
+  private static final int ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+
+  /** A memory file: {@code endA} is the hook's own open file, {@code endB} the program's. */
+  private final boolean memory;
+
+  /** The number of the watch over a memory file's closes; guarded by Placeholders' lock. */
+  int watchDescriptor = -1;
+
+  /** The program's last descriptor of the memory file is closed; guarded likewise. */
+  boolean closed;
 
   private final int handle;
   private final long inode;
@@ -112,6 +128,7 @@ final class Placeholder {
   private volatile long holder = NOBODY;
 
   private volatile boolean watched;
+  private volatile boolean alwaysReady;
   private volatile boolean gone;
 
   /** Bits that show whatever the device says. */
@@ -159,7 +176,14 @@ final class Placeholder {
   long closeDeadline;
 
   private Placeholder(
-      int handle, long inode, int endA, int endB, boolean connected, AtomicInteger inexactOnes) {
+      int handle,
+      long inode,
+      int endA,
+      int endB,
+      boolean connected,
+      boolean memory,
+      AtomicInteger inexactOnes) {
+    this.memory = memory;
     this.inexactOnes = inexactOnes;
     this.handle = handle;
     this.inode = inode;
@@ -194,7 +218,63 @@ final class Placeholder {
       Linux.close(b);
       return null;
     }
-    return new Placeholder(handle, inode, a, b, connected, inexactOnes);
+    return new Placeholder(handle, inode, a, b, connected, false, inexactOnes);
+  }
+
+  /**
+   * Makes a memory file for a regular file of the device: it can be mapped, poll finds it ready and
+   * epoll refuses it, as natively. The program's end is an open file of its own, read-only, so that
+   * no mapping can write.
+   *
+   * @param name what {@code /proc/PID/fd} shows
+   * @return null when the hook has no descriptor or memory left
+   */
+  static @Nullable Placeholder openMemory(int handle, byte[] name, AtomicInteger inexactOnes) {
+    try (Arena arena = Arena.ofConfined()) {
+      int length = Math.min(name.length, MAX_NAME_BYTES);
+      MemorySegment text = arena.allocate(MAX_NAME_BYTES + 1L);
+      MemorySegment.copy(name, 0, text, ValueLayout.JAVA_BYTE, 0, length);
+      long a = Linux.memfdCreate(text.address(), Memory.MFD_CLOEXEC);
+      if (a < 0) {
+        return null;
+      }
+      long b =
+          Linux.open(
+              Linux.cString(arena, "/proc/self/fd/" + a).address(),
+              Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
+      long inode = b < 0 ? b : inodeOf((int) b);
+      if (inode < 0) {
+        Linux.close((int) a);
+        if (b >= 0) {
+          Linux.close((int) b);
+        }
+        return null;
+      }
+      Placeholder p = new Placeholder(handle, inode, (int) a, (int) b, true, true, inexactOnes);
+      p.ready();
+      return p;
+    }
+  }
+
+  /** It is ready for reading and writing, now and always, as a file that is no socket is. */
+  synchronized void ready() {
+    alwaysReady = true;
+    watched = true;
+    stamp = Long.MAX_VALUE;
+    mask = ALWAYS_READY;
+    if (!memory) {
+      show(0);
+    }
+  }
+
+  /** Whether epoll would refuse the file that it stands for. */
+  boolean alwaysReady() {
+    return alwaysReady;
+  }
+
+  /** Whether it is a memory file and not a socket. */
+  boolean memory() {
+    return memory;
   }
 
   /** The number of the open file on the device. It is reused there once this one is closed. */
@@ -307,7 +387,7 @@ final class Placeholder {
    * @return whether end B shows what the device does not say, so that {@link #settle} is due
    */
   synchronized boolean update(int deviceMask, long newStamp, int edges) {
-    if (gone) {
+    if (gone || memory) {
       return false;
     }
     int newMask = deviceMask | pinned;
@@ -365,7 +445,7 @@ final class Placeholder {
 
   /** The device is lost: everything is ready, so that no waiter sleeps on. */
   synchronized void lost() {
-    if (gone) {
+    if (gone || memory) {
       return;
     }
     watched = true;
@@ -422,7 +502,7 @@ final class Placeholder {
 
   /** Whether end B shows what the device does not say. */
   synchronized boolean isStale() {
-    if (gone) {
+    if (gone || memory) {
       return false;
     }
     if (outIsStale() || (pulseDue && !hangupShown)) {
@@ -442,6 +522,12 @@ final class Placeholder {
   synchronized boolean reap() {
     if (gone || endB >= 0) {
       return false;
+    }
+    if (memory) {
+      if (closed) {
+        close();
+      }
+      return closed;
     }
     MemorySegment pollfd = SCRATCH.get();
     pollfd.set(ValueLayout.JAVA_INT, 0, endA);

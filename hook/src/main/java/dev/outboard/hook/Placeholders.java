@@ -2,7 +2,9 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
+import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -52,6 +54,12 @@ final class Placeholders implements AutoCloseable {
   private static final int EVENT_DATA = 4;
   private static final int EVENTS_AT_ONCE = 64;
 
+  private static final int IN_CLOSE = 0x18;
+
+  // struct inotify_event, whose name is empty here: wd at 0, mask at 4, the name's length at 12.
+  private static final int CLOSE_EVENT_BYTES = 16;
+  private static final int CLOSES_BYTES = 64 * CLOSE_EVENT_BYTES;
+
   private static final int EFD_CLOEXEC = 0x80000;
   private static final int HANDLE_CHUNKS = 1024;
   private static final int HANDLES_A_CHUNK = 1024;
@@ -65,6 +73,9 @@ final class Placeholders implements AutoCloseable {
   private final HandleCloser closer;
   private final int capacity;
   private final ConcurrentHashMap<Long, Placeholder> byInode = new ConcurrentHashMap<>();
+  private final ConcurrentHashMap<Long, Placeholder> memoryByInode = new ConcurrentHashMap<>();
+  // Memory files by the number of the watch over their closes.
+  private final ConcurrentHashMap<Integer, Placeholder> byWatch = new ConcurrentHashMap<>();
   // By handle, in chunks that are made when first needed; a look-up allocates nothing.
   private final AtomicReferenceArray<@Nullable AtomicReferenceArray<@Nullable Placeholder>>
       byHandle = new AtomicReferenceArray<>(HANDLE_CHUNKS);
@@ -72,9 +83,11 @@ final class Placeholders implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   private final int epoll;
   private final int stop;
+  private final int inotify;
   private final Object drainLock = new Object();
   private final MemorySegment events = arena.allocate(EVENT_BYTES * EVENTS_AT_ONCE, 8);
-  private final MemorySegment pollfds = arena.allocate(16, 8);
+  private final MemorySegment closes = arena.allocate(CLOSES_BYTES, 8);
+  private final MemorySegment pollfds = arena.allocate(24, 8);
   private final Thread watcher;
 
   private final Object closingLock = new Object();
@@ -97,7 +110,9 @@ final class Placeholders implements AutoCloseable {
     this.capacity = capacity;
     this.epoll = (int) Linux.epollCreate(Poll.EPOLL_CLOEXEC);
     this.stop = (int) Linux.eventfd(0, EFD_CLOEXEC);
-    if (epoll < 0 || stop < 0) {
+    this.inotify =
+        (int) Linux.syscall(SyscallNumbers.INOTIFY_INIT1, Fcntl.O_NONBLOCK | Fcntl.O_CLOEXEC);
+    if (epoll < 0 || stop < 0 || inotify < 0) {
       throw new IllegalStateException("no descriptors left for the hook itself");
     }
     this.watcher = Thread.ofPlatform().name("outboard-hangup").daemon().start(this::watch);
@@ -112,14 +127,21 @@ final class Placeholders implements AutoCloseable {
    *     handle is the caller's to close then.
    */
   @Nullable Placeholder create(int handle, boolean nonBlocking, boolean connected) {
-    if (live() >= capacity) {
-      return null;
-    }
-    Placeholder p = Placeholder.open(handle, nonBlocking, connected, inexact);
+    return live() >= capacity
+        ? null
+        : add(Placeholder.open(handle, nonBlocking, connected, inexact));
+  }
+
+  /** The same for a regular file of the device, whose placeholder is a memory file. */
+  @Nullable Placeholder createMemory(int handle, byte[] name) {
+    return live() >= capacity ? null : add(Placeholder.openMemory(handle, name, inexact));
+  }
+
+  private @Nullable Placeholder add(@Nullable Placeholder p) {
     if (p == null) {
       return null;
     }
-    byInode.put(p.inode(), p);
+    (p.memory() ? memoryByInode : byInode).put(p.inode(), p);
     if (!place(p) || register(p) < 0) {
       forget(p);
       p.close();
@@ -143,6 +165,11 @@ final class Placeholders implements AutoCloseable {
   /** The placeholder whose end B has this inode, or null. */
   @Nullable Placeholder byInode(long inode) {
     return byInode.get(inode);
+  }
+
+  /** The memory file with this inode, or null. */
+  @Nullable Placeholder memoryByInode(long inode) {
+    return memoryByInode.get(inode);
   }
 
   /** The placeholder of an open file of the device, or null. */
@@ -176,6 +203,7 @@ final class Placeholders implements AutoCloseable {
   /** Calls {@code action} for each placeholder; those that come or go meanwhile may be missed. */
   void forEach(java.util.function.Consumer<Placeholder> action) {
     byInode.values().forEach(action);
+    memoryByInode.values().forEach(action);
   }
 
   /**
@@ -206,6 +234,7 @@ final class Placeholders implements AutoCloseable {
       candidates = closing.toArray(new Placeholder[0]);
     }
     synchronized (drainLock) {
+      takeCloses();
       for (Placeholder p : candidates) {
         reap(p);
       }
@@ -229,6 +258,30 @@ final class Placeholders implements AutoCloseable {
     });
   }
 
+  /**
+   * Acts on the last closes of memory files that have happened by now. The one open file that is
+   * watched is the program's: the kernel reports the end of an open file, however it came about,
+   * and not of the hook's own, which was never opened by a path. Under {@link #drainLock}.
+   */
+  private void takeCloses() {
+    if (memoryByInode.isEmpty()) {
+      return;
+    }
+    long n;
+    while ((n = Linux.read(inotify, closes.address(), CLOSES_BYTES)) > 0) {
+      for (long at = 0; at + CLOSE_EVENT_BYTES <= n; ) {
+        int watch = closes.get(ValueLayout.JAVA_INT, at);
+        int mask = closes.get(ValueLayout.JAVA_INT, at + 4);
+        at += CLOSE_EVENT_BYTES + closes.get(ValueLayout.JAVA_INT, at + 12);
+        Placeholder p = byWatch.get(watch);
+        if (p != null && (mask & IN_CLOSE) != 0) {
+          p.closed = true;
+          reap(p);
+        }
+      }
+    }
+  }
+
   /** Acts on all last closes that have happened by now, whatever caused them. */
   void reapGone() {
     synchronized (drainLock) {
@@ -247,6 +300,7 @@ final class Placeholders implements AutoCloseable {
           }
         }
       } while (n == EVENTS_AT_ONCE || n == -Errno.EINTR);
+      takeCloses();
     }
   }
 
@@ -274,12 +328,13 @@ final class Placeholders implements AutoCloseable {
       }
     }
     synchronized (drainLock) {
-      for (Placeholder p : byInode.values()) {
+      forEach(p -> {
         forget(p);
         p.close();
         reaped.incrementAndGet();
-      }
+      });
     }
+    Linux.close(inotify);
     Linux.close(epoll);
     Linux.close(stop);
     arena.close();
@@ -293,9 +348,11 @@ final class Placeholders implements AutoCloseable {
     pollfds.set(ValueLayout.JAVA_SHORT, 4, (short) Poll.POLLIN);
     pollfds.set(ValueLayout.JAVA_INT, 8, stop);
     pollfds.set(ValueLayout.JAVA_SHORT, 12, (short) Poll.POLLIN);
+    pollfds.set(ValueLayout.JAVA_INT, 16, inotify);
+    pollfds.set(ValueLayout.JAVA_SHORT, 20, (short) Poll.POLLIN);
     for (; ; ) {
       // Looks, but takes nothing: events are taken under the lock only.
-      Linux.poll(pollfds.address(), 2, -1);
+      Linux.poll(pollfds.address(), 3, -1);
       if (pollfds.get(ValueLayout.JAVA_SHORT, 14) != 0) {
         return;
       }
@@ -314,7 +371,12 @@ final class Placeholders implements AutoCloseable {
   }
 
   private void forget(Placeholder p) {
-    byInode.remove(p.inode(), p);
+    (p.memory() ? memoryByInode : byInode).remove(p.inode(), p);
+    if (p.watchDescriptor >= 0) {
+      byWatch.remove(p.watchDescriptor);
+      // Fails if the watch went with the inode.
+      Linux.syscall(SyscallNumbers.INOTIFY_RM_WATCH, inotify, p.watchDescriptor, 0);
+    }
     int handle = p.handle();
     AtomicReferenceArray<@Nullable Placeholder> chunk =
         handle < HANDLE_CHUNKS * HANDLES_A_CHUNK ? byHandle.get(handle / HANDLES_A_CHUNK) : null;
@@ -342,6 +404,16 @@ final class Placeholders implements AutoCloseable {
 
   private long register(Placeholder p) {
     try (Arena a = Arena.ofConfined()) {
+      if (p.memory()) {
+        MemorySegment path = Linux.cString(a, "/proc/self/fd/" + p.endA());
+        long watch =
+            Linux.syscall(SyscallNumbers.INOTIFY_ADD_WATCH, inotify, path.address(), IN_CLOSE);
+        if (watch >= 0) {
+          p.watchDescriptor = (int) watch;
+          byWatch.put((int) watch, p);
+        }
+        return watch;
+      }
       MemorySegment event = a.allocate(EVENT_BYTES, 8);
       event.set(ValueLayout.JAVA_INT, 0, Poll.EPOLLET);
       event.set(ValueLayout.JAVA_LONG_UNALIGNED, EVENT_DATA, p.inode());

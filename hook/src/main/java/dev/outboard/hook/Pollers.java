@@ -11,7 +11,7 @@ import static dev.outboard.abi.Poll.POLLRDNORM;
 import static dev.outboard.abi.Poll.POLLWRBAND;
 import static dev.outboard.abi.Poll.POLLWRNORM;
 
-import dev.outboard.abi.Poll;
+import dev.outboard.abi.Errno;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
@@ -141,7 +141,6 @@ final class Pollers {
   void register(Handlers handlers) {
     handlers.register(this::poll, "poll", "ppoll");
     handlers.register(this::select, "select", "pselect6");
-    handlers.register(Notification::answerContinue, "epoll_create", "epoll_create1");
     handlers.register(this::epollCtl, "epoll_ctl");
     handlers.register(this::epollWait, "epoll_wait", "epoll_pwait", "epoll_pwait2");
   }
@@ -325,13 +324,17 @@ final class Pollers {
   }
 
   private void epollCtl(Notification n) {
-    int operation = n.intArg(1);
-    if (placeholders.live() > 0
-        && (operation == Poll.EPOLL_CTL_ADD || operation == Poll.EPOLL_CTL_MOD)) {
+    // The filter lets only EPOLL_CTL_ADD and EPOLL_CTL_MOD through to here.
+    if (placeholders.live() > 0) {
       Work w = work.get();
       w.begin();
       name(n, w, n.intArg(2));
       Placeholder p = w.files[0];
+      if (w.count == 1 && p != null && p.alwaysReady()) {
+        // As of any file whose readiness never changes.
+        n.answerErrno(Errno.EPERM);
+        return;
+      }
       if (w.count == 1 && p != null) {
         // A file that is watched already needs no sample: what was read is known from the calls'
         // results, and what came since is on its way, here or in the next wait's SYNC.

@@ -95,6 +95,9 @@ final class ProcessCalls {
   }
 
   private void exec(Notification n) {
+    if (hook.paths().refusesExecution(n)) {
+      return;
+    }
     hook.execing(n);
     // Close-on-exec closes some; a set-user-ID program has another identity.
     hook.descriptors().closing(n, 0, Integer.MAX_VALUE);

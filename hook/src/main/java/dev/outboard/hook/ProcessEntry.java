@@ -55,6 +55,12 @@ final class ProcessEntry {
   /** A placeholder may be among the descriptors: one was given to it or to an ancestor. */
   private volatile boolean mayHoldDevice;
 
+  /**
+   * The working directory if it is the device's: an absolute path there; the host's kernel has the
+   * directory that was the last one of its own. Null while it is the host's.
+   */
+  private volatile byte @Nullable [] deviceDirectory;
+
   private volatile boolean ended;
 
   /** A thread outside of notifications, by which a stop shows; the sampler's. */
@@ -98,6 +104,14 @@ final class ProcessEntry {
     mayHoldDevice = true;
   }
 
+  byte @Nullable [] deviceDirectory() {
+    return deviceDirectory;
+  }
+
+  void deviceDirectory(byte @Nullable [] path) {
+    deviceDirectory = path;
+  }
+
   boolean tablesPerThread() {
     return tablesPerThread;
   }
@@ -129,6 +143,7 @@ final class ProcessEntry {
     synchronized (this) {
       deviceNumbers.or(theirs);
     }
+    deviceDirectory = parent.deviceDirectory;
   }
 
   /** The placeholders known at the numbers from {@code first} to {@code last}. */

@@ -9,6 +9,7 @@ import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.ProgramMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The memory of a thread that waits in a notification, by {@code process_vm_readv(2)} and {@code
@@ -28,6 +29,16 @@ final class ProcessMemory implements ProgramMemory {
   /** {@code MAX_RW_COUNT}: what the kernel clips a vector's total to. */
   private static final long MAX_TOTAL = 0x7ffff000L;
 
+  /**
+   * Where the hook's own text stands in for the program's memory: addresses of the kernel's half,
+   * which no program has.
+   */
+  static final long SUBSTITUTE = 0xffff_8000_0000_0000L;
+
+  /** A string is read in a piece of this size first: most are shorter. */
+  private static final long FIRST_PIECE_BYTES = 256;
+
+  private @Nullable MemorySegment substitute;
   private final MemorySegment here;
   private final MemorySegment there;
   private int tid;
@@ -43,6 +54,12 @@ final class ProcessMemory implements ProgramMemory {
   void bind(int tid) {
     this.tid = tid;
     this.denied = false;
+    this.substitute = null;
+  }
+
+  /** Lets reads at {@link #SUBSTITUTE} find {@code text}, until the next {@link #bind}. */
+  void substitute(MemorySegment text) {
+    substitute = text;
   }
 
   /** Whether an access since {@link #bind} was refused: the program is not dumpable. */
@@ -65,6 +82,15 @@ final class ProcessMemory implements ProgramMemory {
       return 0;
     }
     checkRange(segment, offset, bytes);
+    MemorySegment own = substitute;
+    if (own != null && !out && address < 0 && address >= SUBSTITUTE) {
+      long at = address - SUBSTITUTE;
+      if (at > own.byteSize() - bytes) {
+        return -Errno.EFAULT;
+      }
+      MemorySegment.copy(own, at, segment, offset, bytes);
+      return 0;
+    }
     setHere(segment.address() + offset, bytes);
     setThere(0, address, bytes);
     long r =
@@ -183,6 +209,7 @@ final class ProcessMemory implements ProgramMemory {
     while (done < max) {
       long at = address + done;
       long part = Math.min(max - done, PAGE_BYTES - (at & (PAGE_BYTES - 1)));
+      part = done == 0 ? Math.min(part, FIRST_PIECE_BYTES) : part;
       long r = read(at, to, offset + done, part);
       if (r < 0) {
         return r;

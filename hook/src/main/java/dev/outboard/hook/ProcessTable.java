@@ -8,8 +8,12 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import java.io.File;
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -190,6 +194,48 @@ final class ProcessTable implements AutoCloseable {
       watch(process);
     }
     return t;
+  }
+
+  /**
+   * Takes note of those children of a process that have not made a trapped call yet, so that they
+   * have of it what it has now and not what it is about to have. A child of one that has ended is
+   * not found; nor is any in a kernel without CONFIG_PROC_CHILDREN.
+   */
+  void meetChildren(ProcessEntry parent) {
+    for (int pid : childrenOf(parent.pid())) {
+      ProcessEntry met = null;
+      synchronized (this) {
+        if (!processes.containsKey(pid)) {
+          met = open(pid, parent.pid());
+          if (met != null) {
+            processes.put(pid, met);
+            inherit(met);
+          }
+        }
+      }
+      if (met != null) {
+        listener.met(met);
+        watch(met);
+      }
+    }
+  }
+
+  private static List<Integer> childrenOf(int pid) {
+    List<Integer> found = new ArrayList<>();
+    String @Nullable [] tasks = new File("/proc/" + pid + "/task").list();
+    for (String tid : tasks == null ? new String[0] : tasks) {
+      try {
+        String line = Files.readString(Path.of("/proc/" + pid + "/task/" + tid + "/children"));
+        for (String child : line.strip().split(" ", -1)) {
+          if (!child.isEmpty()) {
+            found.add(Integer.parseInt(child));
+          }
+        }
+      } catch (IOException e) {
+        // The thread has ended, or the kernel does not tell.
+      }
+    }
+    return found;
   }
 
   private long readStatus(int tid) {

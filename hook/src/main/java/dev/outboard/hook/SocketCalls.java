@@ -6,7 +6,6 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.syscalls.Call;
@@ -151,38 +150,10 @@ final class SocketCalls {
     p.pin(listening.hasPutBack() ? Poll.POLLIN | Poll.POLLRDNORM : 0);
   }
 
-  /**
-   * Gives the caller a descriptor for an open file of the device.
-   *
-   * @return its number or {@code -errno}; after -EMFILE the handle is the caller's, after other
-   *     errors it is closed
-   */
   private long install(Notification n, OpenFile file, int flags, boolean connected) {
     Placeholder p =
         hook.placeholders().create(file.handle(), (flags & Socket.SOCK_NONBLOCK) != 0, connected);
-    if (p == null) {
-      hook.calls().close(file.handle());
-      return -Errno.ENFILE;
-    }
-    ProcessEntry process = n.process();
-    hook.deviceFdsExist();
-    process.setMayHoldDevice();
-    long version = process.version();
-    long fd = n.addFd(p.endB(), (flags & Socket.SOCK_CLOEXEC) != 0 ? Fcntl.O_CLOEXEC : 0);
-    // Before the answer: once the program knows the number it may close it and bind the port anew,
-    // and then the hook's own reference must not be in the way.
-    if (fd == -Errno.EMFILE) {
-      hook.placeholders().discard(p);
-      return fd;
-    }
-    p.releaseEndB();
-    if (fd < 0) {
-      // The caller is gone. That was the last reference, and the handle is closed like any other.
-      return -Errno.EINTR;
-    }
-    process.learn((int) fd, p, version);
-    p.heldBy(process.pidfd(), (int) fd);
-    return fd;
+    return hook.install(n, file, p, (flags & Socket.SOCK_CLOEXEC) != 0);
   }
 
   private void connect(Notification n) {

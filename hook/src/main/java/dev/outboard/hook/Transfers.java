@@ -22,13 +22,14 @@ import java.util.Objects;
  * copy of the program's own descriptor, straight into the call slot, and sends from there. As
  * {@code do_sendfile()} has it: the position (the file's, or the caller's variable) moves by what
  * was sent, an error counts only if nothing was sent, the end of the file ends the call. Everything
- * that the host's kernel refuses by itself is left to it: with a device socket as source, whether
- * the target is the device's or the host's, it finds a socket, which cannot be sought in: EINVAL,
- * or ESPIPE with an offset, as for any socket.
+ * that the host's kernel refuses by itself is left to it: a device socket as source is a socket,
+ * which cannot be sought in. From a file of the device to a socket or file of the device it is one
+ * call there, and no byte crosses; to a regular file of the host the hook reads and writes; to
+ * anything else of the host it is EINVAL, and programs read and write.
  *
  * <p><b>splice</b> with a device socket is refused with EINVAL, which programs take as "not here"
- * and then read and write: a pipe's pages cannot cross. (tee, vmsplice and copy_file_range are not
- * trapped: the host's kernel refuses a placeholder as it refuses any socket.)
+ * and then read and write: a pipe's pages cannot cross. (tee and vmsplice are not trapped: the
+ * host's kernel refuses a placeholder as it refuses any socket.)
  *
  * <p><b>sendmmsg, recvmmsg</b> are loops over the single calls, as in {@code net/socket.c}: an
  * error counts only if no message was moved, a short send ends the loop, the timeout is looked at
@@ -61,6 +62,12 @@ final class Transfers {
 
   private static final long NANOS = 1_000_000_000;
 
+  /** What one sendfile on the device moves at most. */
+  private static final long SENDFILE_BYTES = 16 << 20;
+
+  private static final Row READ = row("read");
+  private static final Row PREAD = row("pread64");
+  private static final Row LSEEK = row("lseek");
   private static final Row SENDTO = row("sendto");
   private static final Row SENDMSG = row("sendmsg");
   private static final Row RECVMSG = row("recvmsg");
@@ -76,6 +83,7 @@ final class Transfers {
 
   void register(Handlers handlers) {
     handlers.register(this::sendfile, "sendfile");
+    handlers.register(this::copyRange, "copy_file_range");
     handlers.register(this::splice, "splice");
     handlers.register(this::sendMessages, "sendmmsg");
     handlers.register(this::receiveMessages, "recvmmsg");
@@ -95,7 +103,16 @@ final class Transfers {
 
   private void sendfile(Notification n) {
     Placeholder out = hook.lookup(n, 0);
-    if (out == null || hook.lookup(n, 1) != null) {
+    Placeholder source = hook.lookup(n, 1);
+    if (source != null && out != null) {
+      hook.answer(n, withinDevice(n, out, source));
+      return;
+    }
+    if (source != null) {
+      toHost(n, source);
+      return;
+    }
+    if (out == null) {
       hook.onHost(n);
       return;
     }
@@ -122,6 +139,157 @@ final class Transfers {
       Linux.close(in);
     }
     hook.answer(n, r);
+  }
+
+  /** Both files are the device's: the bytes do not cross, however many they are. */
+  private long withinDevice(Notification n, Placeholder out, Placeholder in) {
+    OpenFile to = hook.files().get(out.handle());
+    OpenFile from = hook.files().get(in.handle());
+    if (to == null || from == null) {
+      return -Errno.EBADF;
+    }
+    long[] args = n.args().clone();
+    args[0] = out.handle();
+    args[1] = in.handle();
+    long count = n.args()[3];
+    long moved = 0;
+    // In pieces, so that a signal does not wait for the whole: at each the kernel looks for one.
+    for (; ; ) {
+      args[3] = count < 0 ? count : Math.min(count - moved, SENDFILE_BYTES);
+      long r = hook.calls().runAt(n, n.row(), args, to, from, out);
+      if (r <= 0) {
+        if (r == -Errno.EPIPE && moved == 0 && to.kind() == OpenFile.Kind.SOCKET && to.stream()) {
+          FileCalls.raiseSigPipe(n);
+        }
+        return moved > 0 ? moved : r;
+      }
+      moved += r;
+      if (r < args[3] || moved >= count || moved >= MAX_BYTES) {
+        return moved;
+      }
+    }
+  }
+
+  /** From a file of the device to one of the host, which never makes the hook wait. */
+  private void toHost(Notification n, Placeholder source) {
+    OpenFile file = hook.files().get(source.handle());
+    if (file == null || file.kind() == OpenFile.Kind.SOCKET) {
+      hook.onHost(n);
+      return;
+    }
+    int out = Descriptors.borrow(n, n.intArg(0));
+    if (out < 0) {
+      n.answer(out);
+      return;
+    }
+    long r;
+    try {
+      r = toHost(n, file, out);
+    } finally {
+      Linux.close(out);
+    }
+    hook.answer(n, r);
+  }
+
+  private long toHost(Notification n, OpenFile file, int out) {
+    MemorySegment scratch = n.statScratch();
+    long r = Linux.fstat(out, scratch.address());
+    if (r < 0) {
+      return r;
+    }
+    long flags = Linux.fcntl(out, Fcntl.F_GETFL, 0);
+    if ((flags & Fcntl.O_PATH) != 0 || (flags & Fcntl.O_ACCMODE) == Fcntl.O_RDONLY) {
+      return -Errno.EBADF;
+    }
+    boolean regular = (scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & S_IFMT) == S_IFREG;
+    // A pipe or a socket may block for ever: programs read and write then.
+    if (!regular || (flags & Fcntl.O_APPEND) != 0 || n.args()[3] < 0) {
+      return -Errno.EINVAL;
+    }
+    long offsetAddress = n.args()[2];
+    long position = -1;
+    if (offsetAddress != 0) {
+      r = n.memory().read(offsetAddress, scratch, 0, 8);
+      if (r < 0) {
+        return hook.calls().memoryError(n, r);
+      }
+      position = scratch.get(ValueLayout.JAVA_LONG, 0);
+      if (position < 0) {
+        return -Errno.EINVAL;
+      }
+    }
+    if (!file.use()) {
+      return -Errno.EBADF;
+    }
+    try {
+      r = hook.calls().begin(n);
+      if (r < 0) {
+        return r;
+      }
+      try {
+        r = toHost(n, file, out, position, Math.min(n.args()[3], MAX_BYTES));
+      } finally {
+        hook.calls().end(n);
+      }
+    } finally {
+      hook.calls().unuse(file);
+    }
+    if (offsetAddress != 0) {
+      scratch.set(ValueLayout.JAVA_LONG, 0, position + Math.max(r, 0));
+      long w = n.memory().write(offsetAddress, scratch, 0, 8);
+      return w < 0 ? w : r;
+    }
+    return r;
+  }
+
+  /**
+   * @param from where to start, -1 for the file's own position, which moves then
+   */
+  private long toHost(Notification n, OpenFile file, int out, long from, long count) {
+    Call c = n.slot().call();
+    Row row = from < 0 ? READ : PREAD;
+    long moved = 0;
+    while (moved < count) {
+      long want = Math.min(count - moved, Call.PIECE_BYTES);
+      long have = hook.calls().transfer(n, row, file.handle(), want, from + moved);
+      if (have == DeviceCalls.AGAIN) {
+        continue;
+      }
+      if (have <= 0) {
+        return moved > 0 ? moved : have;
+      }
+      have = Math.min(have, want);
+      long r = Linux.write(out, c.data.address(), have);
+      moved += Math.max(r, 0);
+      if (r < have) {
+        if (from < 0) {
+          hook.calls()
+              .service(LSEEK.canonical(), file.handle(), Math.max(r, 0) - have, SEEK_CUR, NANOS);
+        }
+        return moved > 0 ? moved : r;
+      }
+    }
+    return moved;
+  }
+
+  /** Within one kernel; between the two programs read and write, as between file systems. */
+  private void copyRange(Notification n) {
+    Placeholder in = hook.lookup(n, 0);
+    Placeholder out = hook.lookup(n, 2);
+    if (in == null && out == null) {
+      hook.onHost(n);
+      return;
+    }
+    OpenFile from = in == null ? null : hook.files().get(in.handle());
+    OpenFile to = out == null ? null : hook.files().get(out.handle());
+    if (from == null || to == null) {
+      n.answerErrno(Errno.EXDEV);
+      return;
+    }
+    long[] args = n.args().clone();
+    args[0] = from.handle();
+    args[2] = to.handle();
+    hook.answer(n, hook.calls().runAt(n, n.row(), args, from, to));
   }
 
   private long sendfile(Notification n, Placeholder out, int in, long given, long offsetAddress) {

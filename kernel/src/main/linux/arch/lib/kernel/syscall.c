@@ -7,11 +7,75 @@
  * calls that make or end tasks, which is the business of obk_task_enter() and
  * obk_task_leave(); signal handlers, for nothing runs them; and the calls that
  * would end the kernel for everybody.
+ *
+ * O_DIRECT on files is refused with EINVAL, as by a file system that cannot do
+ * it: it pins the pages of its buffer, and Linux without an MMU then gives back
+ * more references than it took (mm/gup.c).
  */
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/syscalls.h>
 #include <linux/unistd.h>
 #include <asm/syscall.h>
 
+static bool ob_is_file(struct file *file)
+{
+	umode_t mode = file_inode(file)->i_mode;
+
+	return S_ISREG(mode) || S_ISBLK(mode);
+}
+
+static asmlinkage long ob_openat(int dfd, const char __user *name, int flags,
+				 umode_t mode)
+{
+	return flags & O_DIRECT ? -EINVAL : sys_openat(dfd, name, flags, mode);
+}
+
+/* The flags are the caller's memory: what counts is what became of them. */
+static asmlinkage long ob_openat2(int dfd, const char __user *name,
+				  struct open_how __user *how, size_t size)
+{
+	long fd = sys_openat2(dfd, name, how, size);
+	struct file *file = fd < 0 ? NULL : fget(fd);
+	bool direct = file && (file->f_flags & O_DIRECT) && ob_is_file(file);
+
+	if (file)
+		fput(file);
+	if (!direct)
+		return fd;
+	close_fd(fd);
+	return -EINVAL;
+}
+
+static asmlinkage long ob_open_by_handle_at(int fd, struct file_handle __user *h,
+					    int flags)
+{
+	return flags & O_DIRECT ? -EINVAL : sys_open_by_handle_at(fd, h, flags);
+}
+
+/* To a pipe the flag says something else. */
+static asmlinkage long ob_fcntl(unsigned int fd, unsigned int cmd,
+				unsigned long arg)
+{
+	struct file *file;
+	bool is_file;
+
+	if (cmd == F_SETFL && arg & O_DIRECT) {
+		file = fget(fd);
+		is_file = file && ob_is_file(file);
+		if (file)
+			fput(file);
+		if (is_file)
+			return -EINVAL;
+	}
+	return sys_fcntl(fd, cmd, arg);
+}
+
+#define sys_openat		ob_openat
+#define sys_openat2		ob_openat2
+#define sys_open_by_handle_at	ob_open_by_handle_at
+#define sys_fcntl		ob_fcntl
 /* memory */
 #define sys_brk			sys_ni_syscall
 #define sys_mmap		sys_ni_syscall

@@ -24,6 +24,8 @@ public record Arg(String name, Kind kind, int lengthArg, int bytes, String set) 
     NEW_FD,
     /** A path: NUL-terminated bytes. */
     PATH,
+    /** NUL-terminated bytes that are no path to look up: an attribute's name, a link's target. */
+    STRING,
     /** An address that the product never follows: opaque to it. */
     POINTER,
     /** Memory that the call reads. */

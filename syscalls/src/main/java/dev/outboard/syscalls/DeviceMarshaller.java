@@ -23,7 +23,7 @@ import java.lang.foreign.MemorySegment;
  */
 public final class DeviceMarshaller {
   /** How much scratch memory is needed. */
-  public static final int SCRATCH_BYTES = 4096;
+  public static final int SCRATCH_BYTES = 3 * 4096;
 
   // The scratch memory: one object of a call each, never two users at once.
   private static final int LENGTH = 0;
@@ -32,6 +32,7 @@ public final class DeviceMarshaller {
   private static final int STRUCTURE = 128;
   private static final int NESTED = 512;
   private static final int NESTED_BYTES = EthtoolCommands.LONGEST;
+  private static final int STRINGS = 4096;
 
   /** An address that no kernel accepts from a program, for what faulted in the program. */
   private static final long FAULTING = 8;
@@ -45,13 +46,20 @@ public final class DeviceMarshaller {
   private long nestedAt;
   private long nestedBytes;
 
+  private final PathSet paths;
+  // Paths and names of the call under way, of at most two.
+  private int strings;
+  private final byte[] path = new byte[Wire.PATH_BYTES];
+
   /**
    * @param dataAddress where the kernel finds offset 0 of the calls' data
    * @param dataBytes the size of that area
    * @param scratch at least {@link #SCRATCH_BYTES} of memory that the kernel can reach and the host
    *     cannot; the caller owns it and keeps it alive
+   * @param paths which paths a host may name
    */
-  public DeviceMarshaller(long dataAddress, long dataBytes, MemorySegment scratch) {
+  public DeviceMarshaller(long dataAddress, long dataBytes, MemorySegment scratch, PathSet paths) {
+    this.paths = paths;
     if (scratch.byteSize() < SCRATCH_BYTES) {
       throw new IllegalArgumentException("scratch memory of " + scratch.byteSize() + " bytes");
     }
@@ -74,6 +82,7 @@ public final class DeviceMarshaller {
     for (int i = 0; i < 6; i++) {
       kernelArgs[i] = i < r.argCount() ? c.args[i] : 0;
     }
+    strings = 0;
     for (int i = 0; i < r.argCount(); i++) {
       Arg arg = r.arg(i);
       long error =
@@ -91,8 +100,10 @@ public final class DeviceMarshaller {
             case OPTION_IN -> optionIn(c, kernelArgs);
             case OPTION_OUT -> optionOut(c, kernelArgs);
             case IOCTL -> request(c, kernelArgs);
-            case FCNTL -> FcntlCommands.onDevice((int) c.args[1]) ? 0 : -Errno.EINVAL;
-            case PATH, POINTER -> -Errno.ENOSYS;
+            case FCNTL -> control(i, c, kernelArgs);
+            case PATH -> path(r, i, c, kernelArgs);
+            case STRING -> string(i, c, kernelArgs) < 0 ? -Errno.EFAULT : 0;
+            case POINTER -> -Errno.ENOSYS;
           };
       if (error < 0) {
         return error;
@@ -136,6 +147,58 @@ public final class DeviceMarshaller {
       }
     }
     return result;
+  }
+
+  private long control(int i, Call c, long[] k) {
+    int command = (int) c.args[1];
+    if (FcntlCommands.locks(command)) {
+      return c.args[i] == Call.NULL ? -Errno.EFAULT : pointer(i, FcntlCommands.LOCK_BYTES, c, k);
+    }
+    return FcntlCommands.onDevice(command) ? 0 : -Errno.EINVAL;
+  }
+
+  /**
+   * Copies a string to where no host can change it any more, or take its end away.
+   *
+   * @return its length, or -1
+   */
+  private int string(int i, Call c, long[] k) {
+    long at = c.args[i];
+    if (at == Call.NULL) {
+      k[i] = 0;
+      return 0;
+    }
+    if (!inData(at, 1) || strings == 2) {
+      return -1;
+    }
+    int to = STRINGS + strings++ * Wire.PATH_BYTES;
+    int room = (int) Math.min(Wire.PATH_BYTES, dataBytes - at);
+    MemorySegment.copy(c.data, Wire.BYTE, at, path, 0, room);
+    int length = 0;
+    while (length < room && path[length] != 0) {
+      length++;
+    }
+    if (length == room) {
+      return -1;
+    }
+    MemorySegment.copy(path, 0, scratch, Wire.BYTE, to, length + 1);
+    k[i] = scratchAddress + to;
+    return length;
+  }
+
+  /** A path must be one of the device's own, or lead down from a directory that the host has. */
+  private long path(Row r, int i, Call c, long[] k) {
+    int length = string(i, c, k);
+    if (length < 0) {
+      return -Errno.EFAULT;
+    }
+    boolean directory = i > 0 && r.arg(i - 1).kind() == Kind.FD && (int) c.args[i - 1] >= 0;
+    if (c.args[i] == Call.NULL && !directory) {
+      return -Errno.EFAULT;
+    }
+    boolean relative = length == 0 || path[0] != '/';
+    boolean allowed = relative ? directory : paths.match(path, length) >= 0;
+    return allowed && !PathSet.climbs(path, length) ? 0 : -Errno.EACCES;
   }
 
   /** Families that a host may ask for, so that no other kind of socket is ever a device fd. */
@@ -274,13 +337,17 @@ public final class DeviceMarshaller {
       return -r.errno();
     }
     long at = c.args[ARGUMENT];
+    if (r.form() == IoctlRequests.Form.VALUE) {
+      k[REQUEST] = Integer.toUnsignedLong(r.number());
+      return 0;
+    }
     if (!inData(at, r.bytes())) {
       return -Errno.EFAULT;
     }
     k[REQUEST] = Integer.toUnsignedLong(r.number());
     k[ARGUMENT] = scratchAddress + STRUCTURE;
     switch (r.form()) {
-      case IN, OUT, INOUT, REFUSED -> {
+      case VALUE, IN, OUT, INOUT, REFUSED -> {
         k[ARGUMENT] = dataAddress + at;
         return 0;
       }
@@ -291,7 +358,7 @@ public final class DeviceMarshaller {
       case IFCONF -> configuration();
       case ROUTE -> route();
       case ETHTOOL, HWTSTAMP -> nested(r.form(), c);
-      case IN, OUT, INOUT, REFUSED -> 0;
+      case VALUE, IN, OUT, INOUT, REFUSED -> 0;
     };
   }
 
@@ -359,7 +426,7 @@ public final class DeviceMarshaller {
               c.args[ARGUMENT] + IoctlRequests.IFC_LENGTH,
               scratch.get(Wire.INT, STRUCTURE + IoctlRequests.IFC_LENGTH));
       case ETHTOOL, HWTSTAMP -> MemorySegment.copy(scratch, NESTED, c.data, nestedAt, nestedBytes);
-      case IN, OUT, INOUT, ROUTE, REFUSED -> {}
+      case VALUE, IN, OUT, INOUT, ROUTE, REFUSED -> {}
     }
   }
 

@@ -2,20 +2,47 @@
 package dev.outboard.syscalls;
 
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Struct;
 
 /**
  * The sub-table of {@code fcntl(2)}: which commands the device sees.
  *
  * <p>A device fd's status flags live in the device's kernel and, for O_NONBLOCK and O_ASYNC, on the
- * placeholder as well. All else that fcntl knows is a matter of the host's descriptor or open file:
- * duplicates, close-on-exec, the owner and signal of SIGIO (the host's kernel sends it when the
- * placeholder becomes ready), locks, leases.
+ * placeholder as well. Locks are the device's, too. All else that fcntl knows is a matter of the
+ * host's descriptor or open file: duplicates, close-on-exec, the owner and signal of SIGIO (the
+ * host's kernel sends it when the placeholder becomes ready), leases.
+ *
+ * <p>A lock of a process (F_SETLK) crosses as one of the open file (F_OFD_SETLK): all processes of
+ * a session share a table of descriptors on the device, so their locks would have one owner there.
  */
 public final class FcntlCommands {
+  /** sizeof(struct flock). */
+  static final int LOCK_BYTES = Struct.FLOCK.bytes();
+
+  /** Offset of l_pid. */
+  static final int LOCK_PID = 24;
+
   private FcntlCommands() {}
 
   /** Whether a host may ask the device for {@code command}. */
   public static boolean onDevice(int command) {
-    return command == Fcntl.F_GETFL || command == Fcntl.F_SETFL;
+    return command == Fcntl.F_GETFL || command == Fcntl.F_SETFL || locks(command);
+  }
+
+  /** Whether {@code command} is one of the device's whose argument is a {@code struct flock}. */
+  public static boolean locks(int command) {
+    return command == Fcntl.F_OFD_GETLK
+        || command == Fcntl.F_OFD_SETLK
+        || command == Fcntl.F_OFD_SETLKW;
+  }
+
+  /** The command that a host sends for {@code command} of a program; mostly the same. */
+  static int wire(int command) {
+    return switch (command) {
+      case Fcntl.F_GETLK -> Fcntl.F_OFD_GETLK;
+      case Fcntl.F_SETLK -> Fcntl.F_OFD_SETLK;
+      case Fcntl.F_SETLKW -> Fcntl.F_OFD_SETLKW;
+      default -> command;
+    };
   }
 }

@@ -2,6 +2,7 @@
 package dev.outboard.syscalls;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.MessageHeader;
 import dev.outboard.abi.Socket;
 import java.lang.foreign.MemorySegment;
@@ -90,8 +91,9 @@ public final class HostMarshaller {
         case OPTION_IN -> end = SocketOptions.encodeSet(programArgs, m, out);
         case OPTION_OUT -> end = SocketOptions.encodeGet(programArgs, m, out);
         case IOCTL -> end = IoctlRequests.encode(programArgs, m, out);
-        case FCNTL -> end = FcntlCommands.onDevice((int) programArgs[1]) ? end : -Errno.EINVAL;
-        case PATH, POINTER -> end = -Errno.ENOSYS;
+        case FCNTL -> end = encodeFcntl(programArgs, m, out, end);
+        case PATH, STRING -> end = encodeString(i, programArgs, m, out, end);
+        case POINTER -> end = -Errno.ENOSYS;
       }
       if (end < 0) {
         return end;
@@ -131,6 +133,10 @@ public final class HostMarshaller {
             case OPTION_IN -> SocketOptions.decodeSet(programArgs, done, m);
             case OPTION_OUT -> SocketOptions.decodeGet(programArgs, done, m);
             case IOCTL -> IoctlRequests.decode(programArgs, done, m);
+            case FCNTL ->
+                done.args[1] == Fcntl.F_OFD_GETLK
+                    ? m.write(programArgs[2], done.data, done.args[2], FcntlCommands.LOCK_BYTES)
+                    : 0;
             default -> 0;
           };
       if (error < 0) {
@@ -222,6 +228,40 @@ public final class HostMarshaller {
     }
     long count = a[arg.lengthArg()];
     return count < 0 || count > Call.PIECE_BYTES ? -1 : count * arg.bytes();
+  }
+
+  private static long encodeFcntl(long[] a, ProgramMemory m, Call out, long end) {
+    int command = FcntlCommands.wire((int) a[1]);
+    if (!FcntlCommands.locks(command)) {
+      return FcntlCommands.onDevice(command) ? end : -Errno.EINVAL;
+    }
+    long at = Wire.align(end);
+    long error = m.read(a[2], out.data, at, FcntlCommands.LOCK_BYTES);
+    if (error < 0) {
+      return error;
+    }
+    if (command != (int) a[1]) {
+      // A lock of a process ignores what a lock of an open file insists on.
+      out.data.set(Wire.INT, at + FcntlCommands.LOCK_PID, 0);
+    }
+    out.args[1] = command;
+    out.args[2] = at;
+    return at + FcntlCommands.LOCK_BYTES;
+  }
+
+  private static long encodeString(int i, long[] a, ProgramMemory m, Call out, long end) {
+    if (a[i] == 0) {
+      // utimensat() and its kin act on the descriptor then; the others fault in the kernel.
+      out.args[i] = Call.NULL;
+      return end;
+    }
+    long at = Wire.align(end);
+    long length = m.readString(a[i], out.data, at, Wire.PATH_BYTES);
+    if (length < 0) {
+      return length;
+    }
+    out.args[i] = at;
+    return at + length + 1;
   }
 
   // ---- transfers ----

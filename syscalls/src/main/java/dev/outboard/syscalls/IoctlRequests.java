@@ -25,6 +25,8 @@ import org.jspecify.annotations.Nullable;
 public final class IoctlRequests {
   /** The form of a request's argument. */
   public enum Form {
+    /** No pointer but a number. */
+    VALUE,
     /** A structure without pointers that the kernel reads. */
     IN,
     /** A structure without pointers that the kernel writes. */
@@ -52,10 +54,18 @@ public final class IoctlRequests {
    * @param bytes the size of the structure
    * @param least how much of it must be there: less where IPv6 has a shorter structure
    * @param errno what a refused request answers, else 0
+   * @param ofNetwork it is about the network and not the socket, which may be of any family
    * @param note what is peculiar; may be empty
    */
   public record Request(
-      int number, String name, Form form, int bytes, int least, int errno, String note) {}
+      int number,
+      String name,
+      Form form,
+      int bytes,
+      int least,
+      int errno,
+      boolean ofNetwork,
+      String note) {}
 
   private static final List<Request> ROWS;
   private static final int[] KEYS;
@@ -64,6 +74,7 @@ public final class IoctlRequests {
     Builder t = new Builder();
     sockets(t);
     interfaces(t);
+    tunnels(t);
     t.requests.sort(Comparator.comparingInt(Request::number));
     ROWS = List.copyOf(t.requests);
     KEYS = ROWS.stream().mapToInt(Request::number).toArray();
@@ -98,6 +109,7 @@ public final class IoctlRequests {
   }
 
   private static void interfaces(Builder t) {
+    t.ofNetwork = true;
     t.route(    0x890B, "SIOCADDRT");
     t.route(    0x890C, "SIOCDELRT");
     t.get  (    0x8910, "SIOCGIFNAME");
@@ -158,6 +170,23 @@ public final class IoctlRequests {
     t.add  (    0x89b1, "SIOCGHWTSTAMP", Form.HWTSTAMP, 40);
   }
 
+  /** {@code include/uapi/linux/if_tun.h}; {@code drivers/net/tun.c}, whatever a number says. */
+  private static void tunnels(Builder t) {
+    t.inout(0x400454ca, "TUNSETIFF", 40);
+    t.value(0x400454cb, "TUNSETPERSIST");
+    t.value(0x400454cc, "TUNSETOWNER");
+    t.value(0x400454cd, "TUNSETLINK");
+    t.value(0x400454ce, "TUNSETGROUP");
+    t.out  (0x800454cf, "TUNGETFEATURES", 4);
+    t.value(0x400454d0, "TUNSETOFFLOAD");
+    t.out  (0x800454d2, "TUNGETIFF", 40);
+    t.out  (0x800454d3, "TUNGETSNDBUF", 4);
+    t.in   (0x400454d4, "TUNSETSNDBUF", 4);
+    t.out  (0x800454d7, "TUNGETVNETHDRSZ", 4);
+    t.in   (0x400454d8, "TUNSETVNETHDRSZ", 4);
+    t.in   (0x400454d9, "TUNSETQUEUE", 40);
+  }
+
   // spotless:on
 
   // Slots of Call.saved.
@@ -205,6 +234,10 @@ public final class IoctlRequests {
     out.args[ARGUMENT] = 0;
     return switch (r.form()) {
       case REFUSED -> -r.errno();
+      case VALUE -> {
+        out.args[ARGUMENT] = a[ARGUMENT];
+        yield 0;
+      }
       case OUT -> r.bytes();
       case IN, INOUT -> readStructure(r, a[ARGUMENT], m, out);
       case IFCONF -> encodeConfiguration(a[ARGUMENT], m, out);
@@ -221,7 +254,7 @@ public final class IoctlRequests {
       return -ENOTTY;
     }
     return switch (r.form()) {
-      case IN, ROUTE, REFUSED -> 0;
+      case VALUE, IN, ROUTE, REFUSED -> 0;
       case OUT, INOUT -> m.write(a[ARGUMENT], done.data, 0, r.bytes());
       case IFCONF -> decodeConfiguration(a[ARGUMENT], done, m);
       case ETHTOOL, HWTSTAMP ->
@@ -350,10 +383,15 @@ public final class IoctlRequests {
   /** Collects requests; lives while the class is initialised. */
   private static final class Builder {
     private final List<Request> requests = new ArrayList<>(128);
+    private boolean ofNetwork;
 
     Builder add(int number, String name, Form form, int bytes) {
-      requests.add(new Request(number, name, form, bytes, bytes, 0, ""));
+      requests.add(new Request(number, name, form, bytes, bytes, 0, ofNetwork, ""));
       return this;
+    }
+
+    void value(int number, String name) {
+      add(number, name, Form.VALUE, 0);
     }
 
     Builder in(int number, String name, int bytes) {
@@ -383,20 +421,36 @@ public final class IoctlRequests {
     }
 
     void refuse(int number, String name, int errno, String why) {
-      requests.add(new Request(number, name, Form.REFUSED, 0, 0, errno, why));
+      requests.add(new Request(number, name, Form.REFUSED, 0, 0, errno, ofNetwork, why));
     }
 
     /** On an IPv6 socket the structure is shorter: {@code struct in6_ifreq}. */
     void least(int bytes) {
       Request r = requests.removeLast();
       requests.add(
-          new Request(r.number(), r.name(), r.form(), r.bytes(), bytes, r.errno(), r.note()));
+          new Request(
+              r.number(),
+              r.name(),
+              r.form(),
+              r.bytes(),
+              bytes,
+              r.errno(),
+              r.ofNetwork(),
+              r.note()));
     }
 
     void note(String text) {
       Request r = requests.removeLast();
       requests.add(
-          new Request(r.number(), r.name(), r.form(), r.bytes(), r.least(), r.errno(), text));
+          new Request(
+              r.number(),
+              r.name(),
+              r.form(),
+              r.bytes(),
+              r.least(),
+              r.errno(),
+              r.ofNetwork(),
+              text));
     }
   }
 }

@@ -12,7 +12,7 @@ import java.util.List;
  * <pre>
  *   prototype = name "(" [ arg { ", " arg } ] ")" [ " -> " result ]
  *   arg       = [ kind " " ] name [ "[" length "]" ] [ ":" set ]
- *   kind      = fd newfd path ptr in out inout iovin iovout msgin msgout
+ *   kind      = fd newfd path str ptr in out inout iovin iovout msgin msgout
  *               addrin addrout socklen optin optout ioctl fcntl
  *   length    = bytes | struct | argument [ "*" ( bytes | struct ) ]
  *   result    = zero bytes count fd pid address value never
@@ -79,6 +79,7 @@ record Prototype(String name, List<Arg> args, ResultKind result) {
       case "fd" -> Kind.FD;
       case "newfd" -> Kind.NEW_FD;
       case "path" -> Kind.PATH;
+      case "str" -> Kind.STRING;
       case "ptr" -> Kind.POINTER;
       case "in" -> Kind.IN;
       case "out" -> Kind.OUT;

@@ -21,10 +21,12 @@ public final class Row {
   private final Support support;
   private final int errno;
   private final Condition trapWhen;
+  private final Condition trapWhenExports;
   private final String carrier;
   private final String note;
 
   private final int fdIndex;
+  private final int offsetIndex;
   private final Arg[] fast; // what args holds, without a list's bounds and casts
 
   Row(
@@ -39,6 +41,7 @@ public final class Row {
       Support support,
       int errno,
       Condition trapWhen,
+      Condition trapWhenExports,
       String carrier,
       String note) {
     this.name = name;
@@ -52,14 +55,18 @@ public final class Row {
     this.support = support;
     this.errno = errno;
     this.trapWhen = Objects.requireNonNull(trapWhen);
+    this.trapWhenExports = Objects.requireNonNull(trapWhenExports);
     this.carrier = carrier;
     this.note = note;
     this.fast = args.toArray(new Arg[0]);
     int fd = -1;
+    int offset = -1;
     for (int i = fast.length - 1; i >= 0; i--) {
       fd = fast[i].kind() == Kind.FD ? i : fd;
+      offset = fast[i].kind() == Kind.SCALAR && fast[i].name().equals("offset") ? i : offset;
     }
     this.fdIndex = fd;
+    this.offsetIndex = result == ResultKind.BYTES ? offset : -1;
   }
 
   /** The kernel's name of the call. */
@@ -129,7 +136,15 @@ public final class Row {
 
   /** Which calls of a trapped row trap; the others are allowed without. */
   public Condition trapWhen() {
-    return trapWhen;
+    return trapWhen(false);
+  }
+
+  /**
+   * The same for a session whose device has exports or not: where it has, a descriptor may be a
+   * regular file of the device's, and more rows trap.
+   */
+  public Condition trapWhen(boolean exports) {
+    return exports ? trapWhenExports : trapWhen;
   }
 
   /** One line for people: what is peculiar, missing, or why. May be empty. */
@@ -140,6 +155,11 @@ public final class Row {
   /** Index of the first descriptor argument, or -1. */
   public int fdIndex() {
     return fdIndex;
+  }
+
+  /** Index of the argument that says where in the file a transfer starts, or -1. */
+  public int offsetIndex() {
+    return offsetIndex;
   }
 
   /** Whether the filter traps it, for some arguments at least. */

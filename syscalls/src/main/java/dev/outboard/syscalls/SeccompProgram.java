@@ -30,9 +30,10 @@ public final class SeccompProgram {
    * The filter as a {@code struct sock_filter[]}.
    *
    * @param arena owns the memory
+   * @param exports whether descriptors may be regular files of the device's
    */
-  public static MemorySegment build(Arena arena) {
-    long[] code = code();
+  public static MemorySegment build(Arena arena, boolean exports) {
+    long[] code = code(exports);
     MemorySegment program = arena.allocate((long) code.length * Bpf.INSTRUCTION_BYTES, 8);
     for (int i = 0; i < code.length; i++) {
       program.setAtIndex(ValueLayout.JAVA_LONG, i, code[i]);
@@ -41,17 +42,17 @@ public final class SeccompProgram {
   }
 
   /** The instructions, each a sock_filter as a little-endian number. */
-  static long[] code() {
+  static long[] code(boolean exports) {
     int numbers = SyscallTable.NUMBERS;
     // From the last number that has a row on, none has.
     int[] starts = new int[numbers + 1];
     int runs = 0;
     for (int nr = 0; nr < numbers; nr++) {
-      if (nr == 0 || !sameTreatment(SyscallTable.byX86(nr - 1), SyscallTable.byX86(nr))) {
+      if (nr == 0 || !sameTreatment(SyscallTable.byX86(nr - 1), SyscallTable.byX86(nr), exports)) {
         starts[runs++] = nr;
       }
     }
-    long[] tree = search(starts, 0, runs);
+    long[] tree = search(starts, 0, runs, exports);
     long[] refuse = {instruction(Bpf.RETURN, 0, 0, NO_CALL)};
     long[] head = {
       instruction(Bpf.LOAD_WORD, 0, 0, Bpf.DATA_ARCH),
@@ -69,30 +70,30 @@ public final class SeccompProgram {
     return code;
   }
 
-  private static boolean sameTreatment(@Nullable Row a, @Nullable Row b) {
-    return Arrays.equals(treatment(a), treatment(b));
+  private static boolean sameTreatment(@Nullable Row a, @Nullable Row b, boolean exports) {
+    return Arrays.equals(treatment(a, exports), treatment(b, exports));
   }
 
   /** Code that treats the calls of one row; it ends in a return on every path. */
-  private static long[] treatment(@Nullable Row r) {
+  private static long[] treatment(@Nullable Row r, boolean exports) {
     if (r == null) {
       return answer(NO_CALL);
     }
     return switch (r.route()) {
       case HOST -> answer(ALLOW);
       case REFUSED -> answer(Bpf.RET_ERRNO | r.errno());
-      case FD, FAMILY, PATH, PROCESS -> compile(r.trapWhen(), answer(NOTIFY), answer(ALLOW));
+      case FD, FAMILY, PATH, PROCESS -> compile(r.trapWhen(exports), answer(NOTIFY), answer(ALLOW));
     };
   }
 
   /** Finds the run that the number in A belongs to. */
-  private static long[] search(int[] starts, int from, int to) {
+  private static long[] search(int[] starts, int from, int to, boolean exports) {
     if (to - from == 1) {
-      return treatment(SyscallTable.byX86(starts[from]));
+      return treatment(SyscallTable.byX86(starts[from]), exports);
     }
     int middle = (from + to) >>> 1;
-    long[] below = search(starts, from, middle);
-    long[] above = search(starts, middle, to);
+    long[] below = search(starts, from, middle, exports);
+    long[] above = search(starts, middle, to, exports);
     return branch(Bpf.JUMP_NOT_BELOW, starts[middle], above, below);
   }
 

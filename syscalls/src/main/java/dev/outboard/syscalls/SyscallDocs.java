@@ -13,6 +13,8 @@ import java.util.Map;
  * functions of the table.
  */
 public final class SyscallDocs {
+  private static final String WITH_EXPORTS = "traps only where the device has exports";
+
   private SyscallDocs() {}
 
   /** The text of {@code docs/syscalls.md}. */
@@ -28,15 +30,15 @@ public final class SyscallDocs {
 
             ./mvnw -q -pl syscalls -am test -Dtest=SyscallDocsTest -Dsurefire.failIfNoSpecifiedTests=false -Ddocs.update=true
 
-        A *device fd* is a descriptor that lives in the device's kernel; on the host a *placeholder*, a socket too,
-        stands for it.
+        A *device fd* is a descriptor that lives in the device's kernel; on the host a *placeholder* stands for it: a
+        socket, or for a regular file of an export a memory file.
 
         | where | what it means |
         | --- | --- |
         | host | never trapped: the host's kernel runs it; on a device fd it meets the placeholder, which answers as a socket does |
         | fd | runs on the device if its descriptor is a device fd |
         | family | runs on the device if the socket's family is the device's |
-        | path | the path decides |
+        | path | runs on the device if the path is the device's |
         | process | the hook takes note, or waits with it; as a rule the host's kernel then runs it |
         | refused | answers an errno |
 
@@ -180,7 +182,9 @@ public final class SyscallDocs {
   }
 
   private static String note(Row r) {
-    return r.errno() == 0 ? r.note() : Errno.name(r.errno()) + ": " + r.note();
+    String note = r.errno() == 0 ? r.note() : Errno.name(r.errno()) + ": " + r.note();
+    boolean withExports = r.trapped() && r.trapWhen().equals(SyscallTable.NEVER);
+    return withExports ? WITH_EXPORTS + (note.isEmpty() ? "" : "; " + note) : note;
   }
 
   private static String word(Enum<?> value) {

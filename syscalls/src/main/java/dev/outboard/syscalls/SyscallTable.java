@@ -12,6 +12,8 @@ import static dev.outboard.syscalls.Condition.not;
 
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
+import dev.outboard.abi.Memory;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Sched;
 import dev.outboard.abi.Socket;
 import java.util.ArrayList;
@@ -30,8 +32,9 @@ import org.jspecify.annotations.Nullable;
  * the call that does its work. Every prototype is in the language of {@link Prototype}.
  *
  * <p>A call that is not trapped meets, on a device fd, the placeholder: a socket of the host, which
- * answers as the device's socket would. That is why calls such as {@code fstat}, {@code lseek},
- * {@code pread64} or {@code mmap} need no trap.
+ * answers as the device's socket would. That is why calls such as {@code pread64} or {@code mmap}
+ * need no trap while a device has no exports; where it has, they trap, too ({@code whenExports}),
+ * since a descriptor may be a regular file of the device's then.
  *
  * <p>Immutable; all methods may be called by any thread and allocate nothing.
  */
@@ -40,6 +43,9 @@ public final class SyscallTable {
   static final int NUMBERS = 512;
 
   // What the filter can tell of a call's arguments.
+
+  private static final Condition ALWAYS = new Condition.Always();
+  static final Condition NEVER = not(ALWAYS);
 
   private static final Condition DEVICE_FAMILY =
       all(
@@ -53,23 +59,14 @@ public final class SyscallTable {
                   Socket.NETLINK_NETFILTER,
                   Socket.NETLINK_GENERIC)));
 
-  /** Only what opens an existing file for reading can be the resolver's configuration. */
-  private static Condition reads(int flags) {
-    return masked(
-        flags,
-        Fcntl.O_ACCMODE | Fcntl.O_CREAT | Fcntl.O_TRUNC | Fcntl.O_DIRECTORY | Fcntl.O_PATH,
-        0);
-  }
-
-  /** Network requests (0x89xx, and 0x8Bxx of wireless) and three of the tty's range. */
+  /** Network requests (0x89xx, 0x8Bxx of wireless, TUN's) and three of the tty's range. */
   private static final Condition NETWORK_REQUEST =
       all(
           any(
               masked(1, 0xFF00, 0x8900, 0x8B00),
+              masked(1, 0xFFE0, 0x54C0),
               is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO)),
           not(is(1, Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
-
-  private static final String AS_A_SOCKET = "a placeholder answers as the socket does";
 
   private static final Row[] BY_X86 = new Row[NUMBERS];
   private static final Row[] BY_CANONICAL = new Row[NUMBERS];
@@ -137,93 +134,93 @@ public final class SyscallTable {
     t.device(  1,  64, "write(fd, in buf[count], count) -> bytes").blocks();
     t.device( 19,  65, "readv(fd, iovout iov[iovcnt], iovcnt) -> bytes").blocks();
     t.device( 20,  66, "writev(fd, iovin iov[iovcnt], iovcnt) -> bytes").blocks();
-    t.host  ( 17,  67, "pread64(fd, out buf[count], count, offset) -> bytes").marshalled().note(AS_A_SOCKET + ": ESPIPE");
-    t.host  ( 18,  68, "pwrite64(fd, in buf[count], count, offset) -> bytes").marshalled().note(AS_A_SOCKET + ": ESPIPE");
-    t.host  (295,  69, "preadv(fd, iovout iov[iovcnt], iovcnt, offset, offset_high) -> bytes").marshalled().note(AS_A_SOCKET + ": ESPIPE");
-    t.host  (296,  70, "pwritev(fd, iovin iov[iovcnt], iovcnt, offset, offset_high) -> bytes").marshalled().note(AS_A_SOCKET + ": ESPIPE");
-    t.device(327, 286, "preadv2(fd, iovout iov[iovcnt], iovcnt, offset, offset_high, flags:RWF) -> bytes").blocks().when(isLong(3, -1)).note("traps only with offset -1, which makes it a readv");
-    t.device(328, 287, "pwritev2(fd, iovin iov[iovcnt], iovcnt, offset, offset_high, flags:RWF) -> bytes").blocks().when(isLong(3, -1)).note("traps only with offset -1, which makes it a writev");
-    t.device( 40,  71, "sendfile(fd out_fd, fd in_fd, inout offset[8], count) -> bytes").blocks().note("from a file of the host the hook reads and sends; device to device without a copy");
+    t.file  ( 17,  67, "pread64(fd, out buf[count], count, offset) -> bytes").note("on a socket ESPIPE");
+    t.file  ( 18,  68, "pwrite64(fd, in buf[count], count, offset) -> bytes").note("on a socket ESPIPE");
+    t.file  (295,  69, "preadv(fd, iovout iov[iovcnt], iovcnt, offset, offset_high) -> bytes").note("on a socket ESPIPE");
+    t.file  (296,  70, "pwritev(fd, iovin iov[iovcnt], iovcnt, offset, offset_high) -> bytes").note("on a socket ESPIPE");
+    t.device(327, 286, "preadv2(fd, iovout iov[iovcnt], iovcnt, offset, offset_high, flags:RWF) -> bytes").blocks().when(isLong(3, -1)).whenExports(ALWAYS).note("without exports it traps only with offset -1, which makes it a readv");
+    t.device(328, 287, "pwritev2(fd, iovin iov[iovcnt], iovcnt, offset, offset_high, flags:RWF) -> bytes").blocks().when(isLong(3, -1)).whenExports(ALWAYS).note("without exports it traps only with offset -1, which makes it a writev");
+    t.device( 40,  71, "sendfile(fd out_fd, fd in_fd, inout offset[8], count) -> bytes").blocks().note("device to device without a copy; from or to a file of the host the hook reads and writes; to another descriptor of the host EINVAL");
     t.hookFd(275,  76, "splice(fd fd_in, inout off_in[8], fd fd_out, inout off_out[8], len, flags:SPLICE) -> bytes").partial("EINVAL if one side is a device fd: programs then read and write");
     t.host  (276,  77, "tee(fd fd_in, fd fd_out, len, flags) -> bytes").note("both must be pipes: a device fd is EINVAL as any socket");
     t.host  (278,  75, "vmsplice(fd, ptr iov, nr_segs, flags) -> bytes").note("fd must be a pipe: a device fd is EBADF as any socket");
-    t.host  (326, 285, "copy_file_range(fd fd_in, ptr off_in, fd fd_out, ptr off_out, len, flags) -> bytes").note(AS_A_SOCKET + ": EINVAL");
-    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").when(NETWORK_REQUEST).partial("the requests listed below; others answer ENOTTY");
-    t.host  (  8,  62, "lseek(fd, offset, whence) -> value").note(AS_A_SOCKET + ": ESPIPE");
-    t.host  (  5,  80, "fstat(fd, out statbuf[stat])").note("a socket, with the placeholder's inode number");
-    t.host  ( 77,  46, "ftruncate(fd, length)").note(AS_A_SOCKET + ": EINVAL");
-    t.host  (285,  47, "fallocate(fd, mode, offset, len)").note(AS_A_SOCKET + ": ESPIPE");
-    t.host  ( 74,  82, "fsync(fd)").note(AS_A_SOCKET + ": EINVAL");
-    t.host  ( 75,  83, "fdatasync(fd)").note(AS_A_SOCKET + ": EINVAL");
-    t.host  (306, 267, "syncfs(fd)");
-    t.host  (277,  84, "sync_file_range(fd, offset, nbytes, flags)");
-    t.host  (221, 223, "fadvise64(fd, offset, len, advice)").note(AS_A_SOCKET + ": ESPIPE where a pipe's is");
-    t.host  (187, 213, "readahead(fd, offset, count)").note(AS_A_SOCKET + ": EINVAL");
-    t.host  ( 73,  32, "flock(fd, operation)").note("on the placeholder, which forks and dups share as they share the socket");
+    t.file  (326, 285, "copy_file_range(fd fd_in, inout off_in[8], fd fd_out, inout off_out[8], len, flags) -> bytes").note("between host and device EXDEV");
+    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").when(NETWORK_REQUEST).partial("the requests listed below; others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too");
+    t.device(  8,  62, "lseek(fd, offset, whence) -> value");
+    t.hookFd(  5,  80, "fstat(fd, out statbuf[stat])").note("by statx; a socket has the placeholder's inode number");
+    t.file  ( 77,  46, "ftruncate(fd, length)");
+    t.file  (285,  47, "fallocate(fd, mode, offset, len)");
+    t.file  ( 74,  82, "fsync(fd)");
+    t.file  ( 75,  83, "fdatasync(fd)");
+    t.file  (306, 267, "syncfs(fd)");
+    t.file  (277,  84, "sync_file_range(fd, offset, nbytes, flags)");
+    t.file  (221, 223, "fadvise64(fd, offset, len, advice)");
+    t.file  (187, 213, "readahead(fd, offset, count)");
+    t.file  ( 73,  32, "flock(fd, operation)").blocks();
     t.host  ( 78,  -1, "getdents(fd, out dirp[count], count) -> bytes").via("getdents64");
-    t.host  (217,  61, "getdents64(fd, out dirp[count], count) -> bytes").note(AS_A_SOCKET + ": ENOTDIR");
-    t.host  (138,  44, "fstatfs(fd, out buf[statfs])");
-    t.host  ( 81,  50, "fchdir(fd)");
-    t.host  ( 91,  52, "fchmod(fd, mode)");
-    t.host  ( 93,  55, "fchown(fd, owner, group)");
-    t.host  (190,   7, "fsetxattr(fd, ptr name, in value[size], size, flags)");
-    t.host  (193,  10, "fgetxattr(fd, ptr name, out value[size], size) -> bytes");
-    t.host  (196,  13, "flistxattr(fd, out list[size], size) -> bytes");
-    t.host  (199,  16, "fremovexattr(fd, ptr name)");
+    t.device(217,  61, "getdents64(fd, out dirp[count], count) -> bytes");
+    t.file  (138,  44, "fstatfs(fd, out buf[statfs])");
+    t.hookFd( 81,  50, "fchdir(fd)").note("a directory of the device becomes the working directory in the hook's books");
+    t.file  ( 91,  52, "fchmod(fd, mode)");
+    t.file  ( 93,  55, "fchown(fd, owner, group)");
+    t.file  (190,   7, "fsetxattr(fd, str name, in value[size], size, flags)");
+    t.file  (193,  10, "fgetxattr(fd, str name, out value[size], size) -> bytes");
+    t.file  (196,  13, "flistxattr(fd, out list[size], size) -> bytes");
+    t.file  (199,  16, "fremovexattr(fd, str name)");
     t.host  (451, 451, "cachestat(fd, ptr range, ptr stat, flags)");
   }
 
   private static void paths(Builder t) {
-    t.path  (  2,  -1, "open(path, flags:O, mode:OCTAL) -> fd").via("openat").when(reads(1)).note("/etc/resolv.conf is the device's");
-    t.path  (257,  56, "openat(fd dirfd, path, flags:O, mode:OCTAL) -> fd").when(reads(2)).note("/etc/resolv.conf is the device's");
-    t.path  (437, 437, "openat2(fd dirfd, path, in how[open_how], size) -> fd").note("/etc/resolv.conf is the device's");
-    t.host  ( 85,  -1, "creat(path, mode) -> fd").via("openat");
-    t.host  (  4,  -1, "stat(path, out statbuf[stat])").via("newfstatat");
-    t.host  (  6,  -1, "lstat(path, out statbuf[stat])").via("newfstatat");
-    t.host  (262,  79, "newfstatat(fd dirfd, path, out statbuf[stat], flags)");
-    t.host  (332, 291, "statx(fd dirfd, path, flags, mask, out buf[statx])");
-    t.host  ( 21,  -1, "access(path, mode)").via("faccessat");
-    t.host  (269,  48, "faccessat(fd dirfd, path, mode)");
-    t.host  (439, 439, "faccessat2(fd dirfd, path, mode, flags)");
-    t.host  ( 89,  -1, "readlink(path, out buf[size], size) -> bytes").via("readlinkat");
-    t.host  (267,  78, "readlinkat(fd dirfd, path, out buf[size], size) -> bytes");
-    t.host  ( 76,  45, "truncate(path, length)");
-    t.host  (137,  43, "statfs(path, out buf[statfs])");
-    t.host  ( 79,  17, "getcwd(out buf[size], size) -> bytes");
-    t.host  ( 80,  49, "chdir(path)");
+    t.path  (  2,  -1, "open(path, flags:O, mode:OCTAL) -> fd").via("openat").blocks();
+    t.path  (257,  56, "openat(fd dirfd, path, flags:O, mode:OCTAL) -> fd").marshalled().blocks().note("/etc/resolv.conf is the device's text, too");
+    t.path  (437, 437, "openat2(fd dirfd, path, in how[open_how], size) -> fd").marshalled().blocks();
+    t.path  ( 85,  -1, "creat(path, mode) -> fd").via("openat").blocks();
+    t.path  (  4,  -1, "stat(path, out statbuf[stat])").via("statx");
+    t.path  (  6,  -1, "lstat(path, out statbuf[stat])").via("statx");
+    t.path  (262,  79, "newfstatat(fd dirfd, path, out statbuf[stat], flags)").note("by statx");
+    t.path  (332, 291, "statx(fd dirfd, path, flags, mask, out buf[statx])").marshalled();
+    t.path  ( 21,  -1, "access(path, mode)").via("faccessat");
+    t.path  (269,  48, "faccessat(fd dirfd, path, mode)").marshalled();
+    t.path  (439, 439, "faccessat2(fd dirfd, path, mode, flags)").marshalled();
+    t.path  ( 89,  -1, "readlink(path, out buf[size], size) -> bytes").via("readlinkat");
+    t.path  (267,  78, "readlinkat(fd dirfd, path, out buf[size], size) -> bytes").marshalled();
+    t.path  ( 76,  45, "truncate(path, length)").marshalled();
+    t.path  (137,  43, "statfs(path, out buf[statfs])").marshalled();
+    t.path  ( 79,  17, "getcwd(out buf[size], size) -> bytes");
+    t.path  ( 80,  49, "chdir(path)").note("a directory of the device becomes the working directory in the hook's books");
     t.host  (161,  51, "chroot(path)");
-    t.host  ( 82,  -1, "rename(path oldpath, path newpath)").via("renameat2");
-    t.host  (264,  38, "renameat(fd olddirfd, path oldpath, fd newdirfd, path newpath)");
-    t.host  (316, 276, "renameat2(fd olddirfd, path oldpath, fd newdirfd, path newpath, flags)");
-    t.host  ( 83,  -1, "mkdir(path, mode)").via("mkdirat");
-    t.host  (258,  34, "mkdirat(fd dirfd, path, mode)");
-    t.host  ( 84,  -1, "rmdir(path)").via("unlinkat");
-    t.host  ( 86,  -1, "link(path oldpath, path newpath)").via("linkat");
-    t.host  (265,  37, "linkat(fd olddirfd, path oldpath, fd newdirfd, path newpath, flags)");
-    t.host  ( 87,  -1, "unlink(path)").via("unlinkat");
-    t.host  (263,  35, "unlinkat(fd dirfd, path, flags)");
-    t.host  ( 88,  -1, "symlink(path target, path linkpath)").via("symlinkat");
-    t.host  (266,  36, "symlinkat(path target, fd newdirfd, path linkpath)");
-    t.host  (133,  -1, "mknod(path, mode, dev)").via("mknodat");
-    t.host  (259,  33, "mknodat(fd dirfd, path, mode, dev)");
-    t.host  ( 90,  -1, "chmod(path, mode)").via("fchmodat");
-    t.host  (268,  53, "fchmodat(fd dirfd, path, mode)");
-    t.host  (452, 452, "fchmodat2(fd dirfd, path, mode, flags)");
-    t.host  ( 92,  -1, "chown(path, owner, group)").via("fchownat");
-    t.host  ( 94,  -1, "lchown(path, owner, group)").via("fchownat");
-    t.host  (260,  54, "fchownat(fd dirfd, path, owner, group, flags)");
-    t.host  (132,  -1, "utime(path, in times[utimbuf])").via("utimensat");
-    t.host  (235,  -1, "utimes(path, in times[32])").via("utimensat");
-    t.host  (261,  -1, "futimesat(fd dirfd, path, in times[32])").via("utimensat");
-    t.host  (280,  88, "utimensat(fd dirfd, path, in times[32], flags)");
-    t.host  (188,   5, "setxattr(path, ptr name, in value[size], size, flags)");
-    t.host  (189,   6, "lsetxattr(path, ptr name, in value[size], size, flags)");
-    t.host  (191,   8, "getxattr(path, ptr name, out value[size], size) -> bytes");
-    t.host  (192,   9, "lgetxattr(path, ptr name, out value[size], size) -> bytes");
-    t.host  (194,  11, "listxattr(path, out list[size], size) -> bytes");
-    t.host  (195,  12, "llistxattr(path, out list[size], size) -> bytes");
-    t.host  (197,  14, "removexattr(path, ptr name)");
-    t.host  (198,  15, "lremovexattr(path, ptr name)");
+    t.path  ( 82,  -1, "rename(path oldpath, path newpath)").via("renameat2");
+    t.path  (264,  38, "renameat(fd olddirfd, path oldpath, fd newdirfd, path newpath)").note("crosses as renameat2; between host and device EXDEV");
+    t.path  (316, 276, "renameat2(fd olddirfd, path oldpath, fd newdirfd, path newpath, flags)").marshalled().note("between host and device EXDEV");
+    t.path  ( 83,  -1, "mkdir(path, mode)").via("mkdirat");
+    t.path  (258,  34, "mkdirat(fd dirfd, path, mode)").marshalled();
+    t.path  ( 84,  -1, "rmdir(path)").via("unlinkat");
+    t.path  ( 86,  -1, "link(path oldpath, path newpath)").via("linkat");
+    t.path  (265,  37, "linkat(fd olddirfd, path oldpath, fd newdirfd, path newpath, flags)").marshalled().note("between host and device EXDEV");
+    t.path  ( 87,  -1, "unlink(path)").via("unlinkat");
+    t.path  (263,  35, "unlinkat(fd dirfd, path, flags)").marshalled();
+    t.path  ( 88,  -1, "symlink(str target, path linkpath)").via("symlinkat");
+    t.path  (266,  36, "symlinkat(str target, fd newdirfd, path linkpath)").marshalled();
+    t.path  (133,  -1, "mknod(path, mode, dev)").via("mknodat");
+    t.path  (259,  33, "mknodat(fd dirfd, path, mode, dev)").marshalled();
+    t.path  ( 90,  -1, "chmod(path, mode)").via("fchmodat");
+    t.path  (268,  53, "fchmodat(fd dirfd, path, mode)").marshalled();
+    t.path  (452, 452, "fchmodat2(fd dirfd, path, mode, flags)").marshalled();
+    t.path  ( 92,  -1, "chown(path, owner, group)").via("fchownat");
+    t.path  ( 94,  -1, "lchown(path, owner, group)").via("fchownat");
+    t.path  (260,  54, "fchownat(fd dirfd, path, owner, group, flags)").marshalled();
+    t.path  (132,  -1, "utime(path, in times[utimbuf])").via("utimensat");
+    t.path  (235,  -1, "utimes(path, in times[32])").via("utimensat");
+    t.path  (261,  -1, "futimesat(fd dirfd, path, in times[32])").via("utimensat");
+    t.path  (280,  88, "utimensat(fd dirfd, path, in times[32], flags)").marshalled();
+    t.path  (188,   5, "setxattr(path, str name, in value[size], size, flags)").marshalled();
+    t.path  (189,   6, "lsetxattr(path, str name, in value[size], size, flags)").marshalled();
+    t.path  (191,   8, "getxattr(path, str name, out value[size], size) -> bytes").marshalled();
+    t.path  (192,   9, "lgetxattr(path, str name, out value[size], size) -> bytes").marshalled();
+    t.path  (194,  11, "listxattr(path, out list[size], size) -> bytes").marshalled();
+    t.path  (195,  12, "llistxattr(path, out list[size], size) -> bytes").marshalled();
+    t.path  (197,  14, "removexattr(path, str name)").marshalled();
+    t.path  (198,  15, "lremovexattr(path, str name)").marshalled();
     t.host  (463, 463, "setxattrat(fd dirfd, path, at_flags, ptr name, ptr args, size)");
     t.host  (464, 464, "getxattrat(fd dirfd, path, at_flags, ptr name, ptr args, size) -> bytes");
     t.host  (465, 465, "listxattrat(fd dirfd, path, at_flags, out list[size], size) -> bytes");
@@ -244,7 +241,7 @@ public final class SyscallTable {
     t.hook  ( 32,  23, "dup(fd oldfd) -> fd").note("the host's kernel shares the placeholder, hence the handle");
     t.hook  ( 33,  -1, "dup2(fd oldfd, newfd) -> fd").via("dup3");
     t.hook  (292,  24, "dup3(fd oldfd, newfd, flags:O) -> fd");
-    t.hook  ( 72,  25, "fcntl(fd, cmd:F, fcntl arg) -> value").marshalled().blocks().when(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL)).note("F_SETFL goes to both kernels; owner, signal and locks are the placeholder's");
+    t.hook  ( 72,  25, "fcntl(fd, cmd:F, fcntl arg) -> value").marshalled().blocks().when(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL)).whenExports(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL, Fcntl.F_GETFL, Fcntl.F_GETLK, Fcntl.F_SETLK, Fcntl.F_SETLKW, Fcntl.F_OFD_GETLK, Fcntl.F_OFD_SETLK, Fcntl.F_OFD_SETLKW)).note("F_SETFL goes to both kernels; locks of a device file belong to the open file (as F_OFD_SETLK); owner and signal are the placeholder's");
     t.hook  (438, 438, "pidfd_getfd(fd pidfd, targetfd, flags) -> fd");
     t.host  ( 22,  -1, "pipe(out pipefd[8])").via("pipe2");
     t.host  (293,  59, "pipe2(out pipefd[8], flags)");
@@ -278,9 +275,9 @@ public final class SyscallTable {
     t.hook  (271,  73, "ppoll(inout fds[nfds*pollfd], nfds, inout timeout[timespec], in sigmask[8], sigsetsize) -> count").blocks().when(not(is(1, 0)));
     t.hook  ( 23,  -1, "select(n, inout readfds[fd_set], inout writefds[fd_set], inout exceptfds[fd_set], inout timeout[timeval]) -> count").via("pselect6").blocks().when(not(is(0, 0)));
     t.hook  (270,  72, "pselect6(n, inout readfds[fd_set], inout writefds[fd_set], inout exceptfds[fd_set], inout timeout[timespec], in sigmask[16]) -> count").blocks().when(not(is(0, 0)));
-    t.hook  (213,  -1, "epoll_create(size) -> fd").via("epoll_create1");
-    t.hook  (291,  20, "epoll_create1(flags:EPOLL_CREATE) -> fd");
-    t.hook  (233,  21, "epoll_ctl(fd epfd, op:EPOLL_CTL, fd, in event[epoll_event])");
+    t.host  (213,  -1, "epoll_create(size) -> fd").via("epoll_create1");
+    t.host  (291,  20, "epoll_create1(flags:EPOLL_CREATE) -> fd").note("waits on placeholders, which mirror the device's readiness");
+    t.hook  (233,  21, "epoll_ctl(fd epfd, op:EPOLL_CTL, fd, in event[epoll_event])").when(is(1, Poll.EPOLL_CTL_ADD, Poll.EPOLL_CTL_MOD));
     t.hook  (232,  -1, "epoll_wait(fd epfd, out events[maxevents*epoll_event], maxevents, timeout) -> count").via("epoll_pwait").blocks();
     t.hook  (281,  22, "epoll_pwait(fd epfd, out events[maxevents*epoll_event], maxevents, timeout, in sigmask[8], sigsetsize) -> count").blocks();
     t.hook  (441, 441, "epoll_pwait2(fd epfd, out events[maxevents*epoll_event], maxevents, in timeout[timespec], in sigmask[8], sigsetsize) -> count").blocks();
@@ -296,7 +293,7 @@ public final class SyscallTable {
     t.host  (287,  87, "timerfd_gettime(fd, out cur[itimerspec])");
     t.host  (253,  -1, "inotify_init() -> fd").via("inotify_init1");
     t.host  (294,  26, "inotify_init1(flags) -> fd");
-    t.host  (254,  27, "inotify_add_watch(fd, path, mask) -> value");
+    t.path  (254,  27, "inotify_add_watch(fd, path, mask) -> value").partial("ENOSPC for a path of the device, which programs take as a sign to look by themselves");
     t.host  (255,  28, "inotify_rm_watch(fd, wd)");
     t.host  (300, 262, "fanotify_init(flags, event_flags) -> fd");
     t.host  (301, 263, "fanotify_mark(fd, flags, mask, fd dirfd, path)");
@@ -306,7 +303,7 @@ public final class SyscallTable {
   }
 
   private static void memory(Builder t) {
-    t.host  (  9, 222, "mmap(addr, length, prot, flags, fd, offset) -> address").note(AS_A_SOCKET + ": ENODEV");
+    t.hookFd(  9, 222, "mmap(addr, length, prot, flags, fd, offset) -> address").when(NEVER).whenExports(not(bits(3, Memory.MAP_ANONYMOUS))).partial("a file of an export is mapped by copy: what it was then; ENODEV if the mapping would write to it");
     t.host  ( 11, 215, "munmap(addr, length)");
     t.host  ( 10, 226, "mprotect(addr, length, prot)");
     t.host  ( 25, 216, "mremap(addr, old_size, new_size, flags, new_addr) -> address");
@@ -343,8 +340,8 @@ public final class SyscallTable {
     t.hook  (435, 435, "clone3(in cl_args[size], size) -> pid");
     t.hook  ( 57,  -1, "fork() -> pid").via("clone").note("the child inherits placeholders, hence handles");
     t.hook  ( 58,  -1, "vfork() -> pid").via("clone");
-    t.hook  ( 59, 221, "execve(path, ptr argv, ptr envp)").note("continued; close-on-exec is the host kernel's work");
-    t.hook  (322, 281, "execveat(fd dirfd, path, ptr argv, ptr envp, flags)");
+    t.hook  ( 59, 221, "execve(path, ptr argv, ptr envp)").note("continued; close-on-exec is the host kernel's work; a file of the device is EACCES");
+    t.hook  (322, 281, "execveat(fd dirfd, path, ptr argv, ptr envp, flags)").note("as execve");
     t.host  ( 60,  93, "exit(status) -> never");
     t.host  (231,  94, "exit_group(status) -> never");
     t.host  ( 61, 260, "wait4(pid, out wstatus[4], options, out rusage[rusage]) -> pid");
@@ -600,6 +597,11 @@ public final class SyscallTable {
       return add(x86, canonical, prototype, Route.PROCESS, Support.SUPPORTED);
     }
 
+    /** As {@link #device}, but trapped only where the device has exports. */
+    Draft file(int x86, int canonical, String prototype) {
+      return device(x86, canonical, prototype).when(NEVER).whenExports(ALWAYS);
+    }
+
     /** Its path decides. */
     Draft path(int x86, int canonical, String prototype) {
       return add(x86, canonical, prototype, Route.PATH, Support.SUPPORTED);
@@ -635,7 +637,8 @@ public final class SyscallTable {
     private boolean device;
     private boolean mayBlock;
     private int errno;
-    private Condition trapWhen = new Condition.Always();
+    private Condition trapWhen = ALWAYS;
+    private @Nullable Condition trapWhenExports;
     private String carrier = "";
     private String note = "";
 
@@ -662,6 +665,12 @@ public final class SyscallTable {
     /** It traps only then. */
     Draft when(Condition c) {
       trapWhen = c;
+      return this;
+    }
+
+    /** Where the device has exports it traps then instead. */
+    Draft whenExports(Condition c) {
+      trapWhenExports = c;
       return this;
     }
 
@@ -700,6 +709,7 @@ public final class SyscallTable {
           support,
           errno,
           trapWhen,
+          trapWhenExports == null ? trapWhen : trapWhenExports,
           carrier,
           note);
     }

@@ -88,7 +88,7 @@ public final class TraceFormatter {
       case NEW_FD -> s.append((int) value);
       case SCALAR -> number(s, value);
       case FLAGS -> flags(s, arg.set(), a, i);
-      case PATH -> path(s, value, m);
+      case PATH, STRING -> path(s, value, m);
       case POINTER -> hex(s, value);
       case IN -> memory(s, arg, a, value, length(arg, a), m);
       case INOUT -> memory(s, arg, a, value, length(arg, a), m);
@@ -452,6 +452,7 @@ public final class TraceFormatter {
         }
       }
       case ETHTOOL, HWTSTAMP -> interfaceName(s, a[2], m);
+      case VALUE -> number(s, a[2]);
       case IFCONF, ROUTE, REFUSED -> hex(s, a[2]);
     }
   }

@@ -51,6 +51,9 @@ final class Wire {
   /** The kernel's MAX_RW_COUNT: it cuts every transfer to that. */
   static final long TRANSFER_BYTES = 0x7ffff000L;
 
+  /** The kernel's PATH_MAX, the NUL included. */
+  static final int PATH_BYTES = 4096;
+
   /** The kernel's UIO_MAXIOV. */
   static final int VECTORS = 1024;
 

@@ -7,6 +7,7 @@ import com.sun.management.ThreadMXBean;
 import dev.outboard.abi.MessageHeader;
 import java.lang.management.ManagementFactory;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
@@ -19,7 +20,8 @@ class AllocationTest {
   private final DeviceSpace device = new DeviceSpace();
   private final Call call = new Call(device.data);
   private final DeviceMarshaller marshaller =
-      new DeviceMarshaller(device.data.address(), DeviceSpace.DATA_BYTES, device.scratch);
+      new DeviceMarshaller(
+          device.data.address(), DeviceSpace.DATA_BYTES, device.scratch, PathSet.of(List.of()));
   private final long[] kernelArgs = new long[6];
   private long sum; // keeps the calls from being optimised away
 

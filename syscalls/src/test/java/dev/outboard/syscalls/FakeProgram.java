@@ -50,6 +50,15 @@ final class FakeProgram implements ProgramMemory, Space {
     return bytes.get(Wire.INT, address - BASE);
   }
 
+  /** A string in memory of its own; its address. */
+  long string(String text) {
+    byte[] ascii = text.getBytes(java.nio.charset.StandardCharsets.US_ASCII);
+    long address = allocate(ascii.length + 1);
+    MemorySegment.copy(ascii, 0, bytes, Wire.BYTE, address - BASE, ascii.length);
+    bytes.set(Wire.BYTE, address - BASE + ascii.length, (byte) 0);
+    return address;
+  }
+
   void put(long address, long value) {
     bytes.set(Wire.LONG, address - BASE, value);
   }

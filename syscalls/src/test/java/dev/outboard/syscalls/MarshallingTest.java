@@ -29,7 +29,8 @@ class MarshallingTest {
   private final Call call = new Call(device.data);
   private final Call taken = new Call(device.data);
   private final DeviceMarshaller marshaller =
-      new DeviceMarshaller(device.data.address(), DeviceSpace.DATA_BYTES, device.scratch);
+      new DeviceMarshaller(
+          device.data.address(), DeviceSpace.DATA_BYTES, device.scratch, PathSet.of(List.of()));
   private final long[] kernelArgs = new long[6];
 
   static List<Row> deviceRows() {

@@ -71,13 +71,60 @@ final class ModelKernel {
           }
           yield random.nextInt(100);
         }
-        default -> throw new AssertionError("no model of " + r);
+        default -> plain(r, a);
       };
     } catch (Fault e) {
       return -EFAULT;
     } catch (Refusal e) {
       return -e.errno;
     }
+  }
+
+  /** A call that reads and writes what its arguments say, one after the other. */
+  private long plain(Row r, long[] a) throws Fault {
+    long result = r.result() == ResultKind.ZERO ? 0 : random.nextInt(100);
+    for (int i = 0; i < r.argCount(); i++) {
+      Arg arg = r.arg(i);
+      boolean transfer = r.result() == ResultKind.BYTES && arg.lengthArg() >= 0;
+      long bytes = arg.lengthArg() < 0 ? arg.bytes() : a[arg.lengthArg()] * arg.bytes();
+      switch (arg.kind()) {
+        case SCALAR, FLAGS -> seen.add(Long.toString(a[i]));
+        case FD -> {}
+        case PATH, STRING -> {
+          boolean path = arg.kind() == Arg.Kind.PATH;
+          if (a[i] != 0) {
+            see(string(a[i]));
+          } else if (path && (i == 0 || r.arg(i - 1).kind() != Arg.Kind.FD)) {
+            throw new Fault();
+          }
+        }
+        case IN, INOUT -> {
+          if (a[i] != 0) {
+            see(space.get(a[i], bytes));
+          }
+          if (a[i] != 0 && arg.kind() == Arg.Kind.INOUT) {
+            space.put(a[i], noise((int) bytes));
+          }
+        }
+        case OUT -> {
+          if (transfer) {
+            result = receive(a[i], bytes);
+          } else if (a[i] != 0) {
+            space.put(a[i], noise((int) bytes));
+          }
+        }
+        default -> throw new AssertionError("no model of " + r);
+      }
+    }
+    return result;
+  }
+
+  private byte[] string(long address) throws Fault {
+    int length = 0;
+    while (space.get(address + length, 1)[0] != 0) {
+      length++;
+    }
+    return space.get(address, length);
   }
 
   private static final class Refusal extends RuntimeException {
@@ -300,6 +347,7 @@ final class ModelKernel {
       case REFUSED -> {
         return -q.errno();
       }
+      case VALUE -> seen.add(Long.toString(a[2]));
       case IN -> see(space.get(a[2], q.bytes()));
       case OUT -> space.put(a[2], noise(q.bytes()));
       case INOUT -> {

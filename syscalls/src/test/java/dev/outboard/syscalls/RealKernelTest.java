@@ -49,7 +49,8 @@ class RealKernelTest {
   private final DeviceSpace device = new DeviceSpace();
   private final Call call = new Call(device.data);
   private final DeviceMarshaller marshaller =
-      new DeviceMarshaller(device.data.address(), DeviceSpace.DATA_BYTES, device.scratch);
+      new DeviceMarshaller(
+          device.data.address(), DeviceSpace.DATA_BYTES, device.scratch, PathSet.of(List.of()));
   private final MemorySegment state = Arena.ofAuto().allocate(Linker.Option.captureStateLayout());
   private final List<Integer> descriptors = new ArrayList<>();
 

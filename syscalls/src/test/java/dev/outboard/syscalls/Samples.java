@@ -105,7 +105,9 @@ final class Samples {
       }
       case MSGHDR_IN -> a[i] = maybe(message(false, faults), faults);
       case MSGHDR_OUT -> a[i] = maybe(message(true, faults), faults);
-      case PATH, POINTER -> throw new AssertionError(arg + " of " + r);
+      case PATH -> a[i] = maybe(program.string("/proc/sys/net/" + "x".repeat(n)), faults);
+      case STRING -> a[i] = maybe(program.string("y".repeat(n)), faults);
+      case POINTER -> throw new AssertionError(arg + " of " + r);
     }
   }
 
@@ -187,7 +189,7 @@ final class Samples {
       return;
     }
     switch (q.form()) {
-      case IN, OUT, INOUT, REFUSED -> {}
+      case VALUE, IN, OUT, INOUT, REFUSED -> {}
       case IFCONF -> {
         int room = random.nextInt(600);
         program.put(at, room);

@@ -158,7 +158,7 @@ class SyscallTableTest {
       if (r.onDevice()) {
         assertThat(r.canonical()).as(r.name()).isNotNegative();
         for (Arg a : r.args()) {
-          assertThat(a.kind()).as("%s of %s", a.name(), r).isNotIn(Arg.Kind.PATH, Arg.Kind.POINTER);
+          assertThat(a.kind()).as("%s of %s", a.name(), r).isNotEqualTo(Arg.Kind.POINTER);
         }
       }
     }

@@ -70,6 +70,55 @@ final class IoVectors {
     end++;
   }
 
+  /** How many bytes all entries hold. */
+  long bytes() {
+    long sum = 0;
+    for (int i = 0; i < count(); i++) {
+      sum += length(i);
+    }
+    return sum;
+  }
+
+  /**
+   * Appends bytes {@code [offset, offset + bytes)} of what {@code other} names, or as many of them
+   * as there are.
+   */
+  void addPart(IoVectors other, long offset, long bytes) {
+    long skip = offset;
+    long left = bytes;
+    for (int i = 0; i < other.count() && left > 0; i++) {
+      long length = other.length(i);
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      long part = Math.min(length - skip, left);
+      add(other.base(i) + skip, part);
+      skip = 0;
+      left -= part;
+    }
+  }
+
+  /** Copies the first {@code bytes} bytes of what is named here to {@code to}. */
+  void copyOut(GuestMemory guest, MemorySegment to, long bytes) {
+    long at = 0;
+    for (int i = 0; i < count() && at < bytes; i++) {
+      long part = Math.min(length(i), bytes - at);
+      MemorySegment.copy(guest.segment(), base(i) - guest.segment().address(), to, at, part);
+      at += part;
+    }
+  }
+
+  /** Copies {@code bytes} bytes of {@code from} to the start of what is named here. */
+  void copyIn(GuestMemory guest, MemorySegment from, long bytes) {
+    long at = 0;
+    for (int i = 0; i < count() && at < bytes; i++) {
+      long part = Math.min(length(i), bytes - at);
+      MemorySegment.copy(from, at, guest.segment(), base(i) - guest.segment().address(), part);
+      at += part;
+    }
+  }
+
   /** Replaces entry {@code index}. */
   void set(int index, long base, long length) {
     entries.set(JAVA_LONG, (long) (begin + index) * ENTRY_BYTES, base);

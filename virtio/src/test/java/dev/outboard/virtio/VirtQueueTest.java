@@ -365,4 +365,89 @@ class VirtQueueTest {
     }
     driver.setAvailableIndex(random.nextInt(driver.size + 2));
   }
+
+  // --- indirect tables ---
+
+  private static VirtQueue indirect(ModelDriver driver) throws RingViolation {
+    return new VirtQueue(
+        "test",
+        driver.guest,
+        driver.size,
+        ModelDriver.BASE + driver.descriptors,
+        ModelDriver.BASE + driver.available,
+        ModelDriver.BASE + driver.used,
+        true,
+        false,
+        true);
+  }
+
+  /** What is readable and what is writable of a chain in a table of its own. */
+  @Test
+  void followsAnIndirectTable() throws RingViolation {
+    try (Arena arena = Arena.ofConfined()) {
+      ModelDriver driver = new ModelDriver(arena, 8, 4096);
+      ModelDriver table = new ModelDriver(driver.memory, 8, 64 << 10);
+      long memory = ModelDriver.BASE + (1 << 20);
+      table.descriptor(0, memory, 100, 1, 2);
+      table.descriptor(2, memory + 100, 50, 3, 1);
+      table.descriptor(1, memory + 150, 7, 2, 0);
+      driver.descriptor(3, ModelDriver.BASE + (64 << 10), 3 * 16, 4, 0);
+      driver.offer(3);
+      VirtQueue queue = indirect(driver);
+      IoVectors readable = new IoVectors(arena, 8);
+      IoVectors writable = new IoVectors(arena, 8);
+      assertThat(queue.next(readable, writable)).isEqualTo(3);
+      assertThat(readable.bytes()).isEqualTo(100);
+      assertThat(writable.count()).isEqualTo(2);
+      assertThat(writable.bytes()).isEqualTo(57);
+    }
+  }
+
+  @Test
+  void refusesBadIndirectTables() {
+    long table = ModelDriver.BASE + (64 << 10);
+    // length of the table, flags of its descriptor, flags of the first in it, its next
+    long[][] bad = {
+      {0, 4, 0, 0},
+      {17, 4, 0, 0},
+      {9 * 16, 4, 0, 0},
+      {16, 5, 0, 0},
+      {16, 4, 4, 0},
+      {16, 4, 1, 1},
+      {32, 4, 1, 0},
+      {1L << 31, 4, 0, 0},
+    };
+    for (long[] b : bad) {
+      try (Arena arena = Arena.ofConfined()) {
+        ModelDriver driver = new ModelDriver(arena, 8, 4096);
+        ModelDriver inner = new ModelDriver(driver.memory, 8, 64 << 10);
+        inner.descriptor(0, ModelDriver.BASE, 1, (int) b[2], (int) b[3]);
+        driver.descriptor(0, table, b[0], (int) b[1], 1);
+        driver.offer(0);
+        IoVectors readable = new IoVectors(arena, 8);
+        IoVectors writable = new IoVectors(arena, 8);
+        assertThatThrownBy(() -> indirect(driver).next(readable, writable))
+            .as(java.util.Arrays.toString(b))
+            .isInstanceOf(RingViolation.class);
+        assertThat(readable.count() + writable.count()).isZero();
+      }
+    }
+  }
+
+  /** 2.7.4.2: what the device writes comes after what it reads. */
+  @Test
+  void refusesReadableBehindWritable() {
+    try (Arena arena = Arena.ofConfined()) {
+      ModelDriver driver = new ModelDriver(arena, 8, 4096);
+      driver.add(
+          List.of(
+              new ModelDriver.Buffer(ModelDriver.BASE, 1, true),
+              new ModelDriver.Buffer(ModelDriver.BASE, 1, false)));
+      IoVectors readable = new IoVectors(arena, 8);
+      IoVectors writable = new IoVectors(arena, 8);
+      assertThatThrownBy(() -> indirect(driver).next(readable, writable))
+          .isInstanceOf(RingViolation.class)
+          .hasMessageContaining("2.7.4.2");
+    }
+  }
 }

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
+import dev.outboard.syscalls.PathSet;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Decides whose a path is, by its text: the device's if it lies at or below one of the {@link
+ * PathSet}, seen from the root, from the working directory or from a directory's descriptor.
+ *
+ * <p>Text alone: symbolic links of the host that lead to a device's path are not followed, for that
+ * would cost a look-up of every path. {@code ..} takes back the name before it, and does not lead
+ * out of a mount point by a relative path: there it stays where it is, as in a root directory. What
+ * the device is given is looked up by its own kernel, links included.
+ *
+ * <p>The network's directory of any process of the program's tree, {@code /proc/PID/net}, is the
+ * one of its shadow.
+ */
+final class Paths {
+  /** {@code PATH_MAX}, the NUL included. */
+  private static final int PATH_BYTES = 4096;
+
+  private static final int SLOT_BYTES = 2 * PATH_BYTES;
+
+  /** Where times stand in the substituted text. */
+  private static final int TIMES = 2 * SLOT_BYTES;
+
+  private static final byte[] PROC = ascii("/proc/");
+  private static final byte[] TASK = ascii("/task/");
+  private static final byte[] NET = ascii("/net");
+  private static final byte[] OWN_NET = ascii("/proc/self/net");
+
+  private static final byte[][] STANDARD = {
+    ascii("/dev/stdin"), ascii("/dev/stdout"), ascii("/dev/stderr")
+  };
+  private static final byte[][] DESCRIPTORS = {ascii("/proc/self/fd/"), ascii("/dev/fd/")};
+
+  /** Whose a path is. */
+  enum Owner {
+    HOST,
+    DEVICE,
+    /** Of the device, but wrong: {@link Look#errno} says how. */
+    WRONG
+  }
+
+  /** What came of one path; the two of a notifier thread are reused. */
+  static final class Look {
+    private final int slot;
+    private final byte[] raw = new byte[PATH_BYTES];
+    private byte[] text = new byte[SLOT_BYTES];
+    private byte[] spare = new byte[SLOT_BYTES];
+    private int rawLength;
+    private int length;
+
+    /** What to give the device as directory: AT_FDCWD or a handle. */
+    int directory;
+
+    /** The directory's file if it is a handle. */
+    @Nullable OpenFile file;
+
+    /** The path named a descriptor, in /proc or /dev; it is replaced by the path of its file. */
+    private boolean byDescriptor;
+
+    /** There is no path: utimensat and its kin then mean the descriptor itself. */
+    private boolean absent;
+
+    int errno;
+
+    Look(int slot) {
+      this.slot = slot;
+    }
+
+    /** The address of the path in the notification's memory, once it is the device's. */
+    long address() {
+      return absent ? 0 : ProcessMemory.SUBSTITUTE + (long) slot * SLOT_BYTES;
+    }
+
+    /** The path as the program wrote it is this. */
+    boolean isRaw(byte[] path) {
+      return Arrays.equals(raw, 0, rawLength, path, 0, path.length);
+    }
+
+    /** The path as the device gets it: absolute, or relative to {@link #directory}. */
+    byte[] path() {
+      return Arrays.copyOf(text, length);
+    }
+
+    /** The path of the file whose descriptor was named by its path; null if none was. */
+    byte @Nullable [] descriptorPath() {
+      return byDescriptor ? path() : null;
+    }
+
+    /** The same, absolute and without a slash at its end: what is remembered of an open file. */
+    byte[] absolute() {
+      OpenFile f = file;
+      byte[] base = f == null ? null : f.path();
+      int bytes = length > 1 && text[length - 1] == '/' ? length - 1 : length;
+      if (base == null) {
+        return Arrays.copyOf(text, bytes);
+      }
+      byte[] whole = Arrays.copyOf(base, base.length + 1 + bytes + 1);
+      return Arrays.copyOf(whole, normalize(text, bytes, whole, base.length, base.length));
+    }
+  }
+
+  /** What one call needs; one a notifier thread. */
+  static final class Work {
+    final Look first = new Look(0);
+    final Look second = new Look(1);
+    final MemorySegment substitute = Arena.ofAuto().allocate(TIMES + 32, 8);
+    private final MemorySegment text = Arena.ofAuto().allocate(PATH_BYTES, 8);
+
+    /** 32 bytes for the times of utimensat, at {@link #timesAddress}. */
+    MemorySegment times() {
+      return substitute.asSlice(TIMES, 32);
+    }
+
+    static long timesAddress() {
+      return ProcessMemory.SUBSTITUTE + TIMES;
+    }
+  }
+
+  private final ThreadLocal<Work> work = ThreadLocal.withInitial(Work::new);
+  private final PathSet set;
+  private final PathSet network = PathSet.of(List.of());
+  private final Descriptors descriptors;
+  private final OpenFiles files;
+  private final ProcessTable processes;
+
+  Paths(PathSet set, Descriptors descriptors, OpenFiles files, ProcessTable processes) {
+    this.set = set;
+    this.descriptors = descriptors;
+    this.files = files;
+    this.processes = processes;
+  }
+
+  /** This thread's work space; its texts stand in the notification's memory from now on. */
+  Work begin(Notification n) {
+    Work w = work.get();
+    n.memory().substitute(w.substitute);
+    return w;
+  }
+
+  /** Whether what {@code look} found lies in an export and not among the network's files. */
+  boolean exported(Look look) {
+    OpenFile f = look.file;
+    return f != null ? f.exported() : network.match(look.text, look.length) < 0;
+  }
+
+  /**
+   * Looks at a path argument.
+   *
+   * @param directory index of the argument that relative paths start from, -1 for the working
+   *     directory
+   */
+  Owner look(Notification n, Work w, Look look, int directory, int path) {
+    look.file = null;
+    look.byDescriptor = false;
+    look.absent = n.args()[path] == 0;
+    if (look.absent) {
+      Placeholder p = directory < 0 ? null : descriptors.lookup(n, n.intArg(directory));
+      look.rawLength = 0;
+      return p == null ? Owner.HOST : fromHandle(look, p);
+    }
+    look.directory = Processes.AT_FDCWD;
+    long length = n.memory().readString(n.args()[path], w.text, 0, PATH_BYTES);
+    if (length < 0) {
+      return Owner.HOST; // whose kernel knows the errno
+    }
+    look.rawLength = (int) length;
+    MemorySegment.copy(w.text, JAVA_BYTE, 0, look.raw, 0, (int) length);
+    Owner owner = decide(n, look, directory);
+    if (owner == Owner.DEVICE) {
+      if (look.length >= PATH_BYTES) {
+        look.errno = Errno.ENAMETOOLONG;
+        return Owner.WRONG;
+      }
+      long at = (long) look.slot * SLOT_BYTES;
+      MemorySegment.copy(look.text, 0, w.substitute, JAVA_BYTE, at, look.length);
+      w.substitute.set(JAVA_BYTE, at + look.length, (byte) 0);
+    }
+    return owner;
+  }
+
+  private Owner decide(Notification n, Look look, int directory) {
+    boolean absolute = look.rawLength > 0 && look.raw[0] == '/';
+    if (absolute) {
+      look.length = normalize(look.raw, look.rawLength, look.text, 0, 0);
+      return namesDescriptor(n, look) ? Owner.DEVICE : classify(look);
+    }
+    int fd = directory < 0 ? Processes.AT_FDCWD : n.intArg(directory);
+    if (fd == Processes.AT_FDCWD) {
+      byte[] from = n.process().deviceDirectory();
+      if (from != null) {
+        return below(look, from);
+      }
+    } else {
+      Placeholder p = descriptors.lookup(n, fd);
+      if (p != null) {
+        return fromHandle(look, p);
+      }
+    }
+    if (look.rawLength == 0 || !set.mayLead(look.raw, look.rawLength)) {
+      return Owner.HOST;
+    }
+    int base = readLink(n, fd, look.text);
+    if (base <= 0) {
+      return Owner.HOST;
+    }
+    look.length = normalize(look.raw, look.rawLength, look.text, base, 0);
+    return classify(look);
+  }
+
+  private Owner fromHandle(Look look, Placeholder p) {
+    OpenFile file = files.get(p.handle());
+    byte[] from = file == null ? null : file.path();
+    if (file == null || from == null) {
+      return Owner.HOST; // a socket: no directory, which the placeholder says as well
+    }
+    if (PathSet.climbs(look.raw, look.rawLength)) {
+      return below(look, from);
+    }
+    look.directory = p.handle();
+    look.file = file;
+    look.length = look.rawLength;
+    System.arraycopy(look.raw, 0, look.text, 0, look.rawLength);
+    return Owner.DEVICE;
+  }
+
+  /** A relative path from a directory of the device, which {@code ..} does not leave. */
+  private Owner below(Look look, byte[] from) {
+    if (look.rawLength == 0) {
+      look.errno = Errno.ENOENT;
+      return Owner.WRONG;
+    }
+    System.arraycopy(from, 0, look.text, 0, from.length);
+    int floor = Math.max(0, set.match(from, from.length));
+    look.length = normalize(look.raw, look.rawLength, look.text, from.length, floor);
+    return Owner.DEVICE;
+  }
+
+  private Owner classify(Look look) {
+    if (look.length > PROC.length) {
+      ownNet(look);
+    }
+    return set.match(look.text, bare(look)) >= 0 ? Owner.DEVICE : Owner.HOST;
+  }
+
+  /**
+   * {@code /proc/self/fd/N}, {@code /dev/fd/N} and the like, where N is a file that was opened on
+   * the device: replaced by its path, since the host would open the placeholder.
+   */
+  private boolean namesDescriptor(Notification n, Look look) {
+    if (!n.process().mayHoldDevice()) {
+      return false;
+    }
+    int fd = -1;
+    for (int i = 0; i < STANDARD.length && fd < 0; i++) {
+      boolean same = look.length == STANDARD[i].length;
+      fd = same && starts(look.text, 0, look.length, STANDARD[i]) ? i : -1;
+    }
+    for (int i = 0; i < DESCRIPTORS.length && fd < 0; i++) {
+      if (starts(look.text, 0, look.length, DESCRIPTORS[i])) {
+        fd = number(look, DESCRIPTORS[i].length);
+      }
+    }
+    if (fd < 0 && starts(look.text, 0, look.length, PROC)) {
+      byte[] own = ("/proc/" + n.process().pid() + "/fd/").getBytes(StandardCharsets.US_ASCII);
+      fd = starts(look.text, 0, look.length, own) ? number(look, own.length) : -1;
+    }
+    Placeholder p = fd < 0 ? null : descriptors.lookup(n, fd);
+    OpenFile file = p == null ? null : files.get(p.handle());
+    byte[] path = file == null ? null : file.path();
+    if (path == null) {
+      return false;
+    }
+    System.arraycopy(path, 0, look.text, 0, path.length);
+    look.length = path.length;
+    look.byDescriptor = true;
+    return true;
+  }
+
+  /** The number that the rest of the path is, or -1. */
+  private static int number(Look look, int from) {
+    int value = from == look.length || look.length - from > 9 ? -1 : 0;
+    for (int i = from; i < look.length && value >= 0; i++) {
+      int digit = look.text[i] - '0';
+      value = digit < 0 || digit > 9 ? -1 : value * 10 + digit;
+    }
+    return value;
+  }
+
+  /** The length without a slash at the end, which says that a directory is meant. */
+  private static int bare(Look look) {
+    int n = look.length;
+    return n > 1 && look.text[n - 1] == '/' ? n - 1 : n;
+  }
+
+  /** {@code /proc/PID/net} and {@code /proc/PID/task/TID/net} of our own tree. */
+  private void ownNet(Look look) {
+    byte[] t = look.text;
+    int at = PROC.length;
+    if (!starts(t, 0, look.length, PROC) || at >= look.length) {
+      return;
+    }
+    int end = at;
+    int pid = 0;
+    while (end < look.length && t[end] >= '0' && t[end] <= '9' && pid < 1 << 22) {
+      pid = pid * 10 + t[end++] - '0';
+    }
+    if (end == at) {
+      byte[] self = {'s', 'e', 'l', 'f'};
+      if (!starts(t, at, look.length, self)) {
+        return;
+      }
+      end = at + self.length;
+      pid = -1;
+    }
+    int task = end;
+    if (starts(t, end, look.length, TASK)) {
+      end += TASK.length;
+      while (end < look.length && t[end] >= '0' && t[end] <= '9') {
+        end++;
+      }
+    }
+    if (!starts(t, end, look.length, NET)
+        || (end + NET.length < look.length && t[end + NET.length] != '/')
+        || (pid == -1 && task == end)
+        || (pid >= 0 && processes.process(pid) == null)) {
+      return;
+    }
+    int rest = end + NET.length;
+    byte[] whole = look.spare;
+    System.arraycopy(OWN_NET, 0, whole, 0, OWN_NET.length);
+    System.arraycopy(t, rest, whole, OWN_NET.length, look.length - rest);
+    look.length = OWN_NET.length + look.length - rest;
+    look.spare = t;
+    look.text = whole;
+  }
+
+  private static byte[] ascii(String text) {
+    return text.getBytes(StandardCharsets.US_ASCII);
+  }
+
+  private static boolean starts(byte[] text, int at, int length, byte[] with) {
+    return at + with.length <= length
+        && Arrays.equals(text, at, at + with.length, with, 0, with.length);
+  }
+
+  /**
+   * Appends a path to {@code to[0..length)}, a directory's path without a slash at its end, name by
+   * name; {@code ..} takes back the last name, but nothing below {@code floor}.
+   *
+   * @return the length of the whole; "/" is 1
+   */
+  static int normalize(byte[] path, int pathLength, byte[] to, int length, int floor) {
+    int out = length == 1 && to[0] == '/' ? 0 : length;
+    int i = 0;
+    boolean directory = false;
+    while (i < pathLength) {
+      if (path[i] == '/') {
+        i++;
+        directory = true;
+        continue;
+      }
+      int end = i;
+      while (end < pathLength && path[end] != '/') {
+        end++;
+      }
+      int n = end - i;
+      directory = true;
+      if (n == 2 && path[i] == '.' && path[i + 1] == '.') {
+        while (out > floor && to[--out] != '/') {}
+      } else if (n != 1 || path[i] != '.') {
+        if (out + n + 2 > to.length) {
+          return to.length; // longer than any path may be
+        }
+        to[out++] = '/';
+        System.arraycopy(path, i, to, out, n);
+        out += n;
+        directory = false;
+      }
+      i = end;
+    }
+    if (directory || out == 0) {
+      to[out++] = '/';
+    }
+    return out;
+  }
+
+  /** The path of a directory of the host that the caller has; its length or {@code -errno}. */
+  private static int readLink(Notification n, int fd, byte[] to) {
+    try (Arena a = Arena.ofConfined()) {
+      String name = fd == Processes.AT_FDCWD ? "cwd" : "fd/" + fd;
+      String of = n.process().tablesPerThread() ? "task/" + n.tid() + "/" + name : name;
+      MemorySegment out = a.allocate(PATH_BYTES);
+      long r =
+          Linux.syscall(
+              SyscallNumbers.READLINKAT,
+              n.process().directory(),
+              Linux.cString(a, of).address(),
+              out.address(),
+              PATH_BYTES,
+              0,
+              0);
+      if (r > 0) {
+        MemorySegment.copy(out, JAVA_BYTE, 0, to, 0, (int) r);
+      }
+      return (int) r;
+    }
+  }
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.Command;
+import dev.outboard.tests.support.Eventually;
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Running;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Trial;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.stream.Stream;
+
+/** Files that are the device's: those of its network, and directories of the device's machine. */
+class DeviceFilesTest {
+  private static final Duration LIMIT = Duration.ofSeconds(60);
+
+  /** A directory of the trial that is the device's when offloaded, on the device's own machine. */
+  private static Path share(Trial trial) {
+    try {
+      return Files.createDirectory(trial.directory().resolve("share"));
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+  }
+
+  private static Command onDevice(Path share, Command command) {
+    return command.with("--device-path=" + share);
+  }
+
+  @Scenario(modes = {Mode.NATIVE, Mode.HOST})
+  void whatProgramsDoToFiles(Trial trial) {
+    Path share = share(trial);
+    Finished done =
+        onDevice(
+                share,
+                trial.program(Programs.c("files"), share.toString(), trial.directory().toString()))
+            .run(LIMIT);
+    trial.outcome("errors", done.errors());
+    trial.outcome("output", done.output());
+    done.expectSuccess();
+  }
+
+  @Scenario(modes = {Mode.NATIVE, Mode.HOST})
+  void toolsForFiles(Trial trial) {
+    Path share = share(trial);
+    trial.file("data", 3_000_000);
+    Finished done =
+        onDevice(
+                share,
+                trial.shell(
+                    """
+                    set -e
+                    cp data share/one
+                    cmp data share/one
+                    mkdir -p share/a/b/c
+                    cp share/one share/a/two
+                    mv share/a/two share/a/b/three
+                    mv data share/four; mv share/four data
+                    ln -s ../one share/a/link
+                    cat share/a/link | sha256sum
+                    echo text > share/a/b/text; echo more >> share/a/b/text; cat share/a/b/text
+                    (cd share/a && find . | sort && cat b/text && pwd | sed 's/.*share/share/')
+                    ls -l share | sed 's/^\\(..........\\).*[0-9:] \\([^ ]*\\)$/\\1 \\2/'
+                    tar cf all.tar -C share . && tar tf all.tar | sort
+                    mkdir share/out && tar xf all.tar -C share/out && diff -r share/a share/out/a
+                    grep -c more share/a/b/text; wc -c < share/one
+                    cat < share/a/b/text > share/copy; cat /dev/fd/3 3< share/copy
+                    dd if=share/one of=share/part bs=64k skip=1 count=3 2>/dev/null; wc -c share/part
+                    touch -d 2001-02-03T04:05:06 share/copy; stat -c %Y share/copy
+                    chmod 700 share/a; stat -c %a share/a
+                    rm -r share/a share/out; ls share
+                    """))
+            .run(LIMIT);
+    trial.outcome("errors", done.errors());
+    trial.outcome("output", done.output());
+    done.expectSuccess();
+  }
+
+  @Scenario(modes = {Mode.NATIVE, Mode.HOST})
+  void pythonAndADatabase(Trial trial) {
+    Path share = share(trial);
+    Finished done =
+        onDevice(
+                share,
+                trial.program(
+                    Programs.PYTHON,
+                    "-c",
+                    """
+                    import os, sqlite3, mmap, json, tempfile, shutil
+                    os.chdir('share')
+                    with open('a.json', 'w') as f: json.dump({'x': list(range(1000))}, f)
+                    print(len(json.load(open('a.json'))['x']), os.path.getsize('a.json'))
+                    with open('a.json', 'rb') as f:
+                        m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+                        print(m.find(b'999'), len(m))
+                    for n in range(2):
+                        db = sqlite3.connect('t.db')
+                        db.execute('create table if not exists t(a integer primary key, b text)')
+                        db.executemany('insert into t(b) values(?)', [('row%d' % i,) for i in range(500)])
+                        db.commit()
+                        print(db.execute('select count(*), max(b) from t').fetchone())
+                        db.close()
+                    print(sorted(os.listdir('.')))
+                    os.makedirs('deep/er'); os.rename('a.json', 'deep/er/b.json')
+                    print([(d, sorted(s), sorted(f)) for d, s, f in os.walk('.')])
+                    with tempfile.TemporaryFile(dir='.') as t:
+                        t.write(b'z' * 100000); t.seek(50000); print(len(t.read()))
+                    shutil.copytree('deep', 'copy'); print(os.path.exists('copy/er/b.json'))
+                    """))
+            .run(LIMIT);
+    trial.outcome("output", done.output());
+    trial.outcome("errors", done.errors());
+    done.expectSuccess();
+  }
+
+  /** Whatever way a file's last descriptor goes, the device closes it. */
+  @Scenario(modes = {Mode.NATIVE, Mode.HOST})
+  void noFileIsLeftOpen(Trial trial) {
+    Path share = share(trial);
+    trial.file("share/f", "text");
+    Running python =
+        onDevice(
+                share,
+                trial.program(
+                    Programs.PYTHON,
+                    "-c",
+                    """
+                    import os, signal, mmap
+                    def held(): return [os.open('share/f', os.O_RDONLY) for i in range(20)]
+                    first = os.open('share/f', os.O_RDONLY)
+                    print('ready', flush=True); input()
+                    for way in range(4):
+                        pid = os.fork()
+                        if pid == 0:
+                            fds = held(); d = os.open('share', os.O_RDONLY)
+                            if way == 0: os._exit(0)
+                            if way == 1: os.kill(os.getpid(), signal.SIGKILL)
+                            if way == 2: os.execv('/bin/true', ['true'])
+                            maps = [mmap.mmap(f, 0, prot=mmap.PROT_READ) for f in fds]
+                            os.dup2(fds[0], 200); os.closerange(3, 300)
+                            assert maps[0][:4] == b'text'
+                            os._exit(0)
+                        os.waitpid(pid, 0)
+                    print('done', flush=True); input()
+                    """))
+            .start();
+    python.awaitOutput(LIMIT, "ready");
+    if (trial.mode().offloaded()) {
+      long device = trial.device();
+      long before = descriptors(device);
+      python.type("\n");
+      python.awaitOutput(LIMIT, "done");
+      Eventually.require(
+          Duration.ofSeconds(5),
+          () -> "descriptors of the device: " + before + ", then " + descriptors(device),
+          () -> descriptors(device) <= before);
+    } else {
+      python.type("\n");
+      python.awaitOutput(LIMIT, "done");
+    }
+    python.type("\n");
+    python.await(LIMIT).expectSuccess();
+  }
+
+  private static long descriptors(long pid) {
+    try (Stream<Path> list = Files.list(Path.of("/proc/" + pid + "/fd"))) {
+      return list.filter(p -> target(p).endsWith("/share/f") || target(p).endsWith("/share"))
+          .count();
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+  }
+
+  private static String target(Path link) {
+    try {
+      return Files.readSymbolicLink(link).toString();
+    } catch (IOException e) {
+      return ""; // closed meanwhile
+    }
+  }
+
+  @Scenario(modes = {Mode.NATIVE, Mode.LIBRARY})
+  void theNetworksFilesAreTheDevices(Trial trial) {
+    Finished done =
+        trial
+            .shell(
+                """
+                set -e
+                ip link add files0 type dummy
+                grep -o 'files0' /proc/net/dev /proc/self/net/dev /proc/$$/net/dev
+                (cd /proc && grep -o files0 net/dev)
+                ls /sys/class/net | grep files0
+                cat /sys/class/net/files0/address | wc -c
+                readlink -f /sys/class/net/files0
+                sysctl -w net.ipv4.tcp_notsent_lowat=12345
+                cat /proc/sys/net/ipv4/tcp_notsent_lowat
+                echo 54321 > /proc/sys/net/ipv4/tcp_notsent_lowat
+                sysctl -n net.ipv4.tcp_notsent_lowat
+                ls -d /proc/sys/net/ipv4/conf/files0
+                """)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
+  @Scenario(modes = Mode.LIBRARY)
+  void bbrIsTheDevices(Trial trial) {
+    Finished done = trial.program("sysctl", "-w", "net.ipv4.tcp_congestion_control=bbr").run(LIMIT);
+    assertThat(done.expectSuccess().output().strip())
+        .isEqualTo("net.ipv4.tcp_congestion_control = bbr");
+  }
+
+  @Scenario(modes = {Mode.NATIVE, Mode.HOST})
+  void aProgramOfTheDeviceIsNotExecuted(Trial trial) throws IOException {
+    if (!trial.mode().offloaded()) {
+      return;
+    }
+    Path share = share(trial);
+    Files.copy(Path.of("/bin/true"), share.resolve("true"));
+    Finished done = onDevice(share, trial.shell("share/true; echo status $?")).run(LIMIT);
+    assertThat(done.output()).contains("status 126");
+    assertThat(done.errors()).contains("cannot be executed on the host");
+  }
+}
