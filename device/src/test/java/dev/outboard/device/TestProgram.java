@@ -3,6 +3,7 @@ package dev.outboard.device;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Credentials;
@@ -20,6 +21,8 @@ import java.util.concurrent.atomic.AtomicInteger;
  */
 final class TestProgram implements AutoCloseable {
   static final long NULL = Call.NULL;
+  private static final int OPENAT = 56;
+  private static final int AT_FDCWD = -100;
   private static final AtomicInteger TIDS = new AtomicInteger(1000);
   private static final long PATIENCE_NANOS = 20_000_000_000L;
 
@@ -68,6 +71,12 @@ final class TestProgram implements AutoCloseable {
     long r = call(number, args);
     assertThat(r).as("call %d", number).isNotNegative();
     return (int) r;
+  }
+
+  /** Opens a path for reading: a handle, or {@code -errno}. */
+  long open(String path) {
+    data().setString(0, path);
+    return call(OPENAT, AT_FDCWD, 0, Fcntl.O_RDONLY, 0);
   }
 
   int socket(int type) {
