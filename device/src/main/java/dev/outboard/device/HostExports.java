@@ -74,9 +74,7 @@ final class HostExports implements AutoCloseable {
    * @return 0, or {@code -errno}
    */
   long enter() {
-    return namespace < 0
-        ? 0
-        : Linux.syscall(SyscallNumbers.SETNS, namespace, Sched.CLONE_NEWNS, 0);
+    return namespace < 0 ? 0 : Linux.syscall(SyscallNumbers.SETNS, namespace, Sched.CLONE_NEWNS, 0);
   }
 
   @Override

@@ -37,7 +37,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Files of the machine as a task of the device's kernel has them. */
 @Timeout(value = 180, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class DeviceExportsTest {
-  private static final DeviceOptions OPTIONS =
+  static final DeviceOptions OPTIONS =
       DeviceOptions.defaults()
           .withNet(new NetSpec.None())
           .withMemory(96L << 20)
@@ -61,31 +61,31 @@ class DeviceExportsTest {
   private static final int LSEEK = 62;
   private static final int PREAD64 = 67;
   private static final int PWRITE64 = 68;
-  private static final int SENDFILE = 71;
+  static final int SENDFILE = 71;
   private static final int READLINKAT = 78;
   private static final int FSYNC = 82;
   private static final int UTIMENSAT = 88;
   private static final int RENAMEAT2 = 276;
   private static final int COPY_FILE_RANGE = 285;
-  private static final int CREATE = Fcntl.O_RDWR | Fcntl.O_CREAT;
+  static final int CREATE = Fcntl.O_RDWR | Fcntl.O_CREAT;
 
   private static final long WINDOW_BYTES = 4 << 20;
 
   // Where in the shared memory things are.
   private static final int PATH = 0;
   private static final int SECOND = 8192;
-  private static final int SMALL = 16384;
+  static final int SMALL = 16384;
   private static final int DATA = 1 << 20;
 
   @TempDir Path machine;
 
   /** What a task does. */
-  private interface Work {
+  interface Work {
     void run(Task task) throws Exception;
   }
 
   /** Calls of one task, the calling thread's. */
-  private static final class Task {
+  static final class Task {
     final Device device;
     final Kernel kernel;
     final MemorySegment memory;
@@ -205,10 +205,9 @@ class DeviceExportsTest {
     with(OPTIONS.withExports(exports), work);
   }
 
-  private static void with(DeviceOptions options, Work work) throws Exception {
+  static void with(DeviceOptions options, Work work) throws Exception {
     List<String> log = new ArrayList<>();
-    try (Device device =
-            Device.start(options.withLogs(line -> {}, line -> log.add(line)));
+    try (Device device = Device.start(options.withLogs(line -> {}, line -> log.add(line)));
         Arena arena = Arena.ofConfined()) {
       long memfd = Linux.memfdCreate(Linux.cString(arena, "task").address(), 3);
       assertThat(Linux.ftruncate((int) memfd, WINDOW_BYTES)).isZero();
@@ -276,8 +275,7 @@ class DeviceExportsTest {
           assertThat(t.list("/srv/www/d")).containsExactly("b");
           t.good(SYMLINKAT, t.path("d/b"), Fcntl.AT_FDCWD, t.second("/srv/www/link"));
           assertThat(t.text("/srv/www/link")).isEqualTo("hello");
-          long n =
-              t.good(READLINKAT, Fcntl.AT_FDCWD, t.path("/srv/www/link"), t.data(), 100);
+          long n = t.good(READLINKAT, Fcntl.AT_FDCWD, t.path("/srv/www/link"), t.data(), 100);
           assertThat(t.get(n)).asString().isEqualTo("d/b");
           t.good(
               LINKAT,
@@ -301,8 +299,7 @@ class DeviceExportsTest {
           t.memory.set(ValueLayout.JAVA_LONG, SMALL + 8, 123_456_789);
           t.memory.set(ValueLayout.JAVA_LONG, SMALL + 16, 1_000_000_009);
           t.memory.set(ValueLayout.JAVA_LONG, SMALL + 24, 5);
-          t.good(
-              UTIMENSAT, Fcntl.AT_FDCWD, t.path("/srv/www/hard"), t.memory.address() + SMALL, 0);
+          t.good(UTIMENSAT, Fcntl.AT_FDCWD, t.path("/srv/www/hard"), t.memory.address() + SMALL, 0);
           assertThat(Files.getLastModifiedTime(machine.resolve("hard")).to(TimeUnit.SECONDS))
               .isEqualTo(1_000_000_009);
           t.good(STATFS, t.path("/srv/www"), t.memory.address() + SMALL);
@@ -566,7 +563,7 @@ class DeviceExportsTest {
     return all;
   }
 
-  private static int[] tcpPair(Task t) {
+  static int[] tcpPair(Task t) {
     MemorySegment address = t.memory.asSlice(SMALL, 64);
     address.fill((byte) 0);
     address.set(ValueLayout.JAVA_SHORT, 0, (short) Socket.AF_INET);
@@ -596,10 +593,7 @@ class DeviceExportsTest {
   private Path run(Path image, String... command) throws Exception {
     Path log = machine.resolve("log");
     Process p =
-        new ProcessBuilder(command)
-            .redirectErrorStream(true)
-            .redirectOutput(log.toFile())
-            .start();
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
     assertThat(p.waitFor()).as(Files.readString(log)).isZero();
     return image;
   }
@@ -679,20 +673,17 @@ class DeviceExportsTest {
     Path b = Files.createDirectory(machine.resolve("b"));
     Files.writeString(b.resolve("f"), "b");
     with(
-        List.of(
-            ExportSpec.directory(b + ":/x/inner"),
-            ExportSpec.directory(a.getParent() + ":/x")),
+        List.of(ExportSpec.directory(b + ":/x/inner"), ExportSpec.directory(a.getParent() + ":/x")),
         t -> {
           assertThat(t.text("/x/inner/f")).isEqualTo("b");
           assertThat(t.list("/x")).containsExactly("inner");
         });
-    assertThatThrownBy(
-            () ->
-                Device.start(
-                    OPTIONS.withExports(
-                        List.of(
-                            ExportSpec.directory(b + ":/x/none"),
-                            ExportSpec.directory(a.getParent() + ":/x")))))
+    assertThatThrownBy(() ->
+            Device.start(
+                OPTIONS.withExports(
+                    List.of(
+                        ExportSpec.directory(b + ":/x/none"),
+                        ExportSpec.directory(a.getParent() + ":/x")))))
         .hasMessageContaining("no /x/none in the export at /x");
     assertThat(a.getParent()).isDirectoryNotContaining("glob:**/none");
   }
@@ -705,8 +696,7 @@ class DeviceExportsTest {
     assertRefused(ExportSpec.disk(machine + ":/x"), "is no image but a directory");
     assertRefused(ExportSpec.disk(file + ":/x"), "is no image of a file system");
     assertRefused(ExportSpec.disk(machine + "/none:/x"), "does not exist");
-    assertThatThrownBy(
-            () -> Device.start(OPTIONS.withExports(List.of(export("/x"), export("/x")))))
+    assertThatThrownBy(() -> Device.start(OPTIONS.withExports(List.of(export("/x"), export("/x")))))
         .hasMessage("Two exports are to be seen at /x.");
   }
 
@@ -725,8 +715,7 @@ class DeviceExportsTest {
     Path at = Files.createDirectory(machine.resolve("at"));
     Path readOnly = Files.createDirectory(machine.resolve("ro"));
     Files.writeString(from.resolve("f"), "text");
-    DeviceOptions host =
-        DeviceOptions.defaults().withHostKernel(true).withLimits(OPTIONS.limits());
+    DeviceOptions host = DeviceOptions.defaults().withHostKernel(true).withLimits(OPTIONS.limits());
     Work work =
         t -> {
           assertThat(t.text(at + "/f")).isEqualTo("text");
@@ -755,10 +744,8 @@ class DeviceExportsTest {
     assertThat(failures).isEmpty();
     assertThat(from.resolve("new")).exists();
     assertThat(at.resolve("f")).doesNotExist();
-    assertThatThrownBy(
-            () ->
-                Device.start(
-                    host.withExports(List.of(ExportSpec.disk(from.resolve("f") + ":/x")))))
+    assertThatThrownBy(() ->
+            Device.start(host.withExports(List.of(ExportSpec.disk(from.resolve("f") + ":/x")))))
         .hasMessageContaining("there are no disks");
   }
 }

@@ -408,8 +408,14 @@ class VirtQueueTest {
     long table = ModelDriver.BASE + (64 << 10);
     // length of the table, flags of its descriptor, flags of the first in it, its next
     long[][] bad = {
-      {0, 4, 0, 0}, {17, 4, 0, 0}, {9 * 16, 4, 0, 0}, {16, 5, 0, 0}, {16, 4, 4, 0}, {16, 4, 1, 1},
-      {32, 4, 1, 0}, {1L << 31, 4, 0, 0},
+      {0, 4, 0, 0},
+      {17, 4, 0, 0},
+      {9 * 16, 4, 0, 0},
+      {16, 5, 0, 0},
+      {16, 4, 4, 0},
+      {16, 4, 1, 1},
+      {32, 4, 1, 0},
+      {1L << 31, 4, 0, 0},
     };
     for (long[] b : bad) {
       try (Arena arena = Arena.ofConfined()) {
