@@ -64,8 +64,7 @@ final class FuseServer implements AutoCloseable {
   private static final int LONGEST_ENTRY = Fuse.DIRENT_NAME + NAME_MAX + 1;
   private static final int MAX_VALUE_BYTES = 64 << 10;
 
-  // The scratch memory of a request.
-  private static final int IN = 0;
+  // The scratch memory of a request, which begins with what it says.
   private static final int BODY = Fuse.IN_HEADER_BYTES;
   private static final int IN_BYTES = MAX_VALUE_BYTES + 4096;
   private static final int IO_BYTES = Fuse.IN_HEADER_BYTES + Fuse.IO_IN_BYTES;
@@ -87,7 +86,6 @@ final class FuseServer implements AutoCloseable {
   private static final int OPEN_HOW_BYTES = 24;
   private static final int UTIME_NOW = (1 << 30) - 1;
   private static final int UTIME_OMIT = (1 << 30) - 2;
-  private static final int STATFS_BYTES = 120;
   private static final int RENAME_FLAGS = 7;
 
   // linux/capability.h
@@ -263,45 +261,31 @@ final class FuseServer implements AutoCloseable {
       awaitRoom();
     }
     long node = s.get(JAVA_LONG, Fuse.IN_NODE);
-    switch (opcode) {
-      case Fuse.READ:
-        return read(request, mayWait);
-      case Fuse.WRITE:
-        return write(request, bytes, mayWait);
-      case Fuse.RELEASE, Fuse.RELEASEDIR:
-        return release(s);
-      case Fuse.FORGET:
+    return switch (opcode) {
+      case Fuse.READ -> read(request, mayWait);
+      case Fuse.WRITE -> write(request, bytes, mayWait);
+      case Fuse.RELEASE, Fuse.RELEASEDIR -> release(s);
+      case Fuse.FORGET -> {
         nodes.forget(node, s.get(JAVA_LONG, BODY));
-        return NO_REPLY;
-      case Fuse.BATCH_FORGET:
+        yield NO_REPLY;
+      }
+      case Fuse.BATCH_FORGET -> {
         batchForget(s, body);
-        return NO_REPLY;
-      case Fuse.INIT:
-        return init(s);
-      case Fuse.DESTROY:
+        yield NO_REPLY;
+      }
+      case Fuse.INIT -> init(s);
+      case Fuse.DESTROY -> {
         handles.clear();
         nodes.forgetAll();
-        return 0;
-      case Fuse.FALLOCATE, Fuse.COPY_FILE_RANGE, Fuse.FSYNC, Fuse.FSYNCDIR:
-        return mayWait ? withHandle(s, opcode) : WAIT;
-      case Fuse.LSEEK:
-        return withHandle(s, opcode);
-      case Fuse.READDIR, Fuse.READDIRPLUS:
-        return list(request, opcode == Fuse.READDIRPLUS);
-      case Fuse.SYNCFS:
-        return mayWait ? synchronize(s) : WAIT;
-      default:
-        break;
-    }
-    Node at = nodes.acquire(node);
-    if (at == null) {
-      return -Errno.ESTALE;
-    }
-    try {
-      return withNode(s, at, opcode, body, mayWait);
-    } finally {
-      nodes.release(at);
-    }
+        yield 0;
+      }
+      case Fuse.FALLOCATE, Fuse.COPY_FILE_RANGE, Fuse.FSYNC, Fuse.FSYNCDIR ->
+          mayWait ? withHandle(s, opcode) : WAIT;
+      case Fuse.LSEEK -> withHandle(s, opcode);
+      case Fuse.READDIR, Fuse.READDIRPLUS -> list(request, opcode == Fuse.READDIRPLUS);
+      case Fuse.SYNCFS -> mayWait ? synchronize(s) : WAIT;
+      default -> withNode(s, node, opcode, body, mayWait);
+    };
   }
 
   private static boolean changes(int opcode) {
@@ -383,6 +367,18 @@ final class FuseServer implements AutoCloseable {
     };
   }
 
+  private long withNode(MemorySegment s, long node, int opcode, int body, boolean mayWait) {
+    Node at = nodes.acquire(node);
+    if (at == null) {
+      return -Errno.ESTALE;
+    }
+    try {
+      return withNode(s, at, opcode, body, mayWait);
+    } finally {
+      nodes.release(at);
+    }
+  }
+
   private long withNode(MemorySegment s, Node at, int opcode, int body, boolean mayWait) {
     return switch (opcode) {
       case Fuse.LOOKUP -> lookup(s, at, body, mayWait);
@@ -431,7 +427,7 @@ final class FuseServer implements AutoCloseable {
 
   private void batchForget(MemorySegment s, int body) {
     long count = Integer.toUnsignedLong(s.get(JAVA_INT, BODY));
-    long room = (body - Fuse.BATCH_FORGET_IN_BYTES) / Fuse.FORGET_ONE_BYTES;
+    int room = (body - Fuse.BATCH_FORGET_IN_BYTES) / Fuse.FORGET_ONE_BYTES;
     for (int i = 0; i < Math.min(count, room); i++) {
       int one = BODY + Fuse.BATCH_FORGET_IN_BYTES + i * Fuse.FORGET_ONE_BYTES;
       nodes.forget(s.get(JAVA_LONG, one), s.get(JAVA_LONG, one + 8));
@@ -522,7 +518,7 @@ final class FuseServer implements AutoCloseable {
     // new_encode_dev() of the kernel
     int major = s.get(JAVA_INT, STATX + Stat.STATX_RDEV_MAJOR);
     int minor = s.get(JAVA_INT, STATX + Stat.STATX_RDEV_MINOR);
-    s.set(JAVA_INT, to + Fuse.ATTR_RDEV, minor & 0xff | major << 8 | (minor & ~0xff) << 12);
+    s.set(JAVA_INT, to + Fuse.ATTR_RDEV, (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12));
     s.set(JAVA_INT, to + Fuse.ATTR_BLOCK_SIZE, s.get(JAVA_INT, STATX + Stat.STATX_BLOCK_SIZE));
     s.set(JAVA_INT, to + Fuse.ATTR_BLOCK_SIZE + 4, 0);
   }
@@ -851,7 +847,7 @@ final class FuseServer implements AutoCloseable {
    * write.
    */
   private static int keptFlags(int flags) {
-    return flags & (Fcntl.O_ACCMODE | Fcntl.O_NOATIME) | Fcntl.O_CLOEXEC;
+    return (flags & (Fcntl.O_ACCMODE | Fcntl.O_NOATIME)) | Fcntl.O_CLOEXEC;
   }
 
   /** Opens what a path descriptor stands for; the link of /proc leads to it and nowhere else. */
@@ -921,7 +917,7 @@ final class FuseServer implements AutoCloseable {
         openAt(
             at.fd,
             s.address() + DOT,
-            keptFlags(flags) | Fcntl.O_TMPFILE | flags & Fcntl.O_EXCL,
+            keptFlags(flags) | Fcntl.O_TMPFILE | (flags & Fcntl.O_EXCL),
             s.get(JAVA_INT, BODY + Fuse.CREATE_MODE));
     unbecome(s);
     return fd < 0 ? fd : entryAndHandle(s, (int) fd);
@@ -1013,36 +1009,41 @@ final class FuseServer implements AutoCloseable {
       return -Errno.EBADF;
     }
     try {
-      switch (opcode) {
-        case Fuse.FSYNC, Fuse.FSYNCDIR:
-          boolean data = (s.get(JAVA_INT, BODY + Fuse.FSYNC_FLAGS) & Fuse.FSYNC_F_DATA_ONLY) != 0;
-          return Linux.syscall(data ? SyscallNumbers.FDATASYNC : SyscallNumbers.FSYNC, handle.fd);
-        case Fuse.FALLOCATE:
-          return Linux.syscall(
-              SyscallNumbers.FALLOCATE,
-              handle.fd,
-              s.get(JAVA_INT, BODY + Fuse.FALLOCATE_MODE),
-              s.get(JAVA_LONG, BODY + Fuse.FALLOCATE_OFFSET),
-              s.get(JAVA_LONG, BODY + Fuse.FALLOCATE_LENGTH),
-              0,
-              0);
-        case Fuse.LSEEK:
-          long offset =
-              Linux.lseek(
-                  handle.fd,
-                  s.get(JAVA_LONG, BODY + Fuse.LSEEK_OFFSET),
-                  s.get(JAVA_INT, BODY + Fuse.LSEEK_WHENCE));
-          if (offset < 0) {
-            return offset;
-          }
-          s.set(JAVA_LONG, PAYLOAD, offset);
-          return Fuse.LSEEK_OUT_BYTES;
-        default:
-          return copy(s, handle);
-      }
+      return switch (opcode) {
+        case Fuse.FSYNC, Fuse.FSYNCDIR -> {
+          int flags = s.get(JAVA_INT, BODY + Fuse.FSYNC_FLAGS);
+          boolean dataOnly = (flags & Fuse.FSYNC_F_DATA_ONLY) != 0;
+          yield Linux.syscall(
+              dataOnly ? SyscallNumbers.FDATASYNC : SyscallNumbers.FSYNC, handle.fd);
+        }
+        case Fuse.FALLOCATE ->
+            Linux.syscall(
+                SyscallNumbers.FALLOCATE,
+                handle.fd,
+                s.get(JAVA_INT, BODY + Fuse.FALLOCATE_MODE),
+                s.get(JAVA_LONG, BODY + Fuse.FALLOCATE_OFFSET),
+                s.get(JAVA_LONG, BODY + Fuse.FALLOCATE_LENGTH),
+                0,
+                0);
+        case Fuse.LSEEK -> seek(s, handle);
+        default -> copy(s, handle);
+      };
     } finally {
       handles.release(handle);
     }
+  }
+
+  private static long seek(MemorySegment s, Handle handle) {
+    long offset =
+        Linux.lseek(
+            handle.fd,
+            s.get(JAVA_LONG, BODY + Fuse.LSEEK_OFFSET),
+            s.get(JAVA_INT, BODY + Fuse.LSEEK_WHENCE));
+    if (offset < 0) {
+      return offset;
+    }
+    s.set(JAVA_LONG, PAYLOAD, offset);
+    return Fuse.LSEEK_OUT_BYTES;
   }
 
   private long copy(MemorySegment s, Handle from) {
@@ -1153,7 +1154,7 @@ final class FuseServer implements AutoCloseable {
     boolean dots =
         s.get(JAVA_BYTE, at + Stat.DIRENT_NAME) == '.'
             && (nameLength == 1
-                || nameLength == 2 && s.get(JAVA_BYTE, at + Stat.DIRENT_NAME + 1) == '.');
+                || (nameLength == 2 && s.get(JAVA_BYTE, at + Stat.DIRENT_NAME + 1) == '.'));
     if (!dots) {
       long fd =
           openAt(
@@ -1248,7 +1249,7 @@ final class FuseServer implements AutoCloseable {
   private static long text(MemorySegment s, int from, int body) {
     for (int i = from; i < body; i++) {
       if (s.get(JAVA_BYTE, BODY + i) == 0) {
-        return i - from;
+        return i - (long) from;
       }
     }
     return -Errno.EINVAL;

@@ -22,6 +22,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
 
 /** A driver in Java of a device that answers requests, one at a time. */
 final class ModelRequests implements AutoCloseable {
@@ -44,8 +45,10 @@ final class ModelRequests implements AutoCloseable {
   final Queue<String> notices = new ConcurrentLinkedQueue<>();
   private final Semaphore interrupts = new Semaphore(0);
   private final List<ModelDriver> queues = new ArrayList<>();
-  private RequestDevice device;
-  RegisterPage page;
+  private @Nullable RequestDevice device;
+
+  /** The device's, once it is plugged in. */
+  RegisterPage page = new RegisterPage(arena.allocate(RegisterPage.BYTES, RegisterPage.BYTES));
 
   /** Into how many parts requests and replies are cut. */
   int parts = 3;
@@ -190,8 +193,9 @@ final class ModelRequests implements AutoCloseable {
 
   @Override
   public void close() {
-    if (device != null) {
-      device.close();
+    RequestDevice plugged = device;
+    if (plugged != null) {
+      plugged.close();
     }
     arena.close();
   }
