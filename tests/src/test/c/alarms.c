@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: MIT
 // Signals during calls that block. For each call, with and without SA_RESTART: what the call
 // returned and how often the handler ran (standard output, the same on every kernel), and how late
-// it was, in microseconds, the median of a few tries (standard error, "late CALL RESTART US").
+// it was, in microseconds, the median of some tries (standard error, "late CALL RESTART US").
 #include "check.h"
 
+#include <sys/mman.h>
 #include <sys/select.h>
 
-enum { ALARM_US = 40000, HELP_US = 240000, TRIES = 3 };
+/* The help comes so long after the handler has run, or after PATIENCE_US if it does not run. */
+enum { ALARM_US = 100000, HELP_US = 150000, PATIENCE_US = 1500000 };
 
-static volatile sig_atomic_t handled;
-static volatile int64_t handled_at;
+/* What the helper sees too. */
+static struct {
+  volatile int64_t at;
+  volatile int times;
+  volatile int helped;
+} *handled;
 
 static void on_alarm(int signal) {
   (void)signal;
-  handled_at = now_us();
-  handled = handled + 1;
+  handled->at = now_us();
+  handled->times = handled->times + 1;
 }
 
 /* What a call works on, made anew for each try. */
@@ -148,15 +154,16 @@ static void help_drain(struct setting *s) {
   }
 }
 
-static long call_epoll_wait(struct setting *s) {
-  int e = epoll_create1(0);
+static void prepare_set(struct setting *s) {
+  prepare_pair(s);
+  s->extra[0] = epoll_create1(0);
   struct epoll_event v = {.events = EPOLLIN};
-  CHECK(epoll_ctl(e, EPOLL_CTL_ADD, s->fd, &v) == 0);
-  int result = epoll_wait(e, &v, 1, 2000);
-  int saved = errno;
-  close(e);
-  errno = saved;
-  return result;
+  CHECK(epoll_ctl(s->extra[0], EPOLL_CTL_ADD, s->fd, &v) == 0);
+}
+
+static long call_epoll_wait(struct setting *s) {
+  struct epoll_event v;
+  return epoll_wait(s->extra[0], &v, 1, 2000);
 }
 
 static long call_poll(struct setting *s) {
@@ -186,31 +193,33 @@ static const struct blocking CALLS[] = {
     {"accept", prepare_listening, call_accept, help_connect},
     {"connect", prepare_full_queue, call_connect, help_accept},
     {"send", prepare_full_buffer, call_send, help_drain},
-    {"epoll_wait", prepare_pair, call_epoll_wait, help_write},
+    {"epoll_wait", prepare_set, call_epoll_wait, help_write},
     {"poll", prepare_pair, call_poll, help_write},
     {"poll-forever", prepare_pair, call_poll_forever, help_write},
     {"select", prepare_pair, call_select, help_write},
 };
 
-static int by_value(const void *a, const void *b) {
-  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return (x > y) - (x < y);
+/* Lets the call go on once the handler has run, and the call had time to come back. */
+static void help(const struct blocking *b, struct setting *s) {
+  for (int64_t end = now_us() + PATIENCE_US; !handled->times && now_us() < end;) sleep_us(5000);
+  sleep_us(HELP_US);
+  handled->helped = 1;
+  b->help(s);
+  sleep_us(1500000); // holds its descriptors open until the call has surely returned
 }
 
 static void try_call(const struct blocking *b, int restart, char *line, size_t room,
-                     int64_t *late_us) {
+                     struct tries *late) {
   struct setting s;
   memset(&s, 0xff, sizeof s);
   b->prepare(&s);
   struct sigaction action = {.sa_handler = on_alarm, .sa_flags = restart ? SA_RESTART : 0};
   CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-  handled = 0;
+  handled->times = handled->helped = 0;
   pid_t helper = fork();
   CHECK(helper >= 0);
   if (helper == 0) {
-    sleep_us(HELP_US);
-    b->help(&s);
-    sleep_us(1500000); // holds its descriptors open until the call has surely returned
+    help(b, &s);
     _exit(0);
   }
   int64_t start = now_us();
@@ -220,13 +229,12 @@ static void try_call(const struct blocking *b, int restart, char *line, size_t r
   long result = b->call(&s);
   int error = result < 0 ? errno : 0;
   int64_t end = now_us();
-  *late_us = handled_at - start - ALARM_US;
   // A call that was not restarted is back at once; one that was has waited for the helper.
-  int at_once = end - start < (ALARM_US + HELP_US) / 2;
-  const char *when = at_once ? "at once" : "after the help";
-  if (error && at_once) *late_us = end - start - ALARM_US;
+  int at_once = !handled->helped;
   snprintf(line, room, "%s %s: %ld %s, handled %d, back %s", b->name,
-           restart ? "restarting" : "interrupted", result, errno_name(error), (int)handled, when);
+           restart ? "restarting" : "interrupted", result, errno_name(error), handled->times,
+           at_once ? "at once" : "after the help");
+  measured(late, (error && at_once ? end : handled->at) - start - ALARM_US);
   kill(helper, SIGKILL);
   CHECK(waitpid(helper, NULL, 0) == helper);
   close(s.fd);
@@ -237,21 +245,22 @@ static void try_call(const struct blocking *b, int restart, char *line, size_t r
 
 static void both_ways(int number) {
   const struct blocking *call = &CALLS[number];
+  handled = mmap(NULL, sizeof *handled, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  CHECK(handled != MAP_FAILED);
   for (int restart = 0; restart < 2; restart++) {
-    int64_t late[TRIES];
+    struct tries late = {0};
     char line[200], first[200];
-    for (int t = 0; t < TRIES; t++) {
-      try_call(call, restart, line, sizeof line, &late[t]);
-      if (t == 0) {
+    while (undecided(&late)) {
+      try_call(call, restart, line, sizeof line, &late);
+      if (late.count == 1) {
         strcpy(first, line);
         say("%s", line);
       } else if (strcmp(first, line)) {
-        say("and in try %d: %s", t, line);
+        say("and in try %d: %s", late.count, line);
       }
     }
-    qsort(late, TRIES, sizeof late[0], by_value);
     fprintf(stderr, "late %s %s %lld\n", call->name, restart ? "restarting" : "interrupted",
-            (long long)late[TRIES / 2]);
+            (long long)median(&late));
   }
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Signals that end, stop or are handled by a process which is blocked in a call on a socket: how
-// the process ended (standard output), and after how long (standard error, "took CASE US", the
-// median of a few tries).
+// Signals that end, stop or are handled by a process which is blocked in a call on a socket, and the
+// cancelling of a thread that is: how it ended (standard output), and after how long (standard
+// error, "took CASE US", the median of some tries).
 #include "check.h"
 
-enum { TRIES = 5 };
+#include <pthread.h>
+
+enum { IN_CALL_US = 40000 };
 
 static int ends[2], listener;
 static struct sockaddr_in address;
@@ -61,12 +63,9 @@ static const struct {
                {"SIGQUIT", SIGQUIT, 0},
                {"SIGKILL", SIGKILL, 0}};
 
-static int by_value(const void *a, const void *b) {
-  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return (x > y) - (x < y);
-}
-
 static pid_t blocked(void (*block)(void), int handled) {
+  int ready[2];
+  CHECK(pipe(ready) == 0);
   pid_t child = fork();
   CHECK(child >= 0);
   if (child == 0) {
@@ -74,40 +73,46 @@ static pid_t blocked(void (*block)(void), int handled) {
       struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
       CHECK(sigaction(SIGTERM, &action, NULL) == 0);
     }
+    CHECK(write(ready[1], "", 1) == 1);
     block();
     _exit(3); // the call came back instead
   }
-  sleep_us(40000);
+  char byte;
+  CHECK(read(ready[0], &byte, 1) == 1);
+  close(ready[0]);
+  close(ready[1]);
+  sleep_us(IN_CALL_US);
   return child;
 }
 
-static void in_call(int c) {
-  tcp_pair(ends);
-  listener = listening(0, &address);
-  for (size_t s = 0; s < sizeof SIGNALS / sizeof SIGNALS[0]; s++) {
-    int64_t took[TRIES];
-    int status = -1;
-    for (int t = 0; t < TRIES; t++) {
-      pid_t child = blocked(CALLS[c].block, SIGNALS[s].handled);
-      int64_t start = now_us();
-      CHECK(kill(child, SIGNALS[s].signal) == 0);
-      CHECK(waitpid(child, &status, 0) == child);
-      took[t] = now_us() - start;
-    }
-    qsort(took, TRIES, sizeof took[0], by_value);
-    say("%s in %s: status %#x", SIGNALS[s].name, CALLS[c].name, status & ~0x80);
-    fprintf(stderr, "took %s-%s %lld\n", SIGNALS[s].name, CALLS[c].name,
-            (long long)took[TRIES / 2]);
+static void report(const char *what, int c, const struct tries *took) {
+  fprintf(stderr, "took %s-%s %lld\n", what, CALLS[c].name, (long long)median(took));
+}
+
+static void ended(int c, int s) {
+  struct tries took = {0};
+  int status = -1;
+  while (undecided(&took)) {
+    pid_t child = blocked(CALLS[c].block, SIGNALS[s].handled);
+    int64_t start = now_us();
+    CHECK(kill(child, SIGNALS[s].signal) == 0);
+    CHECK(waitpid(child, &status, 0) == child);
+    measured(&took, now_us() - start);
   }
-  int64_t took[TRIES];
+  say("%s in %s: status %#x", SIGNALS[s].name, CALLS[c].name, status & ~0x80);
+  report(SIGNALS[s].name, c, &took);
+}
+
+static void stopped(int c) {
+  struct tries took = {0};
   int back = 0;
-  for (int t = 0; t < TRIES; t++) {
+  while (undecided(&took)) {
     pid_t child = blocked(CALLS[c].block, 0);
     int status;
     int64_t start = now_us();
     CHECK(kill(child, SIGSTOP) == 0);
     CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
-    took[t] = now_us() - start;
+    measured(&took, now_us() - start);
     CHECK(kill(child, SIGCONT) == 0);
     // A call that comes back lets the child end, perhaps before it is seen to have continued.
     CHECK(waitpid(child, &status, WCONTINUED) == child);
@@ -120,9 +125,39 @@ static void in_call(int c) {
     kill(child, SIGKILL);
     waitpid(child, &status, 0);
   }
-  qsort(took, TRIES, sizeof took[0], by_value);
   say("SIGSTOP and SIGCONT in %s: the call %s", CALLS[c].name, back ? "came back" : "went on");
-  fprintf(stderr, "took SIGSTOP-%s %lld\n", CALLS[c].name, (long long)took[TRIES / 2]);
+  report("SIGSTOP", c, &took);
+}
+
+static void *in_thread(void *block) {
+  ((void (*)(void))block)();
+  return NULL; // the call came back instead
+}
+
+static void cancelled(int c) {
+  struct tries took = {0};
+  int back = 0;
+  while (undecided(&took)) {
+    pthread_t thread;
+    void *result;
+    CHECK(pthread_create(&thread, NULL, in_thread, CALLS[c].block) == 0);
+    sleep_us(IN_CALL_US);
+    int64_t start = now_us();
+    CHECK(pthread_cancel(thread) == 0);
+    CHECK(pthread_join(thread, &result) == 0);
+    measured(&took, now_us() - start);
+    back += result != PTHREAD_CANCELED;
+  }
+  say("pthread_cancel in %s: %s", CALLS[c].name, back ? "the call came back" : "cancelled");
+  report("pthread_cancel", c, &took);
+}
+
+static void in_call(int c) {
+  tcp_pair(ends);
+  listener = listening(0, &address);
+  for (size_t s = 0; s < sizeof SIGNALS / sizeof SIGNALS[0]; s++) ended(c, s);
+  stopped(c);
+  cancelled(c);
 }
 
 int main(void) { return side_by_side(sizeof CALLS / sizeof CALLS[0], in_call); }

@@ -407,6 +407,62 @@ static const struct probe PROBES[] = {
     {"sendfile offset", p_sendfile_offset},
 };
 
+/* What could not be delivered is still in the stream, for whoever looks, asks or receives next. */
+static void after_a_fault(void) {
+  int ends[2], go[2], value = -1;
+  char b[200];
+  tcp_pair(ends);
+  CHECK(pipe(go) == 0);
+  for (int i = 0; i < 100; i++) b[i] = (char)('0' + i % 64);
+  CHECK(write(ends[1], b, 100) == 100);
+  struct pollfd p = {ends[0], POLLIN | POLLOUT | POLLRDHUP, 0};
+  CHECK(poll(&p, 1, 2000) == 1);
+  int set = epoll_create1(0);
+  struct epoll_event v = {.events = EPOLLIN};
+  CHECK(epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &v) == 0);
+  CHECK(recv(ends[0], edge - 50, 200, 0) == -1 && errno == EFAULT);
+  CHECK(poll(&p, 1, 0) == 1);
+  say("after a fault: poll %#x, epoll %d", p.revents, epoll_wait(set, &v, 1, 0));
+  CHECK(ioctl(ends[0], FIONREAD, &value) == 0);
+  long peeked = recv(ends[0], b, 20, MSG_PEEK);
+  say("FIONREAD %d, peeked %ld: %.20s", value, peeked, b);
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    struct iovec parts[2] = {{b, 3}, {b + 3, 7}};
+    struct msghdr m = {.msg_iov = parts, .msg_iovlen = 2, .msg_name = b + 100, .msg_namelen = 16,
+                       .msg_control = b + 150, .msg_controllen = 50};
+    long r = recvmsg(ends[0], &m, 0);
+    say("a child received %ld: %.10s, name %d, control %d, flags %#x", r, b, (int)m.msg_namelen,
+        (int)m.msg_controllen, m.msg_flags);
+    r = recv(ends[0], NULL, 5, MSG_TRUNC);
+    say("and dropped %ld", r);
+    r = recv(ends[0], edge, 5, 0);
+    say("and could not receive: %ld %s", r, errno_name(errno));
+    _exit(0);
+  }
+  int status;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  CHECK(write(ends[1], "more", 4) == 4);
+  long r = recv(ends[0], b, 89, MSG_WAITALL);
+  say("the rest: %ld: %.89s", r, b);
+  p.revents = 0;
+  long ready = poll(&p, 1, 0);
+  r = recv(ends[0], b, 1, MSG_DONTWAIT);
+  say("then poll %ld %#x, receive %ld %s, epoll %d", ready, p.revents, r, errno_name(errno),
+      epoll_wait(set, &v, 1, 0));
+  CHECK(write(ends[1], "last", 4) == 4 && shutdown(ends[1], SHUT_WR) == 0);
+  CHECK(poll(&p, 1, 2000) == 1);
+  sleep_us(20000);
+  CHECK(read(ends[0], edge, 10) == -1 && errno == EFAULT);
+  CHECK(poll(&p, 1, 0) == 1);
+  say("at the end: poll %#x", p.revents);
+  CHECK(read(ends[0], b, 10) == 4 && read(ends[0], b, 10) == 0);
+  close(ends[0]);
+  close(ends[1]);
+  close(set);
+}
+
 int main(void) {
   page = sysconf(_SC_PAGESIZE);
   char *two = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -428,5 +484,6 @@ int main(void) {
       unbuild(&w);
     }
   }
+  after_a_fault();
   return 0;
 }

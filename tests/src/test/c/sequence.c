@@ -6,7 +6,14 @@
 // that can see what a peer did, the program rests, so that loopback traffic has arrived.
 #include "check.h"
 
+#include <linux/errqueue.h>
+#include <linux/netlink.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <sys/ioctl.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 
 enum { SLOTS = 10, ADDRESSES = 10, REST_US = 1500, MOST_PENDING = 16384 };
 
@@ -85,13 +92,16 @@ static void step(void) {
   char block[2048];
   struct sockaddr_storage name;
   socklen_t length;
-  switch (pick(26)) {
+  switch (pick(40)) {
     case 0: case 1: {
       static const int kinds[][3] = {{AF_INET, SOCK_STREAM, 0}, {AF_INET, SOCK_STREAM, 0},
                                      {AF_INET, SOCK_DGRAM, 0},  {AF_INET6, SOCK_STREAM, 0},
                                      {AF_INET6, SOCK_DGRAM, 0}, {AF_INET, SOCK_STREAM, IPPROTO_UDP},
-                                     {AF_INET, 77, 0},          {AF_INET, SOCK_DGRAM, IPPROTO_UDP}};
-      const int *kind = kinds[a % 8];
+                                     {AF_INET, 77, 0},          {AF_INET, SOCK_DGRAM, IPPROTO_UDP},
+                                     {AF_INET6, SOCK_STREAM, 0}, {AF_INET, SOCK_RAW, 0},
+                                     {AF_NETLINK, SOCK_RAW, 0}, {AF_NETLINK, SOCK_DGRAM, 77},
+                                     {AF_INET, SOCK_RAW, 253},  {AF_INET6, SOCK_RAW, 254}};
+      const int *kind = kinds[a % (sizeof kinds / sizeof kinds[0])];
       int s = socket(kind[0], kind[1] | SOCK_NONBLOCK, kind[2]);
       show("socket", i, s < 0 ? -1 : 0, "%d %d %d", kind[0], kind[1], kind[2]);
       if (s >= 0) put(i, s);
@@ -126,7 +136,8 @@ static void step(void) {
       break;
     }
     case 4:
-      show("listen", i, listen(fd, 4), NULL);
+      // Longer than it gets: what a full queue drops comes again when a timer says so.
+      show("listen", i, listen(fd, 4000), NULL);
       break;
     case 5: case 6: case 7: {
       name = address_of(k, &length);
@@ -198,6 +209,8 @@ static void step(void) {
       int value = -7;
       length = b % 11 ? sizeof value : 2;
       long r = getsockopt(fd, o[0], o[1], &value, &length);
+      // How the window's half bounds the segment changes with the kernel's version.
+      if (o[0] == IPPROTO_TCP && o[1] == TCP_MAXSEG) value = 0;
       show("getsockopt", i, r, "%d/%d = %d of %d", o[0], o[1], value, (int)length);
       break;
     }
@@ -234,6 +247,243 @@ static void step(void) {
       show(a % 2 ? "FIONREAD" : "SIOCATMARK", i, r, "%d", value);
       break;
     }
+    case 26: {
+      // Addresses of wrong lengths and families.
+      static const int lengths[] = {0, 1, 2, 8, 15, 16, 24, 28, 110, 128, 129, -1};
+      name = address_of(k, &length);
+      if (b % 5 == 0) name.ss_family = (sa_family_t)(a >> 8) % 40;
+      socklen_t given = (socklen_t)lengths[a % (sizeof lengths / sizeof lengths[0])];
+      long r = b % 3 == 0   ? bind(fd, (struct sockaddr *)&name, given)
+               : b % 3 == 1 ? connect(fd, (struct sockaddr *)&name, given)
+                            : sendto(fd, "wrong", 5, MSG_NOSIGNAL, (struct sockaddr *)&name, given);
+      sleep_us(REST_US);
+      show(b % 3 == 0 ? "bind" : b % 3 == 1 ? "connect" : "sendto", i, r, "family %d length %d",
+           name.ss_family, (int)given);
+      break;
+    }
+    case 27: {
+      length = (socklen_t)(int[]){0, 1, 4, 15, 16, 28, 128, -1}[a % 8];
+      memset(&name, 0, sizeof name);
+      long r = b % 2 ? getpeername(fd, (struct sockaddr *)&name, &length)
+                     : getsockname(fd, (struct sockaddr *)&name, &length);
+      show(b % 2 ? "getpeername" : "getsockname", i, r, "family %d length %d", name.ss_family,
+           r ? -1 : (int)length);
+      break;
+    }
+    case 28: {
+      static const int flags[] = {SOCK_NONBLOCK, SOCK_CLOEXEC | SOCK_NONBLOCK, 1, 0x40000000};
+      sleep_us(REST_US);
+      int s = accept4(fd, NULL, NULL, flags[a % 4]);
+      show("accept4", i, s < 0 ? -1 : 0, "flags %#x into [%d]", flags[a % 4], k);
+      if (s >= 0) put(k, s);
+      break;
+    }
+    case 29: {
+      static const int flags[] = {MSG_ERRQUEUE,       MSG_PEEK | MSG_TRUNC, MSG_PEEK | MSG_WAITALL,
+                                  MSG_OOB | MSG_PEEK, MSG_DONTROUTE,        MSG_CMSG_CLOEXEC,
+                                  MSG_CONFIRM,        1 << 30 | 1 << 25,    MSG_TRUNC | MSG_OOB};
+      int f = flags[b % (sizeof flags / sizeof flags[0])] | MSG_DONTWAIT;
+      memset(block, 0x55, sizeof block);
+      sleep_us(REST_US);
+      long r = recv(fd, block, a % 3 ? a % sizeof block : 0, f);
+      show("recv", i, r, "flags %#x first %d", f, block[0]);
+      break;
+    }
+    case 30: {
+      // Vectors of no, one, many and too many parts.
+      static struct iovec parts[1100];
+      static const int counts[] = {0, 1, 2, 7, 1024, 1025, -1};
+      int count = counts[a % 7];
+      for (int j = 0; j < 1100; j++)
+        parts[j] = (struct iovec){block + j, b % 5 == 4 && j == 3 ? (size_t)-1 : j < 8 ? b % 4 : 0};
+      memset(block, (char)b, sizeof block);
+      int writes = b >> 8 & 1;
+      if (writes && written[i] > MOST_PENDING) break;
+      sleep_us(REST_US);
+      long r = writes ? writev(fd, parts, count) : readv(fd, parts, count);
+      if (writes && r > 0) written[i] += r;
+      sleep_us(REST_US);
+      show(writes ? "writev" : "readv", i, r, "%d parts", count);
+      break;
+    }
+    case 31: {
+      // Messages with names, control data and flags that may not fit.
+      char control[64] = {0};
+      struct cmsghdr *h = (struct cmsghdr *)control;
+      struct iovec v = {block, a % 300};
+      struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control};
+      int sends = b & 1;
+      if (sends && written[i] > MOST_PENDING) break;
+      memset(block, (char)b, sizeof block);
+      if (b & 2) {
+        name = address_of(k, &length);
+        m.msg_name = &name;
+        m.msg_namelen = b & 4 ? length : 3;
+      }
+      if (b & 8) {
+        *h = (struct cmsghdr){(size_t[]){CMSG_LEN(4), CMSG_LEN(12), 3, 4000}[b >> 4 & 3],
+                              (int[]){SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6, 77}[b >> 6 & 3],
+                              (int[]){IP_TTL, IP_PKTINFO, SCM_CREDENTIALS, 99}[b >> 8 & 3]};
+        m.msg_controllen = b >> 10 & 1 ? sizeof control : CMSG_SPACE(4);
+      }
+      sleep_us(REST_US);
+      long r = sends ? sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) : recvmsg(fd, &m, MSG_DONTWAIT);
+      if (sends && r > 0) written[i] += r;
+      sleep_us(REST_US);
+      if (sends) show("sendmsg", i, r, "%#x", b & 0x7ff);
+      else show("recvmsg", i, r, "flags %#x name %d control %d", r < 0 ? 0 : m.msg_flags,
+                r < 0 ? 0 : (int)m.msg_namelen, r < 0 ? 0 : (int)m.msg_controllen);
+      break;
+    }
+    case 32: {
+      // Options of other levels, of any length.
+      static const int more[][2] = {
+          {SOL_SOCKET, SO_RCVTIMEO}, {SOL_SOCKET, SO_SNDTIMEO},  {SOL_SOCKET, SO_RCVLOWAT},
+          {SOL_SOCKET, SO_LINGER},   {SOL_SOCKET, SO_TIMESTAMP}, {SOL_SOCKET, SO_PEERCRED},
+          {SOL_SOCKET, SO_BINDTODEVICE}, {SOL_SOCKET, SO_MARK},
+          {IPPROTO_TCP, TCP_CORK},   {IPPROTO_TCP, TCP_DEFER_ACCEPT},
+          {IPPROTO_IP, IP_RECVTTL},
+          {IPPROTO_IP, IP_PKTINFO},  {IPPROTO_IP, IP_MTU_DISCOVER}, {IPPROTO_IP, IP_MULTICAST_LOOP},
+          {IPPROTO_IP, IP_HDRINCL},  {IPPROTO_IPV6, 16},         {IPPROTO_IPV6, 49},
+          {IPPROTO_IPV6, 67},
+          {IPPROTO_UDP, 103},        {SOL_NETLINK, NETLINK_EXT_ACK},
+          {SOL_NETLINK, NETLINK_PKTINFO}};
+      static const int lengths[] = {0, 1, 2, 4, 8, 12, 16, 40, 64};
+      const int *o = more[a % (sizeof more / sizeof more[0])];
+      char value[64] = {0};
+      value[0] = (char)(b % 3);
+      // Zero times only: a call of this program never waits.
+      length = (socklen_t)lengths[b % 9];
+      int sets = a >> 10 & 1;
+      // Others have to do with time.
+      if (sets && (o[0] == IPPROTO_TCP || (o[0] == SOL_SOCKET && o[1] != SO_BINDTODEVICE && o[1] != SO_MARK)))
+        break;
+      long r = sets ? setsockopt(fd, o[0], o[1], value, length)
+                    : getsockopt(fd, o[0], o[1], value, &length);
+      show(sets ? "setsockopt" : "getsockopt", i, r, "%d/%d %d of %d", o[0], o[1],
+           sets || r == 0 ? value[0] : 0, (int)length);
+      break;
+    }
+    case 33: {
+      // Numbers: redirected, taken, closed twice.
+      if (fd < 0 || slots[k] < 0 || a % 4 == 3) {
+        show("dup3", i, dup3(fd, fd, 0), NULL);
+        show("dup2", i, dup2(fd, -1), NULL);
+        show("close", i, close(fd < 0 ? fd : 999), NULL);
+      } else if (a % 4 == 0 && i != k) {
+        show("dup2", i, dup2(fd, slots[k]) == slots[k] ? 0 : -1, "onto [%d]", k);
+        written[k] = written[i];
+      } else if (a % 4 == 1) {
+        int copy = fcntl(fd, b % 2 ? F_DUPFD : F_DUPFD_CLOEXEC, 50);
+        show("F_DUPFD", i, copy < 0 ? -1 : 0, "%d", copy >= 50 ? fcntl(copy, F_GETFD) : -1);
+        close(copy);
+      } else {
+        show("F_SETFD", i, fcntl(fd, F_SETFD, (int)(b % 3)), NULL);
+        show("F_GETFD", i, fcntl(fd, F_GETFD), NULL);
+      }
+      break;
+    }
+    case 34: {
+      static const int commands[] = {F_GETOWN, F_GETSIG, F_GETLK, F_GETPIPE_SZ, F_GET_SEALS, 4242,
+                                     F_GETLEASE, F_SETPIPE_SZ};
+      if (a % 3 == 0) {
+        int set = O_NONBLOCK | (b % 2 ? O_APPEND : 0);
+        show("F_SETFL", i, fcntl(fd, F_SETFL, set), "%#x", set);
+        show("F_GETFL", i, fcntl(fd, F_GETFL), NULL);
+      } else {
+        struct flock l = {.l_type = F_RDLCK};
+        int command = commands[b % 8];
+        show("fcntl", i, command == F_GETLK ? fcntl(fd, command, &l) : fcntl(fd, command, 0), "%d",
+             command);
+      }
+      break;
+    }
+    case 35: {
+      static const unsigned long requests[] = {SIOCGIFINDEX, SIOCGIFMTU, SIOCGIFADDR, SIOCGIFNETMASK,
+                                               SIOCGIFHWADDR, SIOCGIFNAME, SIOCGSTAMP_OLD, FIOGETOWN,
+                                               SIOCOUTQ,     0x8777,     0x5401,      FIONBIO};
+      struct ifreq r;
+      memset(&r, 0, sizeof r);
+      strcpy(r.ifr_name, b % 4 ? "lo" : "none");
+      unsigned long request = requests[a % (sizeof requests / sizeof requests[0])];
+      if (request == SIOCGIFNAME) r.ifr_ifindex = (int)(b % 2);
+      if (request == FIONBIO) r.ifr_name[0] = 1;
+      sleep_us(REST_US);
+      long result = ioctl(fd, request, &r);
+      show("ioctl", i, result, "%#lx %.4s", request, result == 0 && request == SIOCGIFNAME ? r.ifr_name : "");
+      break;
+    }
+    case 36: {
+      // What is no call for a socket.
+      struct stat st;
+      long r = a % 8 == 0   ? lseek(fd, 0, SEEK_SET)
+               : a % 8 == 1 ? pread(fd, block, 10, 0)
+               : a % 8 == 2 ? pwrite(fd, block, 10, 0)
+               : a % 8 == 3 ? ftruncate(fd, 0)
+               : a % 8 == 4 ? fsync(fd)
+               : a % 8 == 5 ? syscall(SYS_getdents64, fd, block, sizeof block)
+               : a % 8 == 6 ? sendfile(slots[k], fd, NULL, 10)
+                            : fstat(fd, &st);
+      show("file call", i, r, "%d", a % 8);
+      break;
+    }
+    case 37: {
+      struct mmsghdr m[3];
+      struct iovec v = {block, a % 60};
+      memset(m, 0, sizeof m);
+      for (int j = 0; j < 3; j++) m[j].msg_hdr = (struct msghdr){.msg_iov = &v, .msg_iovlen = 1};
+      int sends = b & 1;
+      if (sends && written[i] > MOST_PENDING) break;
+      memset(block, (char)b, sizeof block);
+      sleep_us(REST_US);
+      unsigned count = b >> 1 & 3;
+      long r = sends ? sendmmsg(fd, m, count, MSG_NOSIGNAL | MSG_DONTWAIT)
+                     : recvmmsg(fd, m, count, MSG_DONTWAIT, NULL);
+      if (sends && r > 0) written[i] += 180;
+      sleep_us(REST_US);
+      show(sends ? "sendmmsg" : "recvmmsg", i, r, "%u %u %u", m[0].msg_len, m[1].msg_len, m[2].msg_len);
+      break;
+    }
+    case 38: {
+      fd_set sets[3];
+      for (int j = 0; j < 3; j++) FD_ZERO(&sets[j]);
+      int highest = 0;
+      for (int j = 0; j < SLOTS; j++) {
+        if (slots[j] < 0) continue;
+        for (int q = 0; q < 3; q++)
+          if (a >> q & 1) FD_SET(slots[j], &sets[q]);
+        if (slots[j] >= highest) highest = slots[j] + 1;
+      }
+      struct timeval none = {0, b % 9 ? 0 : -1};
+      sleep_us(REST_US);
+      long r = select(highest, &sets[0], &sets[1], &sets[2], &none);
+      show("select", -1, r, NULL);
+      for (int j = 0; j < SLOTS && r >= 0; j++)
+        if (slots[j] >= 0)
+          printf("%d", FD_ISSET(slots[j], &sets[0]) | FD_ISSET(slots[j], &sets[1]) << 1 |
+                           FD_ISSET(slots[j], &sets[2]) << 2);
+      break;
+    }
+    case 39: {
+      // A set of its own, so that members come and go with all their kinds of events.
+      static const uint32_t kinds[] = {EPOLLIN, EPOLLOUT, EPOLLIN | EPOLLOUT | EPOLLRDHUP, EPOLLPRI, 0,
+                                       EPOLLRDNORM | EPOLLWRNORM, EPOLLIN | EPOLLONESHOT};
+      int set = epoll_create1(EPOLL_CLOEXEC);
+      int added = 0;
+      for (int j = 0; j < SLOTS; j++) {
+        struct epoll_event v = {.events = kinds[(a + (unsigned)j) % 7], .data.u64 = (uint64_t)j};
+        added += epoll_ctl(set, EPOLL_CTL_ADD, slots[j], &v) == 0;
+      }
+      sleep_us(REST_US);
+      uint32_t masks[SLOTS] = {0};
+      struct epoll_event got[SLOTS];
+      long r = epoll_wait(set, got, SLOTS, 0);
+      for (long j = 0; j < r; j++) masks[got[j].data.u64] = got[j].events;
+      show("epoll of all", -1, r, "of %d", added);
+      for (int j = 0; j < SLOTS; j++) printf(" %#x", masks[j]);
+      close(set);
+      break;
+    }
     default: {
       sleep_us(REST_US);
       if (a % 2) {
@@ -243,13 +493,6 @@ static void step(void) {
         long r = poll(p, 3, 0);
         show("poll", i, r, "%#x %#x %#x", p[0].revents, p[1].revents, p[2].revents);
       } else {
-        // A placeholder cannot show HUP or ERR of a socket that was never connected.
-        struct pollfd state = {fd, POLLIN, 0};
-        poll(&state, 1, 0);
-        if (state.revents & (POLLHUP | POLLERR)) {
-          show("poll", i, 0, "%#x", state.revents);
-          break;
-        }
         struct epoll_event v = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP, .data.u64 = 0};
         int operation = 1 + (int)(b % 3);
         show("epoll_ctl", i, epoll_ctl(epoll, operation, fd, &v), "%d", operation);

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Says what it hears: a child reads the terminal and sends each line over TCP to its parent."""
+"""Says what it hears: a child reads the terminal and sends each line over TCP to its parent.
+
+First it says "ready PID", with the child's number.
+"""
 import os
 import signal
 import socket
@@ -9,13 +12,14 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 listener = socket.create_server(("127.0.0.1", 0))
 one = socket.create_connection(listener.getsockname())
 other, _ = listener.accept()
-if os.fork() == 0:
+child = os.fork()
+if child == 0:
     one.close()
     while line := sys.stdin.buffer.readline():
         other.sendall(line)
     os._exit(0)
 other.close()
-print("ready", flush=True)
+print("ready", child, flush=True)
 while data := one.recv(1000):
     print("heard", data.decode().strip(), flush=True)
 print("over", flush=True)

@@ -9,6 +9,7 @@ package dev.outboard.abi;
  */
 public final class Ioctl {
   public static final int FIONREAD = 0x541B;
+  public static final int SIOCATMARK = 0x8905;
   public static final int FIONBIO = 0x5421;
   public static final int FIOASYNC = 0x5452;
   public static final int SIOCOUTQ = 0x5411;

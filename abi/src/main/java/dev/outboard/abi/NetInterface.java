@@ -9,6 +9,7 @@ public final class NetInterface {
   /** Bytes of an interface's name, the NUL at its end included. */
   public static final int IFNAMSIZ = 16;
 
+  public static final int TUNGETIFF = 0x800454d2;
   public static final int TUNSETIFF = 0x400454ca;
   public static final int TUNSETOFFLOAD = 0x400454d0;
   public static final int TUNSETVNETHDRSZ = 0x400454d8;
@@ -35,10 +36,14 @@ public final class NetInterface {
   public static final int SIOCSIFNETMASK = 0x891c;
   public static final int SIOCGIFMTU = 0x8921;
   public static final int SIOCSIFMTU = 0x8922;
+  public static final int SIOCGIFHWADDR = 0x8927;
   public static final int SIOCGIFINDEX = 0x8933;
   public static final int SIOCDIFADDR = 0x8936;
 
   public static final int IFF_UP = 1;
+
+  /** Hardware type of Ethernet ({@code linux/if_arp.h}). */
+  public static final int ARPHRD_ETHER = 1;
 
   /** {@code struct ifreq}: the name, then a union at {@link #IFREQ_UNION}. */
   public static final int IFREQ_BYTES = 40;

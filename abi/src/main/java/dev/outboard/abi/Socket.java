@@ -39,8 +39,13 @@ public final class Socket {
   public static final int SO_LINGER = 13;
   public static final int SO_RCVTIMEO = 20;
   public static final int SO_SNDTIMEO = 21;
+  public static final int SO_DOMAIN = 39;
+  public static final int SO_SNDBUFFORCE = 32;
+  public static final int SO_RCVBUFFORCE = 33;
 
   public static final int SCM_RIGHTS = 1;
+
+  public static final int IPPROTO_SCTP = 132;
 
   public static final int MSG_OOB = 1;
   public static final int MSG_PEEK = 2;

@@ -49,6 +49,7 @@ public final class SyscallNumbers {
   public static final int GETPPID = 110;
   public static final int PRCTL = 157;
   public static final int FUTEX = 202;
+  public static final int CLOCK_GETTIME = 228;
   public static final int EPOLL_CREATE1 = 291;
   public static final int EPOLL_CTL = 233;
   public static final int EPOLL_WAIT = 232;

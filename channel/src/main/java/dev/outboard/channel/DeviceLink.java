@@ -154,7 +154,7 @@ public final class DeviceLink implements AutoCloseable {
       throw new LinkException("The device closed the link before the handshake.");
     }
     Welcome welcome =
-        switch (stream.receive((int) options.timeout().toMillis())) {
+        switch (stream.receive((int) options.greeting().toMillis())) {
           case Decoded.Received(Welcome w) -> w;
           case Decoded.Received(Frame.Bye(String why)) ->
               throw new LinkException("The device refuses: " + why);

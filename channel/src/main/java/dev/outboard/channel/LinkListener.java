@@ -12,7 +12,7 @@ public interface LinkListener {
    * A watched handle had an edge, and this was its state afterwards. The state may be out of date
    * (a newer sample came with a call's result); that there was an edge is true all the same.
    *
-   * @param pollMask poll bits, level
+   * @param pollMask poll bits, level, and above them the count of edges
    * @param stamp samples with smaller stamps of the same handle are older
    */
   void ready(int handle, int pollMask, long stamp);

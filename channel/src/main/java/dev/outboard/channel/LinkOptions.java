@@ -8,9 +8,11 @@ import java.time.Duration;
  *
  * @param client what to call this host in the device's log; at most 255 bytes
  * @param slots call slots wanted, that is program threads at a time; the device may give fewer
- * @param timeout for the handshake and for each request over the link
+ * @param greeting how long the device may take to answer the greeting; one that is just being
+ *     started boots first, and its end shows at once
+ * @param timeout for each request over the link
  */
-public record LinkOptions(String client, int slots, Duration timeout) {
+public record LinkOptions(String client, int slots, Duration greeting, Duration timeout) {
   /** Slots asked for when nothing else is said. */
   public static final int DEFAULT_SLOTS = 1024;
 
@@ -22,6 +24,12 @@ public record LinkOptions(String client, int slots, Duration timeout) {
 
   /** The options of a client that wants nothing special. */
   public static LinkOptions of(String client) {
-    return new LinkOptions(client, DEFAULT_SLOTS, Duration.ofSeconds(10));
+    Duration patience = Duration.ofSeconds(10);
+    return new LinkOptions(client, DEFAULT_SLOTS, patience, patience);
+  }
+
+  /** The same for a device that has been started a moment ago, on a machine that may be busy. */
+  public static LinkOptions ofNewDevice(String client) {
+    return new LinkOptions(client, DEFAULT_SLOTS, Duration.ofMinutes(2), Duration.ofSeconds(10));
   }
 }

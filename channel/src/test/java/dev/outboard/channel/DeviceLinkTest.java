@@ -25,7 +25,8 @@ import org.junit.jupiter.api.io.TempDir;
 /** The host's end of a link against devices that are scripted here, most of them bad. */
 @Timeout(60)
 class DeviceLinkTest {
-  private static final LinkOptions OPTIONS = new LinkOptions("test", 4, Duration.ofSeconds(5));
+  private static final LinkOptions OPTIONS =
+      new LinkOptions("test", 4, Duration.ofSeconds(5), Duration.ofSeconds(5));
 
   private final BlockingQueue<String> heard = new LinkedBlockingQueue<>();
   private final LinkListener listener =

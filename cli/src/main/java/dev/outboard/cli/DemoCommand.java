@@ -75,7 +75,7 @@ final class DemoCommand implements Command {
     Hook hook = new Hook(options);
     try (DeviceLink link =
         DeviceLink.overDescriptor(
-            device.linkFd(), hook.listener(), LinkOptions.of("outboard demo"))) {
+            device.linkFd(), hook.listener(), LinkOptions.ofNewDevice("outboard demo"))) {
       link.welcome().notices().forEach(terminal::say);
       DemoReport.Cpu before = DemoReport.Cpu.ofThisProcess();
       Thread.ofPlatform()

@@ -67,7 +67,10 @@ record DeviceSettings(
               "tap:name=NAME,addr=ADDR/BITS[,gw=ADDR][,mac=MAC][,mtu=BYTES]",
               "             an address of its own behind TAP interface NAME, which",
               "             is made if need be and gets the prefix's first address;",
-              "             needs root",
+              "             needs root; offload=off: no segments above the MTU",
+              "macvtap:, packet: or xdp:if=NAME,addr=ADDR/BITS[,gw=ADDR][,mtu=BYTES]",
+              "             an interface of this machine is the device's from then",
+              "             on (docs/networks.md)",
               "none         loopback only"),
           Option.repeated(
               PUBLISH,

@@ -3,12 +3,14 @@ package dev.outboard.cli;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
-import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.cli.SignalPairs.Side;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
+import java.util.EnumMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -34,7 +36,9 @@ final class Front {
   private static final int FD_CLOEXEC = 1;
   private static final int POLLFD_BYTES = 8;
   private static final int LINE_BYTES = 4096;
-  private static final int GRACE_MILLIS = (int) (SignalPairs.GRACE_NANOS / 1_000_000) + 1;
+
+  /** What the front and its witness are asked with; `./outboard` has the same number. */
+  private static final int QUESTION = 63;
 
   /** Numbers of x86-64, the names as {@code trap} of sh has them. */
   private static final Map<String, Integer> SIGNALS =
@@ -121,7 +125,7 @@ final class Front {
 
   /** Starts to listen, for as long as the front lives. */
   void listen(Listener listener) {
-    long pidfd = Linux.syscall(SyscallNumbers.PIDFD_OPEN, pid, 0, 0);
+    long pidfd = Processes.pidfdOpen(pid);
     Thread.ofPlatform().daemon().name("front").start(() -> listen(listener, (int) pidfd));
   }
 
@@ -131,13 +135,15 @@ final class Front {
       MemorySegment polls = arena.allocate(2L * POLLFD_BYTES, 4);
       MemorySegment buffer = arena.allocate(LINE_BYTES);
       SignalPairs pairs = new SignalPairs();
+      // Whom to ask; before a side has said that it listens, the question would end it.
+      Map<Side, Integer> pidfds = new EnumMap<>(Side.class);
       StringBuilder rest = new StringBuilder();
       int control = controlFd;
       boolean alive = pidfd >= 0;
       while (alive) {
         expect(polls, 0, pidfd);
         expect(polls, 1, control);
-        long ready = Linux.poll(polls.address(), 2, pairs.waiting() ? GRACE_MILLIS : -1);
+        long ready = Linux.poll(polls.address(), 2, -1);
         if (ready < 0 && ready != -Errno.EINTR) {
           break;
         }
@@ -146,17 +152,23 @@ final class Front {
           if (count > 0) {
             byte[] bytes = buffer.asSlice(0, count).toArray(ValueLayout.JAVA_BYTE);
             rest.append(new String(bytes, StandardCharsets.US_ASCII));
-            take(rest, pairs);
+            take(rest, pairs, pidfds);
           } else {
             // poll(2) passes over a negative descriptor.
             control = -1;
           }
         }
-        for (int signal; (signal = pairs.due(System.nanoTime())) != 0; ) {
+        pidfds.forEach((side, whom) -> {
+          if (pairs.ask(side) && Processes.pidfdSendSignal(whom, QUESTION) < 0) {
+            pairs.answered(side);
+          }
+        });
+        for (int signal; (signal = pairs.due()) != 0; ) {
           listener.signal(signal);
         }
         alive = !(ready > 0 && happened(polls, 0));
       }
+      pidfds.values().forEach(Linux::close);
     }
     Linux.close(pidfd);
     if (!ended()) {
@@ -164,15 +176,36 @@ final class Front {
     }
   }
 
-  /** Consumes the whole lines in {@code text}. */
-  private static void take(StringBuilder text, SignalPairs pairs) {
+  /**
+   * Consumes the whole lines in {@code text}: {@code SIDE SIGNAL}, what a side got; {@code SIDE
+   * listens PID}, its first; {@code SIDE answers}, to a question.
+   */
+  private static void take(StringBuilder text, SignalPairs pairs, Map<Side, Integer> pidfds) {
     for (int end; (end = text.indexOf("\n")) >= 0; text.delete(0, end + 1)) {
-      String[] words = text.substring(0, end).split(" ", 2);
-      Integer signal = words.length == 2 ? SIGNALS.get(words[1]) : null;
-      if (signal != null && words[0].equals("front")) {
-        pairs.front(signal, System.nanoTime());
-      } else if (signal != null && words[0].equals("group")) {
-        pairs.group(signal, System.nanoTime());
+      String[] words = text.substring(0, end).split(" ", 3);
+      @Nullable Side side =
+          switch (words[0]) {
+            case "front" -> Side.FRONT;
+            case "group" -> Side.GROUP;
+            default -> null;
+          };
+      if (side == null || words.length < 2) {
+        continue;
+      }
+      switch (words[1]) {
+        case "listens" -> {
+          if (words.length == 3) {
+            pidfds.computeIfAbsent(
+                side, s -> (int) Processes.pidfdOpen(Integer.parseInt(words[2])));
+          }
+        }
+        case "answers" -> pairs.answered(side);
+        default -> {
+          Integer signal = SIGNALS.get(words[1]);
+          if (signal != null) {
+            pairs.report(side, signal);
+          }
+        }
       }
     }
   }

@@ -18,6 +18,7 @@ final class RunCommand implements Command {
   private static final String DEVICE = "--device";
   private static final String TRACE = "--trace";
   private static final String STATS = "--stats";
+  private static final String CLIENT = "outboard run";
   private static final String UNIX = "unix:";
 
   /** Stands for the device's process id where the device is no child of this process. */
@@ -25,7 +26,7 @@ final class RunCommand implements Command {
 
   /** How to reach the device. */
   private interface Connector {
-    DeviceLink connect(LinkListener listener, LinkOptions options) throws LinkException;
+    DeviceLink connect(LinkListener listener) throws LinkException;
   }
 
   @Override
@@ -52,8 +53,8 @@ final class RunCommand implements Command {
         "Runs a program whose network calls the device's kernel carries out.",
         List.of(
             "The program, its children and its threads see the device's network: its addresses, its",
-            "127.0.0.1, its name servers. Files, terminals, processes, AF_UNIX sockets and all else are",
-            "this machine's. The program is not changed and need not be dynamically linked.",
+            "127.0.0.1, its name servers, its exports. Other files, terminals, processes, AF_UNIX sockets",
+            "and all else are this machine's. It is not changed and need not be dynamically linked.",
             "",
             "Streams, signals, job control and the exit status are the program's own. The status is 125",
             "if outboard fails, 126 or 127 if the program cannot be executed or found, 128+N if signal N",
@@ -95,7 +96,9 @@ final class RunCommand implements Command {
             terminal,
             own,
             embedded.pid(),
-            (listener, options) -> DeviceLink.overDescriptor(embedded.linkFd(), listener, options));
+            listener ->
+                DeviceLink.overDescriptor(
+                    embedded.linkFd(), listener, LinkOptions.ofNewDevice(CLIENT)));
       } finally {
         embedded.awaitEnd();
       }
@@ -117,7 +120,7 @@ final class RunCommand implements Command {
         terminal,
         own,
         NO_PROCESS,
-        (listener, options) -> DeviceLink.connect(socket, listener, options));
+        listener -> DeviceLink.connect(socket, listener, LinkOptions.of(CLIENT)));
   }
 
   private static int run(
@@ -139,7 +142,7 @@ final class RunCommand implements Command {
               .withStatistics(statistics)
               .withTrace(trace.sink());
       Hook hook = new Hook(options);
-      try (DeviceLink link = connector.connect(hook.listener(), LinkOptions.of("outboard run"))) {
+      try (DeviceLink link = connector.connect(hook.listener())) {
         link.welcome().notices().forEach(terminal::say);
         own.keep();
         return hook.run(link);

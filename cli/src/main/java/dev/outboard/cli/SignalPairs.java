@@ -1,70 +1,91 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
-import java.util.Arrays;
-
 /**
  * Tells a signal that was sent to the front alone, which has to be passed on, from one that was
  * sent to its whole process group, which the program has got by itself (Ctrl-C).
  *
- * <p>The front and a witness in its group each report what they got. Reports of the same signal
- * that come within {@link #GRACE_NANOS} of each other, in either order, are one signal to the
- * group.
+ * <p>The front and a witness in its group each report what they got. A signal to the group is
+ * pending for both before either can report it; so when one has reported and the other not yet, the
+ * other is <i>asked</i>, by a signal of its own that it answers after all that came before. If the
+ * counterpart has not come by then, there is none. No clock is involved: a busy machine only makes
+ * it later.
  *
- * <p>One user thread. Times are of {@link System#nanoTime}.
+ * <p>One question to a side is outstanding at a time, since signals of one number are not counted;
+ * a report that comes meanwhile waits for the next one. One user thread.
  */
 final class SignalPairs {
-  /** How long a report waits for its counterpart: two wake-ups of a busy machine. */
-  static final long GRACE_NANOS = 8_000_000;
+  /** Who reports. */
+  enum Side {
+    FRONT,
+    GROUP;
 
-  private static final int SIGNALS = 65;
-  private static final long NONE = Long.MIN_VALUE;
-
-  private final long[] frontAt = new long[SIGNALS];
-  private final long[] groupAt = new long[SIGNALS];
-
-  SignalPairs() {
-    Arrays.fill(frontAt, NONE);
-    Arrays.fill(groupAt, NONE);
+    /** Who would have got the same signal if it was sent to the group. */
+    Side other() {
+      return this == FRONT ? GROUP : FRONT;
+    }
   }
 
-  /** The front got {@code signal}. */
-  void front(int signal, long now) {
-    if (groupAt[signal] != NONE && now - groupAt[signal] < GRACE_NANOS) {
-      groupAt[signal] = NONE;
-    } else if (frontAt[signal] == NONE) {
+  /** What one side has reported that the other has not; one bit a signal. */
+  private static final class Reports {
+    long unasked;
+    long asked;
+
+    /** A question to the <em>other</em> side is outstanding, about {@link #asked}. */
+    boolean outstanding;
+  }
+
+  private final Reports front = new Reports();
+  private final Reports group = new Reports();
+  private long due;
+
+  private Reports of(Side side) {
+    return side == Side.FRONT ? front : group;
+  }
+
+  /** A side got {@code signal}, 1 to 64. */
+  void report(Side side, int signal) {
+    long bit = 1L << (signal - 1);
+    Reports own = of(side);
+    Reports others = of(side.other());
+    if (((others.unasked | others.asked) & bit) != 0) {
+      others.unasked &= ~bit;
+      others.asked &= ~bit;
+    } else if ((own.asked & bit) == 0) {
       // A second one before the first is passed on is the same pending signal, as in a kernel.
-      frontAt[signal] = now;
+      own.unasked |= bit;
     }
   }
 
-  /** The witness got {@code signal}. */
-  void group(int signal, long now) {
-    if (frontAt[signal] != NONE) {
-      frontAt[signal] = NONE;
-    } else {
-      groupAt[signal] = now;
+  /** Whether {@code side} is to be asked now; the question then counts as outstanding. */
+  boolean ask(Side side) {
+    Reports others = of(side.other());
+    if (others.outstanding || others.unasked == 0) {
+      return false;
     }
+    others.asked = others.unasked;
+    others.unasked = 0;
+    others.outstanding = true;
+    return true;
+  }
+
+  /** The side has answered, or is gone: what it has not reported by now was not sent to it. */
+  void answered(Side side) {
+    Reports others = of(side.other());
+    if (side == Side.GROUP) {
+      due |= others.asked;
+    }
+    others.asked = 0;
+    others.outstanding = false;
   }
 
   /** A signal to pass on now, which is thereby forgotten, or 0. */
-  int due(long now) {
-    for (int signal = 1; signal < SIGNALS; signal++) {
-      if (frontAt[signal] != NONE && now - frontAt[signal] >= GRACE_NANOS) {
-        frontAt[signal] = NONE;
-        return signal;
-      }
+  int due() {
+    if (due == 0) {
+      return 0;
     }
-    return 0;
-  }
-
-  /** Whether a later call of {@link #due} may have something without another report. */
-  boolean waiting() {
-    for (long at : frontAt) {
-      if (at != NONE) {
-        return true;
-      }
-    }
-    return false;
+    int signal = Long.numberOfTrailingZeros(due) + 1;
+    due &= due - 1;
+    return signal;
   }
 }

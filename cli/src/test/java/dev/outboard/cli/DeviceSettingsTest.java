@@ -37,7 +37,7 @@ class DeviceSettingsTest {
             "--host-loopback=5432,6379",
             "--dns=9.9.9.9,2620:fe::fe",
             "--memory=1g");
-    assertThat(settings.net()).isInstanceOf(NetSpec.Tap.class);
+    assertThat(settings.net()).isInstanceOf(NetSpec.Link.class);
     assertThat(settings.published()).singleElement().extracting("devicePort").isEqualTo(80);
     assertThat(settings.hostLoopback()).containsExactly(5432, 6379);
     assertThat(settings.dns())

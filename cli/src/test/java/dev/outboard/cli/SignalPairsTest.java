@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import static dev.outboard.cli.SignalPairs.Side.FRONT;
+import static dev.outboard.cli.SignalPairs.Side.GROUP;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import org.junit.jupiter.api.Test;
@@ -8,44 +10,71 @@ import org.junit.jupiter.api.Test;
 class SignalPairsTest {
   private static final int INT = 2;
   private static final int TERM = 15;
-  private static final long GRACE = SignalPairs.GRACE_NANOS;
-  private static final long START = -5; // nanoTime may be anything
+  private static final int LAST = 64;
 
   private final SignalPairs pairs = new SignalPairs();
 
   @Test
-  void aSignalToTheFrontAloneIsPassedOnOnce() {
-    pairs.front(TERM, START);
-    assertThat(pairs.due(START + GRACE - 1)).isZero();
-    assertThat(pairs.waiting()).isTrue();
-    assertThat(pairs.due(START + GRACE)).isEqualTo(TERM);
-    assertThat(pairs.due(START + 2 * GRACE)).isZero();
-    assertThat(pairs.waiting()).isFalse();
+  void aSignalToTheFrontAloneIsPassedOnOnceTheGroupHasAnswered() {
+    pairs.report(FRONT, TERM);
+    assertThat(pairs.ask(FRONT)).isFalse();
+    assertThat(pairs.ask(GROUP)).isTrue();
+    assertThat(pairs.due()).isZero();
+    pairs.answered(GROUP);
+    assertThat(pairs.due()).isEqualTo(TERM);
+    assertThat(pairs.due()).isZero();
+    assertThat(pairs.ask(GROUP)).isFalse();
   }
 
   @Test
   void aSignalToTheGroupIsNotPassedOnWhoeverReportsFirst() {
-    pairs.front(INT, START);
-    pairs.group(INT, START + 1);
-    assertThat(pairs.due(START + 10 * GRACE)).isZero();
-    pairs.group(INT, START + 20 * GRACE);
-    pairs.front(INT, START + 20 * GRACE + 1);
-    assertThat(pairs.due(START + 40 * GRACE)).isZero();
+    pairs.report(FRONT, INT);
+    assertThat(pairs.ask(GROUP)).isTrue();
+    pairs.report(GROUP, INT);
+    pairs.answered(GROUP);
+    assertThat(pairs.due()).isZero();
+    pairs.report(GROUP, LAST);
+    assertThat(pairs.ask(FRONT)).isTrue();
+    pairs.report(FRONT, LAST);
+    pairs.answered(FRONT);
+    assertThat(pairs.due()).isZero();
+    assertThat(pairs.ask(GROUP)).isFalse();
   }
 
   @Test
-  void anOldReportOfTheGroupDoesNotHideALaterSignal() {
-    pairs.group(INT, START);
-    pairs.front(INT, START + GRACE);
-    assertThat(pairs.due(START + 2 * GRACE)).isEqualTo(INT);
+  void aReportOfTheGroupWithoutAnyOfTheFrontDoesNotHideALaterSignal() {
+    pairs.report(GROUP, INT);
+    assertThat(pairs.ask(FRONT)).isTrue();
+    pairs.answered(FRONT);
+    pairs.report(FRONT, INT);
+    assertThat(pairs.ask(GROUP)).isTrue();
+    pairs.answered(GROUP);
+    assertThat(pairs.due()).isEqualTo(INT);
+  }
+
+  @Test
+  void aReportDuringAQuestionWaitsForTheNextOne() {
+    pairs.report(FRONT, INT);
+    assertThat(pairs.ask(GROUP)).isTrue();
+    pairs.report(FRONT, TERM);
+    assertThat(pairs.ask(GROUP)).isFalse();
+    pairs.answered(GROUP);
+    assertThat(pairs.due()).isEqualTo(INT);
+    assertThat(pairs.due()).isZero();
+    assertThat(pairs.ask(GROUP)).isTrue();
+    pairs.report(GROUP, TERM);
+    pairs.answered(GROUP);
+    assertThat(pairs.due()).isZero();
   }
 
   @Test
   void signalsAreIndependentOfEachOther() {
-    pairs.front(INT, START);
-    pairs.front(TERM, START);
-    pairs.group(INT, START + 1);
-    assertThat(pairs.due(START + GRACE)).isEqualTo(TERM);
-    assertThat(pairs.due(START + GRACE)).isZero();
+    pairs.report(FRONT, INT);
+    pairs.report(FRONT, TERM);
+    assertThat(pairs.ask(GROUP)).isTrue();
+    pairs.report(GROUP, INT);
+    pairs.answered(GROUP);
+    assertThat(pairs.due()).isEqualTo(TERM);
+    assertThat(pairs.due()).isZero();
   }
 }

@@ -173,7 +173,7 @@ final class ExportSetup {
     String[] numbers = scratch.getString(TEXT, StandardCharsets.US_ASCII).strip().split(":", 2);
     long major = Long.parseLong(numbers[0]);
     long minor = Long.parseLong(numbers[1]);
-    return minor & 0xff | major << 8 | (minor & ~0xffL) << 12;
+    return (minor & 0xff) | major << 8 | (minor & ~0xffL) << 12;
   }
 
   private long look(String path) {

@@ -22,10 +22,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>No edge is lost.</b> The kernel queues an event when the file wakes its waiters and takes
  * it off when it is fetched. What happens before the fetch is in the sample that follows it; what
- * happens after it queues the event again. Each fetched event is told exactly once as an edge: the
- * watcher sends it in a Ready frame, a SYNC returns it with {@link PseudoCall#EDGE} set. A SYNC
- * also returns what the watcher has fetched since the caller's last SYNC, without that bit, as the
- * frame may still be on its way.
+ * happens after it queues the event again. Each fetched event is counted as an edge of its handle.
+ * The watcher sends the count in a Ready frame, a SYNC returns it; a SYNC also returns what the
+ * watcher has fetched since the caller's last SYNC, as the frame may still be on its way, and the
+ * count keeps the frame from being taken for another edge.
  *
  * <p><b>No edge is made up.</b> The kernel queues an event when a file that is ready is added,
  * which is no edge for a program that learns of the state at the same moment. So fetching and
@@ -76,10 +76,10 @@ final class Readiness {
     // Guarded by this watch.
     private int mask;
     private long stamp;
+    private int edges;
 
     // Guarded by the Readiness: the place in the list of changes, and when it came there.
     private long changed;
-    private boolean owed; // an edge that a sync has fetched and no one has told yet
     private @Nullable Watch newer;
     private @Nullable Watch older;
 
@@ -284,12 +284,8 @@ final class Readiness {
         int mask;
         long stamp;
         synchronized (watch) {
-          mask = watch.mask;
+          mask = PseudoCall.withEdges(watch.mask, watch.edges);
           stamp = watch.stamp;
-        }
-        if (watch.owed) {
-          watch.owed = false;
-          mask |= PseudoCall.EDGE;
         }
         long at = (long) count * PseudoCall.SAMPLE_BYTES;
         data.set(ValueLayout.JAVA_INT, at + PseudoCall.SAMPLE_HANDLE, watch.handle);
@@ -308,7 +304,7 @@ final class Readiness {
    * Fetches all events and samples their handles. The caller holds the fetch lock.
    *
    * @param quiet a watch whose events are not edges, or null
-   * @param edges receives the samples; if null, the edges are owed to a sync
+   * @param edges receives the samples; null if the caller is a sync, which reads them from the list
    */
   private void fetchAndSample(
       MemorySegment scratch,
@@ -331,10 +327,14 @@ final class Readiness {
         }
         Watch watch = handle.watch;
         if (watch != null && watch != quiet) {
-          sample(watch, scratch, out);
-          touch(watch, edges == null);
+          int count;
+          synchronized (watch) {
+            count = ++watch.edges;
+            sample(watch, scratch, out);
+          }
+          touch(watch);
           if (edges != null) {
-            edges.add(new Frame.Sample(fd, out.mask, out.stamp));
+            edges.add(new Frame.Sample(fd, PseudoCall.withEdges(out.mask, count), out.stamp));
           }
         }
         closeIfLast(handle);
@@ -371,9 +371,8 @@ final class Readiness {
   }
 
   /** Makes a watch the newest change, if it has not been removed meanwhile. */
-  private synchronized void touch(Watch watch, boolean owed) {
+  private synchronized void touch(Watch watch) {
     if (watch.changed >= 0) {
-      watch.owed |= owed;
       unlink(watch);
       link(watch);
     }

@@ -196,7 +196,7 @@ class DeviceExportsTest {
         }
       }
       close(fd);
-      assertThat(names.remove(".") & names.remove("..")).isTrue();
+      assertThat(names.remove(".") && names.remove("..")).isTrue();
       return names;
     }
   }

@@ -65,7 +65,9 @@ final class TestDevice implements AutoCloseable {
 
   DeviceLink link(LinkListener listener, int slots) throws LinkException {
     return DeviceLink.overDescriptor(
-        rawLink(), listener, new LinkOptions("test", slots, Duration.ofSeconds(10)));
+        rawLink(),
+        listener,
+        new LinkOptions("test", slots, Duration.ofSeconds(10), Duration.ofSeconds(10)));
   }
 
   @Override

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
@@ -50,6 +51,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class Descriptors {
   private static final int AT_EMPTY_PATH = 0x1000;
+  private static final int PIDFD_THREAD = 0x80;
   private static final int S_IFMT = 0170000;
   private static final int S_IFSOCK = 0140000;
   private static final int S_IFREG = 0100000;
@@ -115,6 +117,11 @@ final class Descriptors {
     return found;
   }
 
+  /** The placeholder whose end B is inode {@code inode} of file system {@code device}, or null. */
+  @Nullable Placeholder socket(long inode, long device) {
+    return device == socketDevice ? placeholders.byInode(inode) : null;
+  }
+
   /** The caller is about to close, or to redirect, the numbers from {@code first} to last. */
   void closing(Notification n, int first, int last) {
     n.thread().hasClosing = true;
@@ -127,6 +134,37 @@ final class Descriptors {
       t.hasClosing = false;
       t.process().settled(t.tid());
     }
+  }
+
+  /** Whether a descriptor of the caller is an AF_UNIX socket of the host. */
+  static boolean isUnixSocket(Notification n, int fd) {
+    int borrowed = borrow(n, fd);
+    if (borrowed < 0) {
+      return false;
+    }
+    MemorySegment domain = n.statScratch();
+    domain.set(JAVA_INT_UNALIGNED, 8, Integer.BYTES);
+    long r =
+        Linux.getsockopt(
+            borrowed, Socket.SOL_SOCKET, Socket.SO_DOMAIN, domain.address(), domain.address() + 8);
+    Linux.close(borrowed);
+    return r == 0 && domain.get(JAVA_INT_UNALIGNED, 0) == Socket.AF_UNIX;
+  }
+
+  /**
+   * A copy of the caller's descriptor, which the hook is to close; or {@code -errno}: EBADF, EPERM.
+   */
+  static int borrow(Notification n, int fd) {
+    if (!n.process().tablesPerThread()) {
+      return (int) Linux.pidfdGetfd(n.process().pidfd(), fd);
+    }
+    long pidfd = Linux.syscall(SyscallNumbers.PIDFD_OPEN, n.tid(), PIDFD_THREAD, 0);
+    if (pidfd < 0) {
+      return (int) pidfd;
+    }
+    int r = (int) Linux.pidfdGetfd((int) pidfd, fd);
+    Linux.close((int) pidfd);
+    return r;
   }
 
   private static long stat(Notification n, ProcessEntry p, int fd) {

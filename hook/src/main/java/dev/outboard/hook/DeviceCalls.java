@@ -46,6 +46,7 @@ final class DeviceCalls {
   private static final int MAX_LINGERING = 64;
 
   private static final int CLOSE = canonical("close");
+  private static final int SOCKET = canonical("socket");
 
   private final DeviceLink link;
   private final SignalSampler sampler;
@@ -294,6 +295,33 @@ final class DeviceCalls {
   }
 
   /**
+   * Makes a socket on the device for the hook's own use, with the caller's rights.
+   *
+   * @return its handle, which the hook is to close, or {@code -errno}
+   */
+  long socket(Notification n, int domain, int type, int protocol) {
+    long r = begin(n);
+    if (r < 0) {
+      return r;
+    }
+    try {
+      do {
+        Call c = n.slot().call();
+        c.number = SOCKET;
+        c.flags = 0;
+        Arrays.fill(c.args, 0);
+        c.args[0] = domain;
+        c.args[1] = type;
+        c.args[2] = protocol;
+        r = execute(n, n.slot());
+      } while (r == AGAIN);
+      return r;
+    } finally {
+      end(n);
+    }
+  }
+
+  /**
    * Makes one transfer between a file and the start of the slot's data. Between {@link #begin} and
    * {@link #end}.
    *
@@ -317,16 +345,24 @@ final class DeviceCalls {
       return;
     }
     try {
-      Call c = n.slot().call();
-      c.number = PseudoCall.SAMPLE;
-      c.flags = 0;
-      Arrays.fill(c.args, 0);
-      c.args[0] = p.handle();
-      execute(n, n.slot());
-      sampled(n, p, n.slot());
+      sampleNow(n, p);
     } finally {
       end(n);
     }
+  }
+
+  /** The same between {@link #begin} and {@link #end}. */
+  void sampleNow(Notification n, Placeholder p) {
+    if (!p.watched()) {
+      return;
+    }
+    Call c = n.slot().call();
+    c.number = PseudoCall.SAMPLE;
+    c.flags = 0;
+    Arrays.fill(c.args, 0);
+    c.args[0] = p.handle();
+    execute(n, n.slot());
+    sampled(n, p, n.slot());
   }
 
   /** Passes on the readiness that came with the slot's last call, if the handle is watched. */

@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Memory;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
@@ -12,9 +13,12 @@ import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.IoctlRequests;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.util.Objects;
 
@@ -25,11 +29,16 @@ import java.util.Objects;
  * <ul>
  *   <li>A stream's transfer that is longer than a piece goes on until all is moved, as it does in a
  *       kernel: a blocking send always, a receive under MSG_WAITALL only.
+ *   <li>What a stream's receive could not write to the program's memory is not lost: the next
+ *       receive gets it, as it would if it were still in the socket ({@link OpenFile#keep}).
  *   <li>EPIPE of a stream comes with SIGPIPE.
  *   <li>O_NONBLOCK is kept on both kernels.
  * </ul>
  */
 final class FileCalls {
+  /** Receives with these flags are about other bytes than those of the stream. */
+  private static final int NOT_KEPT = Socket.MSG_OOB | Socket.MSG_ERRQUEUE;
+
   private static final int MAP_TYPE = 0xf;
   private static final long PAGE_MASK = 4095;
 
@@ -131,6 +140,12 @@ final class FileCalls {
     }
     Call c = n.slot().call();
     long moved = 0;
+    if (file.keeps() && !sends && (flags(args, row) & NOT_KEPT) == 0) {
+      moved = deliverKept(n, row, args, p, file);
+      if (moved < 0 || !all || moved == c.wanted || (flags(args, row) & Socket.MSG_PEEK) != 0) {
+        return moved;
+      }
+    }
     for (; ; ) {
       long r = HostMarshaller.encode(row, args, n.memory(), c, moved);
       if (r < 0) {
@@ -148,6 +163,9 @@ final class FileCalls {
         continue;
       }
       r = HostMarshaller.decode(row, args, c, n.memory());
+      if (r < 0 && c.undelivered > 0 && !sends) {
+        keepUndelivered(row, args, p, file, c);
+      }
       hook.calls().sampled(n, p, n.slot());
       if (r < 0) {
         if (moved == 0) {
@@ -163,6 +181,47 @@ final class FileCalls {
       if (last || !all || r < carried || r == 0) {
         return moved;
       }
+    }
+  }
+
+  /** As tcp_recvmsg(), which takes off its queue only what it could copy. */
+  private static void keepUndelivered(Row row, long[] args, Placeholder p, OpenFile file, Call c) {
+    boolean stays = (flags(args, row) & (NOT_KEPT | Socket.MSG_PEEK | Socket.MSG_TRUNC)) != 0;
+    if (stays || file.protocol() == Socket.IPPROTO_SCTP) {
+      return;
+    }
+    long at = HostMarshaller.transferAt(row, c);
+    file.keep(c.data.asSlice(at, c.undelivered).toArray(ValueLayout.JAVA_BYTE));
+    showKept(p, file);
+  }
+
+  /** Receives what is kept; the call's encoding is made. */
+  private long deliverKept(Notification n, Row row, long[] args, Placeholder p, OpenFile file) {
+    Call c = n.slot().call();
+    long r = HostMarshaller.encode(row, args, n.memory(), c);
+    if (r < 0) {
+      return hook.calls().memoryError(n, r);
+    }
+    int flags = flags(args, row);
+    boolean peek = (flags & Socket.MSG_PEEK) != 0;
+    byte[] bytes = file.takeKept(c.carried, peek);
+    // Under MSG_TRUNC they are counted and thrown away.
+    r =
+        (flags & Socket.MSG_TRUNC) != 0
+            ? bytes.length
+            : HostMarshaller.deliver(row, args, c, bytes, n.memory());
+    if (c.undelivered > 0 && !peek) {
+      file.keepAgain(bytes);
+    } else if (!file.keeps()) {
+      showKept(p, file);
+      hook.calls().sampleNow(n, p);
+    }
+    return r;
+  }
+
+  private static void showKept(Placeholder p, OpenFile file) {
+    synchronized (file) {
+      p.pin(file.keeps() ? Poll.POLLIN | Poll.POLLRDNORM : 0);
     }
   }
 
@@ -335,14 +394,64 @@ final class FileCalls {
   private void ioctl(Notification n) {
     Placeholder p = hook.lookup(n, 0);
     if (p == null) {
-      hook.onHost(n);
+      IoctlRequests.Request asked = IoctlRequests.find(n.intArg(1));
+      if (asked != null
+          && asked.ofNetwork()
+          && !n.unreadable()
+          && Descriptors.isUnixSocket(n, n.intArg(0))) {
+        hook.answer(n, askNetwork(n));
+      } else {
+        hook.onHost(n);
+      }
       return;
     }
     long r = hook.calls().run(n, p);
+    OpenFile file = hook.files().get(p.handle());
+    if (r == 0 && file != null && file.keeps()) {
+      r = countKept(n, file);
+    }
     if (r == 0 && n.intArg(1) == Ioctl.FIONBIO) {
       n.answerContinue();
     } else {
       hook.answer(n, r);
     }
+  }
+
+  /**
+   * A request about the network's interfaces on an AF_UNIX socket, as {@code if_nametoindex} of
+   * libc makes them: the program's network is the device's. A netlink socket there knows the same
+   * requests as an AF_UNIX one, for neither has any of its own.
+   */
+  private long askNetwork(Notification n) {
+    long handle = hook.calls().socket(n, Socket.AF_NETLINK, Socket.SOCK_RAW, Socket.NETLINK_ROUTE);
+    if (handle < 0) {
+      return handle;
+    }
+    OpenFile file =
+        new OpenFile((int) handle, Socket.AF_NETLINK, Socket.SOCK_RAW, Socket.NETLINK_ROUTE, false);
+    hook.files().add(file);
+    try {
+      return hook.calls().run(n, n.row(), n.args(), file, null);
+    } finally {
+      hook.calls().close(file.handle());
+    }
+  }
+
+  /** Adds what is kept to what an ioctl says of the bytes that wait. */
+  private static long countKept(Notification n, OpenFile file) {
+    int request = n.intArg(1);
+    if (request != Ioctl.FIONREAD && request != Ioctl.SIOCATMARK) {
+      return 0;
+    }
+    MemorySegment value = n.statScratch();
+    long r = n.memory().read(n.args()[2], value, 0, Integer.BYTES);
+    if (r < 0) {
+      return r;
+    }
+    // No mark is reached before the bytes that came before it.
+    int waiting =
+        request == Ioctl.FIONREAD ? value.get(ValueLayout.JAVA_INT, 0) + file.keptBytes() : 0;
+    value.set(ValueLayout.JAVA_INT, 0, waiting);
+    return n.memory().write(n.args()[2], value, 0, Integer.BYTES);
   }
 }

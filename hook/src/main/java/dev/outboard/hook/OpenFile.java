@@ -3,6 +3,7 @@ package dev.outboard.hook;
 
 import dev.outboard.abi.Fcntl;
 import java.util.ArrayDeque;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -49,6 +50,13 @@ final class OpenFile {
 
   /** An error that ended a transfer after its first pieces; the next one gets it. */
   private int deferredError;
+
+  /**
+   * Bytes of a stream that were received but could not be written to the program's memory, in
+   * order. Natively they would still be in the socket. Bounded: while there are any, receives take
+   * them and not the device's, so there is at most one piece of each thread that was receiving.
+   */
+  private volatile byte @Nullable [] kept;
 
   /** SO_LINGER was set: a close may take as long as the peer likes. */
   private volatile boolean lingers;
@@ -160,6 +168,53 @@ final class OpenFile {
     int e = deferredError;
     deferredError = 0;
     return e;
+  }
+
+  /** Whether there are bytes for the next receive that the device has no more. */
+  boolean keeps() {
+    return kept != null;
+  }
+
+  /** How many. */
+  int keptBytes() {
+    byte[] k = kept;
+    return k == null ? 0 : k.length;
+  }
+
+  /** Keeps bytes behind those that are kept already. */
+  synchronized void keep(byte[] bytes) {
+    byte[] k = kept;
+    kept = k == null ? bytes : join(k, bytes);
+  }
+
+  /** Gives bytes back that were taken but could not be delivered either. */
+  synchronized void keepAgain(byte[] bytes) {
+    byte[] k = kept;
+    kept = k == null ? bytes : join(bytes, k);
+  }
+
+  /** The first bytes that are kept, at most {@code most}, for good unless {@code peek}. */
+  synchronized byte[] takeKept(long most, boolean peek) {
+    byte[] k = kept;
+    if (k == null) {
+      return new byte[0];
+    }
+    int n = (int) Math.min(most, k.length);
+    if (!peek) {
+      kept = n == k.length ? null : Arrays.copyOfRange(k, n, k.length);
+    }
+    return Arrays.copyOf(k, n);
+  }
+
+  /** Forgets what is kept: the connection is no more. */
+  synchronized void dropKept() {
+    kept = null;
+  }
+
+  private static byte[] join(byte[] a, byte[] b) {
+    byte[] all = Arrays.copyOf(a, a.length + b.length);
+    System.arraycopy(b, 0, all, a.length, b.length);
+    return all;
   }
 
   /** Begins a call; false if the last descriptor is gone already. */

@@ -40,7 +40,6 @@ final class PathCalls implements AutoCloseable {
   private static final int AT_FDCWD = Processes.AT_FDCWD;
   private static final int AT_SYMLINK_NOFOLLOW = 0x100;
   private static final int AT_REMOVEDIR = 0x200;
-  private static final int AT_EMPTY_PATH = 0x1000;
   private static final int O_TMPFILE = 0x400000;
   private static final int PERMISSIONS = 07777;
   private static final int OPEN_HOW_BYTES = 24;

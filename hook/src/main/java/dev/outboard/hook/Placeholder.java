@@ -17,9 +17,11 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Memory;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -58,10 +60,10 @@ import org.jspecify.annotations.Nullable;
  * Each has a stamp and the newest is the truth; an older one is ignored, <em>except</em> that an
  * edge is an edge even if a newer sample overtook it: the newer one may have been taken after data
  * came but belong to a call that had copied its bytes before. So an edge frame always becomes a new
- * byte while the mask still says IN. Too many edges are allowed (a program that asks for edges must
- * be ready for EAGAIN), a lost one hangs it. OUT likewise: where the mask went from not writable to
- * writable while the token had no time to show it, OUT is <em>pulsed</em>: B sends one byte, A
- * reads it, and the host's kernel reports an edge.
+ * byte while the mask still says IN, once: the device counts them. Too many edges are allowed (a
+ * program that asks for edges must be ready for EAGAIN), a lost one hangs it. OUT likewise: where
+ * the mask went from not writable to writable while the token had no time to show it, OUT is
+ * <em>pulsed</em>: B sends one byte, A reads it, and the host's kernel reports an edge.
  *
  * <p><b>What it cannot show.</b> ERR: shown as IN and OUT, so that the program calls and gets its
  * error. HUP of a socket that was never connected, or whose connect failed: likewise, since HUP
@@ -119,6 +121,7 @@ final class Placeholder {
   private final int handle;
   private final long inode;
   private final int endA;
+  private final AtomicInteger inexactOnes;
   private int endB;
 
   /** {@code pidfd << 32 | fd} where end B was last seen. One word, so that it is read whole. */
@@ -136,9 +139,16 @@ final class Placeholder {
   private long stamp;
   private boolean connected;
 
+  /** When the file was first known to be watched; what is older is about another one. */
+  private long watchedFrom;
+
+  /** The device's count of edges up to which they were shown. */
+  private int edgesShown;
+
   // The newest sample that came before the file was known to be watched.
   private int earlyMask;
   private long earlyStamp;
+  private int earlyEdges;
 
   // What end B shows.
   private int bytesShown;
@@ -147,6 +157,9 @@ final class Placeholder {
   private boolean readHangupShown;
   private boolean hangupShown;
   private boolean pulseDue;
+
+  /** Counted among the inexact ones. */
+  private boolean inexact;
 
   /** Edges that could not be shown since no process known to hold end B had it. */
   private long edgesLost;
@@ -163,8 +176,15 @@ final class Placeholder {
   long closeDeadline;
 
   private Placeholder(
-      int handle, long inode, int endA, int endB, boolean connected, boolean memory) {
+      int handle,
+      long inode,
+      int endA,
+      int endB,
+      boolean connected,
+      boolean memory,
+      AtomicInteger inexactOnes) {
     this.memory = memory;
+    this.inexactOnes = inexactOnes;
     this.handle = handle;
     this.inode = inode;
     this.endA = endA;
@@ -177,9 +197,11 @@ final class Placeholder {
    *
    * @param nonBlocking whether end B carries O_NONBLOCK, which the program can read by F_GETFL
    * @param connected whether the socket is known to be connected (it came from accept)
+   * @param inexactOnes counts the placeholders that are {@link #inexact}
    * @return null when the hook has no descriptor or memory left
    */
-  static @Nullable Placeholder open(int handle, boolean nonBlocking, boolean connected) {
+  static @Nullable Placeholder open(
+      int handle, boolean nonBlocking, boolean connected, AtomicInteger inexactOnes) {
     MemorySegment scratch = SCRATCH.get();
     int type = Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC | (nonBlocking ? Socket.SOCK_NONBLOCK : 0);
     if (Linux.socketpair(Socket.AF_UNIX, type, 0, scratch.address()) < 0) {
@@ -196,7 +218,7 @@ final class Placeholder {
       Linux.close(b);
       return null;
     }
-    return new Placeholder(handle, inode, a, b, connected, false);
+    return new Placeholder(handle, inode, a, b, connected, false, inexactOnes);
   }
 
   /**
@@ -207,7 +229,7 @@ final class Placeholder {
    * @param name what {@code /proc/PID/fd} shows
    * @return null when the hook has no descriptor or memory left
    */
-  static @Nullable Placeholder openMemory(int handle, byte[] name) {
+  static @Nullable Placeholder openMemory(int handle, byte[] name, AtomicInteger inexactOnes) {
     try (Arena arena = Arena.ofConfined()) {
       int length = Math.min(name.length, MAX_NAME_BYTES);
       MemorySegment text = arena.allocate(MAX_NAME_BYTES + 1L);
@@ -228,7 +250,7 @@ final class Placeholder {
         }
         return null;
       }
-      Placeholder p = new Placeholder(handle, inode, (int) a, (int) b, true, true);
+      Placeholder p = new Placeholder(handle, inode, (int) a, (int) b, true, true, inexactOnes);
       p.ready();
       return p;
     }
@@ -241,7 +263,7 @@ final class Placeholder {
     stamp = Long.MAX_VALUE;
     mask = ALWAYS_READY;
     if (!memory) {
-      show(false);
+      show(0);
     }
   }
 
@@ -314,6 +336,20 @@ final class Placeholder {
     return mask;
   }
 
+  /** Whether the device says what end B cannot show. */
+  synchronized boolean inexact() {
+    return inexact;
+  }
+
+  /** What a look at end B finds now. */
+  synchronized int shown() {
+    return (bytesShown > 0 || urgentShown || readHangupShown ? POLLIN | POLLRDNORM : 0)
+        | (urgentShown ? POLLPRI : 0)
+        | (outHidden ? 0 : POLLOUT | POLLWRNORM | POLLWRBAND)
+        | (readHangupShown ? POLLRDHUP : 0)
+        | (hangupShown ? POLLHUP : 0);
+  }
+
   synchronized long stamp() {
     return stamp;
   }
@@ -330,10 +366,13 @@ final class Placeholder {
    * @return whether end B shows what the device does not say, so that {@link #settle} is due
    */
   synchronized boolean watch(int newMask, long newStamp) {
-    watched = true;
-    boolean stale = update(newMask, newStamp, false);
+    if (!watched) {
+      watched = true;
+      watchedFrom = newStamp;
+    }
+    boolean stale = update(newMask, newStamp, -1);
     if (earlyStamp > newStamp) {
-      stale = update(earlyMask, earlyStamp, true);
+      stale = update(earlyMask, earlyStamp, earlyEdges);
     }
     earlyStamp = 0;
     return stale;
@@ -343,10 +382,11 @@ final class Placeholder {
    * Takes a sample of the device's mask.
    *
    * @param deviceMask poll bits, level
-   * @param edge whether the device reports that something happened, not only how things are
+   * @param edges how many edges there have been, modulo {@link PseudoCall#EDGES}, if the device
+   *     reports that something happened; -1 if it says only how things are
    * @return whether end B shows what the device does not say, so that {@link #settle} is due
    */
-  synchronized boolean update(int deviceMask, long newStamp, boolean edge) {
+  synchronized boolean update(int deviceMask, long newStamp, int edges) {
     if (gone || memory) {
       return false;
     }
@@ -357,9 +397,11 @@ final class Placeholder {
       if (newStamp > earlyStamp) {
         earlyStamp = newStamp;
         earlyMask = newMask;
+        earlyEdges = edges;
       }
       return false;
     }
+    int newEdges = newEdges(edges, newStamp);
     boolean newer = newStamp > stamp;
     // Hangup first: OUT|HUP is what a socket shows that is not connected yet.
     boolean wasWritable = (mask & WRITABLE) != 0 && (mask & POLLHUP) == 0;
@@ -377,10 +419,11 @@ final class Placeholder {
       // A call found the buffer full and the news that it is writable again came first.
       pulseDue = true;
     }
-    show(edge && (newMask & mask & READABLE) != 0);
+    show((newMask & mask & READABLE) != 0 ? newEdges : 0);
     if (pulseDue || outIsStale()) {
       settle();
     }
+    countInexact();
     return isStale();
   }
 
@@ -395,7 +438,8 @@ final class Placeholder {
     pinned = bits;
     if (!gone && watched) {
       mask |= bits;
-      show(bits != 0);
+      show(bits != 0 ? 1 : 0);
+      countInexact();
     }
   }
 
@@ -407,7 +451,8 @@ final class Placeholder {
     watched = true;
     stamp = Long.MAX_VALUE;
     mask = POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP;
-    show(true);
+    show(1);
+    countInexact();
   }
 
   /**
@@ -427,7 +472,11 @@ final class Placeholder {
       if (urgentShown && (mask & POLLPRI) == 0) {
         Linux.recv(b, SINK.address(), 1, Socket.MSG_OOB | Socket.MSG_DONTWAIT);
         urgentShown = false;
-        takeBytes(b);
+        // Behind the end of the stream no byte could be sent again, and one must be left for
+        // reap().
+        if (!readHangupShown) {
+          takeBytes(b);
+        }
       } else if (!readHangupShown && !urgentShown && bytesAreStale()) {
         takeBytes(b);
       }
@@ -446,7 +495,8 @@ final class Placeholder {
     } finally {
       Linux.close(b);
     }
-    show(false);
+    show(0);
+    countInexact();
     return true;
   }
 
@@ -458,10 +508,10 @@ final class Placeholder {
     if (outIsStale() || (pulseDue && !hangupShown)) {
       return true;
     }
-    if (readHangupShown) {
-      return false;
+    if (urgentShown) {
+      return (mask & POLLPRI) == 0;
     }
-    return urgentShown ? (mask & POLLPRI) == 0 : bytesAreStale();
+    return !readHangupShown && bytesAreStale();
   }
 
   /**
@@ -498,6 +548,7 @@ final class Placeholder {
   synchronized void close() {
     if (!gone) {
       gone = true;
+      countInexact();
       releaseEndB();
       Linux.close(endA);
     }
@@ -508,6 +559,35 @@ final class Placeholder {
     MemorySegment stat = SCRATCH.get();
     long r = Linux.fstat(fd, stat.address());
     return r < 0 ? r : stat.get(ValueLayout.JAVA_LONG, STAT_INODE_OFFSET);
+  }
+
+  /** How many edges the device reports that were not shown yet; they count as shown then. */
+  private int newEdges(int edges, long newStamp) {
+    if (edges < 0 || newStamp < watchedFrom) {
+      return 0;
+    }
+    int more = edges - edgesShown & PseudoCall.EDGES - 1;
+    if (more >= PseudoCall.EDGES / 2) {
+      return 0; // an older count, overtaken
+    }
+    edgesShown = edges;
+    return more;
+  }
+
+  /** Whatever changes mask or tokens ends with this. */
+  private void countInexact() {
+    boolean now =
+        !gone
+            && ((mask & POLLERR) != 0
+                || (mask & POLLHUP) != 0 != hangupShown
+                || (mask & POLLRDHUP) != 0 != readHangupShown
+                || (mask & POLLPRI) != 0 != urgentShown
+                || (mask & (POLLIN | POLLPRI)) == POLLPRI
+                || (hangupShown && (mask & POLLOUT) == 0));
+    if (now != inexact) {
+      inexact = now;
+      inexactOnes.addAndGet(now ? 1 : -1);
+    }
   }
 
   private boolean wantsIn() {
@@ -522,8 +602,8 @@ final class Placeholder {
     return !outHidden && !hangupShown && (mask & WRITABLE) == 0;
   }
 
-  /** Sets every token that end A can set. Idempotent but for {@code inEdge}. */
-  private void show(boolean inEdge) {
+  /** Sets every token that end A can set. Idempotent but for {@code edges}, each of them a byte. */
+  private void show(int edges) {
     if ((mask & WRITABLE) != 0 && outHidden) {
       drainEndA();
       outHidden = false;
@@ -538,8 +618,11 @@ final class Placeholder {
                   Socket.MSG_OOB | Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL)
               > 0;
     }
-    if (wantsIn() && !readHangupShown && (bytesShown == 0 || inEdge)) {
-      addByte();
+    if (wantsIn() && !readHangupShown) {
+      int bytes = Math.max(Math.min(edges, SURPLUS_BYTES), bytesShown == 0 ? 1 : 0);
+      for (int i = 0; i < bytes; i++) {
+        addByte();
+      }
     }
     // Right behind the byte: a waiter that is fast enough to see the byte alone takes it for data,
     // reads, and finds the end.

@@ -12,6 +12,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
@@ -94,6 +95,7 @@ final class Placeholders implements AutoCloseable {
   // Written under closingLock, read without: the common case is that no close is in flight.
   private volatile int closingCount;
 
+  private final AtomicInteger inexact = new AtomicInteger();
   private final AtomicLong created = new AtomicLong();
   private final AtomicLong reaped = new AtomicLong();
   private boolean closed;
@@ -125,12 +127,14 @@ final class Placeholders implements AutoCloseable {
    *     handle is the caller's to close then.
    */
   @Nullable Placeholder create(int handle, boolean nonBlocking, boolean connected) {
-    return live() >= capacity ? null : add(Placeholder.open(handle, nonBlocking, connected));
+    return live() >= capacity
+        ? null
+        : add(Placeholder.open(handle, nonBlocking, connected, inexact));
   }
 
   /** The same for a regular file of the device, whose placeholder is a memory file. */
   @Nullable Placeholder createMemory(int handle, byte[] name) {
-    return live() >= capacity ? null : add(Placeholder.openMemory(handle, name));
+    return live() >= capacity ? null : add(Placeholder.openMemory(handle, name, inexact));
   }
 
   private @Nullable Placeholder add(@Nullable Placeholder p) {
@@ -180,6 +184,11 @@ final class Placeholders implements AutoCloseable {
   /** How many there are. */
   int live() {
     return (int) (created.get() - reaped.get());
+  }
+
+  /** Whether some file's readiness is such that its placeholder cannot show it. */
+  boolean anyInexact() {
+    return inexact.get() > 0;
   }
 
   long created() {

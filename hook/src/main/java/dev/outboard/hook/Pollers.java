@@ -12,7 +12,6 @@ import static dev.outboard.abi.Poll.POLLWRBAND;
 import static dev.outboard.abi.Poll.POLLWRNORM;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.Poll;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
@@ -62,9 +61,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>Answered here.</b> When a poll or select names device files only and one of them is ready
  * now, no waiting is involved, and the answer is made from the device's own masks: ERR, HUP and PRI
- * are exact. (A ready file goes before signals and masks: {@code fs/select.c}.) All else a
- * placeholder cannot show; programs that wait for ERR alone, with {@code events} 0, are woken by
- * HUP only.
+ * are exact. (A ready file goes before signals and masks: {@code fs/select.c}.) An epoll_wait that
+ * finds something at once is answered here while some file is in a state that its placeholder
+ * cannot show ({@link EpollSets}). In waits that have begun natively such a state is shown as far
+ * as it can be; programs that wait for ERR alone, with {@code events} 0, are woken by HUP only.
  *
  * <p>Calls that cannot name a device file, since there is none, are continued at once. Memory that
  * faults and arguments that are wrong are left to the host's kernel, which knows the errno.
@@ -94,6 +94,7 @@ final class Pollers {
   private final DeviceCalls calls;
   private final Placeholders placeholders;
   private final Readiness readiness;
+  private final EpollSets sets;
 
   private final LongAdder answered = new LongAdder();
   private final LongAdder continued = new LongAdder();
@@ -134,12 +135,12 @@ final class Pollers {
     this.calls = calls;
     this.placeholders = placeholders;
     this.readiness = readiness;
+    this.sets = new EpollSets(descriptors);
   }
 
   void register(Handlers handlers) {
     handlers.register(this::poll, "poll", "ppoll");
     handlers.register(this::select, "select", "pselect6");
-    handlers.register(Notification::answerContinue, "epoll_create", "epoll_create1");
     handlers.register(this::epollCtl, "epoll_ctl");
     handlers.register(this::epollWait, "epoll_wait", "epoll_pwait", "epoll_pwait2");
   }
@@ -323,9 +324,8 @@ final class Pollers {
   }
 
   private void epollCtl(Notification n) {
-    int operation = n.intArg(1);
-    if (placeholders.live() > 0
-        && (operation == Poll.EPOLL_CTL_ADD || operation == Poll.EPOLL_CTL_MOD)) {
+    // The filter lets only EPOLL_CTL_ADD and EPOLL_CTL_MOD through to here.
+    if (placeholders.live() > 0) {
       Work w = work.get();
       w.begin();
       name(n, w, n.intArg(2));
@@ -363,6 +363,10 @@ final class Pollers {
       Work w = work.get();
       w.begin();
       refresh(n, w);
+      if (placeholders.anyInexact() && plainArguments(n) && sets.answer(n)) {
+        answered.increment();
+        return;
+      }
     } else {
       readiness.settle();
     }
@@ -444,6 +448,8 @@ final class Pollers {
     return switch (n.row().name()) {
       case "ppoll" -> timeIsValid(n, args[2], NANOS) && maskIsValid(n, args[3], args[4]);
       case "select" -> timeIsValid(n, args[4], Long.MAX_VALUE);
+      case "epoll_pwait" -> maskIsValid(n, args[4], args[5]);
+      case "epoll_pwait2" -> timeIsValid(n, args[3], NANOS) && maskIsValid(n, args[4], args[5]);
       case "pselect6" -> timeIsValid(n, args[4], NANOS) && packedMaskIsValid(n, args[5]);
       default -> true;
     };
@@ -478,7 +484,7 @@ final class Pollers {
   }
 
   /** Sockets say IN and RDNORM, OUT and WRNORM together. */
-  private static int normal(int mask) {
+  static int normal(int mask) {
     return mask
         | ((mask & POLLIN) != 0 ? POLLRDNORM : 0)
         | ((mask & POLLOUT) != 0 ? POLLWRNORM : 0);

@@ -140,6 +140,11 @@ final class ProcessMemory implements ProgramMemory {
       if (length < 0) {
         return -Errno.EINVAL;
       }
+      // As access_ok(): memory of the kernel.
+      long base = there.get(JAVA_LONG_UNALIGNED, (long) i * IOVEC_BYTES);
+      if (base < 0 || base + length < 0) {
+        return -Errno.EFAULT;
+      }
       // As import_iovec() does: what is too long is cut.
       total = Math.min(MAX_TOTAL, total + Math.min(length, MAX_TOTAL));
     }

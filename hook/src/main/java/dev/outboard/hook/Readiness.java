@@ -63,13 +63,17 @@ final class Readiness {
     this.search = search;
   }
 
-  /** A watched handle had an edge: called on the link's reader thread. */
-  void ready(int handle, int pollMask, long stamp) {
+  /**
+   * A watched handle had an edge: called on the link's reader thread.
+   *
+   * @param mask with the count of edges, see {@link PseudoCall}
+   */
+  void ready(int handle, int mask, long stamp) {
     Placeholder p = placeholders.byHandle(handle);
     // A handle may have been closed, even given to another file, since the device wrote this: the
     // first sample of the new file is newer, and until it comes nothing is shown.
     if (p != null) {
-      apply(p, pollMask, stamp, true);
+      apply(p, mask, stamp);
     }
   }
 
@@ -83,7 +87,7 @@ final class Readiness {
   void afterCall(Placeholder p, int pollMask, long stamp, int pidfd, int fd) {
     p.heldBy(pidfd, fd);
     if (pollMask != -1) {
-      apply(p, pollMask, stamp, false);
+      apply(p, pollMask, stamp);
     }
   }
 
@@ -119,7 +123,7 @@ final class Readiness {
       int mask = data.get(ValueLayout.JAVA_INT_UNALIGNED, at + PseudoCall.SAMPLE_MASK);
       long stamp = data.get(ValueLayout.JAVA_LONG_UNALIGNED, at + PseudoCall.SAMPLE_STAMP);
       if (p != null) {
-        apply(p, mask & ~PseudoCall.EDGE, stamp, (mask & PseudoCall.EDGE) != 0);
+        apply(p, mask, stamp);
       }
     }
     // Only now, when they are applied: a thread that asks for less must be able to rely on that.
@@ -184,11 +188,11 @@ final class Readiness {
     return unsettled.sum();
   }
 
-  private void apply(Placeholder p, int pollMask, long stamp, boolean edge) {
+  private void apply(Placeholder p, int mask, long stamp) {
     samples.increment();
     if (lost) {
       p.lost();
-    } else if (p.update(pollMask, stamp, edge)) {
+    } else if (p.update(PseudoCall.pollBits(mask), stamp, PseudoCall.edges(mask))) {
       enlist(p);
     }
   }

@@ -7,6 +7,7 @@ import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import java.io.File;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.Condition;
@@ -46,7 +47,7 @@ import org.jspecify.annotations.Nullable;
 final class SignalSampler implements AutoCloseable {
   private static final long PERIOD_NANOS = 5_000_000;
 
-  /** Looking may take this part of the time: one in five. */
+  /** Looking may take this part of one CPU: a fifth. */
   private static final int SHARE = 5;
 
   private static final long PROBE_NANOS = 50_000_000;
@@ -162,6 +163,7 @@ final class SignalSampler implements AutoCloseable {
   private void run() {
     try (Arena arena = Arena.ofConfined()) {
       TaskStatus status = new TaskStatus(arena);
+      MemorySegment clock = arena.allocate(16, 8);
       List<ThreadEntry> now = new ArrayList<>();
       while (!stopping) {
         now.clear();
@@ -174,11 +176,13 @@ final class SignalSampler implements AutoCloseable {
         } finally {
           lock.unlock();
         }
+        // CPU time: what passes while others have the CPU is no reason to look later still.
+        long before = Linux.threadCpuNanos(clock);
         long started = System.nanoTime();
         for (int i = 0; i < now.size(); i++) {
           sample(now.get(i), status, started);
         }
-        long took = System.nanoTime() - started;
+        long took = Linux.threadCpuNanos(clock) - before;
         LockSupport.parkNanos(Math.max(PERIOD_NANOS, took * SHARE));
       }
     }
@@ -381,7 +385,8 @@ final class SignalSampler implements AutoCloseable {
           // A dead thread stays until its tracer has seen its end.
           Processes.waitTask(tid, 0, WNOHANG);
         }
-        return gone || status.tracer != Processes.getpid();
+        // A tracer is a thread, and is named by its own number.
+        return gone || status.tracer != Processes.gettid();
       }
     }
   }

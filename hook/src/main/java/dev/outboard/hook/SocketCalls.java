@@ -165,6 +165,12 @@ final class SocketCalls {
     long r = hook.calls().run(n, p);
     if (r == 0) {
       p.connected();
+      OpenFile file = hook.files().get(p.handle());
+      if (file != null && file.keeps()) {
+        file.dropKept(); // to AF_UNSPEC: nothing else succeeds on a connected stream
+        p.pin(0);
+        hook.calls().sample(n, p);
+      }
     } else if (r == -Errno.EINPROGRESS || r == -Errno.ECONNREFUSED) {
       Call c = n.slot().call();
       boolean loopback = isLoopback(c.data, c.args[1], n.intArg(2));

@@ -5,7 +5,6 @@ import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Struct;
-import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
@@ -31,7 +30,6 @@ final class Stats {
   static final int S_IFIFO = 0010000;
   static final int S_IFCHR = 0020000;
 
-  private static final int AT_FDCWD = Processes.AT_FDCWD;
   private static final int AT_EMPTY_PATH = 0x1000;
   private static final int STATX_TYPE = 1;
   private static final int STATX_BASIC = 0x7ff;

@@ -47,7 +47,6 @@ final class Transfers {
   private static final int MSG_WAITFORONE = 0x10000;
   private static final int MSG_CMSG_COMPAT = 0x80000000;
   private static final int UIO_MAXIOV = 1024;
-  private static final int PIDFD_THREAD = 0x80;
 
   // struct mmsghdr: a msghdr of 56 bytes, an unsigned int, 4 bytes of padding.
   private static final int MMSGHDR_BYTES = 64;
@@ -72,6 +71,7 @@ final class Transfers {
   private static final Row SENDTO = row("sendto");
   private static final Row SENDMSG = row("sendmsg");
   private static final Row RECVMSG = row("recvmsg");
+  private static final Row GETSOCKOPT = row("getsockopt");
 
   private final Hook.Services hook;
   private final FileCalls files;
@@ -127,7 +127,7 @@ final class Transfers {
       }
       position = scratch.get(ValueLayout.JAVA_LONG, 0);
     }
-    int in = borrow(n, n.intArg(1));
+    int in = Descriptors.borrow(n, n.intArg(1));
     if (in < 0) {
       n.answer(in);
       return;
@@ -177,7 +177,7 @@ final class Transfers {
       hook.onHost(n);
       return;
     }
-    int out = borrow(n, n.intArg(0));
+    int out = Descriptors.borrow(n, n.intArg(0));
     if (out < 0) {
       n.answer(out);
       return;
@@ -497,12 +497,23 @@ final class Transfers {
   private long receiveMessages(
       Notification n, Placeholder p, int flags, boolean limited, long deadline) {
     OpenFile file = hook.files().get(p.handle());
-    int put = file == null ? Errno.EBADF : file.takeDeferredError();
+    if (file == null) {
+      return -Errno.EBADF;
+    }
+    int put = file.takeDeferredError();
     if (put != 0) {
       return -put;
     }
     long entry = n.args()[1];
     long count = n.args()[2] & 0xffff_ffffL;
+    // do_recvmmsg() begins with the socket's error. A receive of a datagram does so by itself, one
+    // of a stream returns what came before the error first.
+    if ((file.stream() || count == 0) && (flags & Socket.MSG_ERRQUEUE) == 0) {
+      long r = pendingError(n, p);
+      if (r < 0) {
+        return r;
+      }
+    }
     long[] args = {n.args()[0], 0, flags & ~MSG_WAITFORONE, 0, 0, 0};
     long done = 0;
     while (done < count) {
@@ -516,7 +527,7 @@ final class Transfers {
           return r;
         }
         // The socket keeps it for the next call, unless it says only that there is no more.
-        if (file != null && r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
+        if (r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
           file.deferError((int) -r);
         }
         return done;
@@ -537,6 +548,33 @@ final class Transfers {
     return done;
   }
 
+  /** Takes the socket's error off it; 0 or {@code -errno}. */
+  private long pendingError(Notification n, Placeholder p) {
+    long r = hook.calls().begin(n);
+    if (r < 0) {
+      return r;
+    }
+    try {
+      Call c = n.slot().call();
+      do {
+        c.number = GETSOCKOPT.canonical();
+        c.flags = 0;
+        c.args[0] = p.handle();
+        c.args[1] = Socket.SOL_SOCKET;
+        c.args[2] = Socket.SO_ERROR;
+        c.args[3] = Long.BYTES;
+        c.args[4] = 0;
+        c.args[5] = 0;
+        c.data.set(ValueLayout.JAVA_INT, 0, Integer.BYTES);
+        r = hook.calls().execute(n, n.slot());
+      } while (r == DeviceCalls.AGAIN);
+      hook.calls().sampled(n, p, n.slot());
+      return r < 0 ? r : -(long) (c.data.get(ValueLayout.JAVA_INT, Long.BYTES) & 0xfff);
+    } finally {
+      hook.calls().end(n);
+    }
+  }
+
   /** Writes msg_len. */
   private static long putLength(Notification n, long entry, long bytes) {
     MemorySegment scratch = n.statScratch();
@@ -555,19 +593,5 @@ final class Transfers {
         .vectorLength(
             scratch.get(ValueLayout.JAVA_LONG, 0),
             (int) scratch.get(ValueLayout.JAVA_LONG, MSGHDR_IOV_COUNT - MSGHDR_IOV));
-  }
-
-  /** A copy of the caller's descriptor, or {@code -errno}: EBADF, EPERM. */
-  private int borrow(Notification n, int fd) {
-    if (!n.process().tablesPerThread()) {
-      return (int) Linux.pidfdGetfd(n.process().pidfd(), fd);
-    }
-    long pidfd = Linux.syscall(SyscallNumbers.PIDFD_OPEN, n.tid(), PIDFD_THREAD, 0);
-    if (pidfd < 0) {
-      return (int) pidfd;
-    }
-    int r = (int) Linux.pidfdGetfd((int) pidfd, fd);
-    Linux.close((int) pidfd);
-    return r;
   }
 }

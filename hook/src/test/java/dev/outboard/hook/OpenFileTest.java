@@ -35,6 +35,25 @@ class OpenFileTest {
   }
 
   @Test
+  void keptBytesAreTakenInOrder() {
+    assertThat(file.keeps()).isFalse();
+    assertThat(file.takeKept(9, false)).isEmpty();
+    file.keep(new byte[] {1, 2, 3});
+    file.keep(new byte[] {4});
+    assertThat(file.keptBytes()).isEqualTo(4);
+    assertThat(file.takeKept(2, true)).containsExactly(1, 2);
+    byte[] first = file.takeKept(2, false);
+    assertThat(first).containsExactly(1, 2);
+    assertThat(file.keptBytes()).isEqualTo(2);
+    file.keepAgain(first);
+    assertThat(file.takeKept(9, false)).containsExactly(1, 2, 3, 4);
+    assertThat(file.keeps()).isFalse();
+    file.keepAgain(first);
+    file.dropKept();
+    assertThat(file.keeps()).isFalse();
+  }
+
+  @Test
   void filesAreFoundByHandleUntilTheyAreRemoved() {
     OpenFiles files = new OpenFiles();
     OpenFile far = new OpenFile(50_000, Socket.AF_INET, Socket.SOCK_DGRAM, 0, false);

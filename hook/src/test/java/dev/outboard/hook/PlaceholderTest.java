@@ -8,6 +8,7 @@ import dev.outboard.abi.Socket;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Spawn;
+import dev.outboard.syscalls.PseudoCall;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -17,6 +18,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -32,12 +34,14 @@ class PlaceholderTest {
   private Placeholder p;
   private int b;
   private long stamp;
+  private int edges;
+  private final AtomicInteger inexact = new AtomicInteger();
   private int openBefore;
 
   @BeforeEach
   void open() throws IOException {
     openBefore = openDescriptors();
-    p = Objects.requireNonNull(Placeholder.open(7, true, false));
+    p = Objects.requireNonNull(Placeholder.open(7, true, false, inexact));
     b = (int) Linux.syscall(SyscallNumbers.DUP, p.endB());
     p.releaseEndB();
     p.heldBy(self, b);
@@ -121,6 +125,44 @@ class PlaceholderTest {
   }
 
   @Test
+  void forgetsUrgentDataBehindTheEndOfTheStream() {
+    watch(POLLOUT);
+    level(POLLIN | POLLOUT | POLLPRI);
+    int end = POLLIN | POLLOUT | POLLRDHUP;
+    level(end | POLLPRI);
+    assertThat(poll(b)).isEqualTo(end | POLLPRI);
+    assertThat(level(end)).isTrue();
+    assertThat(p.settle()).isTrue();
+    assertThat(poll(b)).isEqualTo(end);
+    assertThat(inexact).hasValue(0);
+    level(end | POLLPRI);
+    assertThat(inexact).as("nothing can be sent any more to show it").hasValue(1);
+    level(end | POLLHUP);
+    assertThat(poll(b)).isEqualTo(end | POLLHUP);
+    assertThat(inexact).hasValue(0);
+    assertThat(p.reap()).isFalse();
+    Linux.close(b);
+    assertThat(p.reap()).isTrue();
+    assertThat(inexact).hasValue(0);
+  }
+
+  @Test
+  void countsWhatCannotBeShown() {
+    watch(POLLOUT | POLLHUP);
+    assertThat(inexact).as("HUP of a socket that is not connected").hasValue(1);
+    level(0);
+    assertThat(inexact).hasValue(0);
+    level(POLLOUT);
+    level(POLLIN | POLLOUT | POLLERR);
+    assertThat(inexact).hasValue(1);
+    assertThat(p.shown() & (POLLIN | POLLOUT)).isEqualTo(POLLIN | POLLOUT);
+    level(POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+    assertThat(inexact).hasValue(0);
+    level(POLLOUT | POLLHUP); // connected to nobody: it goes on showing the old end
+    assertThat(inexact).hasValue(1);
+  }
+
+  @Test
   void showsADeadConnectionAndStillTellsTheLastClose() {
     watch(POLLOUT);
     level(0);
@@ -184,14 +226,34 @@ class PlaceholderTest {
     long edgeStamp = ++stamp;
     level(POLLIN | POLLOUT); // a recv that copied before the data of the edge came
     assertThat(wait(epoll)).isZero();
-    p.update(POLLIN | POLLOUT, edgeStamp, true);
+    p.update(POLLIN | POLLOUT, edgeStamp, ++edges);
     assertThat(wait(epoll)).isEqualTo(POLLIN | POLLOUT);
     long consumed = ++stamp;
     level(POLLOUT);
     p.settle();
     wait(epoll);
-    p.update(POLLIN | POLLOUT, consumed, true);
+    p.update(POLLIN | POLLOUT, consumed, ++edges);
     assertThat(poll(b)).as("what was read since is no news").isEqualTo(POLLOUT);
+    Linux.close(epoll);
+  }
+
+  @Test
+  void anEdgeThatIsToldTwiceIsOneEdge() {
+    watch(POLLOUT);
+    int epoll = edgeTriggered();
+    wait(epoll);
+    long frame = ++stamp;
+    p.update(POLLIN | POLLOUT, ++stamp, ++edges); // a SYNC was faster
+    assertThat(wait(epoll)).isEqualTo(POLLIN | POLLOUT);
+    p.update(POLLIN | POLLOUT, frame, edges);
+    assertThat(wait(epoll)).isZero();
+    edge(POLLIN | POLLOUT);
+    assertThat(wait(epoll)).isEqualTo(POLLIN | POLLOUT);
+    for (int i = 0; i < 4; i++) { // the count starts anew at its modulus
+      edges = (edges + PseudoCall.EDGES / 2 - 1) % PseudoCall.EDGES;
+      p.update(POLLIN | POLLOUT, ++stamp, edges);
+      assertThat(wait(epoll)).isEqualTo(POLLIN | POLLOUT);
+    }
     Linux.close(epoll);
   }
 
@@ -203,7 +265,7 @@ class PlaceholderTest {
     long full = ++stamp;
     edge(POLLOUT);
     assertThat(wait(epoll)).isZero();
-    p.update(0, full, false); // the send that got EAGAIN is told after the space is there again
+    p.update(0, full, -1); // the send that got EAGAIN is told after the space is there again
     assertThat(wait(epoll)).isEqualTo(POLLOUT);
     assertThat(poll(b)).isEqualTo(POLLOUT);
     Linux.close(epoll);
@@ -357,7 +419,7 @@ class PlaceholderTest {
         truth = mask;
       }
       stamp = Math.max(stamp, at);
-      p.update(mask, at, random.nextBoolean());
+      p.update(mask, at, random.nextBoolean() ? ++edges : -1);
       int shown = poll(b);
       assertThat(shown & truth).as("step %d: nothing is missed", i).isEqualTo(truth);
       assertThat(shown & POLLOUT).isEqualTo(truth & POLLOUT);
@@ -399,11 +461,11 @@ class PlaceholderTest {
   }
 
   private boolean level(int mask) {
-    return p.update(mask, ++stamp, false);
+    return p.update(mask, ++stamp, -1);
   }
 
   private void edge(int mask) {
-    p.update(mask, ++stamp, true);
+    p.update(mask, ++stamp, ++edges);
   }
 
   private int poll(int fd) {

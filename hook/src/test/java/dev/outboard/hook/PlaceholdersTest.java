@@ -146,7 +146,7 @@ class PlaceholdersTest {
           new Thread(() -> {
             started.countDown();
             for (int i = 0; i < 50 && !p.gone(); i++) {
-              p.update(i % 2 == 0 ? 0 : POLLOUT, Long.MAX_VALUE - 100 + i, false);
+              p.update(i % 2 == 0 ? 0 : POLLOUT, Long.MAX_VALUE - 100 + i, -1);
             }
           });
       t.start();

@@ -14,6 +14,8 @@
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/interrupt.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
 #include <linux/slab.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
@@ -284,6 +286,25 @@ static void page_release(struct device *dev)
 	kfree(d);
 }
 
+/*
+ * Segments above 64 KiB (BIG TCP): nothing in virtio forbids them, as the header
+ * has the size of the pieces and not of the whole, but the driver never says
+ * that its device takes them.  gso_max_size can be raised up to this.
+ */
+static void page_allow_segments(struct page_device *d)
+{
+	unsigned int bytes = READ_ONCE(d->page->max_segment);
+	struct net_device *dev;
+
+	if (bytes <= TSO_LEGACY_MAX_SIZE)
+		return;
+	rtnl_lock();
+	for_each_netdev(&init_net, dev)
+		if (dev->dev.parent == &d->vdev.dev)
+			netif_set_tso_max_size(dev, bytes);
+	rtnl_unlock();
+}
+
 /* obk_virtio_register(), inside the kernel */
 static long page_add(void *arg)
 {
@@ -329,6 +350,7 @@ static long page_add(void *arg)
 		unregister_virtio_device(&d->vdev);
 		return -ENODEV;
 	}
+	page_allow_segments(d);
 	return 0;
 }
 

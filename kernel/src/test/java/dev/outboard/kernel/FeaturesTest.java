@@ -145,8 +145,8 @@ class FeaturesTest {
 
   private static int checksum(MemorySegment s) {
     int sum = 0;
-    for (long i = 0; i < s.byteSize(); i += 2) {
-      sum += s.get(ValueLayout.JAVA_SHORT_UNALIGNED, i) & 0xffff;
+    for (long i = 0; i < s.byteSize(); i++) {
+      sum += (s.get(ValueLayout.JAVA_BYTE, i) & 0xff) << (i % 2 * 8);
     }
     sum = (sum & 0xffff) + (sum >>> 16);
     return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
@@ -256,6 +256,29 @@ class FeaturesTest {
     assertThat(in.get(ValueLayout.JAVA_BYTE, 20)).isEqualTo((byte) 8);
     assertThat(g.ok(Nr.READ, s, in.address(), 64)).isEqualTo(36);
     assertThat(in.get(ValueLayout.JAVA_BYTE, 20)).isZero();
+  }
+
+  @Test
+  void checksumsOfAnyLength() {
+    int s = (int) g.ok(Nr.SOCKET, Net.AF_INET, SOCK_RAW, 1);
+    MemorySegment to = Net.address(g, Net.LOOPBACK, 0);
+    MemorySegment request = g.allocate(1500);
+    MemorySegment in = g.allocate(1500);
+    for (int i = 0; i < request.byteSize(); i++) {
+      request.set(ValueLayout.JAVA_BYTE, i, (byte) (i * 37 + i / 91));
+    }
+    for (int n = 8; n < 1480; n += n < 200 ? 1 : 101) {
+      request.set(ValueLayout.JAVA_INT, 0, 8);
+      request.set(ValueLayout.JAVA_SHORT, 2, (short) checksum(request.asSlice(0, n)));
+      g.ok(Nr.SENDTO, s, request.address(), n, 0, to.address(), 16);
+      // the request, then what the kernel made of it
+      for (int type : new int[] {8, 0}) {
+        assertThat(g.ok(Nr.READ, s, in.address(), 1500)).isEqualTo(20 + n);
+        assertThat(in.get(ValueLayout.JAVA_BYTE, 20)).isEqualTo((byte) type);
+        assertThat(checksum(in.asSlice(0, 20))).isZero();
+        assertThat(checksum(in.asSlice(20, n))).as("%d bytes", n).isZero();
+      }
+    }
   }
 
   @Test

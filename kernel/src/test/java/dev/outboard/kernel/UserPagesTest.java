@@ -232,19 +232,6 @@ class UserPagesTest {
     crossTls("private");
   }
 
-  @Test
-  void gcmUsesTheInstructionsOfTheCpu() {
-    tls(0x304, 51, 40);
-    int fd = (int) g.ok(Nr.OPENAT, -100, g.string("/proc/crypto").address(), 0);
-    MemorySegment b = g.allocate(16384);
-    String all = "";
-    for (long n; (n = g.ok(Nr.READ, fd, b.address(), 16383)) > 0; ) {
-      b.set(ValueLayout.JAVA_BYTE, n, (byte) 0);
-      all += b.getString(0);
-    }
-    assertThat(all).contains("gcm-aes-outboard");
-  }
-
   @ParameterizedTest
   @ValueSource(strings = {"private", "window"})
   void zeroCopySendsAreNotified(String where) {

@@ -211,6 +211,20 @@ public final class Linux {
     return syscall(SyscallNumbers.PIDFD_GETFD, pidfd, fd, 0);
   }
 
+  /**
+   * {@code clock_gettime(2)} for CLOCK_THREAD_CPUTIME_ID: what the calling thread has used.
+   *
+   * @param scratch 16 aligned bytes of the caller's, which are overwritten
+   * @return nanoseconds, or {@code -errno}
+   */
+  public static long threadCpuNanos(MemorySegment scratch) {
+    long r = syscall(SyscallNumbers.CLOCK_GETTIME, 3, scratch.address(), 0);
+    return r < 0
+        ? r
+        : scratch.get(ValueLayout.JAVA_LONG, 0) * 1_000_000_000L
+            + scratch.get(ValueLayout.JAVA_LONG, 8);
+  }
+
   /** {@code eventfd2(2)}. */
   public static long eventfd(int initial, int flags) {
     return syscall(SyscallNumbers.EVENTFD2, initial, flags, 0);

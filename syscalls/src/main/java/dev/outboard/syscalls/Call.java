@@ -44,6 +44,12 @@ public final class Call {
    */
   public long carried;
 
+  /**
+   * How many of the bytes that the call received {@link HostMarshaller#decode} could not write to
+   * the program's memory; they are in {@link #data} still. Host side only.
+   */
+  public long undelivered;
+
   /** What decode must remember of encode, where no device can change it. */
   final long[] saved = new long[8];
 

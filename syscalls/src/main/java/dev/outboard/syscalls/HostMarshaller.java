@@ -18,9 +18,13 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Stateless and thread safe; a call has one user at a time. Nothing is allocated.
  *
- * <p>Known to differ from native: a receive into memory that faults has consumed what it received,
- * on a stream too; a send from memory that faults after its first page sends nothing, where a
- * stream's kernel would send what came before; MSG_TRUNC into memory that faults is no error.
+ * <p>What decode cannot write since the program's memory faults has left the device's kernel; of a
+ * stream it must not be lost, so {@link Call#undelivered} tells of it, and {@link #deliver} makes
+ * another call receive it.
+ *
+ * <p>Known to differ from native: a send from memory that faults after its first page sends
+ * nothing, where a stream's kernel would send what came before; MSG_TRUNC into memory that faults
+ * is no error.
  */
 public final class HostMarshaller {
   /** Private memory per call: the largest structure that is looked into, a control message's. */
@@ -60,6 +64,7 @@ public final class HostMarshaller {
     out.result = 0;
     out.wanted = 0;
     out.carried = 0;
+    out.undelivered = 0;
     out.saved[SKIP] = skip;
     int n = r.argCount();
     for (int i = 0; i < 6; i++) {
@@ -141,6 +146,53 @@ public final class HostMarshaller {
     return result;
   }
 
+  /** Where in the call's data the bytes are that a receive of row {@code r} transfers. */
+  public static long transferAt(Row r, Call c) {
+    for (int i = 0; i < r.argCount(); i++) {
+      Arg arg = r.arg(i);
+      switch (arg.kind()) {
+        case OUT, INOUT, IOVEC_OUT -> {
+          return c.args[i];
+        }
+        case MSGHDR_OUT -> {
+          return messageDataAt(c.saved[CONTROL_BYTES]);
+        }
+        default -> {}
+      }
+    }
+    throw new IllegalArgumentException(r.name() + " receives nothing");
+  }
+
+  /**
+   * Ends a receive from a stream as if the device had: with these bytes, from nobody, without
+   * control data.
+   *
+   * @param c the call as encode left it; it is not made
+   * @param bytes not more than {@link Call#carried}
+   * @return as {@link #decode}
+   */
+  public static long deliver(Row r, long[] programArgs, Call c, byte[] bytes, ProgramMemory m) {
+    MemorySegment d = c.data;
+    for (int i = 0; i < r.argCount(); i++) {
+      switch (r.arg(i).kind()) {
+        case SOCKADDR_OUT -> {
+          if (c.args[i] != Call.NULL) {
+            d.set(Wire.INT, c.args[r.arg(i).lengthArg()], 0);
+          }
+        }
+        case MSGHDR_OUT -> {
+          d.set(Wire.INT, Wire.MSG_NAME_BYTES, 0);
+          d.set(Wire.INT, Wire.MSG_FLAGS, 0);
+          d.set(Wire.LONG, Wire.MSG_CONTROL_BYTES, 0);
+        }
+        default -> {}
+      }
+    }
+    MemorySegment.copy(bytes, 0, d, Wire.BYTE, transferAt(r, c), bytes.length);
+    c.result = bytes.length;
+    return decode(r, programArgs, c, m);
+  }
+
   // ---- structures ----
 
   private static long encodeStructure(
@@ -219,7 +271,7 @@ public final class HostMarshaller {
     Arg arg = r.arg(i);
     int lengthArg = arg.lengthArg();
     boolean vector = arg.kind() == Arg.Kind.IOVEC_IN || arg.kind() == Arg.Kind.IOVEC_OUT;
-    long length = vector ? vectorLength(a[i], a[lengthArg], m) : flatLength(r, a[lengthArg]);
+    long length = vector ? vectorLength(a[i], a[lengthArg], m) : flatLength(r, a[i], a[lengthArg]);
     if (length < 0) {
       return length;
     }
@@ -254,13 +306,17 @@ public final class HostMarshaller {
     return at;
   }
 
-  /** The kernel cuts long transfers; read and write reject what would be negative. */
-  private static long flatLength(Row r, long length) {
-    if (length >= 0) {
-      return Math.min(length, Wire.TRANSFER_BYTES);
-    }
+  /**
+   * The kernel cuts long transfers; read and write reject what would be negative, and all reject
+   * memory of the kernel before they look at the socket.
+   */
+  private static long flatLength(Row r, long address, long length) {
     // import_ubuf() cuts before access_ok(), vfs_read() asks access_ok() with the full length.
-    return hasMessageFlags(r) ? Wire.TRANSFER_BYTES : -Errno.EFAULT;
+    if (length < 0 && !hasMessageFlags(r)) {
+      return -Errno.EFAULT;
+    }
+    long cut = length < 0 ? Wire.TRANSFER_BYTES : Math.min(length, Wire.TRANSFER_BYTES);
+    return address < 0 || address + cut < 0 ? -Errno.EFAULT : cut;
   }
 
   private static long vectorLength(long address, long count, ProgramMemory m) {
@@ -311,6 +367,7 @@ public final class HostMarshaller {
       return 0;
     }
     long error = m.write(a[i] + done.saved[SKIP], done.data, done.args[i], n);
+    done.undelivered = error < 0 ? n : 0;
     return error < 0 && (a[3] & Socket.MSG_TRUNC) != 0 && done.number == RECVFROM ? 0 : error;
   }
 
@@ -323,6 +380,7 @@ public final class HostMarshaller {
       return 0;
     }
     long error = m.writeVector(iov, count, done.saved[SKIP], done.data, at, n);
+    done.undelivered = error < 0 ? n : 0;
     return error < 0 && (messageFlags & Socket.MSG_TRUNC) != 0 ? 0 : Math.min(error, 0);
   }
 
@@ -512,6 +570,10 @@ public final class HostMarshaller {
     return false;
   }
 
+  private static long messageDataAt(long controlBytes) {
+    return Wire.align(Wire.align(Wire.MSG_BYTES) + Wire.ADDRESS_BYTES + controlBytes);
+  }
+
   /** As ____sys_recvmsg() after the socket's recvmsg. */
   private static long decodeMessage(long[] a, int i, Call done, ProgramMemory m) {
     MemorySegment d = done.data;
@@ -521,7 +583,7 @@ public final class HostMarshaller {
     long controlBytes = clamp(d.get(Wire.LONG, Wire.MSG_CONTROL_BYTES), saved[CONTROL_BYTES]);
     long nameAt = Wire.align(Wire.MSG_BYTES);
     long controlAt = nameAt + Wire.ADDRESS_BYTES;
-    long dataAt = Wire.align(controlAt + saved[CONTROL_BYTES]);
+    long dataAt = messageDataAt(saved[CONTROL_BYTES]);
     long error = scatter(m, done, saved[IOV], (int) saved[IOV_COUNT], dataAt, a[2]);
     if (error < 0) {
       return error;

@@ -54,10 +54,18 @@ public final class IoctlRequests {
    * @param bytes the size of the structure
    * @param least how much of it must be there: less where IPv6 has a shorter structure
    * @param errno what a refused request answers, else 0
+   * @param ofNetwork it is about the network and not the socket, which may be of any family
    * @param note what is peculiar; may be empty
    */
   public record Request(
-      int number, String name, Form form, int bytes, int least, int errno, String note) {}
+      int number,
+      String name,
+      Form form,
+      int bytes,
+      int least,
+      int errno,
+      boolean ofNetwork,
+      String note) {}
 
   private static final List<Request> ROWS;
   private static final int[] KEYS;
@@ -101,6 +109,7 @@ public final class IoctlRequests {
   }
 
   private static void interfaces(Builder t) {
+    t.ofNetwork = true;
     t.route(    0x890B, "SIOCADDRT");
     t.route(    0x890C, "SIOCDELRT");
     t.get  (    0x8910, "SIOCGIFNAME");
@@ -374,9 +383,10 @@ public final class IoctlRequests {
   /** Collects requests; lives while the class is initialised. */
   private static final class Builder {
     private final List<Request> requests = new ArrayList<>(128);
+    private boolean ofNetwork;
 
     Builder add(int number, String name, Form form, int bytes) {
-      requests.add(new Request(number, name, form, bytes, bytes, 0, ""));
+      requests.add(new Request(number, name, form, bytes, bytes, 0, ofNetwork, ""));
       return this;
     }
 
@@ -411,20 +421,36 @@ public final class IoctlRequests {
     }
 
     void refuse(int number, String name, int errno, String why) {
-      requests.add(new Request(number, name, Form.REFUSED, 0, 0, errno, why));
+      requests.add(new Request(number, name, Form.REFUSED, 0, 0, errno, ofNetwork, why));
     }
 
     /** On an IPv6 socket the structure is shorter: {@code struct in6_ifreq}. */
     void least(int bytes) {
       Request r = requests.removeLast();
       requests.add(
-          new Request(r.number(), r.name(), r.form(), r.bytes(), bytes, r.errno(), r.note()));
+          new Request(
+              r.number(),
+              r.name(),
+              r.form(),
+              r.bytes(),
+              bytes,
+              r.errno(),
+              r.ofNetwork(),
+              r.note()));
     }
 
     void note(String text) {
       Request r = requests.removeLast();
       requests.add(
-          new Request(r.number(), r.name(), r.form(), r.bytes(), r.least(), r.errno(), text));
+          new Request(
+              r.number(),
+              r.name(),
+              r.form(),
+              r.bytes(),
+              r.least(),
+              r.errno(),
+              r.ofNetwork(),
+              text));
     }
   }
 }

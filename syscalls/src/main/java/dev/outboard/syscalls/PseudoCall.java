@@ -12,6 +12,10 @@ package dev.outboard.syscalls;
  *   | handle | pollMask |     stamp      |
  *   +--------+----------+----------------+
  * </pre>
+ *
+ * <p>Above the mask's 16 bits is how many edges the handle has had, modulo {@link #EDGES}: an edge
+ * may be told by a Ready frame and by any number of SYNCs, and counts once. A mask that comes with
+ * a call's result says nothing of edges.
  */
 public final class PseudoCall {
   /** Lowest number of a pseudo call; system call numbers are below it. */
@@ -26,8 +30,8 @@ public final class PseudoCall {
   /**
    * Samples, in data, of all watched handles that changed; the result is how many. {@code args[0]}
    * is the time of the caller's last SYNC, 0 for all watched handles; the time of this one comes in
-   * the place of the stamp. A sample with {@link #EDGE} set is told by no Ready frame, so the
-   * caller must pass it on even if it is out of date.
+   * the place of the stamp. No Ready frame tells of edges that a SYNC was the first to tell, so the
+   * caller must count them even if the sample is out of date.
    */
   public static final int SYNC = FIRST + 1;
 
@@ -43,8 +47,12 @@ public final class PseudoCall {
    */
   public static final int CREDENTIALS = FIRST + 4;
 
-  /** In the mask of a sample that SYNC returns: there was an edge, and only this sample says so. */
-  public static final int EDGE = 1 << 31;
+  /** Edges are counted modulo this number, a power of two. */
+  public static final int EDGES = 1 << 14;
+
+  private static final int MASK_BITS = 0xffff;
+  private static final int EDGES_SHIFT = 16;
+  private static final int EDGES_TOLD = 1 << 30;
 
   public static final int SAMPLE_BYTES = 16;
   public static final int SAMPLE_HANDLE = 0;
@@ -52,6 +60,21 @@ public final class PseudoCall {
   public static final int SAMPLE_STAMP = 8;
 
   private PseudoCall() {}
+
+  /** A mask with the number of edges that there have been. */
+  public static int withEdges(int mask, int edges) {
+    return (mask & MASK_BITS) | (edges & EDGES - 1) << EDGES_SHIFT | EDGES_TOLD;
+  }
+
+  /** The poll bits of a sample's mask. */
+  public static int pollBits(int mask) {
+    return mask & MASK_BITS;
+  }
+
+  /** The edges that a sample's mask tells of, below {@link #EDGES}; -1 if it tells of none. */
+  public static int edges(int mask) {
+    return (mask & EDGES_TOLD) == 0 ? -1 : mask >>> EDGES_SHIFT & EDGES - 1;
+  }
 
   /** Whether {@code number} is a pseudo call's, known or not. */
   public static boolean isPseudo(int number) {

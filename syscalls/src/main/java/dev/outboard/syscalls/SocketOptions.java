@@ -7,6 +7,7 @@ import static dev.outboard.abi.Errno.EOPNOTSUPP;
 
 import dev.outboard.abi.Bpf;
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -439,7 +440,7 @@ public final class SocketOptions {
     }
     Option o = find((int) a[LEVEL], (int) a[NAME]);
     if (o == null) {
-      return -ENOPROTOOPT;
+      return unknown(a, m, out, length);
     }
     out.saved[ROOM] = 0;
     return switch (o.form()) {
@@ -462,6 +463,18 @@ public final class SocketOptions {
         yield error < 0 ? error : 0;
       }
     };
+  }
+
+  /** sk_setsockopt() fetches an int before it looks at the name. */
+  private static long unknown(long[] a, ProgramMemory m, Call out, int length) {
+    if ((int) a[LEVEL] != Socket.SOL_SOCKET) {
+      return -ENOPROTOOPT;
+    }
+    if (length < Integer.BYTES) {
+      return -EINVAL;
+    }
+    long error = m.read(a[VALUE], out.staging, 0, Integer.BYTES);
+    return error < 0 ? error : -ENOPROTOOPT;
   }
 
   private static long encodeFilter(long[] a, ProgramMemory m, Call out, int length) {

@@ -64,7 +64,7 @@ final class FuseServer implements AutoCloseable {
   private static final int LONGEST_ENTRY = Fuse.DIRENT_NAME + NAME_MAX + 1;
   private static final int MAX_VALUE_BYTES = 64 << 10;
 
-  // The scratch memory of a request, which begins with what it says.
+  // The scratch memory of a request.
   private static final int BODY = Fuse.IN_HEADER_BYTES;
   private static final int IN_BYTES = MAX_VALUE_BYTES + 4096;
   private static final int IO_BYTES = Fuse.IN_HEADER_BYTES + Fuse.IO_IN_BYTES;
@@ -288,6 +288,18 @@ final class FuseServer implements AutoCloseable {
     };
   }
 
+  private long withNode(MemorySegment s, long node, int opcode, int body, boolean mayWait) {
+    Node at = nodes.acquire(node);
+    if (at == null) {
+      return -Errno.ESTALE;
+    }
+    try {
+      return onNode(s, at, opcode, body, mayWait);
+    } finally {
+      nodes.release(at);
+    }
+  }
+
   private static boolean changes(int opcode) {
     return switch (opcode) {
       case Fuse.SETATTR,
@@ -367,19 +379,7 @@ final class FuseServer implements AutoCloseable {
     };
   }
 
-  private long withNode(MemorySegment s, long node, int opcode, int body, boolean mayWait) {
-    Node at = nodes.acquire(node);
-    if (at == null) {
-      return -Errno.ESTALE;
-    }
-    try {
-      return withNode(s, at, opcode, body, mayWait);
-    } finally {
-      nodes.release(at);
-    }
-  }
-
-  private long withNode(MemorySegment s, Node at, int opcode, int body, boolean mayWait) {
+  private long onNode(MemorySegment s, Node at, int opcode, int body, boolean mayWait) {
     return switch (opcode) {
       case Fuse.LOOKUP -> lookup(s, at, body, mayWait);
       case Fuse.GETATTR -> attributes(s, at);
@@ -427,7 +427,7 @@ final class FuseServer implements AutoCloseable {
 
   private void batchForget(MemorySegment s, int body) {
     long count = Integer.toUnsignedLong(s.get(JAVA_INT, BODY));
-    int room = (body - Fuse.BATCH_FORGET_IN_BYTES) / Fuse.FORGET_ONE_BYTES;
+    long room = ((long) body - Fuse.BATCH_FORGET_IN_BYTES) / Fuse.FORGET_ONE_BYTES;
     for (int i = 0; i < Math.min(count, room); i++) {
       int one = BODY + Fuse.BATCH_FORGET_IN_BYTES + i * Fuse.FORGET_ONE_BYTES;
       nodes.forget(s.get(JAVA_LONG, one), s.get(JAVA_LONG, one + 8));
@@ -518,7 +518,7 @@ final class FuseServer implements AutoCloseable {
     // new_encode_dev() of the kernel
     int major = s.get(JAVA_INT, STATX + Stat.STATX_RDEV_MAJOR);
     int minor = s.get(JAVA_INT, STATX + Stat.STATX_RDEV_MINOR);
-    s.set(JAVA_INT, to + Fuse.ATTR_RDEV, (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12));
+    s.set(JAVA_INT, to + Fuse.ATTR_RDEV, (minor & 0xff) | major << 8 | (minor & ~0xff) << 12);
     s.set(JAVA_INT, to + Fuse.ATTR_BLOCK_SIZE, s.get(JAVA_INT, STATX + Stat.STATX_BLOCK_SIZE));
     s.set(JAVA_INT, to + Fuse.ATTR_BLOCK_SIZE + 4, 0);
   }
@@ -1011,10 +1011,8 @@ final class FuseServer implements AutoCloseable {
     try {
       return switch (opcode) {
         case Fuse.FSYNC, Fuse.FSYNCDIR -> {
-          int flags = s.get(JAVA_INT, BODY + Fuse.FSYNC_FLAGS);
-          boolean dataOnly = (flags & Fuse.FSYNC_F_DATA_ONLY) != 0;
-          yield Linux.syscall(
-              dataOnly ? SyscallNumbers.FDATASYNC : SyscallNumbers.FSYNC, handle.fd);
+          boolean data = (s.get(JAVA_INT, BODY + Fuse.FSYNC_FLAGS) & Fuse.FSYNC_F_DATA_ONLY) != 0;
+          yield Linux.syscall(data ? SyscallNumbers.FDATASYNC : SyscallNumbers.FSYNC, handle.fd);
         }
         case Fuse.FALLOCATE ->
             Linux.syscall(
@@ -1025,25 +1023,23 @@ final class FuseServer implements AutoCloseable {
                 s.get(JAVA_LONG, BODY + Fuse.FALLOCATE_LENGTH),
                 0,
                 0);
-        case Fuse.LSEEK -> seek(s, handle);
+        case Fuse.LSEEK -> {
+          long offset =
+              Linux.lseek(
+                  handle.fd,
+                  s.get(JAVA_LONG, BODY + Fuse.LSEEK_OFFSET),
+                  s.get(JAVA_INT, BODY + Fuse.LSEEK_WHENCE));
+          if (offset < 0) {
+            yield offset;
+          }
+          s.set(JAVA_LONG, PAYLOAD, offset);
+          yield Fuse.LSEEK_OUT_BYTES;
+        }
         default -> copy(s, handle);
       };
     } finally {
       handles.release(handle);
     }
-  }
-
-  private static long seek(MemorySegment s, Handle handle) {
-    long offset =
-        Linux.lseek(
-            handle.fd,
-            s.get(JAVA_LONG, BODY + Fuse.LSEEK_OFFSET),
-            s.get(JAVA_INT, BODY + Fuse.LSEEK_WHENCE));
-    if (offset < 0) {
-      return offset;
-    }
-    s.set(JAVA_LONG, PAYLOAD, offset);
-    return Fuse.LSEEK_OUT_BYTES;
   }
 
   private long copy(MemorySegment s, Handle from) {
@@ -1249,7 +1245,7 @@ final class FuseServer implements AutoCloseable {
   private static long text(MemorySegment s, int from, int body) {
     for (int i = from; i < body; i++) {
       if (s.get(JAVA_BYTE, BODY + i) == 0) {
-        return i - (long) from;
+        return (long) i - from;
       }
     }
     return -Errno.EINVAL;

@@ -23,6 +23,7 @@ import java.net.NetworkInterface;
 import java.net.SocketException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A network interface of this machine, by the ioctls of {@code netdevice(7)} and {@code ipv6(7)}.
@@ -35,6 +36,19 @@ final class HostInterface {
 
   HostInterface(String name) {
     this.name = name;
+  }
+
+  /**
+   * An interface that is there.
+   *
+   * @throws NetException if it is not
+   */
+  static HostInterface present(String name) throws NetException {
+    HostInterface found = new HostInterface(name);
+    if (found.index() < 0) {
+      throw new NetException("there is no interface " + name + " on this machine");
+    }
+    return found;
   }
 
   /** Writes the name at the start of a {@code struct ifreq}. */
@@ -50,6 +64,36 @@ final class HostInterface {
       MemorySegment request = request(arena);
       long r = call(Socket.AF_INET, NetInterface.SIOCGIFINDEX, request);
       return r < 0 ? r : request.get(JAVA_INT, IFREQ_UNION);
+    }
+  }
+
+  /** The interface's MTU in bytes. */
+  long mtu() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = request(arena);
+      long r = call(Socket.AF_INET, NetInterface.SIOCGIFMTU, request);
+      return r < 0 ? r : request.get(JAVA_INT, IFREQ_UNION);
+    }
+  }
+
+  /** The interface's hardware address; null if it has none of Ethernet's. */
+  @Nullable MacAddress hardwareAddress() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = request(arena);
+      long r = call(Socket.AF_INET, NetInterface.SIOCGIFHWADDR, request);
+      if (r < 0 || request.get(JAVA_SHORT, IFREQ_UNION) != NetInterface.ARPHRD_ETHER) {
+        return null;
+      }
+      return MacAddress.of(request.asSlice(IFREQ_UNION + 2, 6).toArray(JAVA_BYTE));
+    }
+  }
+
+  /** Whether it is set up; false if it is not there. */
+  boolean isUp() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = request(arena);
+      long r = call(Socket.AF_INET, NetInterface.SIOCGIFFLAGS, request);
+      return r >= 0 && (request.get(JAVA_SHORT, IFREQ_UNION) & IFF_UP) != 0;
     }
   }
 

@@ -28,12 +28,18 @@ public record MacAddress(long bits) {
     if (bytes.length != 6) {
       throw new IllegalArgumentException("mac=" + text + ": not six bytes as in 02:00:5e:00:53:01");
     }
+    MacAddress mac = of(bytes);
+    if ((bytes[0] & 1) != 0 || mac.bits == 0) {
+      throw new IllegalArgumentException("mac=" + text + ": a card cannot have a group address");
+    }
+    return mac;
+  }
+
+  /** The address of six bytes. */
+  static MacAddress of(byte[] bytes) {
     long bits = 0;
     for (byte b : bytes) {
       bits = bits << 8 | (b & 0xff);
-    }
-    if ((bytes[0] & 1) != 0 || bits == 0) {
-      throw new IllegalArgumentException("mac=" + text + ": a card cannot have a group address");
     }
     return new MacAddress(bits);
   }

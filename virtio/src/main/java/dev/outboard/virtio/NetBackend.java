@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
+import static dev.outboard.abi.Virtio.NET_HEADER_BYTES;
+
 /**
  * Where a network card's frames go and come from.
  *
@@ -13,11 +15,19 @@ interface NetBackend extends AutoCloseable {
   /** Result of {@link #receive} and {@link #transmit}: nothing to be had now, or no room. */
   long AGAIN = -dev.outboard.abi.Errno.EAGAIN;
 
+  /** The largest IP packet, an Ethernet header with a VLAN tag, and virtio's header. */
+  int LARGEST_FRAME = 65535 + 18 + NET_HEADER_BYTES;
+
   /** What the device is to be told about this network. */
   NetworkConfig config();
 
   /** Features of virtio-net (5.1.3) that this backend carries out, of those it has a say in. */
   long features();
+
+  /** Those of {@link #features} that a driver must take: what comes in cannot do without. */
+  default long needed() {
+    return 0;
+  }
 
   /** The driver has chosen among {@link #features}: nothing else may be given to it from now on. */
   void accept(long features);
@@ -26,9 +36,22 @@ interface NetBackend extends AutoCloseable {
   int descriptor();
 
   /**
+   * Milliseconds of silence after which {@link #isThere} is to be asked; -1 if the end of the
+   * network makes {@link #descriptor} readable.
+   */
+  default int lookMillis() {
+    return -1;
+  }
+
+  /** Whether the network has not ended unnoticed. Called by the thread that receives. */
+  default boolean isThere() {
+    return true;
+  }
+
+  /**
    * Takes one frame.
    *
-   * @param vectors room for header and frame, at least {@link #largestFrame} bytes
+   * @param vectors room for header and frame, at least {@link #largestReceived} bytes
    * @return bytes of header and frame, {@link #AGAIN}, or another {@code -errno} after which there
    *     will be no more frames
    */
@@ -42,8 +65,24 @@ interface NetBackend extends AutoCloseable {
    */
   long transmit(IoVectors vectors);
 
-  /** Bytes of the largest frame, its header included. */
-  int largestFrame();
+  /**
+   * Sends what {@link #transmit} has only taken so far. Called by its thread, when there is no more
+   * for the moment and now and then before.
+   *
+   * @return false if there was no room, and it has to be called again when there is
+   */
+  default boolean flush() {
+    return true;
+  }
+
+  /** Bytes of the largest frame that {@link #receive} gives, its header included. */
+  int largestReceived();
+
+  /**
+   * Bytes of the largest frame that {@link #transmit} takes, its header included. If it is more
+   * than {@link #LARGEST_FRAME}, the driver may be made to send such segments (BIG TCP).
+   */
+  int largestSent();
 
   /** Why there will be no more frames, for the user; empty if unknown. */
   String epitaph();

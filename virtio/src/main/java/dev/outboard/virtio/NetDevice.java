@@ -66,6 +66,9 @@ final class NetDevice implements AutoCloseable {
   /** Bytes after which it is told likewise: what the next level of cache holds. */
   private static final long BATCH_BYTES = 512 << 10;
 
+  /** Of IP's length field. */
+  private static final int MAX_PACKET = 65535;
+
   private static final int POLLFD_BYTES = 8;
   private static final long STACK_BYTES = 1 << 20;
 
@@ -145,6 +148,8 @@ final class NetDevice implements AutoCloseable {
     page.setQueue(RECEIVE, RegisterPage.QUEUE_KICK, receiveKick.descriptor());
     page.setQueue(TRANSMIT, RegisterPage.QUEUE_SIZE_MAX, QUEUE_SIZE);
     page.setQueue(TRANSMIT, RegisterPage.QUEUE_KICK, transmitKick.descriptor());
+    int more = backend.largestSent() - NetBackend.LARGEST_FRAME;
+    page.set(RegisterPage.MAX_SEGMENT, more > 0 ? MAX_PACKET + more : 0);
     page.set(RegisterPage.CONFIG_BYTES, NET_CONFIG_BYTES);
     page.setConfig(0, configuration(NET_STATUS_LINK_UP));
   }
@@ -280,7 +285,7 @@ final class NetDevice implements AutoCloseable {
 
   /** 2.2.2: only what was offered; and what this device cannot do without. */
   private boolean acceptable(long features) {
-    long needed = bit(F_VERSION_1) | bit(NET_F_MRG_RXBUF);
+    long needed = bit(F_VERSION_1) | bit(NET_F_MRG_RXBUF) | backend.needed();
     return (features & ~offered) == 0 && (features & needed) == needed;
   }
 
@@ -364,7 +369,7 @@ final class NetDevice implements AutoCloseable {
 
   private void receive(VirtQueue queue) throws RingViolation {
     try (Arena own = Arena.ofConfined()) {
-      ReceiveWindow window = new ReceiveWindow(own, queue, memory, backend.largestFrame());
+      ReceiveWindow window = new ReceiveWindow(own, queue, memory, backend.largestReceived());
       Waiter waiter = new Waiter(own, receiveKick);
       int frames = 0;
       long bytes = 0;
@@ -395,7 +400,10 @@ final class NetDevice implements AutoCloseable {
         frames = 0;
         bytes = 0;
         if (n == NetBackend.AGAIN) {
-          waiter.forDescriptor(backend.descriptor(), Poll.POLLIN);
+          if (!waiter.forDescriptor(backend.descriptor(), Poll.POLLIN, backend.lookMillis())
+              && !backend.isThere()) {
+            fail(backend.epitaph());
+          }
         } else if (n < NET_HEADER_BYTES && n != -Errno.EINTR) {
           fail(backend.epitaph());
         }
@@ -413,6 +421,7 @@ final class NetDevice implements AutoCloseable {
         vectors.clear();
         int head = queue.next(vectors);
         if (head == VirtQueue.EMPTY) {
+          finish(waiter);
           flush(queue, TRANSMIT);
           frames = 0;
           if (!queue.enableKick()) {
@@ -426,6 +435,7 @@ final class NetDevice implements AutoCloseable {
         // The driver's window of unfinished segments is small: it should see each one go.
         queue.publish();
         if (++frames >= BATCH || queue.chainBytes() >= BATCH_BYTES / BATCH) {
+          finish(waiter);
           flush(queue, TRANSMIT);
           frames = 0;
         }
@@ -434,13 +444,14 @@ final class NetDevice implements AutoCloseable {
   }
 
   private void send(IoVectors vectors, long bytes, Waiter waiter) {
-    if (bytes <= NET_HEADER_BYTES || bytes > backend.largestFrame()) {
+    if (bytes <= NET_HEADER_BYTES || bytes > backend.largestSent()) {
       dropped.increment();
       return;
     }
     long n = backend.transmit(vectors);
     while ((n == NetBackend.AGAIN || n == -Errno.EINTR) && queuesRunning) {
-      waiter.forDescriptor(backend.descriptor(), Poll.POLLOUT);
+      finish(waiter);
+      waiter.forDescriptor(backend.descriptor(), Poll.POLLOUT, -1);
       n = backend.transmit(vectors);
     }
     if (n < 0) {
@@ -448,6 +459,12 @@ final class NetDevice implements AutoCloseable {
     } else {
       framesOut.increment();
       bytesOut.add(bytes - NET_HEADER_BYTES);
+    }
+  }
+
+  private void finish(Waiter waiter) {
+    while (!backend.flush() && queuesRunning) {
+      waiter.forDescriptor(backend.descriptor(), Poll.POLLOUT, -1);
     }
   }
 
@@ -475,14 +492,16 @@ final class NetDevice implements AutoCloseable {
       kick.await();
     }
 
-    void forDescriptor(int fd, int events) {
+    /** Whether anything came within that time. */
+    boolean forDescriptor(int fd, int events, int millis) {
       polled.set(ValueLayout.JAVA_INT, POLLFD_BYTES, fd);
       polled.set(ValueLayout.JAVA_SHORT, POLLFD_BYTES + 4, (short) events);
       polled.set(ValueLayout.JAVA_SHORT, 6, (short) 0);
-      Linux.poll(polled.address(), 2, -1);
+      long ready = Linux.poll(polled.address(), 2, millis);
       if (polled.get(ValueLayout.JAVA_SHORT, 6) != 0) {
         kick.await();
       }
+      return ready != 0;
     }
   }
 }

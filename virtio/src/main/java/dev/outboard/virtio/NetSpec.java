@@ -5,7 +5,9 @@ import java.net.Inet4Address;
 import java.net.Inet6Address;
 import java.net.InetAddress;
 import java.nio.charset.StandardCharsets;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -15,7 +17,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <pre>
  * tap:name=ob0,addr=10.77.0.2/24[,gw=10.77.0.1][,addr6=fd00:77::2/64][,gw6=fd00:77::1]
- *     [,mac=02:00:5e:00:53:01][,mtu=1500]
+ *     [,mac=02:00:5e:00:53:01][,mtu=1500][,offload=off]
+ * macvtap:if=mv0,addr=...[,gw=...][,addr6=...][,gw6=...][,mtu=...][,offload=off]
+ * packet:if=veth0,addr=...[,gw=...][,addr6=...][,gw6=...][,mac=...][,mtu=...]
+ * xdp:if=veth0,addr=...[,gw=...][,addr6=...][,gw6=...][,mac=...][,mtu=...]
  * passt[:addr=10.0.2.15/24][,gw=10.0.2.2][,mac=...][,mtu=65520]
  * none
  * </pre>
@@ -28,7 +33,7 @@ public sealed interface NetSpec {
   /** What passt takes at most: 65535 less the Ethernet header, in whole words. */
   int MAX_PASST_MTU = 65520;
 
-  int MAX_TAP_MTU = 65521;
+  int MAX_LINK_MTU = 65521;
 
   /** Below it there is no IPv6, and hardly IPv4. */
   int MIN_MTU = 576;
@@ -38,25 +43,63 @@ public sealed interface NetSpec {
   /** No card; loopback only. */
   record None() implements NetSpec {}
 
+  /** By what the frames of a {@link Link} are taken and sent. */
+  enum Via {
+    /** A TAP of the device's machine, made if it is not there. */
+    TAP("tap", "name", "mac,offload"),
+    /** A macvtap that somebody made. */
+    MACVTAP("macvtap", "if", "offload"),
+    /** A packet socket on an interface that is the device's from then on. */
+    PACKET("packet", "if", "mac"),
+    /** An AF_XDP socket on such an interface. */
+    XDP("xdp", "if", "mac");
+
+    private final String word;
+    private final String nameKey;
+    private final String more;
+
+    Via(String word, String nameKey, String more) {
+      this.word = word;
+      this.nameKey = nameKey;
+      this.more = more;
+    }
+
+    private Set<String> keys() {
+      Set<String> keys = new HashSet<>(Set.of("addr", "gw", "addr6", "gw6", "mtu", nameKey));
+      keys.addAll(List.of(more.split(",", -1)));
+      return keys;
+    }
+
+    /** As the user writes it. */
+    @Override
+    public String toString() {
+      return word;
+    }
+  }
+
   /**
-   * A TAP of the device's machine.
+   * An interface of the device's machine, whose frames are the device's.
    *
+   * @param via how
    * @param name of the interface
    * @param address the device's, IPv4 or IPv6
-   * @param gateway the host's end, on the same link
+   * @param gateway on the same link: the machine's end of a TAP, else a router's, or null
    * @param address6 a second address, IPv6, if the first is IPv4
-   * @param gateway6 the host's end for it
-   * @param mac of the card, or null for a random one
-   * @param mtu of both ends
+   * @param gateway6 the gateway for it, or null
+   * @param mac of the card, or null for the one that the backend chooses
+   * @param mtu of the card, and of both ends of a TAP; 0 for the interface's own
+   * @param offload whether unfinished checksums and segments above the MTU may cross
    */
-  record Tap(
+  record Link(
+      Via via,
       String name,
       InterfaceAddress address,
-      InetAddress gateway,
+      @Nullable InetAddress gateway,
       @Nullable InterfaceAddress address6,
       @Nullable InetAddress gateway6,
       @Nullable MacAddress mac,
-      int mtu)
+      int mtu,
+      boolean offload)
       implements NetSpec {}
 
   /**
@@ -82,8 +125,12 @@ public sealed interface NetSpec {
     int colon = text.indexOf(':');
     String kind = colon < 0 ? text : text.substring(0, colon);
     String options = colon < 0 ? "" : text.substring(colon + 1);
+    for (Via via : Via.values()) {
+      if (kind.equals(via.word)) {
+        return link(via, options(kind, options, via.keys()));
+      }
+    }
     return switch (kind) {
-      case "tap" -> tap(options(kind, options, TAP_KEYS));
       case "passt" -> passt(options(kind, options, PASST_KEYS));
       case "none" -> {
         if (colon >= 0) {
@@ -93,12 +140,12 @@ public sealed interface NetSpec {
       }
       default ->
           throw new IllegalArgumentException(
-              "--net " + text + ": unknown kind of network; use tap:..., passt or none");
+              "--net "
+                  + text
+                  + ": unknown kind of network; use tap:..., macvtap:..., packet:..., xdp:...,"
+                  + " passt or none");
     };
   }
-
-  /** Keys of {@code tap}. */
-  Set<String> TAP_KEYS = Set.of("name", "addr", "gw", "addr6", "gw6", "mac", "mtu");
 
   /** Keys of {@code passt}. */
   Set<String> PASST_KEYS = Set.of("addr", "gw", "mac", "mtu");
@@ -130,12 +177,20 @@ public sealed interface NetSpec {
     return found;
   }
 
-  private static Tap tap(Map<String, String> options) {
-    String name = options.get("name");
+  private static Link link(Via via, Map<String, String> options) {
+    String name = options.get(via.nameKey);
     String addr = options.get("addr");
     if (name == null || addr == null) {
       throw new IllegalArgumentException(
-          "--net tap: name and addr are needed, as in tap:name=ob0,addr=10.77.0.2/24");
+          "--net "
+              + via
+              + ": "
+              + via.nameKey
+              + " and addr are needed, as in "
+              + via
+              + ":"
+              + via.nameKey
+              + "=ob0,addr=10.77.0.2/24");
     }
     // dev_valid_name() of net/core/dev.c
     if (name.getBytes(StandardCharsets.UTF_8).length > 15
@@ -143,12 +198,13 @@ public sealed interface NetSpec {
         || name.equals("..")
         || name.chars().anyMatch(c -> c == '/' || c == ':' || c == '%' || c <= ' ' || c == 127)) {
       throw new IllegalArgumentException(
-          "name="
+          via.nameKey
+              + "="
               + name
               + ": an interface's name has 1 to 15 bytes without space, '/', ':' or '%'");
     }
     InterfaceAddress address = address("addr", addr);
-    InetAddress gateway = gateway("gw", options.get("gw"), address);
+    InetAddress gateway = gateway(via, "gw", options.get("gw"), address);
     InterfaceAddress address6 = null;
     InetAddress gateway6 = null;
     String addr6 = options.get("addr6");
@@ -160,13 +216,37 @@ public sealed interface NetSpec {
         throw new IllegalArgumentException(
             "addr6=" + addr6 + ": addr6 is an IPv6 address beside an IPv4 one in addr");
       }
-      gateway6 = gateway("gw6", gw6, address6);
+      gateway6 = gateway(via, "gw6", gw6, address6);
     } else if (gw6 != null) {
       throw new IllegalArgumentException("gw6=" + gw6 + ": gw6 needs addr6");
     }
     boolean ipv6 = address6 != null || address.address() instanceof Inet6Address;
-    int mtu = mtu(options.get("mtu"), DEFAULT_TAP_MTU, ipv6 ? MIN_MTU_IPV6 : MIN_MTU, MAX_TAP_MTU);
-    return new Tap(name, address, gateway, address6, gateway6, mac(options.get("mac")), mtu);
+    int preset = via == Via.TAP ? DEFAULT_TAP_MTU : 0;
+    int mtu = mtu(options.get("mtu"), preset, ipv6 ? MIN_MTU_IPV6 : MIN_MTU, MAX_LINK_MTU);
+    return new Link(
+        via,
+        name,
+        address,
+        gateway,
+        address6,
+        gateway6,
+        mac(options.get("mac")),
+        mtu,
+        offload(options.getOrDefault("offload", "on")));
+  }
+
+  /** The machine is the gateway behind a TAP; on other links there is one only if it is named. */
+  private static @Nullable InetAddress gateway(
+      Via via, String key, @Nullable String text, InterfaceAddress address) {
+    return text == null && via != Via.TAP ? null : gateway(key, text, address);
+  }
+
+  private static boolean offload(String text) {
+    return switch (text) {
+      case "on" -> true;
+      case "off" -> false;
+      default -> throw new IllegalArgumentException("offload=" + text + ": use on or off");
+    };
   }
 
   private static Passt passt(Map<String, String> options) {

@@ -59,15 +59,30 @@ public final class Network implements AutoCloseable {
       }
       case NetSpec.Passt passt ->
           new Network(PasstBackend.open(passt, publish, Resolver.ofMachine()), null);
-      case NetSpec.Tap tap -> {
-        TapBackend backend = TapBackend.open(tap, Resolver.ofMachine());
+      case NetSpec.Link link -> {
+        if (link.via() != NetSpec.Via.TAP && !publish.isEmpty()) {
+          throw new NetException(
+              "--publish is for --net tap:... and passt; with "
+                  + link.via()
+                  + " the device is reached at its own address");
+        }
+        NetBackend backend = open(link, Resolver.ofMachine());
         try {
-          yield new Network(backend, Publisher.start(publish, tap.address().address()));
+          yield new Network(backend, Publisher.start(publish, link.address().address()));
         } catch (NetException e) {
           backend.close();
           throw e;
         }
       }
+    };
+  }
+
+  private static NetBackend open(NetSpec.Link link, Resolver resolver) throws NetException {
+    return switch (link.via()) {
+      case TAP -> TapBackend.open(link, resolver);
+      case MACVTAP -> TapBackend.openMacvtap(link, resolver);
+      case PACKET -> PacketBackend.open(link, resolver);
+      case XDP -> XdpBackend.open(link, resolver);
     };
   }
 

@@ -3,6 +3,9 @@ package dev.outboard.virtio;
 
 import java.net.InetAddress;
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What the kernel on the device has to be told about its card, and a program about names.
@@ -31,5 +34,28 @@ public record NetworkConfig(
     nameservers = List.copyOf(nameservers);
     searchDomains = List.copyOf(searchDomains);
     notices = List.copyOf(notices);
+  }
+
+  /**
+   * What a link's device is told.
+   *
+   * @param mac of the card
+   * @param mtu of the card
+   */
+  static NetworkConfig of(NetSpec.Link link, MacAddress mac, int mtu, Resolver resolver) {
+    return new NetworkConfig(
+        mac,
+        mtu,
+        present(link.address(), link.address6()),
+        present(link.gateway(), link.gateway6()),
+        resolver.nameservers(),
+        resolver.searchDomains(),
+        resolver.notices());
+  }
+
+  private static <T> List<T> present(@Nullable T first, @Nullable T second) {
+    return Stream.of(Optional.<T>ofNullable(first), Optional.<T>ofNullable(second))
+        .flatMap(Optional::stream)
+        .toList();
   }
 }

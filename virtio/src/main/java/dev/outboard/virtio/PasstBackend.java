@@ -356,7 +356,12 @@ final class PasstBackend implements NetBackend {
   }
 
   @Override
-  public int largestFrame() {
+  public int largestReceived() {
+    return MAX_FRAME + NET_HEADER_BYTES;
+  }
+
+  @Override
+  public int largestSent() {
     return MAX_FRAME + NET_HEADER_BYTES;
   }
 

@@ -38,6 +38,7 @@ final class RegisterPage {
   static final int INTERRUPT_LINE = 60;
   static final int ISR = 64;
   static final int CONTROL_KICK = 68;
+  static final int MAX_SEGMENT = 72;
   static final int QUEUES = 128;
   static final int CONFIG = 1024;
 

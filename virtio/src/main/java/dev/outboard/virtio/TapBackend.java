@@ -4,6 +4,7 @@ package dev.outboard.virtio;
 import static dev.outboard.abi.NetInterface.IFF_NO_PI;
 import static dev.outboard.abi.NetInterface.IFF_TAP;
 import static dev.outboard.abi.NetInterface.IFF_VNET_HDR;
+import static dev.outboard.abi.NetInterface.TUNGETIFF;
 import static dev.outboard.abi.NetInterface.TUNSETIFF;
 import static dev.outboard.abi.NetInterface.TUNSETOFFLOAD;
 import static dev.outboard.abi.NetInterface.TUNSETVNETHDRSZ;
@@ -38,11 +39,12 @@ import java.lang.foreign.MemorySegment;
 import java.net.InetAddress;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A TAP interface of the device's machine, with virtio's own headers, so that segments of up to 64
- * KiB and unfinished checksums cross it as they are: {@code Documentation/networking/tuntap.rst},
- * {@code drivers/net/tun.c}.
+ * A TAP or macvtap interface of the device's machine, with virtio's own headers, so that segments
+ * of up to 64 KiB and unfinished checksums cross it as they are: {@code
+ * Documentation/networking/tuntap.rst}, {@code drivers/net/tun.c}.
  *
  * <p>The interface lives as long as its descriptor, so it goes however this process ends, and its
  * address and routes with it. One that somebody made persistent before is used as it is found: an
@@ -69,12 +71,19 @@ final class TapBackend implements NetBackend {
   private final HostInterface host;
   private final List<InterfaceAddress> toRemove;
 
+  /** A macvtap's end wakes nobody. */
+  private final boolean macvtap;
+
+  private final MemorySegment request = Arena.ofAuto().allocate(NetInterface.IFREQ_BYTES, 8);
+
   private TapBackend(
+      boolean macvtap,
       int fd,
       NetworkConfig config,
       long features,
       HostInterface host,
       List<InterfaceAddress> toRemove) {
+    this.macvtap = macvtap;
     this.fd = fd;
     this.config = config;
     this.features = features;
@@ -83,32 +92,88 @@ final class TapBackend implements NetBackend {
   }
 
   /**
-   * Opens, and if need be makes, the interface; gives the host's end its addresses and sets it up.
+   * Opens, and if need be makes, a TAP; gives the host's end its addresses and sets it up.
    *
    * @throws NetException if it is not permitted or not possible; nothing is left behind then
    */
-  static TapBackend open(NetSpec.Tap spec, Resolver resolver) throws NetException {
+  static TapBackend open(NetSpec.Link spec, Resolver resolver) throws NetException {
     HostInterface host = new HostInterface(spec.name());
     boolean existed = host.index() >= 0;
-    int fd;
-    try (Arena arena = Arena.ofConfined()) {
-      long r =
-          Linux.open(
-              Linux.cString(arena, DEVICE).address(),
-              File.O_RDWR | File.O_CLOEXEC | File.O_NONBLOCK);
-      if (r < 0) {
-        throw new NetException(cannotOpen(r));
-      }
-      fd = (int) r;
+    long r = openFile(DEVICE);
+    if (r < 0) {
+      throw new NetException(cannotOpen(r));
     }
+    int fd = (int) r;
     try {
       attach(fd, spec.name());
-      long features = probeOffloads(fd) ? CHECKSUM_AND_TSO | USO : CHECKSUM_AND_TSO;
+      long features = spec.offload() ? offloads(fd) : 0;
       List<InterfaceAddress> toRemove = configure(host, spec, existed);
-      return new TapBackend(fd, config(spec, resolver), features, host, toRemove);
+      MacAddress mac = spec.mac();
+      NetworkConfig config =
+          NetworkConfig.of(spec, mac == null ? MacAddress.random() : mac, spec.mtu(), resolver);
+      return new TapBackend(false, fd, config, features, host, toRemove);
     } catch (NetException e) {
       Linux.close(fd);
       throw e;
+    }
+  }
+
+  /**
+   * Opens a macvtap: an interface on top of another one, with an address of its own, which an
+   * administrator has made and which stays. Its file is {@code /dev/tapN}, N its index ({@code
+   * drivers/net/macvtap.c}); who may open it needs no privilege.
+   *
+   * @throws NetException if it is not there or not permitted
+   */
+  static TapBackend openMacvtap(NetSpec.Link spec, Resolver resolver) throws NetException {
+    HostInterface host = new HostInterface(spec.name());
+    long index = host.index();
+    if (index < 0) {
+      throw new NetException(
+          "there is no interface "
+              + spec.name()
+              + "; make it by: ip link add link LOWER name "
+              + spec.name()
+              + " type macvtap mode bridge");
+    }
+    String file = "/dev/tap" + index;
+    long r = openFile(file);
+    if (r < 0) {
+      throw new NetException(
+          switch ((int) -r) {
+            case Errno.ENOENT, Errno.ENXIO ->
+                file
+                    + " is missing: "
+                    + spec.name()
+                    + " is not a macvtap, or not in this namespace";
+            case Errno.EACCES, Errno.EPERM -> "not permitted to open " + file + "; run as root";
+            case Errno.EBUSY -> "the macvtap " + spec.name() + " is used by another process";
+            default -> "cannot open " + file + ": " + Errno.name((int) -r);
+          });
+    }
+    int fd = (int) r;
+    try {
+      attach(fd, spec.name());
+      // The interface below leads frames to this address alone.
+      MacAddress mac = host.hardwareAddress();
+      if (mac == null) {
+        throw new NetException("the interface " + spec.name() + " is no Ethernet");
+      }
+      long mtu = spec.mtu() == 0 ? host.mtu() : spec.mtu();
+      check("read the MTU of " + spec.name(), mtu);
+      check("set " + spec.name() + " up", host.setUp());
+      NetworkConfig config = NetworkConfig.of(spec, mac, (int) mtu, resolver);
+      return new TapBackend(true, fd, config, spec.offload() ? offloads(fd) : 0, host, List.of());
+    } catch (NetException e) {
+      Linux.close(fd);
+      throw e;
+    }
+  }
+
+  private static long openFile(String path) {
+    try (Arena arena = Arena.ofConfined()) {
+      return Linux.open(
+          Linux.cString(arena, path).address(), File.O_RDWR | File.O_CLOEXEC | File.O_NONBLOCK);
     }
   }
 
@@ -156,37 +221,33 @@ final class TapBackend implements NetBackend {
     }
   }
 
-  /** Whether UDP segments can cross too (Linux 6.2). Leaves the TAP without offloads. */
-  private static boolean probeOffloads(int fd) {
+  /** What can cross; UDP segments since Linux 6.2. Leaves the TAP without offloads. */
+  private static long offloads(int fd) {
     boolean uso = Linux.ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6) == 0;
     // What it hands to a driver that has not agreed yet must be finished packets.
     Linux.ioctl(fd, TUNSETOFFLOAD, 0);
-    return uso;
+    return uso ? CHECKSUM_AND_TSO | USO : CHECKSUM_AND_TSO;
   }
 
   private static List<InterfaceAddress> configure(
-      HostInterface host, NetSpec.Tap spec, boolean existed) throws NetException {
+      HostInterface host, NetSpec.Link spec, boolean existed) throws NetException {
     List<InterfaceAddress> toRemove = new ArrayList<>();
     check("set the MTU of the TAP " + spec.name() + " to " + spec.mtu(), host.setMtu(spec.mtu()));
     addAddress(host, spec, spec.address(), spec.gateway(), existed, toRemove);
-    InterfaceAddress address6 = spec.address6();
-    InetAddress gateway6 = spec.gateway6();
-    if (address6 != null && gateway6 != null) {
-      addAddress(host, spec, address6, gateway6, existed, toRemove);
-    }
+    addAddress(host, spec, spec.address6(), spec.gateway6(), existed, toRemove);
     check("set the TAP " + spec.name() + " up", host.setUp());
     return toRemove;
   }
 
   private static void addAddress(
       HostInterface host,
-      NetSpec.Tap spec,
-      InterfaceAddress device,
-      InetAddress gateway,
+      NetSpec.Link spec,
+      @Nullable InterfaceAddress device,
+      @Nullable InetAddress gateway,
       boolean existed,
       List<InterfaceAddress> toRemove)
       throws NetException {
-    if (existed && host.hasAddress(gateway)) {
+    if (device == null || gateway == null || (existed && host.hasAddress(gateway))) {
       return;
     }
     InterfaceAddress address = new InterfaceAddress(gateway, device.prefixBits());
@@ -205,26 +266,6 @@ final class TapBackend implements NetBackend {
     if (result < 0) {
       throw new NetException("cannot " + what + ": " + Errno.name((int) -result));
     }
-  }
-
-  private static NetworkConfig config(NetSpec.Tap spec, Resolver resolver) {
-    List<InterfaceAddress> addresses = new ArrayList<>(List.of(spec.address()));
-    List<InetAddress> gateways = new ArrayList<>(List.of(spec.gateway()));
-    InterfaceAddress address6 = spec.address6();
-    InetAddress gateway6 = spec.gateway6();
-    if (address6 != null && gateway6 != null) {
-      addresses.add(address6);
-      gateways.add(gateway6);
-    }
-    MacAddress mac = spec.mac();
-    return new NetworkConfig(
-        mac == null ? MacAddress.random() : mac,
-        spec.mtu(),
-        addresses,
-        gateways,
-        resolver.nameservers(),
-        resolver.searchDomains(),
-        resolver.notices());
   }
 
   @Override
@@ -268,14 +309,28 @@ final class TapBackend implements NetBackend {
   }
 
   @Override
-  public int largestFrame() {
-    // The largest IP packet, an Ethernet header with a VLAN tag, and virtio's header.
-    return 65535 + 18 + NET_HEADER_BYTES;
+  public int largestReceived() {
+    return LARGEST_FRAME;
+  }
+
+  @Override
+  public int largestSent() {
+    return (features & CHECKSUM_AND_TSO) == 0 ? LARGEST_FRAME : BigTcp.largestFrame();
+  }
+
+  @Override
+  public int lookMillis() {
+    return macvtap ? 1000 : -1;
+  }
+
+  @Override
+  public boolean isThere() {
+    return Linux.ioctl(fd, TUNGETIFF, request.address()) != -Errno.ENOLINK;
   }
 
   @Override
   public String epitaph() {
-    return "the TAP was removed";
+    return macvtap ? "the macvtap was removed" : "the TAP was removed";
   }
 
   @Override

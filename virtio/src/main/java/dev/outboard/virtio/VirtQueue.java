@@ -46,8 +46,10 @@ final class VirtQueue {
           .withInvokeExactBehavior();
   private static final ValueLayout.OfShort LE16 =
       ValueLayout.JAVA_SHORT.withOrder(ByteOrder.LITTLE_ENDIAN);
-  private static final ValueLayout.OfInt LE32 =
-      ValueLayout.JAVA_INT.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final ValueLayout.OfLong USED_ENTRY =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final int FLAGS_SHIFT = 8 * (DESC_FLAGS - DESC_LENGTH);
+  private static final int NEXT_SHIFT = 8 * (DESC_NEXT - DESC_LENGTH);
   private static final ValueLayout.OfLong LE64 =
       ValueLayout.JAVA_LONG.withOrder(ByteOrder.LITTLE_ENDIAN);
 
@@ -199,8 +201,10 @@ final class VirtQueue {
       }
       long at = table + (long) index * DESC_BYTES;
       long address = memory.get(LE64, at + DESC_ADDRESS);
-      long length = Integer.toUnsignedLong(memory.get(LE32, at + DESC_LENGTH));
-      int flags = memory.get(LE16, at + DESC_FLAGS);
+      // One access for the three behind the address: this is done for every 4 KiB that come in.
+      long rest = memory.get(LE64, at + DESC_LENGTH);
+      long length = rest & 0xffff_ffffL;
+      int flags = (int) (rest >>> FLAGS_SHIFT) & 0xffff;
       if ((flags & DESC_F_INDIRECT) != 0) {
         if (!indirect) {
           throw violation("an indirect descriptor, which was not negotiated", "2.7.5.3.1");
@@ -247,7 +251,7 @@ final class VirtQueue {
         chainBytes = bytes;
         return;
       }
-      index = Short.toUnsignedInt(memory.get(LE16, at + DESC_NEXT));
+      index = (int) (rest >>> NEXT_SHIFT) & 0xffff;
     }
     throw violation("a chain longer than the queue's " + size + " entries", "2.7.5.3.1");
   }
@@ -263,8 +267,8 @@ final class VirtQueue {
    */
   void push(int head, long written) {
     long at = used + USED_RING + (long) (Short.toUnsignedInt(nextUsed) & (size - 1)) * 8;
-    memory.set(LE32, at, head);
-    memory.set(LE32, at + 4, (int) written);
+    // Aligned to 4 only: the ring begins behind two shorts.
+    memory.set(USED_ENTRY, at, head | written << 32);
     nextUsed++;
   }
 

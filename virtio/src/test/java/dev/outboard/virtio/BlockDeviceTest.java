@@ -38,13 +38,12 @@ class BlockDeviceTest {
   private final byte[] content = new byte[BYTES];
   private int fd = -1;
 
-  private Path image() {
-    return directory.resolve("image");
-  }
+  @SuppressWarnings("NullAway.Init") // set by plug()
+  private Path image;
 
   private void plug(boolean readOnly) throws IOException, NetException {
     new Random(7).nextBytes(content);
-    Path image = image();
+    image = directory.resolve("image");
     Files.write(image, content);
     fd =
         (int)
@@ -135,7 +134,7 @@ class BlockDeviceTest {
       assertThat(read(parts, data.length)).isEqualTo(data);
       System.arraycopy(data, 0, content, parts * 512, data.length);
       assertThat(status(head(BLK_T_FLUSH, 0), 0)).isEqualTo(BLK_S_OK);
-      assertThat(Files.readAllBytes(image())).isEqualTo(content);
+      assertThat(Files.readAllBytes(image)).isEqualTo(content);
     }
     assertThat(driver.notices).isEmpty();
   }
@@ -159,9 +158,9 @@ class BlockDeviceTest {
     assertThat(status(head(BLK_T_IN, 0), 100)).as("no whole sector").isEqualTo(BLK_S_IOERR);
     assertThat(status(head(BLK_T_DISCARD, 0, range(sectors - 1, 2, 0)), 0)).isEqualTo(BLK_S_IOERR);
     assertThat(status(head(BLK_T_DISCARD, 0, new byte[15]), 0)).isEqualTo(BLK_S_IOERR);
-    assertThat(Files.readAllBytes(image())).isEqualTo(content);
+    assertThat(Files.readAllBytes(image)).isEqualTo(content);
     assertThat(status(head(99, 0), 512)).isEqualTo(BLK_S_UNSUPP);
-    Files.write(image(), new byte[0]);
+    Files.write(image, new byte[0]);
     assertThat(status(head(BLK_T_IN, 0), 512)).as("a shorter file").isEqualTo(BLK_S_IOERR);
   }
 
@@ -179,12 +178,12 @@ class BlockDeviceTest {
       assertThat(read(8, 4096)).containsOnly(0);
     }
     assertThat(read(0, 4096)).isEqualTo(part(0, 4096));
-    assertThat(Files.size(image())).isEqualTo(BYTES);
+    assertThat(Files.size(image)).isEqualTo(BYTES);
   }
 
   /** KiB that the machine keeps for the image. */
   private long blocks() throws IOException {
-    Process du = new ProcessBuilder("du", "-k", image().toString()).start();
+    Process du = new ProcessBuilder("du", "-k", image.toString()).start();
     String line = new String(du.getInputStream().readAllBytes(), StandardCharsets.US_ASCII);
     return Long.parseLong(line.split("\\s", 2)[0]);
   }
@@ -198,7 +197,7 @@ class BlockDeviceTest {
     assertThat(read(0, 512)).isEqualTo(part(0, 512));
     assertThat(status(head(BLK_T_OUT, 0, new byte[512]), 0)).isEqualTo(BLK_S_IOERR);
     assertThat(status(head(BLK_T_DISCARD, 0, range(0, 8, 0)), 0)).isEqualTo(BLK_S_IOERR);
-    assertThat(Files.readAllBytes(image())).isEqualTo(content);
+    assertThat(Files.readAllBytes(image)).isEqualTo(content);
   }
 
   @Test

@@ -20,11 +20,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashSet;
-import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -41,9 +39,13 @@ class FuseServerTest {
   private static final int GID = 4712;
 
   @TempDir Path outside;
+  private Path root;
   private final ModelRequests driver = new ModelRequests();
   private final AtomicInteger pressure = new AtomicInteger();
-  private @Nullable FuseServer opened;
+
+  @SuppressWarnings("NullAway.Init") // set by plug()
+  private FuseServer server;
+
   private long unique;
 
   /** Who asks; for the requests that follow. */
@@ -53,7 +55,7 @@ class FuseServerTest {
 
   @BeforeEach
   void makeFiles() throws IOException {
-    Path root = Files.createDirectory(root());
+    root = Files.createDirectory(outside.resolve("export"));
     Files.writeString(outside.resolve("secret"), "not for programs");
     Files.createSymbolicLink(root.resolve("out"), Path.of("../secret"));
     Files.createSymbolicLink(root.resolve("absolute"), outside.resolve("secret"));
@@ -64,7 +66,6 @@ class FuseServerTest {
   @AfterEach
   void unplug() {
     driver.close();
-    FuseServer server = opened;
     if (server != null) {
       server.close();
     }
@@ -74,11 +75,9 @@ class FuseServerTest {
     int fd =
         (int)
             Linux.open(
-                Linux.cString(driver.arena, root().toString()).address(),
+                Linux.cString(driver.arena, root.toString()).address(),
                 Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
-    FuseServer server =
-        new FuseServer(driver.guest, fd, readOnly, LIMIT, pressure::incrementAndGet);
-    opened = server;
+    server = new FuseServer(driver.guest, fd, readOnly, LIMIT, pressure::incrementAndGet);
     driver.plug(
         new FileSystemDevice(
             driver.kernel,
@@ -87,14 +86,6 @@ class FuseServerTest {
             "export0",
             server,
             driver.notices::add));
-  }
-
-  private Path root() {
-    return outside.resolve("export");
-  }
-
-  private FuseServer server() {
-    return Objects.requireNonNull(opened);
   }
 
   // --- the protocol ---
@@ -271,19 +262,19 @@ class FuseServerTest {
       Reply created = create("data" + parts, Fcntl.O_RDWR | Fcntl.O_CREAT, 0644, 0);
       long handle = created.good().getLong(Fuse.ENTRY_BYTES);
       assertThat(write(handle, 0, data, 0).good().getInt(0)).isEqualTo(data.length);
-      assertThat(Files.readAllBytes(root().resolve("data" + parts))).isEqualTo(data);
+      assertThat(Files.readAllBytes(root.resolve("data" + parts))).isEqualTo(data);
       assertThat(bytes(read(handle, 0, data.length + 999))).isEqualTo(data);
       assertThat(bytes(read(handle, 5000, 10))).isEqualTo(Arrays.copyOfRange(data, 5000, 5010));
       assertThat(bytes(read(handle, data.length, 100))).isEmpty();
       // At the end, wherever the kernel believes that to be.
-      Files.write(root().resolve("data" + parts), "abc".getBytes(StandardCharsets.US_ASCII));
+      Files.write(root.resolve("data" + parts), "abc".getBytes(StandardCharsets.US_ASCII));
       assertThat(write(handle, 1 << 20, new byte[] {'d'}, Fcntl.O_APPEND).good().getInt(0))
           .isEqualTo(1);
-      assertThat(Files.readString(root().resolve("data" + parts))).isEqualTo("abcd");
+      assertThat(Files.readString(root.resolve("data" + parts))).isEqualTo("abcd");
       assertThat(release(handle).error()).isZero();
       assertThat(read(handle, 0, 10).error()).isEqualTo(Errno.EBADF);
     }
-    assertThat(server().handles()).isZero();
+    assertThat(server.handles()).isZero();
   }
 
   /** A write that says that it has more bytes than it has. */
@@ -301,7 +292,7 @@ class FuseServerTest {
       assertThat(read(number + 17, 0, 10).error()).isEqualTo(Errno.EBADF);
     }
     assertThat(ask(777, 1, 0).error()).isEqualTo(Errno.ENOSYS);
-    assertThat(Files.readString(root().resolve("file"))).isEqualTo("hello");
+    assertThat(Files.readString(root.resolve("file"))).isEqualTo("hello");
     driver.submit(REQUESTS, new byte[39], 100);
     driver.await("a notice", () -> !driver.notices.isEmpty());
     assertThat(driver.notices).singleElement().asString().contains("a request of 39 bytes");
@@ -334,33 +325,33 @@ class FuseServerTest {
     for (String name : new String[] {"mine", "dir", "link"}) {
       assertThat(
               Files.getAttribute(
-                  root().resolve(name), "unix:uid", java.nio.file.LinkOption.NOFOLLOW_LINKS))
+                  root.resolve(name), "unix:uid", java.nio.file.LinkOption.NOFOLLOW_LINKS))
           .isEqualTo(UID);
       assertThat(
               Files.getAttribute(
-                  root().resolve(name), "unix:gid", java.nio.file.LinkOption.NOFOLLOW_LINKS))
+                  root.resolve(name), "unix:gid", java.nio.file.LinkOption.NOFOLLOW_LINKS))
           .isEqualTo(GID);
     }
     uid = 0;
     gid = 0;
     create("roots", Fcntl.O_RDWR | Fcntl.O_CREAT, 0600, 0).good();
-    assertThat(Files.getAttribute(root().resolve("roots"), "unix:uid")).isEqualTo(0);
+    assertThat(Files.getAttribute(root.resolve("roots"), "unix:uid")).isEqualTo(0);
     // A directory that hands its group down.
     Linux.syscall(
         SyscallNumbers.FCHMODAT,
         Fcntl.AT_FDCWD,
-        Linux.cString(driver.arena, root().toString()).address(),
+        Linux.cString(driver.arena, root.toString()).address(),
         02777);
     uid = UID;
     gid = GID;
     assertThat(
             create("group", Fcntl.O_CREAT, 0600, 0).good().getInt(Fuse.ENTRY_ATTR + Fuse.ATTR_GID))
-        .isEqualTo(Files.getAttribute(root(), "unix:gid"));
+        .isEqualTo(Files.getAttribute(root, "unix:gid"));
   }
 
   @Test
   void listsDirectories() throws Exception {
-    Path many = Files.createDirectory(root().resolve("many"));
+    Path many = Files.createDirectory(root.resolve("many"));
     Set<String> names = new HashSet<>(Set.of(".", ".."));
     for (int i = 0; i < 300; i++) {
       String name = i + "n".repeat(i % 200);
@@ -386,7 +377,7 @@ class FuseServerTest {
     offset = entries(list, seen, Fuse.ENTRY_BYTES, 0);
     assertThat(seen).hasSizeGreaterThan(5);
     assertThat(names).containsAll(seen);
-    assertThat(server().nodes()).isGreaterThan(seen.size() - 2);
+    assertThat(server.nodes()).isGreaterThan(seen.size() - 2);
     int first = seen.size();
     entries(
         ask(Fuse.READDIRPLUS, node, 4096, io(handle, offset, 4096, 0)).good(),
@@ -417,29 +408,29 @@ class FuseServerTest {
     plug(false);
     long node = lookup(1, "file").node();
     assertThat(lookup(1, "file").node()).isEqualTo(node);
-    assertThat(server().nodes()).isEqualTo(2);
+    assertThat(server.nodes()).isEqualTo(2);
     forget(node, 1);
-    assertThat(server().nodes()).isEqualTo(2);
+    assertThat(server.nodes()).isEqualTo(2);
     forget(node, 1);
-    assertThat(server().nodes()).isEqualTo(1);
+    assertThat(server.nodes()).isEqualTo(1);
     assertThat(open(node, 0).error()).isEqualTo(Errno.ESTALE);
     assertThat(lookup(1, "file").node()).as("a new number").isNotEqualTo(node);
     forget(1, Long.MAX_VALUE);
     assertThat(lookup(1, "file").error()).as("the root stays").isZero();
     for (int i = 0; i < LIMIT; i++) {
-      Files.createFile(root().resolve("n" + i));
+      Files.createFile(root.resolve("n" + i));
     }
     int known = 0;
     while (lookup(1, "n" + known).error() == 0) {
       known++;
     }
     assertThat(lookup(1, "n" + known).error()).isEqualTo(Errno.ENFILE);
-    assertThat(server().nodes()).isEqualTo(LIMIT);
+    assertThat(server.nodes()).isEqualTo(LIMIT);
     assertThat(pressure.get()).isPositive();
     // One that is known already takes no room.
     assertThat(lookup(1, "n0").error()).isZero();
     ask(Fuse.DESTROY, 0, 0).good();
-    assertThat(server().nodes()).isEqualTo(1);
+    assertThat(server.nodes()).isEqualTo(1);
     assertThat(lookup(1, "n" + known).error()).isZero();
   }
 
@@ -456,7 +447,7 @@ class FuseServerTest {
     assertThat(ask(Fuse.SETATTR, file.node(), 104, body(88).array()).error())
         .isEqualTo(Errno.EROFS);
     assertThat(ask(Fuse.TMPFILE, 1, 144, creation(2, 0600, 0)).error()).isEqualTo(Errno.EROFS);
-    assertThat(Files.readString(root().resolve("file"))).isEqualTo("hello");
+    assertThat(Files.readString(root.resolve("file"))).isEqualTo("hello");
   }
 
   @Test
@@ -464,7 +455,7 @@ class FuseServerTest {
     plug(false);
     long node = lookup(1, "file").node();
     assertThat(open(node, 0).good().getInt(Fuse.OPEN_OUT_FLAGS)).isEqualTo(Fuse.FOPEN_KEEP_CACHE);
-    Files.writeString(root().resolve("file"), "changed by another");
+    Files.writeString(root.resolve("file"), "changed by another");
     assertThat(open(node, 0).good().getInt(Fuse.OPEN_OUT_FLAGS)).isZero();
     // Told, by whatever, it is no longer new.
     ask(Fuse.GETATTR, node, Fuse.ATTR_OUT_BYTES, new byte[16]).good();
@@ -478,6 +469,6 @@ class FuseServerTest {
     long handle = made.good().getLong(Fuse.ENTRY_BYTES);
     write(handle, 0, new byte[] {'x'}, 0).good();
     ask(Fuse.LINK, 1, 128, body(8).putLong(made.node()).array(), text("named")).good();
-    assertThat(Files.readString(root().resolve("named"))).isEqualTo("x");
+    assertThat(Files.readString(root.resolve("named"))).isEqualTo("x");
   }
 }

@@ -4,7 +4,9 @@ package dev.outboard.virtio;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.abi.NetInterface;
+import dev.outboard.abi.PacketSocket;
 import dev.outboard.abi.Virtio;
+import dev.outboard.abi.Xdp;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -23,7 +25,12 @@ class LayoutTest {
       #include <netinet/in.h>
       #include <sys/ioctl.h>
       #include <sys/uio.h>
+      #include <linux/bpf.h>
       #include <linux/if.h>
+      #include <linux/if_arp.h>
+      #include <linux/if_ether.h>
+      #include <linux/if_packet.h>
+      #include <linux/if_xdp.h>
       #include <linux/if_tun.h>
       #include <linux/ipv6.h>
       #include <linux/sockios.h>
@@ -43,6 +50,7 @@ class LayoutTest {
     rings(expected);
     net(expected);
     interfaces(expected);
+    sockets(expected);
 
     StringBuilder source = new StringBuilder(INCLUDES).append("int main(void) {\n");
     expected.keySet().forEach(e -> source.append("printf(\"%lld\\n\", (long long)(" + e + "));\n"));
@@ -84,6 +92,7 @@ class LayoutTest {
     m.put(p.formatted("interrupt_line"), (long) RegisterPage.INTERRUPT_LINE);
     m.put(p.formatted("isr"), (long) RegisterPage.ISR);
     m.put(p.formatted("control_kick"), (long) RegisterPage.CONTROL_KICK);
+    m.put(p.formatted("max_segment"), (long) RegisterPage.MAX_SEGMENT);
     m.put(p.formatted("queues"), (long) RegisterPage.QUEUES);
     m.put(p.formatted("config"), (long) RegisterPage.CONFIG);
     m.put("sizeof(struct obk_virtio_queue)", (long) RegisterPage.QUEUE_BYTES);
@@ -125,6 +134,51 @@ class LayoutTest {
     m.put("VIRTIO_CONFIG_S_NEEDS_RESET", (long) Virtio.STATUS_NEEDS_RESET);
     m.put("VIRTIO_CONFIG_S_FAILED", (long) Virtio.STATUS_FAILED);
     m.put("sizeof(struct iovec)", (long) IoVectors.ENTRY_BYTES);
+  }
+
+  private static void sockets(Map<String, Long> m) {
+    m.put("PACKET_ADD_MEMBERSHIP", (long) PacketSocket.ADD_MEMBERSHIP);
+    m.put("PACKET_VNET_HDR", (long) PacketSocket.VNET_HDR);
+    m.put("PACKET_IGNORE_OUTGOING", (long) PacketSocket.IGNORE_OUTGOING);
+    m.put("PACKET_MR_PROMISC", (long) PacketSocket.MR_PROMISC);
+    m.put("ETH_P_ALL", (long) PacketSocket.ETH_P_ALL);
+    m.put("ARPHRD_ETHER", (long) NetInterface.ARPHRD_ETHER);
+    m.put("sizeof(struct virtio_net_hdr)", (long) PacketSocket.VNET_HDR_BYTES);
+    m.put("sizeof(struct packet_mreq)", (long) PacketSocket.MREQ_BYTES);
+    m.put("offsetof(struct packet_mreq, mr_type)", (long) PacketSocket.MREQ_TYPE);
+    m.put("sizeof(struct sockaddr_ll)", (long) PacketSocket.ADDRESS_BYTES);
+    m.put("offsetof(struct sockaddr_ll, sll_protocol)", (long) PacketSocket.ADDRESS_PROTOCOL);
+    m.put("offsetof(struct sockaddr_ll, sll_ifindex)", (long) PacketSocket.ADDRESS_INDEX);
+    m.put("XDP_MMAP_OFFSETS", (long) Xdp.MMAP_OFFSETS);
+    m.put("XDP_RX_RING", (long) Xdp.RX_RING);
+    m.put("XDP_TX_RING", (long) Xdp.TX_RING);
+    m.put("XDP_UMEM_REG", (long) Xdp.UMEM_REG);
+    m.put("XDP_UMEM_FILL_RING", (long) Xdp.UMEM_FILL_RING);
+    m.put("XDP_UMEM_COMPLETION_RING", (long) Xdp.UMEM_COMPLETION_RING);
+    m.put("XDP_PGOFF_RX_RING", Xdp.PGOFF_RX_RING);
+    m.put("XDP_PGOFF_TX_RING", Xdp.PGOFF_TX_RING);
+    m.put("XDP_UMEM_PGOFF_FILL_RING", Xdp.PGOFF_FILL_RING);
+    m.put("XDP_UMEM_PGOFF_COMPLETION_RING", Xdp.PGOFF_COMPLETION_RING);
+    m.put("sizeof(struct xdp_mmap_offsets)", (long) Xdp.MMAP_OFFSETS_BYTES);
+    m.put("sizeof(struct xdp_ring_offset)", (long) Xdp.RING_OFFSET_BYTES);
+    m.put("offsetof(struct xdp_umem_reg, chunk_size)", (long) Xdp.UMEM_REG_CHUNK);
+    m.put("sizeof(struct xdp_desc)", (long) Xdp.DESC_BYTES);
+    m.put("offsetof(struct xdp_desc, len)", (long) Xdp.DESC_LENGTH);
+    m.put("sizeof(struct sockaddr_xdp)", (long) Xdp.ADDRESS_BYTES);
+    m.put("offsetof(struct sockaddr_xdp, sxdp_flags)", (long) Xdp.ADDRESS_FLAGS);
+    m.put("offsetof(struct sockaddr_xdp, sxdp_ifindex)", (long) Xdp.ADDRESS_INDEX);
+    m.put("XDP_COPY", (long) Xdp.COPY);
+    m.put("BPF_MAP_CREATE", (long) Xdp.MAP_CREATE);
+    m.put("BPF_MAP_UPDATE_ELEM", (long) Xdp.MAP_UPDATE_ELEM);
+    m.put("BPF_PROG_LOAD", (long) Xdp.PROG_LOAD);
+    m.put("BPF_LINK_CREATE", (long) Xdp.LINK_CREATE);
+    m.put("BPF_MAP_TYPE_XSKMAP", (long) Xdp.MAP_TYPE_XSKMAP);
+    m.put("BPF_PROG_TYPE_XDP", (long) Xdp.PROG_TYPE_XDP);
+    m.put("BPF_XDP", (long) Xdp.ATTACH_XDP);
+    m.put("BPF_PSEUDO_MAP_FD", (long) Xdp.PSEUDO_MAP_FD);
+    m.put("BPF_FUNC_redirect_map", (long) Xdp.FUNC_REDIRECT_MAP);
+    m.put("XDP_PASS", (long) Xdp.ACTION_PASS);
+    m.put("offsetof(struct xdp_md, rx_queue_index)", (long) Xdp.MD_RX_QUEUE_INDEX);
   }
 
   private static void net(Map<String, Long> m) {

@@ -22,7 +22,6 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
-import org.jspecify.annotations.Nullable;
 
 /** A driver in Java of a device that answers requests, one at a time. */
 final class ModelRequests implements AutoCloseable {
@@ -45,10 +44,12 @@ final class ModelRequests implements AutoCloseable {
   final Queue<String> notices = new ConcurrentLinkedQueue<>();
   private final Semaphore interrupts = new Semaphore(0);
   private final List<ModelDriver> queues = new ArrayList<>();
-  private @Nullable RequestDevice device;
 
-  /** The device's, once it is plugged in. */
-  RegisterPage page = new RegisterPage(arena.allocate(RegisterPage.BYTES, RegisterPage.BYTES));
+  @SuppressWarnings("NullAway.Init") // set by plug()
+  private RequestDevice device;
+
+  @SuppressWarnings("NullAway.Init") // set by plug()
+  RegisterPage page;
 
   /** Into how many parts requests and replies are cut. */
   int parts = 3;
@@ -193,9 +194,8 @@ final class ModelRequests implements AutoCloseable {
 
   @Override
   public void close() {
-    RequestDevice plugged = device;
-    if (plugged != null) {
-      plugged.close();
+    if (device != null) {
+      device.close();
     }
     arena.close();
   }

@@ -450,7 +450,12 @@ class NetDeviceTest {
     }
 
     @Override
-    public int largestFrame() {
+    public int largestReceived() {
+      return 9018;
+    }
+
+    @Override
+    public int largestSent() {
       return 9018;
     }
 

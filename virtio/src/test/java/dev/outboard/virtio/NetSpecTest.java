@@ -4,6 +4,7 @@ package dev.outboard.virtio;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.net.InetAddress;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -11,10 +12,10 @@ import org.junit.jupiter.params.provider.CsvSource;
 class NetSpecTest {
   @Test
   void parsesATap() {
-    NetSpec.Tap tap = (NetSpec.Tap) NetSpec.parse("tap:name=ob0,addr=10.77.0.2/24");
+    NetSpec.Link tap = (NetSpec.Link) NetSpec.parse("tap:name=ob0,addr=10.77.0.2/24");
     assertThat(tap.name()).isEqualTo("ob0");
     assertThat(tap.address()).hasToString("10.77.0.2/24");
-    assertThat(tap.gateway().getHostAddress()).isEqualTo("10.77.0.1");
+    assertThat(tap.gateway()).isEqualTo(InetAddress.ofLiteral("10.77.0.1"));
     assertThat(tap.address6()).isNull();
     assertThat(tap.mac()).isNull();
     assertThat(tap.mtu()).isEqualTo(1500);
@@ -22,12 +23,12 @@ class NetSpecTest {
 
   @Test
   void parsesATapWithEverything() {
-    NetSpec.Tap tap =
-        (NetSpec.Tap)
+    NetSpec.Link tap =
+        (NetSpec.Link)
             NetSpec.parse(
                 "tap:mtu=9000,mac=02:00:5E:00:53:01,gw6=fd00:77::9,addr6=fd00:77::2/64,"
                     + "gw=10.77.0.250,addr=10.77.0.2/24,name=x");
-    assertThat(tap.gateway().getHostAddress()).isEqualTo("10.77.0.250");
+    assertThat(tap.gateway()).isEqualTo(InetAddress.ofLiteral("10.77.0.250"));
     assertThat(tap.address6()).hasToString("fd00:77:0:0:0:0:0:2/64");
     assertThat(tap.gateway6()).isNotNull();
     assertThat(tap.mac()).hasToString("02:00:5e:00:53:01");
@@ -49,9 +50,24 @@ class NetSpecTest {
     if (gateway.endsWith("-is-first")) {
       assertThatThrownBy(() -> NetSpec.parse(spec)).hasMessageContaining("is the first");
     } else {
-      NetSpec.Tap tap = (NetSpec.Tap) NetSpec.parse(spec);
-      assertThat(tap.gateway().getHostAddress()).isEqualTo(gateway);
+      NetSpec.Link tap = (NetSpec.Link) NetSpec.parse(spec);
+      assertThat(tap.gateway()).isEqualTo(InetAddress.ofLiteral(gateway));
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "'macvtap:if=mv0,addr=10.0.0.2/24,offload=off', macvtap, false",
+    "'packet:if=mv0,addr=10.0.0.2/24,mac=02:00:5e:00:53:01', packet, true",
+    "'xdp:if=mv0,addr=10.0.0.2/24', xdp, true",
+  })
+  void parsesInterfacesThatAreThere(String text, String via, boolean offload) {
+    NetSpec.Link link = (NetSpec.Link) NetSpec.parse(text);
+    assertThat(link.via()).hasToString(via);
+    assertThat(link.name()).isEqualTo("mv0");
+    assertThat(link.gateway()).as("none is named").isNull();
+    assertThat(link.mtu()).as("the interface's own").isZero();
+    assertThat(link.offload()).isEqualTo(offload);
   }
 
   @Test
@@ -70,17 +86,17 @@ class NetSpecTest {
       delimiter = '|',
       textBlock =
           """
-          slirp                                  | --net slirp: unknown kind of network; use tap:..., passt or none
+          slirp                                  | --net slirp: unknown kind of network; use tap:..., macvtap:..., packet:..., xdp:..., passt or none
           none:x                                 | --net none takes no options
           none:                                  | --net none takes no options
           tap                                    | --net tap: name and addr are needed, as in tap:name=ob0,addr=10.77.0.2/24
           tap:name=ob0                           | --net tap: name and addr are needed, as in tap:name=ob0,addr=10.77.0.2/24
-          tap:nmae=ob0                           | --net tap: unknown option 'nmae'; there are addr, addr6, gw, gw6, mac, mtu, name
+          tap:nmae=ob0                           | --net tap: unknown option 'nmae'; there are addr, addr6, gw, gw6, mac, mtu, name, offload
           passt:name=x                           | --net passt: unknown option 'name'; there are addr, gw, mac, mtu
           tap:name=a,name=b                      | --net tap: option 'name' comes twice
           tap:name=                              | --net tap: option 'name' has no value
           tap:name                               | --net tap: option 'name' has no value
-          tap:name=a,,addr=1.2.3.4/24            | --net tap: unknown option ''; there are addr, addr6, gw, gw6, mac, mtu, name
+          tap:name=a,,addr=1.2.3.4/24            | --net tap: unknown option ''; there are addr, addr6, gw, gw6, mac, mtu, name, offload
           tap:name=a/b,addr=10.0.0.2/24          | name=a/b: an interface's name has 1 to 15 bytes without space, '/', ':' or '%'
           tap:name=ob%d,addr=10.0.0.2/24         | name=ob%d: an interface's name has 1 to 15 bytes without space, '/', ':' or '%'
           tap:name=abcdefghijklmnop,addr=10.0.0.2/24 | name=abcdefghijklmnop: an interface's name has 1 to 15 bytes without space, '/', ':' or '%'
@@ -102,6 +118,9 @@ class NetSpecTest {
           tap:name=a,addr=10.0.0.2/24,mtu=1k     | mtu=1k: a number from 576 to 65521 is needed
           tap:name=a,addr=10.0.0.2/24,mac=1:2:3  | mac=1:2:3: not six bytes as in 02:00:5e:00:53:01
           tap:name=a,addr=10.0.0.2/24,mac=01:00:5e:00:00:01 | mac=01:00:5e:00:00:01: a card cannot have a group address
+          tap:name=a,addr=10.0.0.2/24,offload=no | offload=no: use on or off
+          packet:name=a,addr=10.0.0.2/24         | --net packet: unknown option 'name'; there are addr, addr6, gw, gw6, if, mac, mtu
+          xdp:if=a                               | --net xdp: if and addr are needed, as in xdp:if=ob0,addr=10.77.0.2/24
           passt:addr=fd00::2/64                  | addr=fd00::2/64: passt takes an IPv4 address; IPv6 is set by itself
           """)
   void saysWhatIsWrong(String spec, String message) {

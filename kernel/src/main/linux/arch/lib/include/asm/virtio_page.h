@@ -21,7 +21,7 @@
  *      +---+---+---+---+----------------+----------------+
  *   32 |sta|ser|ack|aks|gen|cfb|nq |irq |  status, config
  *      +---+---+---+---+---+---+---+----+
- *   64 |isr|ctl|     (a cache line)     |  what happened; control kick
+ *   64 |isr|ctl|seg| (a cache line)     |  what happened; control kick; segments
  *      +---+---+------------------------+
  *  128 | queue 0: max size rdy kck  desc  driver  device  (64 bytes)
  *  192 | queue 1 ...
@@ -76,7 +76,9 @@ struct obk_virtio_page {
 	unsigned int		interrupt_line;	/* 60 D */
 	unsigned int		isr;		/* 64 D sets bits, K takes them */
 	int			control_kick;	/* 68 D eventfd: the status changed */
-	unsigned int		reserved[14];	/* 72 */
+	unsigned int		max_segment;	/* 72 D a network card: bytes of the
+						   largest TCP segment, 0: virtio's */
+	unsigned int		reserved[13];	/* 76 */
 	struct obk_virtio_queue	queues[OBK_VIRTIO_QUEUES]; /* 128 */
 	unsigned char		config[OBK_VIRTIO_PAGE_BYTES - OBK_VIRTIO_CONFIG];
 };

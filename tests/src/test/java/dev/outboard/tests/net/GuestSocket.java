@@ -24,6 +24,9 @@ final class GuestSocket implements AutoCloseable {
   private static final ValueLayout.OfShort PORT =
       ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.BIG_ENDIAN);
   private static final int ADDRESS_BYTES = 28;
+  static final int SET_LINK_BYTES = 40;
+  private static final short RTM_SETLINK = 19;
+  private static final short NLM_F_REQUEST_ACK = 5;
 
   private final GuestCalls calls;
   private final int fd;
@@ -58,10 +61,16 @@ final class GuestSocket implements AutoCloseable {
     }
   }
 
-  private void up(String name) {
+  /** The interface's flags. */
+  int flags(String name) {
     MemorySegment request = request(name);
     ioctl("SIOCGIFFLAGS", NetInterface.SIOCGIFFLAGS, request);
-    short flags = request.get(JAVA_SHORT, NetInterface.IFREQ_UNION);
+    return request.get(JAVA_SHORT, NetInterface.IFREQ_UNION);
+  }
+
+  private void up(String name) {
+    int flags = flags(name);
+    MemorySegment request = request(name);
     request.set(JAVA_SHORT, NetInterface.IFREQ_UNION, (short) (flags | NetInterface.IFF_UP));
     ioctl("SIOCSIFFLAGS", NetInterface.SIOCSIFFLAGS, request);
   }
@@ -87,6 +96,36 @@ final class GuestSocket implements AutoCloseable {
 
   private void ioctl(String what, int request, MemorySegment argument) {
     checked(what, calls.call(GuestCalls.IOCTL, fd, request, argument.address(), 0, 0, 0));
+  }
+
+  /** Sets an attribute of an interface that is a u32 ({@code rtnetlink(7)}, RTM_SETLINK). */
+  static void setLink(GuestCalls calls, int index, int attribute, int value) {
+    try (GuestSocket s = open(calls, Socket.AF_NETLINK, Socket.SOCK_RAW, Socket.NETLINK_ROUTE)) {
+      MemorySegment message = calls.allocate(SET_LINK_BYTES);
+      putSetLink(message, index, attribute, value);
+      s.send(message);
+      MemorySegment answer = calls.allocate(256);
+      s.receive(answer);
+      checked("RTM_SETLINK " + attribute, answer.get(JAVA_INT, 16));
+    }
+  }
+
+  /** The message for it: nlmsghdr 16, ifinfomsg 16, attribute 8 bytes. */
+  static void putSetLink(MemorySegment message, int index, int attribute, int value) {
+    message.set(JAVA_INT, 0, SET_LINK_BYTES);
+    message.set(JAVA_SHORT, 4, RTM_SETLINK);
+    message.set(JAVA_SHORT, 6, NLM_F_REQUEST_ACK);
+    message.set(JAVA_INT, 16 + 4, index);
+    message.set(JAVA_SHORT, 32, (short) 8);
+    message.set(JAVA_SHORT, 34, (short) attribute);
+    message.set(JAVA_INT, 36, value);
+  }
+
+  /** The interface's index. */
+  int index(String name) {
+    MemorySegment request = request(name);
+    ioctl("SIOCGIFINDEX", NetInterface.SIOCGIFINDEX, request);
+    return request.get(JAVA_INT, NetInterface.IFREQ_UNION);
   }
 
   int mtu(String name) {

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.lang.foreign.MemorySegment;
+import java.lang.management.ManagementFactory;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
@@ -18,7 +19,9 @@ import java.util.List;
  * Bulk TCP between this machine and a library kernel over a TAP, interleaved with the same between
  * two network namespaces of this machine over a veth pair. Run as root:
  *
- * <pre>java ... dev.outboard.tests.net.TapBenchmark [MiB [ROUNDS]]</pre>
+ * <pre>java ... dev.outboard.tests.net.TapBenchmark [MiB [ROUNDS [OPTIONS]]]</pre>
+ *
+ * with further options of the TAP, as in {@code offload=off}.
  */
 final class TapBenchmark {
   private static final int SINK = 7001;
@@ -38,10 +41,12 @@ final class TapBenchmark {
     }
     long bytes = (args.length > 0 ? Long.parseLong(args[0]) : 1024) << 20;
     int rounds = args.length > 1 ? Integer.parseInt(args[1]) : 5;
+    String options = args.length > 2 ? "," + args[2] : "";
     String namespace = "obb" + PID;
     Network network =
         Network.open(
-            NetSpec.parse("tap:name=obb" + PID % 100_000 + ",addr=" + NET + "2/24"), List.of());
+            NetSpec.parse("tap:name=obb" + PID % 100_000 + ",addr=" + NET + "2/24" + options),
+            List.of());
     Process peer = null;
     try (LibraryKernel kernel = new LibraryKernel()) {
       try {
@@ -69,20 +74,36 @@ final class TapBenchmark {
     InetAddress device = InetAddress.ofLiteral(NET + "2");
     InetAddress other = InetAddress.ofLiteral(VETH_NET + "2");
     double[][] results = new double[4][rounds];
+    double[][] cpu = new double[4][rounds];
     // The first round is for the JIT compilers of both.
     for (int i = -1; i < rounds; i++) {
-      double[] one = {to(device, bytes), to(other, bytes), from(device, bytes), from(other, bytes)};
-      for (int k = 0; i >= 0 && k < 4; k++) {
-        results[k][i] = one[k];
+      for (int k = 0; k < 4; k++) {
+        InetAddress peer = k % 2 == 0 ? device : other;
+        long before = processCpuNanos();
+        double rate = k < 2 ? to(peer, bytes) : from(peer, bytes);
+        if (i >= 0) {
+          results[k][i] = rate;
+          cpu[k][i] = (processCpuNanos() - before) / (double) bytes;
+        }
       }
     }
     String[] names = {"in, TAP", "in, veth", "out, TAP", "out, veth"};
     for (int k = 0; k < 4; k++) {
       double[] r = results[k];
       Arrays.sort(r);
+      Arrays.sort(cpu[k]);
       System.out.printf(
-          "%-10s %.2f GB/s (%.2f to %.2f)%n", names[k], r[rounds / 2], r[0], r[rounds - 1]);
+          "%-10s %.2f GB/s (%.2f to %.2f), this process %.2f CPU s/GB%n",
+          names[k], r[rounds / 2], r[0], r[rounds - 1], cpu[k][rounds / 2]);
     }
+  }
+
+  /**
+   * Of the client and, over the TAP, of the device; the peer behind the veth is another process.
+   */
+  private static long processCpuNanos() {
+    return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean())
+        .getProcessCpuTime();
   }
 
   private static void serve(LibraryKernel kernel, long bytes) {

@@ -70,14 +70,70 @@ class CPythonTest {
         "test_xmlrpc");
   }
 
+  @Tag("judges")
+  @Scenario(trace = false)
+  void asyncio(Trial trial) throws Exception {
+    sameResults(trial, Duration.ofMinutes(20), "test_asyncio");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void tls(Trial trial) throws Exception {
+    sameResults(trial, Duration.ofMinutes(10), "test_ssl");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void serversAndLogs(Trial trial) throws Exception {
+    // The resource "network" is what test_socketserver asks for before it opens any socket.
+    sameResults(
+        trial, Duration.ofMinutes(10), "-u", "network", "test_socketserver", "test_logging");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void processesAndThreads(Trial trial) throws Exception {
+    sameResults(trial, Duration.ofMinutes(15), "test_signal", "test_subprocess", "test_threading");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void multiprocessing(Trial trial) throws Exception {
+    sameResults(
+        trial, Duration.ofMinutes(20), "test_multiprocessing_fork", "test_multiprocessing_spawn");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void files(Trial trial) throws Exception {
+    sameResults(trial, Duration.ofMinutes(10), "test_os", "test_posix", "test_fcntl");
+  }
+
+  @Tag("judges")
+  @Scenario(trace = false)
+  void aTerminal(Trial trial) throws Exception {
+    // Without a controlling terminal all of it is skipped.
+    String line = String.join(" ", words("test_ioctl")).replace("*", "'*'");
+    sameResults(
+        trial, Duration.ofMinutes(2), "test_ioctl", List.of("script", "-qec", line, "/dev/null"));
+  }
+
   private static void sameResults(Trial trial, Duration limit, String... modules) throws Exception {
+    sameResults(trial, limit, String.join(" ", modules), words(modules));
+  }
+
+  private static List<String> words(String... modules) {
     List<String> words =
         new ArrayList<>(
             List.of(Programs.PYTHON, "-m", "test", "-i", "*VSOCK*", "--junit-xml", "results.xml"));
     words.addAll(List.of(modules));
+    return words;
+  }
+
+  private static void sameResults(Trial trial, Duration limit, String key, List<String> words)
+      throws Exception {
     int status = trial.program(words.toArray(String[]::new)).run(limit).status();
     Map<String, String> results = results(trial.directory().resolve("results.xml"));
-    String key = String.join(" ", modules);
     if (trial.mode() == Mode.NATIVE) {
       assertThat(status).isZero();
       NATIVELY.put(key, results);

@@ -131,6 +131,40 @@ class NetworkTest {
     }
   }
 
+  /** What the device's card does is what {@code ethtool} says, and the option changes it. */
+  @Scenario(link = Link.TO_MACHINE, modes = Mode.LIBRARY)
+  void ethtoolShowsTheOffloads(Trial trial) {
+    String on = trial.program("ethtool", "-k", "eth0").run(LIMIT).expectSuccess().output();
+    String off =
+        trial
+            .outboard(
+                "run",
+                "--net",
+                "tap:name=obe%d,addr=%s/24,offload=off"
+                    .formatted(ProcessHandle.current().pid() % 1_000_000, trial.inside()),
+                "--",
+                "ethtool",
+                "-k",
+                "eth0")
+            .run(LIMIT)
+            .expectSuccess()
+            .output();
+    for (String feature :
+        new String[] {
+          "tx-checksumming",
+          "tcp-segmentation-offload",
+          "tx-tcp6-segmentation",
+          "tx-tcp-ecn-segmentation",
+          "tx-udp-segmentation"
+        }) {
+      assertThat(on).containsPattern(feature + ": on");
+      assertThat(off).containsPattern(feature + ": off");
+    }
+    // Of the kernel's own making, whatever the card can do.
+    assertThat(on).contains("generic-receive-offload: on");
+    assertThat(off).contains("generic-receive-offload: on");
+  }
+
   /** Two programs of two commands meet on one device. */
   @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
   void programsOfOneDeviceMeet(Trial trial) {

@@ -2,6 +2,7 @@
 package dev.outboard.tests.system;
 
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Link;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
@@ -22,6 +23,11 @@ class PythonTest {
   @Scenario
   void subprocesses(Trial trial) {
     same(trial, "subprocesses");
+  }
+
+  @Scenario(link = Link.TO_MACHINE)
+  void interfaces(Trial trial) {
+    same(trial, "interfaces");
   }
 
   private static void same(Trial trial, String script) {

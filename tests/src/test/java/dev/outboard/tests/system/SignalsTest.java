@@ -11,17 +11,19 @@ import dev.outboard.tests.support.Trial;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Random;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
 
-/** Signals during calls that block: the same effects as natively, and within 20 ms of them. */
-@Tag("unsettled") // timing on a busy machine, and see the README of the suite
+/**
+ * Signals during calls that block: the same effects as natively, and within 20 ms of them. The
+ * programs measure each time until the median is within that, or has no more hope of it.
+ */
 class SignalsTest {
   private static final long MARGIN_MICROS = 20_000;
   private static final Duration LIMIT = Duration.ofSeconds(60);
 
+  @Tag("unsettled")
   @Scenario(trace = false)
   void alarmsDuringBlockingCalls(Trial trial) {
     Finished done = trial.program(Programs.staticC("alarms")).run(LIMIT).expectSuccess();
@@ -35,6 +37,7 @@ class SignalsTest {
     trial.outcome("output", done.output());
   }
 
+  @Tag("unsettled")
   @Scenario(trace = false)
   void endingAndStoppingDuringBlockingCalls(Trial trial) {
     Finished done = trial.program(Programs.staticC("endings")).run(LIMIT).expectSuccess();
@@ -44,16 +47,17 @@ class SignalsTest {
 
   @Scenario(trace = false)
   void aStormOnSixteenThreads(Trial trial) {
-    int seed = new Random().nextInt(1 << 30);
-    System.out.println("storm " + seed);
+    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
+    System.out.println("-Dtests.seed=" + seed);
     Finished done =
         trial
-            .program(Programs.staticC("storm"), Integer.toString(seed), "4")
+            .program(Programs.staticC("storm"), Long.toString(seed), "3")
             .run(LIMIT)
             .expectSuccess();
     trial.outcome("output", done.output());
   }
 
+  @Tag("unsettled")
   @Scenario(trace = false)
   void jobControlOnATerminal(Trial trial) {
     List<String> words = new ArrayList<>(List.of(Programs.PYTHON, Programs.python("job_control")));

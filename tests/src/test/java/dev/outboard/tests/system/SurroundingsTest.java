@@ -23,7 +23,7 @@ class SurroundingsTest {
                 env | grep -v -e ^_= -e ^PPID | sort
                 ulimit -a
                 umask; pwd; nice
-                grep -e ^Sig -e ^Cap -e ^NoNewPrivs -e ^Uid -e ^Groups /proc/self/status
+                grep -e "^Sig[^Q]" -e ^Cap -e ^NoNewPrivs -e ^Uid -e ^Groups /proc/self/status
                 ls /proc/$$/fd | grep -v -x 255
                 cat /proc/self/oom_score_adj /proc/self/personality
                 """)

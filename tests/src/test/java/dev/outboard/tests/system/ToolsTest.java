@@ -234,18 +234,7 @@ class ToolsTest {
   @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
   void noWayPastTheHook(Trial trial) {
     Finished done = trial.program(Programs.staticC("escape")).run(LIMIT).expectSuccess();
-    assertThat(done.output().lines()).allMatch(line -> line.endsWith(": ENOSYS"));
-  }
-
-  @Scenario(modes = Mode.LIBRARY)
-  void tlsOfTheDevicesKernel(Trial trial) {
-    // Not every kernel has TLS, and the machine's may lack it: the device's has it.
-    Finished done = trial.program(Programs.staticC("ktls")).run(LIMIT).expectSuccess();
     assertThat(done.output().lines())
-        .containsExactly(
-            "one record",
-            "many records, from memory and from a file",
-            "a record of another type",
-            "sealed on the wire: 35 bytes");
+        .allMatch(line -> line.endsWith(": ENOSYS") || line.equals("int 0x80: no gate"));
   }
 }
