@@ -467,7 +467,8 @@ static void step(void) {
     case 39: {
       // A set of its own, so that members come and go with all their kinds of events.
       static const uint32_t kinds[] = {EPOLLIN, EPOLLOUT, EPOLLIN | EPOLLOUT | EPOLLRDHUP, EPOLLPRI, 0,
-                                       EPOLLRDNORM | EPOLLWRNORM, EPOLLIN | EPOLLONESHOT};
+                                       EPOLLRDNORM | EPOLLWRNORM,
+                                       EPOLLIN | EPOLLPRI | EPOLLONESHOT};
       int set = epoll_create1(EPOLL_CLOEXEC);
       int added = 0;
       for (int j = 0; j < SLOTS; j++) {
