@@ -76,7 +76,7 @@ class DeviceExportsBenchmark {
     while ((n = t.good(Canonical.READ, fd, t.data(), 1 << 20)) > 0) {
       sum += n;
     }
-    say("cold read", sum, begin);
+    say("cold read", (double) sum, begin);
     System.out.println("  requests: " + (t.device.exportRequests() - before));
     assertThat(sum).isEqualTo(COLD_BYTES);
     t.close(fd);
