@@ -37,7 +37,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Files of the machine as a task of the device's kernel has them. */
 @Timeout(value = 180, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class DeviceExportsTest {
-  private static final DeviceOptions OPTIONS =
+  static final DeviceOptions OPTIONS =
       DeviceOptions.defaults()
           .withNet(new NetSpec.None())
           .withMemory(96L << 20)
@@ -61,31 +61,31 @@ class DeviceExportsTest {
   private static final int LSEEK = 62;
   private static final int PREAD64 = 67;
   private static final int PWRITE64 = 68;
-  private static final int SENDFILE = 71;
+  static final int SENDFILE = 71;
   private static final int READLINKAT = 78;
   private static final int FSYNC = 82;
   private static final int UTIMENSAT = 88;
   private static final int RENAMEAT2 = 276;
   private static final int COPY_FILE_RANGE = 285;
-  private static final int CREATE = Fcntl.O_RDWR | Fcntl.O_CREAT;
+  static final int CREATE = Fcntl.O_RDWR | Fcntl.O_CREAT;
 
   private static final long WINDOW_BYTES = 4 << 20;
 
   // Where in the shared memory things are.
   private static final int PATH = 0;
   private static final int SECOND = 8192;
-  private static final int SMALL = 16384;
+  static final int SMALL = 16384;
   private static final int DATA = 1 << 20;
 
   @TempDir Path machine;
 
   /** What a task does. */
-  private interface Work {
+  interface Work {
     void run(Task task) throws Exception;
   }
 
   /** Calls of one task, the calling thread's. */
-  private static final class Task {
+  static final class Task {
     final Device device;
     final Kernel kernel;
     final MemorySegment memory;
@@ -205,7 +205,7 @@ class DeviceExportsTest {
     with(OPTIONS.withExports(exports), work);
   }
 
-  private static void with(DeviceOptions options, Work work) throws Exception {
+  static void with(DeviceOptions options, Work work) throws Exception {
     List<String> log = new ArrayList<>();
     try (Device device = Device.start(options.withLogs(line -> {}, line -> log.add(line)));
         Arena arena = Arena.ofConfined()) {
@@ -563,7 +563,7 @@ class DeviceExportsTest {
     return all;
   }
 
-  private static int[] tcpPair(Task t) {
+  static int[] tcpPair(Task t) {
     MemorySegment address = t.memory.asSlice(SMALL, 64);
     address.fill((byte) 0);
     address.set(ValueLayout.JAVA_SHORT, 0, (short) Socket.AF_INET);

@@ -17,6 +17,7 @@ import dev.outboard.virtio.FuseNodes.Node;
 import dev.outboard.virtio.RequestDevice.Request;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -49,6 +50,8 @@ final class FuseServer implements AutoCloseable {
 
   private static final int PAGE_BYTES = 4096;
   private static final long VALID_SECONDS = 1;
+  private static final int ROOM_WAITS = 100;
+  private static final int ROOM_WAIT_MILLIS = 10;
   private static final int MAX_BACKGROUND = 64;
   private static final int CONGESTION = 48;
 
@@ -120,6 +123,7 @@ final class FuseServer implements AutoCloseable {
   private final boolean superuser;
   private final FuseNodes nodes;
   private final OpenFiles<Handle> handles;
+  private final int limit;
   private final int pressureAt;
   private final Runnable pressure;
 
@@ -134,6 +138,7 @@ final class FuseServer implements AutoCloseable {
     this.guest = guest;
     this.readOnly = readOnly;
     this.superuser = Linux.syscall(SyscallNumbers.GETEUID, 0) == 0;
+    this.limit = limit;
     this.pressureAt = limit - limit / 4;
     this.pressure = pressure;
     this.handles = new OpenFiles<>(limit, 0);
@@ -249,6 +254,12 @@ final class FuseServer implements AutoCloseable {
     if (body < least(opcode)) {
       return -Errno.EINVAL;
     }
+    if (adds(opcode) && nodes.count() >= limit) {
+      if (!mayWait) {
+        return WAIT;
+      }
+      awaitRoom();
+    }
     long node = s.get(JAVA_LONG, Fuse.IN_NODE);
     return switch (opcode) {
       case Fuse.READ -> read(request, mayWait);
@@ -310,6 +321,34 @@ final class FuseServer implements AutoCloseable {
           true;
       default -> false;
     };
+  }
+
+  /** Whether the kernel may come to know one more file. */
+  private static boolean adds(int opcode) {
+    return switch (opcode) {
+      case Fuse.LOOKUP,
+          Fuse.SYMLINK,
+          Fuse.MKNOD,
+          Fuse.MKDIR,
+          Fuse.LINK,
+          Fuse.CREATE,
+          Fuse.TMPFILE ->
+          true;
+      default -> false;
+    };
+  }
+
+  /** Gives the kernel time to forget files, while the thread that takes requests hears of it. */
+  private void awaitRoom() {
+    for (int i = 0; i < ROOM_WAITS && nodes.count() >= limit; i++) {
+      pressure.run();
+      try {
+        TimeUnit.MILLISECONDS.sleep(ROOM_WAIT_MILLIS);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return;
+      }
+    }
   }
 
   /** The least that a request has behind its header, names aside. */
