@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Drives a command from an interactive shell on a terminal of its own.
 
 job_control.py COMMAND...: the command is one that says "ready PID" and then repeats lines typed, which

@@ -146,7 +146,8 @@ abstract class WholePathSuite {
   void pathsThatAreNotTheDevicesAreRefused() throws Exception {
     try (TestProgram p = new TestProgram(link)) {
       for (String path :
-          List.of("/etc/passwd", "etc/passwd", "/", "", "/proc/net/../../etc/passwd", "/proc/1/mem")) {
+          List.of(
+              "/etc/passwd", "etc/passwd", "/", "", "/proc/net/../../etc/passwd", "/proc/1/mem")) {
         assertThat(p.open(path)).as("'%s'", path).isNegative();
       }
       long fd = p.open("/proc/net/dev");
@@ -645,7 +646,8 @@ abstract class WholePathSuite {
 
   private static int hello(int fd) {
     ByteBuffer b = FrameCodec.newBuffer();
-    FrameCodec.encode(new Frame.Hello(FrameCodec.LOWEST_VERSION, FrameCodec.HIGHEST_VERSION, 4, "raw"), b);
+    FrameCodec.encode(
+        new Frame.Hello(FrameCodec.LOWEST_VERSION, FrameCodec.HIGHEST_VERSION, 4, "raw"), b);
     byte[] bytes = new byte[b.remaining()];
     b.get(bytes);
     write(fd, bytes);

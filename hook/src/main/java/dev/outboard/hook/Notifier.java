@@ -32,7 +32,7 @@ final class Notifier {
     void dispatch(Notification n);
   }
 
-  private static final long IDLE_SECONDS = 10;
+  private static final long IDLE_SECONDS = 3;
   private static final long SEAT_NANOS = 100_000_000L;
 
   private final SeccompListener listener;

@@ -186,7 +186,9 @@ class DeviceFilesTest {
     }
   }
 
-  /** Not natively: the machine's /sys shows another network than a trial's, and it may lack dummy. */
+  /**
+   * Not natively: the machine's /sys shows another network than a trial's, and it may lack dummy.
+   */
   @Scenario(modes = Mode.LIBRARY)
   void theNetworksFilesAreTheDevices(Trial trial) {
     Finished done =
