@@ -51,6 +51,9 @@ final class ProcessTable implements AutoCloseable {
   private static final int CHUNK = 1 << 12;
   private static final int SWEEP_MILLIS = 250;
 
+  private static final int EFD_CLOEXEC = 02000000;
+  private static final int NOBODY = 0;
+
   private static final int EPOLL_EVENT_BYTES = 12;
   private static final int EPOLLIN = 1;
   private static final int EPOLL_CTL_ADD = 1;
@@ -63,6 +66,9 @@ final class ProcessTable implements AutoCloseable {
   private final Listener listener;
   private final int self = Processes.getpid();
   private final int epoll;
+
+  /** An eventfd that wakes the janitor for its end. */
+  private final int stop;
 
   // Guarded by this.
   private final Map<Integer, ProcessEntry> processes = new HashMap<>();
@@ -84,6 +90,12 @@ final class ProcessTable implements AutoCloseable {
       throw new IllegalStateException("epoll_create1: " + Errno.name((int) -fd));
     }
     this.epoll = (int) fd;
+    fd = Linux.eventfd(EFD_CLOEXEC);
+    if (fd < 0) {
+      throw new IllegalStateException("eventfd2: " + Errno.name((int) -fd));
+    }
+    this.stop = (int) fd;
+    watch(stop, NOBODY);
   }
 
   /** Starts the janitor. */
@@ -191,7 +203,7 @@ final class ProcessTable implements AutoCloseable {
     }
     if (isNew) {
       listener.met(process);
-      watch(process);
+      watch(process.pidfd(), process.pid());
     }
     return t;
   }
@@ -215,7 +227,7 @@ final class ProcessTable implements AutoCloseable {
       }
       if (met != null) {
         listener.met(met);
-        watch(met);
+        watch(met.pidfd(), met.pid());
       }
     }
   }
@@ -289,11 +301,11 @@ final class ProcessTable implements AutoCloseable {
     chunk.set(tid % CHUNK, t);
   }
 
-  private synchronized void watch(ProcessEntry p) {
+  private synchronized void watch(int fd, int pid) {
     event.set(JAVA_INT_UNALIGNED, 0, EPOLLIN);
-    event.set(JAVA_LONG_UNALIGNED, 4, p.pid());
+    event.set(JAVA_LONG_UNALIGNED, 4, pid);
     // Fails only without memory; then the sweep finds the end.
-    Linux.syscall(SyscallNumbers.EPOLL_CTL, epoll, EPOLL_CTL_ADD, p.pidfd(), event.address(), 0, 0);
+    Linux.syscall(SyscallNumbers.EPOLL_CTL, epoll, EPOLL_CTL_ADD, fd, event.address(), 0, 0);
   }
 
   private void sweepForever() {
@@ -306,7 +318,9 @@ final class ProcessTable implements AutoCloseable {
                 SyscallNumbers.EPOLL_WAIT, epoll, events.address(), MAX_EVENTS, SWEEP_MILLIS, 0, 0);
         for (int i = 0; i < n; i++) {
           int pid = (int) events.get(JAVA_LONG_UNALIGNED, (long) i * EPOLL_EVENT_BYTES + 4);
-          ended(pid);
+          if (pid != NOBODY) {
+            ended(pid);
+          }
         }
         long now = System.nanoTime();
         if (n == 0 || now - swept > SWEEP_MILLIS * 1_000_000L) {
@@ -384,12 +398,17 @@ final class ProcessTable implements AutoCloseable {
     stopping = true;
     Thread j = janitor;
     if (j != null) {
+      synchronized (this) {
+        event.set(JAVA_LONG_UNALIGNED, 0, 1);
+        Linux.write(stop, event.address(), Long.BYTES);
+      }
       Uninterrupted.join(j);
     }
     for (ProcessEntry p : processes()) {
       ended(p.pid());
     }
     Linux.close(epoll);
+    Linux.close(stop);
     arena.close();
   }
 }
