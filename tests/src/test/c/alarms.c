@@ -137,7 +137,7 @@ static void prepare_full_buffer(struct setting *s) {
   for (int rests = 0; rests < 2; rests++) {
     while (send(s->fd, block, sizeof block, MSG_DONTWAIT) > 0) rests = 0;
     CHECK(errno == EAGAIN);
-    sleep_us(60000); // longer than an acknowledgement may be delayed
+    sleep_us(250000); // longer than the first probe of a closed window takes
   }
 }
 
