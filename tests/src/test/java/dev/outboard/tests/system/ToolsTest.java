@@ -75,7 +75,8 @@ class ToolsTest {
                 for algorithm in cubic bbr dctcp; do
                   iperf3 -s -1 -p 6001 >server 2>&1 &
                   until ss -Htln | grep -q :6001; do sleep 0.02; done
-                  iperf3 -c 127.0.0.1 -p 6001 -n 1M -C $algorithm >client && echo $algorithm
+                  # In a shell of its own: the server's end must not interrupt a redirection (ADR 0006).
+                  (iperf3 -c 127.0.0.1 -p 6001 -n 1M -C $algorithm >client) && echo $algorithm
                   wait $!
                 done
                 """)
