@@ -2,33 +2,23 @@
 package dev.outboard.tests.net;
 
 /** A veth pair between the kernels, and a macvtap on its far end. */
-class MacvtapTest extends LinkTest {
+class MacvtapTest extends VethLinkTest {
   @Override
   String plug() throws Exception {
-    veth(stem + "n", stem + "f");
+    makePair();
     command(
         "ip",
         "link",
         "add",
         "link",
-        stem + "f",
+        farEnd(),
         "name",
         stem + "m",
         "type",
         "macvtap",
         "mode",
         "bridge");
-    return "macvtap:if=" + stem + "m,addr=" + prefix + "2/24";
-  }
-
-  @Override
-  void unplug() throws Exception {
-    command("sh", "-c", "ip link del " + stem + "n 2>/dev/null || true");
-  }
-
-  @Override
-  String hostInterface() {
-    return stem + "n";
+    return net("macvtap");
   }
 
   @Override
@@ -43,7 +33,7 @@ class MacvtapTest extends LinkTest {
 
   @Override
   String lowerInterface() {
-    return stem + "f";
+    return farEnd();
   }
 
   @Override

@@ -2,26 +2,11 @@
 package dev.outboard.tests.net;
 
 /** A veth pair between the kernels, whose far end the device has through a packet socket. */
-class PacketTest extends LinkTest {
+class PacketTest extends VethLinkTest {
   @Override
   String plug() throws Exception {
-    veth(stem + "n", stem + "f");
-    return "packet:if=" + stem + "f,addr=" + prefix + "2/24";
-  }
-
-  @Override
-  void unplug() throws Exception {
-    command("sh", "-c", "ip link del " + stem + "n 2>/dev/null || true");
-  }
-
-  @Override
-  String hostInterface() {
-    return stem + "n";
-  }
-
-  @Override
-  String deviceInterface() {
-    return stem + "f";
+    makePair();
+    return net("packet");
   }
 
   @Override

@@ -2,28 +2,13 @@
 package dev.outboard.tests.net;
 
 /** A veth pair between the kernels, whose far end the device has through an AF_XDP socket. */
-class XdpTest extends LinkTest {
+class XdpTest extends VethLinkTest {
   @Override
   String plug() throws Exception {
-    veth(stem + "n", stem + "f");
+    makePair();
     // A frame must be finished where it is sent.
-    command("ethtool", "-K", stem + "n", "tx", "off");
-    return "xdp:if=" + stem + "f,addr=" + prefix + "2/24";
-  }
-
-  @Override
-  void unplug() throws Exception {
-    command("sh", "-c", "ip link del " + stem + "n 2>/dev/null || true");
-  }
-
-  @Override
-  String hostInterface() {
-    return stem + "n";
-  }
-
-  @Override
-  String deviceInterface() {
-    return stem + "f";
+    command("ethtool", "-K", hostInterface(), "tx", "off");
+    return net("xdp");
   }
 
   @Override
