@@ -23,9 +23,11 @@ import java.util.concurrent.atomic.AtomicLong;
  * next call. An interruption may also come before its call has begun (the request overtakes the
  * call, which goes another way): {@link #interrupt} stores the number first and then looks for the
  * call, {@link #begin} stores the call first and then looks for the number, so one of them sees the
- * other (both are sequentially consistent).
+ * other (both are sequentially consistent). Only a new request stores a number: {@link #again}
+ * repeats an older one, whose number would hide the one that was stored since.
  *
- * <p>{@code begin} and {@code end} belong to the shadow thread, {@code interrupt} to any.
+ * <p>{@code begin} and {@code end} belong to the shadow thread, {@code interrupt} to one thread at a
+ * time, in the order of the calls, {@code again} to any.
  */
 final class CallPhase {
   private static final int IDLE = 0;
@@ -45,15 +47,11 @@ final class CallPhase {
    * A blocking call starts.
    *
    * @param sequence greater than 0
-   * @return false if it was interrupted already and must not be made
+   * @return false if its interruption was asked for already, and may have found nothing to strike
    */
   boolean begin(int sequence) {
     state.set(state(sequence, RUNNING));
-    if (wanted == sequence || ending) {
-      end();
-      return false;
-    }
-    return true;
+    return wanted != sequence && !ending;
   }
 
   /**
@@ -89,14 +87,22 @@ final class CallPhase {
   }
 
   /**
-   * Asks for the interruption of call {@code sequence}, or of any call if {@link #endAll} was
-   * called.
+   * Asks for the interruption of call {@code sequence}.
    *
    * @param strike interrupts the thread's task once
    * @return whether the call was running and was struck: if it does not come out, strike again
    */
   boolean interrupt(int sequence, Runnable strike) {
     wanted = sequence;
+    return again(sequence, strike);
+  }
+
+  /**
+   * Strikes call {@code sequence} if it is running, or any call if {@link #endAll} was called.
+   *
+   * @return whether there was a call to strike
+   */
+  boolean again(int sequence, Runnable strike) {
     for (; ; ) {
       long now = state.get();
       int phase = (int) now & 3;

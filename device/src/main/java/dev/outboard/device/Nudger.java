@@ -20,7 +20,11 @@ final class Nudger implements AutoCloseable {
   /** Any call, and the thread itself. */
   private static final int END = 0;
 
-  private record Target(ShadowThread shadow, int sequence, long since) {}
+  private record Target(ShadowThread shadow, int sequence, long since) {
+    boolean is(ShadowThread other, int call) {
+      return shadow == other && sequence == call;
+    }
+  }
 
   private final List<Target> targets = new ArrayList<>();
   private final Thread thread;
@@ -33,19 +37,27 @@ final class Nudger implements AutoCloseable {
   /** Interrupts call {@code sequence} of a shadow thread until it is out. */
   void interrupt(ShadowThread shadow, int sequence) {
     if (shadow.interrupt(sequence)) {
-      add(new Target(shadow, sequence, System.nanoTime()));
+      repeat(shadow, sequence);
     }
+  }
+
+  /** Goes on with the interruption of call {@code sequence} until it is out. */
+  void repeat(ShadowThread shadow, int sequence) {
+    add(shadow, sequence);
   }
 
   /** Ends a shadow thread. */
   void end(ShadowThread shadow) {
     shadow.end();
-    add(new Target(shadow, END, System.nanoTime()));
+    add(shadow, END);
   }
 
-  private synchronized void add(Target target) {
-    targets.add(target);
-    notifyAll();
+  private synchronized void add(ShadowThread shadow, int sequence) {
+    // A host may ask as often as it likes; there is one target for each call.
+    if (targets.stream().noneMatch(t -> t.is(shadow, sequence))) {
+      targets.add(new Target(shadow, sequence, System.nanoTime()));
+      notifyAll();
+    }
   }
 
   private void run() {
@@ -85,7 +97,7 @@ final class Nudger implements AutoCloseable {
   /** Whether it must be done again. */
   private static boolean nudge(Target target) {
     if (target.sequence != END) {
-      return target.shadow.interrupt(target.sequence);
+      return target.shadow.interruptAgain(target.sequence);
     }
     if (target.shadow.alive()) {
       target.shadow.end();

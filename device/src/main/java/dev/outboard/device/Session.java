@@ -239,6 +239,11 @@ final class Session implements Runnable {
     }
   }
 
+  /** The call of a shadow thread is to be interrupted until it is out. */
+  void repeatInterruption(ShadowThread shadow, int sequence) {
+    server.nudger().repeat(shadow, sequence);
+  }
+
   /** Null, or why the session ends. */
   private @Nullable String handle(Frame frame) {
     int stray = stream.takeDescriptor();

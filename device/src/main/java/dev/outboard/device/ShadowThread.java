@@ -116,13 +116,18 @@ final class ShadowThread implements Runnable {
     return phase.interrupt(sequence, this::strike);
   }
 
+  /** Interrupts call {@code sequence} once more if it is not out. */
+  boolean interruptAgain(int sequence) {
+    return phase.again(sequence, this::strike);
+  }
+
   /** Makes the thread end: no call starts any more. Repeated until {@link #alive} is false. */
   synchronized void end() {
     // Once the thread is gone, the slot's memory may be, too.
     if (!gone) {
       phase.endAll();
       slot.close();
-      phase.interrupt(0, this::strike);
+      phase.again(0, this::strike);
     }
   }
 
@@ -288,7 +293,13 @@ final class ShadowThread implements Runnable {
     }
     for (int repeats = 0; ; repeats++) {
       if (!phase.begin(sequence)) {
-        return interruption();
+        if (phase.ending()) {
+          phase.end();
+          return -Errno.ENETDOWN;
+        }
+        // The signal came before the call. Natively such a call is made all the same, and only one
+        // that has to wait is interrupted: the others do what they have to do.
+        session.repeatInterruption(this, sequence);
       }
       long result = kernel.syscall(call.number, a[0], a[1], a[2], a[3], a[4], a[5]);
       if (!phase.end()) {
@@ -304,14 +315,9 @@ final class ShadowThread implements Runnable {
         return count(result);
       }
       return phase.ending()
-          ? interruption()
+          ? -Errno.ENETDOWN
           : count(kernel.interrupted(result, call.number, (int) a[0], own));
     }
-  }
-
-  /** What a call ends with that was interrupted before it did anything. */
-  private long interruption() {
-    return phase.ending() ? -Errno.ENETDOWN : count(-Errno.ERESTARTSYS);
   }
 
   /** Counts an interrupted call, and passes on what it ends with. */
