@@ -26,10 +26,12 @@ import java.util.concurrent.Executor;
 import java.util.zip.CRC32C;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.parallel.ResourceLock;
 import org.junit.jupiter.api.Timeout;
 
 /** A library kernel whose network is passt. */
 @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+@ResourceLock(LinkTest.KERNEL)
 class PasstTest {
   private static final long BULK_BYTES = 32L << 20;
   private static final InetAddress LOOPBACK = InetAddress.getLoopbackAddress();
