@@ -425,6 +425,10 @@ public final class TraceFormatter {
 
   private void option(StringBuilder s, long[] a, int length, ProgramMemory m) {
     SocketOptions.Option o = SocketOptions.find((int) a[1], (int) a[2]);
+    if (o != null && o.secret()) {
+      s.append("<a key, ").append(length).append(" bytes>");
+      return;
+    }
     boolean integer = o != null && o.form() == SocketOptions.Form.INTEGER && length >= 4;
     if (integer) {
       word(s, a[3], m);
