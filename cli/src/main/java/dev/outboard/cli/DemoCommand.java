@@ -58,8 +58,7 @@ final class DemoCommand implements Command {
     }
   }
 
-  private static int run(
-      DemoSite site, DemoNetwork network, OwnDescriptors own, Terminal terminal)
+  private static int run(DemoSite site, DemoNetwork network, OwnDescriptors own, Terminal terminal)
       throws IOException, InterruptedException {
     List<String> command = site.nginx(network.port());
     terminal.say("starting nginx with its sockets on a device (" + network.description() + ")");

@@ -12,6 +12,7 @@ import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.PathSet;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -414,7 +415,7 @@ final class Session implements Runnable {
     scratch.set(ValueLayout.JAVA_LONG, 0, handles.numbers());
     scratch.set(ValueLayout.JAVA_LONG, 8, handles.numbers());
     return kernel.syscall(
-        Canonical.PRLIMIT64, 0, Canonical.RLIMIT_NOFILE, scratch.address(), 0, 0, 0);
+        Canonical.PRLIMIT64, 0, Processes.RLIMIT_NOFILE, scratch.address(), 0, 0, 0);
   }
 
   private void watch(MemorySegment scratch) {

@@ -4,6 +4,7 @@ package dev.outboard.hook;
 import static dev.outboard.abi.Poll.EPOLLET;
 import static dev.outboard.abi.Poll.EPOLLONESHOT;
 
+import dev.outboard.abi.Fcntl;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
@@ -254,8 +255,8 @@ final class EpollSets {
     w.length = 0;
     try (Arena a = Arena.ofConfined()) {
       MemorySegment path = Linux.cString(a, "/proc/self/fdinfo/" + set);
-      int flags = Processes.O_RDONLY | Processes.O_CLOEXEC;
-      int fd = (int) Processes.openat(Processes.AT_FDCWD, path.address(), flags);
+      int flags = Fcntl.O_RDONLY | Fcntl.O_CLOEXEC;
+      int fd = (int) Processes.openat(Fcntl.AT_FDCWD, path.address(), flags);
       if (fd < 0) {
         return false;
       }
