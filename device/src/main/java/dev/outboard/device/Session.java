@@ -13,6 +13,7 @@ import dev.outboard.channel.SlotLayout;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.PathSet;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -194,7 +195,7 @@ final class Session implements Runnable {
       shadows = new ShadowThread[slots];
     }
     root = Thread.ofPlatform().name(name + "-root").daemon(true).start(this::runRoot);
-    awaitQuietly(rooted);
+    Uninterrupted.await(rooted);
     if (rootTid <= 0) {
       return "the device's kernel gives no task: " + Errno.name(-rootTid);
     }
@@ -498,20 +499,5 @@ final class Session implements Runnable {
       Thread.currentThread().interrupt();
     }
     return shadowCount == 0;
-  }
-
-  private static void awaitQuietly(CountDownLatch latch) {
-    boolean interrupted = false;
-    while (true) {
-      try {
-        latch.await();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
   }
 }

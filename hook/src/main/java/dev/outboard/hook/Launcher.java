@@ -7,6 +7,7 @@ import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.SeccompListener;
 import dev.outboard.posix.Spawn;
+import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.SeccompProgram;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;

@@ -11,6 +11,7 @@ import dev.outboard.abi.Poll;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Uninterrupted;
 import java.io.File;
 import java.io.IOException;
 import java.lang.foreign.Arena;

@@ -18,6 +18,7 @@ import static dev.outboard.abi.Virtio.bit;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Uninterrupted;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -175,8 +176,8 @@ final class NetDevice extends VirtualDevice {
 
   @Override
   void joinQueues() {
-    join(receiver);
-    join(transmitter);
+    Uninterrupted.join(receiver);
+    Uninterrupted.join(transmitter);
     receiver = null;
     transmitter = null;
   }

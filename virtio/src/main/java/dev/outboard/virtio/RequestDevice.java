@@ -4,6 +4,7 @@ package dev.outboard.virtio;
 import static dev.outboard.abi.Virtio.RING_F_INDIRECT_DESC;
 import static dev.outboard.abi.Virtio.bit;
 
+import dev.outboard.posix.Uninterrupted;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -177,11 +178,11 @@ abstract class RequestDevice extends VirtualDevice {
     if (threads.isEmpty()) {
       return;
     }
-    join(threads.getFirst());
+    Uninterrupted.join(threads.getFirst());
     for (int i = 1; i < threads.size(); i++) {
       slow.add(end);
     }
-    threads.forEach(VirtualDevice::join);
+    threads.forEach(Uninterrupted::join);
     threads.clear();
     // What workers that failed have left.
     for (Request left = slow.poll(); left != null; left = slow.poll()) {

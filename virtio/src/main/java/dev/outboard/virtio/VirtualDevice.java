@@ -9,6 +9,7 @@ import static dev.outboard.abi.Virtio.STATUS_FEATURES_OK;
 import static dev.outboard.abi.Virtio.STATUS_NEEDS_RESET;
 import static dev.outboard.abi.Virtio.bit;
 
+import dev.outboard.posix.Uninterrupted;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
@@ -200,21 +201,6 @@ abstract class VirtualDevice implements AutoCloseable {
     controlKick.signal();
   }
 
-  /** Waits for a thread, however often this one is interrupted; null has ended. */
-  static void join(@Nullable Thread t) {
-    boolean interrupted = false;
-    while (t != null && t.isAlive()) {
-      try {
-        t.join();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
-  }
-
   // --- for the owner ---
 
   /** Starts to answer: to be called once, before the page is registered. */
@@ -237,7 +223,7 @@ abstract class VirtualDevice implements AutoCloseable {
   final void stop() {
     stopping = true;
     controlKick.signal();
-    join(control);
+    Uninterrupted.join(control);
   }
 
   /** Frees what the kernel could write to; the kernel must be gone. */
