@@ -65,10 +65,10 @@ final class DeviceCommand implements Command {
       DeviceOptions options =
           settings
               .options(fd != null ? Limits.EMBEDDED : Limits.SHARED)
-              .withLogs(
-                  sink == null ? ConsoleSink.NONE : sink::accept,
-                  // An embedded device tells its one session what it has to say.
-                  listen != null ? terminal::say : line -> {});
+              .kernelLog(sink == null ? ConsoleSink.NONE : sink::accept)
+              // An embedded device tells its one session what it has to say.
+              .log(listen != null ? terminal::say : line -> {})
+              .build();
       return listen != null
           ? listen(options, path(listen, syntax), terminal)
           : serve(options, descriptor(String.valueOf(fd), syntax));

@@ -108,7 +108,7 @@ abstract class LinkTest {
     network = n;
     LibraryKernel k = new LibraryKernel();
     kernel = k;
-    n.attach(k, LibraryKernel.LINE, notices::add);
+    n.attach(k.guest(), LibraryKernel.LINE, notices::add);
     GuestSocket.configure(k, "eth0", n.config().orElseThrow());
   }
 

@@ -69,7 +69,7 @@ class PasstTest {
     try {
       LibraryKernel kernel = new LibraryKernel();
       try {
-        network.attach(kernel, LibraryKernel.LINE, notices::add);
+        network.attach(kernel.guest(), LibraryKernel.LINE, notices::add);
         NetworkConfig config = network.config().orElseThrow();
         GuestSocket.configure(kernel, "eth0", config);
         work.run(kernel, config);
