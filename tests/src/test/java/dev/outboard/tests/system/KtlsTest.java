@@ -15,7 +15,8 @@ import java.util.List;
 /**
  * TLS of the kernel, under stock programs and by the bare calls. The machine's own kernel may lack
  * it, so these are judged on the library kernel alone. That the kernel did the work, which programs
- * do not say, is read from the sockets themselves: {@code ss} names version, cipher and directions.
+ * do not say, is read from the sockets themselves ({@code ss} names version, cipher and directions)
+ * and from the kernel's counts in {@code /proc/net/tls_stat}.
  */
 class KtlsTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
@@ -96,9 +97,14 @@ class KtlsTest {
                 until grep -q ACCEPT server.log; do sleep 0.05; done
                 %1$s %2$s 4440 small large
                 echo curl
+                # Keys that the kernel was given so far: for sending, for receiving.
+                keys() { awk '/^Tls[TR]xSw/ { printf "%%d ", $2 }' /proc/net/tls_stat; }
                 for cipher in AES128-GCM-SHA256 CHACHA20-POLY1305; do
+                  set -- $(keys)
                   curl -sSk --tls-max 1.2 --ciphers ECDHE-ECDSA-$cipher https://127.0.0.1:4440/large |
                     cmp - large && echo "  nginx, 1.2 $cipher"
+                  set -- $(keys) $1 $2
+                  echo "  TlsTxSw +$(($1 - $3)), TlsRxSw +$(($2 - $4))"
                 done
                 for version in tls1_2 tls1_3; do
                   printf 'GET /large HTTP/1.0\\r\\n\\r\\n' |
@@ -142,8 +148,11 @@ class KtlsTest {
             "  server version: 1.3 rxconf: none txconf: sw",
             "  client version: 1.3 rxconf: none txconf: sw",
             "curl",
+            // nginx's: curl reads and writes its socket by itself, and so has TLS of its own
             "  nginx, 1.2 AES128-GCM-SHA256",
+            "  TlsTxSw +1, TlsRxSw +1",
             "  nginx, 1.2 CHACHA20-POLY1305",
+            "  TlsTxSw +1, TlsRxSw +1",
             "  openssl, tls1_2",
             "  openssl, tls1_3",
             "sendfile in three");
