@@ -24,6 +24,7 @@ public final class CallSlot {
   private final Word reply;
   private final Call call;
   private final MemorySegment timeout;
+  private final Traffic traffic;
 
   private volatile int sequence;
   private volatile boolean lost;
@@ -36,10 +37,12 @@ public final class CallSlot {
    * @param index the slot's place in the session's memory
    * @param slot {@link SlotLayout#BYTES} of shared memory
    * @param arena lives at least as long as this object; a few bytes are taken from it
+   * @param traffic where the bytes of calls are counted
    */
-  CallSlot(int index, MemorySegment slot, Arena arena) {
+  CallSlot(int index, MemorySegment slot, Arena arena, Traffic traffic) {
     this.index = index;
     this.slot = slot;
+    this.traffic = traffic;
     this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS);
     this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS);
     this.call = new Call(slot.asSlice(SlotLayout.DATA, SlotLayout.DATA_BYTES));
@@ -75,6 +78,7 @@ public final class CallSlot {
     for (int i = 0; i < 6; i++) {
       slot.set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, call.args[i]);
     }
+    traffic.call(call);
     int next = SlotLayout.next(sequence);
     sequence = next;
     // Publishes all of the above; pairs with DeviceSlot.await.
@@ -166,6 +170,7 @@ public final class CallSlot {
     mask = slot.get(ValueLayout.JAVA_INT, SlotLayout.MASK);
     stamp = slot.get(ValueLayout.JAVA_LONG, SlotLayout.STAMP);
     call.result = result;
+    traffic.reply(call);
     return true;
   }
 

@@ -14,7 +14,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -217,6 +216,11 @@ public final class DeviceLink implements AutoCloseable {
     return welcome;
   }
 
+  /** What has crossed the link so far. */
+  public Traffic traffic() {
+    return stream.traffic();
+  }
+
   /** Whether the device is gone. */
   public boolean lost() {
     return lost;
@@ -250,7 +254,11 @@ public final class DeviceLink implements AutoCloseable {
       throw new LinkException("The device gave out a call slot that is not free.");
     }
     CallSlot slot =
-        new CallSlot(index, memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), arena);
+        new CallSlot(
+            index,
+            memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES),
+            arena,
+            stream.traffic());
     slots.set(index, slot);
     if (lost) {
       // lose() may have looked at the table before this slot was in it.
@@ -280,10 +288,9 @@ public final class DeviceLink implements AutoCloseable {
     int bytes = credentials.encodedBytes();
     ByteBuffer to = call.data.asSlice(0, bytes).asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
     credentials.encode(to);
-    call.number = PseudoCall.CREDENTIALS;
-    call.flags = 0;
-    Arrays.fill(call.args, 0);
+    call.start(PseudoCall.CREDENTIALS);
     call.args[0] = bytes;
+    call.toDevice = bytes;
     slot.submit();
     slot.await(Long.MAX_VALUE);
     return slot.result();

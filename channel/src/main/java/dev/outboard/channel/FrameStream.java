@@ -31,6 +31,7 @@ public final class FrameStream implements AutoCloseable {
   private final int fd;
   private final Arena arena = Arena.ofShared();
   private final Object sending = new Object();
+  private final Traffic traffic = new Traffic();
   private final MemorySegment out;
   private final ByteBuffer outBuffer;
   private final MemorySegment outHeader;
@@ -54,6 +55,11 @@ public final class FrameStream implements AutoCloseable {
     this.in = arena.allocate(FrameCodec.MAX_BYTES, 8);
     this.inHeader = arena.allocate(MSGHDR_BYTES + 16 + CONTROL_BYTES, 8);
     this.inBuffer = in.asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  /** What the host sent and received by this stream, if this is the host's end. */
+  Traffic traffic() {
+    return traffic;
   }
 
   /** Sends a frame; false if the link is gone. */
@@ -103,6 +109,7 @@ public final class FrameStream implements AutoCloseable {
         }
         sent += (int) n;
       }
+      traffic.frameOut(length);
       return true;
     }
   }
@@ -150,6 +157,7 @@ public final class FrameStream implements AutoCloseable {
           return new Malformed(wrong);
         }
         filled += (int) n;
+        traffic.framesIn((int) n);
       } else if (n == 0) {
         return new Ended(
             filled > 0

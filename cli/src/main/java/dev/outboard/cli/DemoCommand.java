@@ -77,7 +77,7 @@ final class DemoCommand implements Command {
         DeviceLink.overDescriptor(
             device.linkFd(), hook.listener(), LinkOptions.ofNewDevice("outboard demo"))) {
       link.welcome().notices().forEach(terminal::say);
-      DemoReport.Cpu before = DemoReport.Cpu.ofThisProcess();
+      CpuTime before = CpuTime.ofThisProcess();
       Thread.ofPlatform()
           .name("demo-program")
           .start(() -> {

@@ -2,10 +2,7 @@
 package dev.outboard.cli;
 
 import dev.outboard.hook.Statistics;
-import java.io.IOException;
 import java.io.PrintStream;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -24,38 +21,8 @@ record DemoReport(
     String deviceKernel,
     String network,
     List<Statistics.Line> lines,
-    List<Cpu> cpu) {
-  private static final double TICKS_PER_SECOND = 100;
-  private static final int USER_TICKS = 11;
-  private static final int SYSTEM_TICKS = 12;
+    List<CpuTime> cpu) {
   private static final int DIGEST_SHOWN = 16;
-
-  /** Seconds of CPU that a process has used. */
-  record Cpu(String process, int pid, double user, double system) {
-    static Cpu ofThisProcess() {
-      return of("hook", (int) ProcessHandle.current().pid());
-    }
-
-    /** What a process has used until now; nothing if it has ended. */
-    static Cpu of(String process, int pid) {
-      try {
-        String stat = Files.readString(Path.of("/proc/" + pid + "/stat"));
-        // The name, in parentheses, may hold anything; the fields after it are counted from 3.
-        String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ", -1);
-        return new Cpu(
-            process,
-            pid,
-            Long.parseLong(fields[USER_TICKS]) / TICKS_PER_SECOND,
-            Long.parseLong(fields[SYSTEM_TICKS]) / TICKS_PER_SECOND);
-      } catch (IOException e) {
-        return new Cpu(process, pid, 0, 0);
-      }
-    }
-
-    Cpu since(Cpu before) {
-      return new Cpu(process, pid, user - before.user, system - before.system);
-    }
-  }
 
   /**
    * Takes everything down, while the processes are there.
@@ -67,15 +34,15 @@ record DemoReport(
       DemoNetwork network,
       int programPid,
       int devicePid,
-      Cpu hookBefore,
+      CpuTime hookBefore,
       Statistics statistics) {
-    List<Cpu> cpu = new ArrayList<>();
-    cpu.add(Cpu.of("nginx master", programPid));
+    List<CpuTime> cpu = new ArrayList<>();
+    cpu.add(CpuTime.of("nginx master", programPid));
     ProcessHandle.of(programPid).stream()
         .flatMap(ProcessHandle::descendants)
-        .forEach(p -> cpu.add(Cpu.of("nginx worker", (int) p.pid())));
-    cpu.add(Cpu.ofThisProcess().since(hookBefore));
-    cpu.add(Cpu.of("device", devicePid));
+        .forEach(p -> cpu.add(CpuTime.of("nginx worker", (int) p.pid())));
+    cpu.add(CpuTime.ofThisProcess().since(hookBefore));
+    cpu.add(CpuTime.of("device", devicePid));
     return new DemoReport(
         "Linux " + Versions.hostRelease() + " x86_64",
         shortened(deviceKernel),
@@ -134,7 +101,7 @@ record DemoReport(
     call(out, sum("sum", lines));
     out.println();
     out.printf(Locale.ROOT, "  %-18s %9s %9s %9s%n", "CPU seconds", "pid", "user", "system");
-    for (Cpu c : cpu) {
+    for (CpuTime c : cpu) {
       out.printf(
           Locale.ROOT, "  %-18s %9d %9.2f %9.2f%n", c.process(), c.pid(), c.user(), c.system());
     }

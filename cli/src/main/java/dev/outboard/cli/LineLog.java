@@ -9,7 +9,10 @@ import java.nio.charset.StandardCharsets;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
-/** Where an option such as {@code --trace[=FILE]} writes. Any thread may write. */
+/**
+ * Where an option such as {@code --trace[=FILE]} or {@code --stats[=FILE]} writes. Any thread may
+ * write.
+ */
 final class LineLog implements AutoCloseable {
   private static final int BUFFER_BYTES = 64 * 1024;
 
@@ -50,6 +53,16 @@ final class LineLog implements AutoCloseable {
   /** Takes the lines; null if the option is not given. */
   @Nullable Consumer<String> sink() {
     return stream == null ? null : stream::println;
+  }
+
+  /** Takes whole reports; null if the option is not given. */
+  @Nullable PrintStream stream() {
+    return stream;
+  }
+
+  /** Whether the option names a file. */
+  boolean toFile() {
+    return owned;
   }
 
   @Override

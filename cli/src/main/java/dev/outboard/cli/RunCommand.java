@@ -9,6 +9,7 @@ import dev.outboard.hook.Hook;
 import dev.outboard.hook.HookException;
 import dev.outboard.hook.HookOptions;
 import dev.outboard.hook.Statistics;
+import java.io.PrintStream;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -43,10 +44,11 @@ final class RunCommand implements Command {
         Option.optional(
             TRACE, "FILE", "Write each trapped call, as strace does, to standard error or FILE."));
     options.add(
-        Option.flag(
+        Option.optional(
             STATS,
-            (char) 0,
-            "At the end, print what ran where and what it cost, to standard error."));
+            "FILE",
+            "At the end, print what ran where and what it cost, to standard error; or write",
+            "it as JSON to FILE."));
     return new Syntax(
         "run",
         "-- PROGRAM [ARGS...]",
@@ -130,8 +132,10 @@ final class RunCommand implements Command {
       int devicePid,
       Connector connector) {
     Front front = Front.ofThisProcess();
-    Statistics statistics = arguments.has(STATS) ? new Statistics() : null;
+    String statsFile = arguments.value(STATS);
+    Statistics statistics = statsFile == null ? null : new Statistics();
     try (LineLog trace = LineLog.open(arguments.value(TRACE), TRACE, terminal);
+        LineLog stats = LineLog.open(statsFile, STATS, terminal);
         ProgramWatch watch = new ProgramWatch(front)) {
       HookOptions options =
           HookOptions.of(arguments.operands())
@@ -145,17 +149,38 @@ final class RunCommand implements Command {
       try (DeviceLink link = connector.connect(hook.listener())) {
         link.welcome().notices().forEach(terminal::say);
         own.keep();
-        return hook.run(link);
+        try {
+          return hook.run(link);
+        } finally {
+          if (statistics != null) {
+            report(statistics, stats, devicePid);
+          }
+        }
       }
     } catch (LinkException e) {
       throw new Failure(String.valueOf(e.getMessage()));
     } catch (HookException e) {
       terminal.say(String.valueOf(e.getMessage()));
       return e.status();
-    } finally {
-      if (statistics != null) {
-        statistics.print(terminal.err());
-      }
+    }
+  }
+
+  /** While the device still runs: its CPU time is part of it. */
+  private static void report(Statistics statistics, LineLog log, int devicePid) {
+    PrintStream to = log.stream();
+    if (to == null) {
+      return;
+    }
+    List<CpuTime> cpu = new ArrayList<>();
+    cpu.add(CpuTime.ofThisProcess());
+    if (devicePid != NO_PROCESS) {
+      cpu.add(CpuTime.of("device", devicePid));
+    }
+    StatsReport report = StatsReport.of(statistics, cpu);
+    if (log.toFile()) {
+      report.printJson(to);
+    } else {
+      report.print(to);
     }
   }
 }

@@ -26,8 +26,8 @@ import java.util.concurrent.atomic.AtomicLong;
  * other (both are sequentially consistent). Only a new request stores a number: {@link #again}
  * repeats an older one, whose number would hide the one that was stored since.
  *
- * <p>{@code begin} and {@code end} belong to the shadow thread, {@code interrupt} to one thread at a
- * time, in the order of the calls, {@code again} to any.
+ * <p>{@code begin} and {@code end} belong to the shadow thread, {@code interrupt} to one thread at
+ * a time, in the order of the calls, {@code again} to any.
  */
 final class CallPhase {
   private static final int IDLE = 0;

@@ -85,22 +85,21 @@ class CallPhaseTest {
     AtomicInteger submitted = new AtomicInteger();
     Thread program =
         Thread.ofPlatform()
-            .start(
-                () -> {
-                  for (int n = 1; n <= calls; n++) {
-                    submitted.set(n);
-                    boolean found = !phase.begin(n);
-                    while (signal.getAndSet(0) == 0) {
-                      if (found) {
-                        phase.again(n, signal::incrementAndGet);
-                      }
-                      Thread.onSpinWait();
-                    }
-                    assertThat(phase.end()).isTrue();
-                    signal.set(0);
-                    struck[0]++;
+            .start(() -> {
+              for (int n = 1; n <= calls; n++) {
+                submitted.set(n);
+                boolean found = !phase.begin(n);
+                while (signal.getAndSet(0) == 0) {
+                  if (found) {
+                    phase.again(n, signal::incrementAndGet);
                   }
-                });
+                  Thread.onSpinWait();
+                }
+                assertThat(phase.end()).isTrue();
+                signal.set(0);
+                struck[0]++;
+              }
+            });
     for (int n = 1; n <= calls; n++) {
       while (submitted.get() < n && program.isAlive()) {
         Thread.onSpinWait();

@@ -16,7 +16,6 @@ import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -307,9 +306,7 @@ final class DeviceCalls {
     try {
       do {
         Call c = n.slot().call();
-        c.number = SOCKET;
-        c.flags = 0;
-        Arrays.fill(c.args, 0);
+        c.start(SOCKET);
         c.args[0] = domain;
         c.args[1] = type;
         c.args[2] = protocol;
@@ -322,17 +319,16 @@ final class DeviceCalls {
   }
 
   /**
-   * Makes one transfer between a file and the start of the slot's data. Between {@link #begin} and
-   * {@link #end}.
+   * Receives from a file to the start of the slot's data. Between {@link #begin} and {@link #end}.
    *
    * @param row a call with the arguments descriptor, buffer, count and, if it has that, offset
    * @return bytes, {@code -errno}, or {@link #AGAIN}
    */
   long transfer(Notification n, Row row, int handle, long count, long offset) {
     Call c = n.slot().call();
-    c.number = row.canonical();
-    c.flags = 0;
-    Arrays.fill(c.args, 0);
+    c.start(row.canonical());
+    c.carried = count;
+    c.receives = true;
     c.args[0] = handle;
     c.args[2] = count;
     c.args[3] = row.argCount() > 3 ? offset : 0;
@@ -357,9 +353,7 @@ final class DeviceCalls {
       return;
     }
     Call c = n.slot().call();
-    c.number = PseudoCall.SAMPLE;
-    c.flags = 0;
-    Arrays.fill(c.args, 0);
+    c.start(PseudoCall.SAMPLE);
     c.args[0] = p.handle();
     execute(n, n.slot());
     sampled(n, p, n.slot());
@@ -427,14 +421,10 @@ final class DeviceCalls {
       }
     }
     Call c = s.call();
-    c.number = number;
-    c.flags = 0;
+    c.start(number);
     c.args[0] = a0;
     c.args[1] = a1;
     c.args[2] = a2;
-    c.args[3] = 0;
-    c.args[4] = 0;
-    c.args[5] = 0;
     s.submit();
     boolean done = s.await(nanos);
     synchronized (serviceLock) {

@@ -129,6 +129,10 @@ public final class Hook {
       Stats stats = new Stats(calls);
       Paths set = new Paths(PathSet.of(devicePaths), descriptors, files, processes);
       this.paths = new PathCalls(this, set, stats, link.welcome().resolvConf());
+      Statistics statistics = options.statistics();
+      if (statistics != null) {
+        statistics.countsOn(link.traffic());
+      }
       this.observer = observer(options);
       Guard g = Guard.start();
       this.guard = g;

@@ -409,9 +409,7 @@ final class Pollers {
     long r;
     do {
       Call c = slot.call();
-      c.number = PseudoCall.WATCH;
-      c.flags = 0;
-      Arrays.fill(c.args, 0);
+      c.start(PseudoCall.WATCH);
       c.args[0] = p.handle();
       c.args[1] = 1;
       r = calls.execute(n, slot);
@@ -428,9 +426,7 @@ final class Pollers {
     long capacity = c.data.byteSize() / PseudoCall.SAMPLE_BYTES;
     long r;
     do {
-      c.number = PseudoCall.SYNC;
-      c.flags = 0;
-      Arrays.fill(c.args, 0);
+      c.start(PseudoCall.SYNC);
       c.args[0] = readiness.syncedTo();
       r = calls.execute(n, slot);
       if (r >= 0) {

@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
-import dev.outboard.posix.Linux;
+import dev.outboard.channel.Traffic;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
-import java.io.PrintStream;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import java.util.Locale;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
@@ -28,8 +23,6 @@ public final class Statistics {
   private static final int BUCKETS = 8 * 41;
 
   private static final int MAX_NUMBER = 1024;
-  private static final int CLOCK_GETTIME = 228;
-  private static final int CLOCK_PROCESS_CPUTIME_ID = 2;
 
   private final AtomicLongArray onHost = new AtomicLongArray(MAX_NUMBER);
   private final AtomicLongArray answered = new AtomicLongArray(MAX_NUMBER);
@@ -37,6 +30,7 @@ public final class Statistics {
   private final AtomicLongArray bytes = new AtomicLongArray(MAX_NUMBER);
   private final AtomicReferenceArray<@Nullable AtomicLongArray> times =
       new AtomicReferenceArray<>(MAX_NUMBER);
+  private volatile @Nullable Traffic traffic;
 
   /**
    * What is known of one system call.
@@ -60,6 +54,23 @@ public final class Statistics {
 
   /** Starts with nothing counted. */
   public Statistics() {}
+
+  /** Says where what crosses the channel is counted. */
+  void countsOn(Traffic t) {
+    traffic = t;
+  }
+
+  /** Bytes of calls, data and frames from the host to the device. */
+  public long channelToDevice() {
+    Traffic t = traffic;
+    return t == null ? 0 : t.toDevice();
+  }
+
+  /** The same from the device to the host. */
+  public long channelFromDevice() {
+    Traffic t = traffic;
+    return t == null ? 0 : t.fromDevice();
+  }
 
   /** Records an answer. */
   void record(Row row, boolean host, long result, int calls, long nanos) {
@@ -108,46 +119,6 @@ public final class Statistics {
     }
     lines.sort(Comparator.comparingLong((Line l) -> -(l.device() + l.host() + l.hook())));
     return lines;
-  }
-
-  /** CPU time of this process so far, in nanoseconds. */
-  public static long cpuNanos() {
-    try (Arena a = Arena.ofConfined()) {
-      MemorySegment t = a.allocate(16, 8);
-      Linux.syscall(CLOCK_GETTIME, CLOCK_PROCESS_CPUTIME_ID, t.address(), 0);
-      return t.get(ValueLayout.JAVA_LONG, 0) * 1_000_000_000L + t.get(ValueLayout.JAVA_LONG, 8);
-    }
-  }
-
-  /** Prints a table for people. */
-  public void print(PrintStream out) {
-    out.printf(
-        Locale.ROOT,
-        "%-18s %10s %10s %10s %14s %10s %10s%n",
-        "call",
-        "device",
-        "host",
-        "hook",
-        "bytes",
-        "p50 us",
-        "p99 us");
-    for (Line l : lines()) {
-      out.printf(
-          Locale.ROOT,
-          "%-18s %10d %10d %10d %14d %10s %10s%n",
-          l.name(),
-          l.device(),
-          l.host(),
-          l.hook(),
-          l.bytes(),
-          micros(l.device(), l.medianNanos()),
-          micros(l.device(), l.p99Nanos()));
-    }
-    out.printf(Locale.ROOT, "CPU of the hook: %.3f s%n", cpuNanos() / 1e9);
-  }
-
-  private static String micros(long calls, long nanos) {
-    return calls == 0 ? "" : String.format(Locale.ROOT, "%.1f", nanos / 1e3);
   }
 
   /** The bucket of a time: its highest bit, then the three bits below. */

@@ -12,7 +12,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.util.Arrays;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -128,9 +127,9 @@ final class Stats {
       try {
         Call c = n.slot().call();
         do {
-          c.number = STATX.canonical();
-          c.flags = 0;
-          Arrays.fill(c.args, 0);
+          c.start(STATX.canonical());
+          c.toDevice = path.length + 1L;
+          c.fromDevice = STATX_BYTES;
           c.args[0] = directory;
           c.args[1] = STATX_BYTES;
           c.args[2] = flags;

@@ -12,7 +12,6 @@ import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -388,9 +387,8 @@ final class Transfers {
       boolean more = have == want && moved + have < count && from + moved + have < size;
       long r;
       do {
-        c.number = SENDTO.canonical();
-        c.flags = 0;
-        Arrays.fill(c.args, 0);
+        c.start(SENDTO.canonical());
+        c.toDevice = have;
         c.args[0] = out.handle();
         c.args[2] = have;
         c.args[3] = more ? MSG_MORE : 0;
@@ -557,14 +555,13 @@ final class Transfers {
     try {
       Call c = n.slot().call();
       do {
-        c.number = GETSOCKOPT.canonical();
-        c.flags = 0;
+        c.start(GETSOCKOPT.canonical());
+        c.toDevice = Integer.BYTES;
+        c.fromDevice = Long.BYTES + Integer.BYTES;
         c.args[0] = p.handle();
         c.args[1] = Socket.SOL_SOCKET;
         c.args[2] = Socket.SO_ERROR;
         c.args[3] = Long.BYTES;
-        c.args[4] = 0;
-        c.args[5] = 0;
         c.data.set(ValueLayout.JAVA_INT, 0, Integer.BYTES);
         r = hook.calls().execute(n, n.slot());
       } while (r == DeviceCalls.AGAIN);

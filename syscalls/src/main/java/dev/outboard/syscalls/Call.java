@@ -3,6 +3,7 @@ package dev.outboard.syscalls;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 
 /**
  * A system call in canonical form: asm-generic number and structure layouts, so that host and
@@ -50,6 +51,18 @@ public final class Call {
    */
   public long undelivered;
 
+  /** How many bytes of {@link #data} the host wrote for this call. Host side only. */
+  public long toDevice;
+
+  /**
+   * How many bytes of {@link #data} are for the call to fill, but for those that its result counts.
+   * Host side only.
+   */
+  public long fromDevice;
+
+  /** Whether the call's result, if not negative, counts more such bytes. Host side only. */
+  public boolean receives;
+
   /** What decode must remember of encode, where no device can change it. */
   final long[] saved = new long[8];
 
@@ -58,5 +71,19 @@ public final class Call {
 
   public Call(MemorySegment data) {
     this.data = data;
+  }
+
+  /** Starts a call that has no arguments yet and no data. */
+  public void start(int callNumber) {
+    number = callNumber;
+    flags = 0;
+    Arrays.fill(args, 0);
+    result = 0;
+    wanted = 0;
+    carried = 0;
+    undelivered = 0;
+    toDevice = 0;
+    fromDevice = 0;
+    receives = false;
   }
 }

@@ -59,17 +59,10 @@ public final class HostMarshaller {
     if (!r.onDevice()) {
       return -Errno.ENOSYS;
     }
-    out.number = r.canonical();
-    out.flags = 0;
-    out.result = 0;
-    out.wanted = 0;
-    out.carried = 0;
-    out.undelivered = 0;
+    out.start(r.canonical());
     out.saved[SKIP] = skip;
     int n = r.argCount();
-    for (int i = 0; i < 6; i++) {
-      out.args[i] = i < n ? programArgs[i] : 0;
-    }
+    System.arraycopy(programArgs, 0, out.args, 0, n);
     // Small objects first: the transfer takes what room they leave.
     long end = 0;
     int transfer = -1;
@@ -99,7 +92,17 @@ public final class HostMarshaller {
         return end;
       }
     }
-    return transfer < 0 ? 0 : encodeTransfer(r, transfer, programArgs, m, out, end, skip);
+    // What is reserved for a message's bytes is in `end` already, after all else.
+    long structures = transfer < 0 ? end - out.carried : end;
+    if (transfer >= 0) {
+      long error = encodeTransfer(r, transfer, programArgs, m, out, end, skip);
+      if (error < 0) {
+        return error;
+      }
+    }
+    out.toDevice += structures;
+    out.fromDevice = structures;
+    return 0;
   }
 
   /**
@@ -283,6 +286,7 @@ public final class HostMarshaller {
           case IN, IOVEC_IN -> true;
           default -> false;
         };
+    out.receives = !reads;
     if (!reads) {
       if (truncates(r, a)) {
         return keepBytes(m, a[i], vector ? (int) a[lengthArg] : -1, skip, out, at);
@@ -292,6 +296,7 @@ public final class HostMarshaller {
     if (out.carried == 0) {
       return 0;
     }
+    out.toDevice = out.carried;
     return vector
         ? exactly(
             m.readVector(a[i], (int) a[lengthArg], skip, out.data, at, out.carried), out.carried)
@@ -350,6 +355,7 @@ public final class HostMarshaller {
   private static long keepBytes(
       ProgramMemory m, long address, int vectors, long skip, Call out, long at) {
     if (out.carried > 0) {
+      out.toDevice = out.carried;
       long got =
           vectors < 0
               ? m.read(address + skip, out.data, at, out.carried)
@@ -517,7 +523,9 @@ public final class HostMarshaller {
     boolean hasControl = send ? controlBytes > 0 : control != 0;
     long end = controlAt + (hasControl ? controlBytes : 0);
     long dataAt = reserveTransfer(out, end, length, skip);
+    out.receives = !send;
     if (send && out.carried > 0) {
+      out.toDevice = out.carried;
       error =
           exactly(
               m.readVector(iov, (int) iovCount, skip, out.data, dataAt, out.carried), out.carried);

@@ -460,7 +460,7 @@ public final class SocketOptions {
         }
         out.args[VALUE] = 0;
         out.saved[ROOM] = o.writes() ? copied : 0;
-        yield error < 0 ? error : 0;
+        yield error < 0 ? error : crosses;
       }
     };
   }

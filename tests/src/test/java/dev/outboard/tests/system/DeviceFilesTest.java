@@ -6,15 +6,24 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Link;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.TestFiles;
 import dev.outboard.tests.support.Trial;
 import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /** Files that are the device's: those of its network, and directories of the device's machine. */
@@ -26,19 +35,20 @@ class DeviceFilesTest {
     try {
       return Files.createDirectory(trial.directory().resolve("share"));
     } catch (IOException e) {
-      throw new java.io.UncheckedIOException(e);
+      throw new UncheckedIOException(e);
     }
   }
 
-  private static Command onDevice(Path share, Command command) {
-    return command.with("--device-path=" + share);
+  private static Command onDevice(Trial trial, Path share, Command command) {
+    return command.with((trial.mode() == Mode.HOST ? "--device-path=" : "--export=") + share);
   }
 
-  @Scenario(modes = {Mode.NATIVE, Mode.HOST})
+  @Scenario
   void whatProgramsDoToFiles(Trial trial) {
     Path share = share(trial);
     Finished done =
         onDevice(
+                trial,
                 share,
                 trial.program(Programs.c("files"), share.toString(), trial.directory().toString()))
             .run(LIMIT);
@@ -47,12 +57,13 @@ class DeviceFilesTest {
     done.expectSuccess();
   }
 
-  @Scenario(modes = {Mode.NATIVE, Mode.HOST})
+  @Scenario
   void toolsForFiles(Trial trial) {
     Path share = share(trial);
     trial.file("data", 3_000_000);
     Finished done =
         onDevice(
+                trial,
                 share,
                 trial.shell(
                     """
@@ -83,11 +94,12 @@ class DeviceFilesTest {
     done.expectSuccess();
   }
 
-  @Scenario(modes = {Mode.NATIVE, Mode.HOST})
+  @Scenario
   void pythonAndADatabase(Trial trial) {
     Path share = share(trial);
     Finished done =
         onDevice(
+                trial,
                 share,
                 trial.program(
                     Programs.PYTHON,
@@ -127,6 +139,7 @@ class DeviceFilesTest {
     trial.file("share/f", "text");
     Running python =
         onDevice(
+                trial,
                 share,
                 trial.program(
                     Programs.PYTHON,
@@ -169,12 +182,67 @@ class DeviceFilesTest {
     python.await(LIMIT).expectSuccess();
   }
 
+  /** What a file's bytes cost the host: nothing, when they go from the device to its network. */
+  @Scenario(link = Link.TO_MACHINE)
+  void onlyTheCallsOfASendfileCross(Trial trial) throws Exception {
+    Path share = share(trial);
+    long bytes = 64L << 20;
+    Path large = trial.file("share/large", bytes);
+    Path stats = trial.directory().resolve("stats.json");
+    try (ServerSocket server = new ServerSocket(0)) {
+      CompletableFuture<String> fetched =
+          CompletableFuture.supplyAsync(() -> {
+            try (Socket s = server.accept()) {
+              Path copy = trial.directory().resolve("copy");
+              Files.copy(s.getInputStream(), copy);
+              return TestFiles.checksum(copy);
+            } catch (IOException e) {
+              throw new UncheckedIOException(e);
+            }
+          });
+      onDevice(
+              trial,
+              share,
+              trial.program(
+                  Programs.PYTHON,
+                  "-c",
+                  """
+                  import os, socket, sys
+                  with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as c:
+                      f = os.open('share/large', os.O_RDONLY)
+                      left = os.fstat(f).st_size
+                      while left: left -= os.sendfile(c.fileno(), f, None, left)
+                  """,
+                  trial.outside(),
+                  "" + server.getLocalPort()))
+          .with("--stats=" + stats)
+          .run(LIMIT)
+          .expectSuccess();
+      assertThat(fetched.get(LIMIT.toSeconds(), TimeUnit.SECONDS))
+          .isEqualTo(TestFiles.checksum(large));
+    }
+    if (trial.mode().offloaded()) {
+      String json = Files.readString(stats);
+      assertThat(number(json, "\"toDevice\": (\\d+)"))
+          .as("bytes over the channel of %d, in %s", bytes, json)
+          .isBetween(100L, bytes / 1000);
+      assertThat(number(json, "\"fromDevice\": (\\d+)")).isBetween(100L, bytes / 1000);
+      assertThat(number(json, "\"sendfile\".*\"bytes\": (\\d+)")).isEqualTo(bytes);
+    }
+  }
+
+  private static long number(String text, String pattern) {
+    Matcher m = Pattern.compile(pattern).matcher(text);
+    assertThat(m.find()).as("%s in %s", pattern, text).isTrue();
+    return Long.parseLong(m.group(1));
+  }
+
   private static long descriptors(long pid) {
     try (Stream<Path> list = Files.list(Path.of("/proc/" + pid + "/fd"))) {
       return list.filter(p -> target(p).endsWith("/share/f") || target(p).endsWith("/share"))
           .count();
     } catch (IOException e) {
-      throw new java.io.UncheckedIOException(e);
+      throw new UncheckedIOException(e);
     }
   }
 
@@ -239,7 +307,7 @@ class DeviceFilesTest {
     }
     Path share = share(trial);
     Files.copy(Path.of("/bin/true"), share.resolve("true"));
-    Finished done = onDevice(share, trial.shell("share/true; echo status $?")).run(LIMIT);
+    Finished done = onDevice(trial, share, trial.shell("share/true; echo status $?")).run(LIMIT);
     assertThat(done.output()).contains("status 126");
     assertThat(done.errors()).contains("cannot be executed on the host");
   }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.hook.Statistics;
+import java.io.PrintStream;
+import java.util.List;
+import java.util.Locale;
+import java.util.StringJoiner;
+
+/**
+ * What {@code outboard run --stats} tells at the end.
+ *
+ * @param lines the calls, the most frequent first
+ * @param toDevice bytes that crossed the channel from the host
+ * @param fromDevice bytes that crossed it from the device
+ * @param cpu what hook and device have used; the device only if it is this command's
+ */
+record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, List<CpuTime> cpu) {
+  private static final String ROW = "%-18s %10s %10s %10s %14s %10s %10s%n";
+
+  static StatsReport of(Statistics statistics, List<CpuTime> cpu) {
+    return new StatsReport(
+        statistics.lines(), statistics.channelToDevice(), statistics.channelFromDevice(), cpu);
+  }
+
+  /** For people. */
+  void print(PrintStream out) {
+    out.printf(Locale.ROOT, ROW, "call", "device", "host", "hook", "bytes", "p50 us", "p99 us");
+    for (Statistics.Line l : lines) {
+      out.printf(
+          Locale.ROOT,
+          ROW,
+          l.name(),
+          l.device(),
+          l.host(),
+          l.hook(),
+          l.bytes(),
+          micros(l.device(), l.medianNanos()),
+          micros(l.device(), l.p99Nanos()));
+    }
+    out.printf(
+        Locale.ROOT, "channel: %,d bytes to the device, %,d bytes from it%n", toDevice, fromDevice);
+    for (CpuTime c : cpu) {
+      out.printf(
+          Locale.ROOT,
+          "CPU of the %s: %.2f s in user mode, %.2f s in the host's kernel%n",
+          c.process(),
+          c.user(),
+          c.system());
+    }
+  }
+
+  /** For programs: one JSON object. All names in it are ours, so that none needs an escape. */
+  void printJson(PrintStream out) {
+    StringJoiner calls = new StringJoiner(",", "[", "\n  ]");
+    for (Statistics.Line l : lines) {
+      calls.add(
+          String.format(
+              Locale.ROOT,
+              "\n    {\"name\": \"%s\", \"device\": %d, \"host\": %d, \"hook\": %d, \"bytes\": %d,"
+                  + " \"p50Nanos\": %d, \"p99Nanos\": %d}",
+              l.name(),
+              l.device(),
+              l.host(),
+              l.hook(),
+              l.bytes(),
+              l.medianNanos(),
+              l.p99Nanos()));
+    }
+    StringJoiner seconds = new StringJoiner(", ", "{", "}");
+    for (CpuTime c : cpu) {
+      seconds.add(
+          String.format(
+              Locale.ROOT,
+              "\"%s\": {\"user\": %.2f, \"system\": %.2f}",
+              c.process(),
+              c.user(),
+              c.system()));
+    }
+    out.printf(
+        Locale.ROOT,
+        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d},%n  \"cpuSeconds\": %s%n}%n",
+        calls,
+        toDevice,
+        fromDevice,
+        seconds);
+  }
+
+  private static String micros(long calls, long nanos) {
+    return calls == 0 ? "" : String.format(Locale.ROOT, "%.1f", nanos / 1e3);
+  }
+}

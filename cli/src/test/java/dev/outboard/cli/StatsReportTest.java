@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.hook.Statistics;
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+
+/** What {@code --stats} prints. */
+class StatsReportTest {
+  private static final StatsReport REPORT =
+      new StatsReport(
+          List.of(
+              new Statistics.Line("sendfile", 3, 0, 1, 3_000_000, 1_500, 2_500),
+              new Statistics.Line("close", 0, 2, 0, 0, 0, 0)),
+          1_234,
+          567,
+          List.of(new CpuTime("hook", 1, 0.25, 1.5), new CpuTime("device", 2, 0, 0.01)));
+
+  private static List<String> lines(Consumer<PrintStream> printer) {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    printer.accept(new PrintStream(bytes, true, StandardCharsets.UTF_8));
+    return bytes.toString(StandardCharsets.UTF_8).lines().toList();
+  }
+
+  @Test
+  void peopleGetATable() {
+    assertThat(lines(REPORT::print))
+        .containsExactly(
+            "call                   device       host       hook          bytes     p50 us     p99 us",
+            "sendfile                    3          0          1        3000000        1.5        2.5",
+            "close                       0          2          0              0                      ",
+            "channel: 1,234 bytes to the device, 567 bytes from it",
+            "CPU of the hook: 0.25 s in user mode, 1.50 s in the host's kernel",
+            "CPU of the device: 0.00 s in user mode, 0.01 s in the host's kernel");
+  }
+
+  @Test
+  void programsGetJson() {
+    assertThat(lines(REPORT::printJson))
+        .containsExactly(
+            "{",
+            "  \"calls\": [",
+            "    {\"name\": \"sendfile\", \"device\": 3, \"host\": 0, \"hook\": 1, \"bytes\": 3000000,"
+                + " \"p50Nanos\": 1500, \"p99Nanos\": 2500},",
+            "    {\"name\": \"close\", \"device\": 0, \"host\": 2, \"hook\": 0, \"bytes\": 0,"
+                + " \"p50Nanos\": 0, \"p99Nanos\": 0}",
+            "  ],",
+            "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567},",
+            "  \"cpuSeconds\": {\"hook\": {\"user\": 0.25, \"system\": 1.50},"
+                + " \"device\": {\"user\": 0.00, \"system\": 0.01}}",
+            "}");
+  }
+}
