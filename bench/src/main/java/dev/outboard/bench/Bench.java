@@ -14,9 +14,9 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code outboard bench}: the same traffic natively, offloaded and under peers, in turn. It measures
- * the product from outside: {@code outboard run} as a process, by what a client sees and {@code
- * /proc} says.
+ * {@code outboard bench}: the same traffic natively, offloaded and under peers, in turn. It
+ * measures the product from outside: {@code outboard run} as a process, by what a client sees and
+ * {@code /proc} says.
  */
 public final class Bench {
   /** What a start in one more mode, an end and a client cost beside the traffic, about. */
@@ -185,10 +185,12 @@ public final class Bench {
     try {
       for (Contender c : contenders) {
         Place place = site.newPlace();
-        attempt(c, () -> {
-          Program program = w.program(c.mode, place);
-          c.server = Server.start(c.mode, place, program, w.network(), oneCpu);
-        });
+        attempt(
+            c,
+            () -> {
+              Program program = w.program(c.mode, place);
+              c.server = Server.start(c.mode, place, program, w.network(), oneCpu);
+            });
       }
       for (Contender c : contenders) {
         attempt(c, () -> server(c).await());
@@ -246,8 +248,7 @@ public final class Bench {
       CpuTimes before = server.cpu();
       double ownBefore = ownSeconds();
       MachineLoad.Ticks ticks = MachineLoad.Ticks.now();
-      Sample.Work work =
-          w.traffic(server, m, options.seconds(), c.rates.getOrDefault(m, 0.0));
+      Sample.Work work = w.traffic(server, m, options.seconds(), c.rates.getOrDefault(m, 0.0));
       MachineLoad.Ticks ticksAfter = MachineLoad.Ticks.now();
       CpuTimes cpu = server.cpu().since(before);
       double own = cpu.sum() + ownSeconds() - ownBefore;

@@ -106,14 +106,14 @@ final class HtmlReport {
     int y = 0;
     for (Series s : group) {
       Spread f = s.figures();
-      String side = s.mode() == Modes.NATIVE ? "native" : ours(s) ? "ours" : "peer";
+      String side = s.mode().equals(Modes.NATIVE) ? "native" : ours(s) ? "ours" : "peer";
       label(s, y);
       bar(side, LABEL_WIDTH, f.median() / most * BAR_WIDTH, y);
       whisker(f, most, y);
       String ratio = results.baseOf(s).map(b -> Figures.of(s.ratio(b).median())).orElse("");
       value(
           Figures.of(f.median())
-              + (ratio.isEmpty() || s.mode() == Modes.NATIVE ? "" : "  × " + ratio),
+              + (ratio.isEmpty() || s.mode().equals(Modes.NATIVE) ? "" : "  × " + ratio),
           f.highest() / most * BAR_WIDTH,
           y);
       y += ROW_HEIGHT;
@@ -161,9 +161,11 @@ final class HtmlReport {
     out.append(
         String.format(
             Locale.ROOT,
-            "<figure><figcaption>%s</figcaption>\n"
-                + "<svg role=\"img\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n"
-                + "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"0\" y2=\"%d\"/>\n",
+            """
+            <figure><figcaption>%s</figcaption>
+            <svg role="img" width="%d" height="%d" viewBox="0 0 %d %d">
+            <line class="axis" x1="%d" x2="%d" y1="0" y2="%d"/>
+            """,
             escaped(caption),
             WIDTH,
             height,
@@ -212,7 +214,9 @@ final class HtmlReport {
     int middle = y + ROW_HEIGHT / 2;
     for (double[] l :
         new double[][] {
-          {from, middle, to, middle}, {from, middle - 4, from, middle + 4}, {to, middle - 4, to, middle + 4}
+          {from, middle, to, middle},
+          {from, middle - 4, from, middle + 4},
+          {to, middle - 4, to, middle + 4}
         }) {
       out.append(
           String.format(

@@ -10,8 +10,15 @@ import java.util.Optional;
 final class MarkdownReport {
   static final List<String> TITLES =
       List.of(
-          "measurement", "mode", "median (range)", "× native (range)", "program", "hook", "device",
-          "calls", "channel");
+          "measurement",
+          "mode",
+          "median (range)",
+          "× native (range)",
+          "program",
+          "hook",
+          "device",
+          "calls",
+          "channel");
 
   private MarkdownReport() {}
 
@@ -124,12 +131,12 @@ final class MarkdownReport {
     if (!s.ok()) {
       return List.of(title, s.mode().name(), "failed", "–", "–", "–", "–", "–", "–");
     }
-    boolean sides = s.mode() != Modes.NATIVE;
+    boolean sides = !s.mode().equals(Modes.NATIVE);
     return List.of(
         title,
         s.mode().name(),
         Figures.of(s.figures()),
-        r.baseOf(s).map(b -> b == s ? "1" : Figures.of(s.ratio(b))).orElse("–"),
+        r.baseOf(s).map(b -> b.equals(s) ? "1" : Figures.of(s.ratio(b))).orElse("–"),
         Figures.of(s.cpu(Side.PROGRAM)),
         sides ? Figures.of(s.cpu(Side.HOOK)) : "",
         sides ? Figures.of(s.cpu(Side.DEVICE)) : "",

@@ -16,7 +16,7 @@ interface Mode {
    * @param statistics which file {@code outboard run} writes at the end
    */
   record Launch(List<String> command, String address, @Nullable Path statistics) {
-    Launch {
+    public Launch {
       command = List.copyOf(command);
     }
   }

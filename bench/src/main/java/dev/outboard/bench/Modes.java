@@ -20,8 +20,7 @@ final class Modes {
       all.add(new PeerMode(kind));
     }
     all.add(
-        new AbsentMode(
-            "uml", "not measured: it needs a root file system, which is not made here"));
+        new AbsentMode("uml", "not measured: it needs a root file system, which is not made here"));
     all.add(
         new AbsentMode(
             "proxychains", "not measured: it takes outgoing connections only, these are servers"));

@@ -9,9 +9,9 @@ import java.util.Locale;
 import java.util.Random;
 
 /**
- * Files of 1 MiB by nginx, one worker, fetched by wrk on 32 connections. The files lie in an export,
- * on the device. With TLS (1.3, AES-128-GCM) nginx encrypts by itself natively and leaves it to the
- * kernel's TLS when it is offloaded.
+ * Files of 1 MiB by nginx, one worker, fetched by wrk on 32 connections. The files lie in an
+ * export, on the device. With TLS (1.3, AES-128-GCM) nginx encrypts by itself natively and leaves
+ * it to the kernel's TLS when it is offloaded.
  */
 final class NginxWorkload implements Workload {
   private static final int FILE_BYTES = 1 << 20;
@@ -92,10 +92,22 @@ final class NginxWorkload implements Workload {
     if (tls) {
       site.run(
           List.of(
-              OPENSSL.path(), "req", "-x509", "-newkey", "ec", "-pkeyopt",
-              "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=outboard-bench",
-              "-keyout", site.directory().resolve("key.pem").toString(),
-              "-out", site.directory().resolve("certificate.pem").toString()),
+              OPENSSL.path(),
+              "req",
+              "-x509",
+              "-newkey",
+              "ec",
+              "-pkeyopt",
+              "ec_paramgen_curve:P-256",
+              "-nodes",
+              "-days",
+              "1",
+              "-subj",
+              "/CN=outboard-bench",
+              "-keyout",
+              site.directory().resolve("key.pem").toString(),
+              "-out",
+              site.directory().resolve("certificate.pem").toString()),
           PATIENCE_SECONDS);
     }
   }
@@ -158,14 +170,19 @@ final class NginxWorkload implements Workload {
     }
     List<String> nginx =
         List.of(
-            NGINX.path(), "-e", "stderr", "-p", place.directory().toString(), "-c",
+            NGINX.path(),
+            "-e",
+            "stderr",
+            "-p",
+            place.directory().toString(),
+            "-c",
             configuration.toString());
     return new Program(
-        kernelTls(mode) ? countingTls(nginx, place) : nginx, files(place.site()), false);
+        kernelTls(mode) ? countingTls(nginx) : nginx, files(place.site()), false);
   }
 
   /** The same, and what the kernel that served it counted goes to a file at the end. */
-  private static List<String> countingTls(List<String> nginx, Place place) {
+  private static List<String> countingTls(List<String> nginx) {
     return Site.joined(
         List.of(
             "sh",

@@ -46,8 +46,7 @@ final class OutboardMode implements Mode {
   public Launch launch(Program program, Place place, boolean network) {
     Site site = place.site();
     boolean host = kind == Kind.HOST;
-    List<String> command =
-        new ArrayList<>(host ? site.inServer(network) : site.inClient(network));
+    List<String> command = new ArrayList<>(host ? site.inServer(network) : site.inClient(network));
     command.add(site.launcher().toString());
     command.add("run");
     command.add("--stats=" + place.statistics());
@@ -70,8 +69,7 @@ final class OutboardMode implements Mode {
     }
     command.add("--");
     command.addAll(program.command());
-    return new Launch(
-        command, host ? Site.SERVER_ADDRESS : place.address(), place.statistics());
+    return new Launch(command, host ? Site.SERVER_ADDRESS : place.address(), place.statistics());
   }
 
   @Override

@@ -13,20 +13,26 @@ final class PeerMode implements Mode {
   /** Those that are known. */
   enum Kind {
     /** A ptrace(2) tracer that looks at calls; the kernel stays the machine's. */
-    PROOT("proot", new Tool("proot", "proot"), Side.HOOK),
+    PROOT("proot", "proot", "proot", Side.HOOK),
     /** A namespace whose connections a process splices into the outer one's. */
-    PASTA("pasta", new Tool("pasta", "passt"), Side.DEVICE),
+    PASTA("pasta", "pasta", "passt", Side.DEVICE),
     /** A kernel in Go; its sandbox is the host side's, as it runs the program too. */
-    GVISOR("gvisor", new Tool("runsc", "runsc"), Side.HOOK);
+    GVISOR("gvisor", "runsc", "runsc", Side.HOOK);
 
     private final String word;
-    private final Tool tool;
+    private final String program;
+    private final String debianPackage;
     private final Side side;
 
-    Kind(String word, Tool tool, Side side) {
+    Kind(String word, String program, String debianPackage, Side side) {
       this.word = word;
-      this.tool = tool;
+      this.program = program;
+      this.debianPackage = debianPackage;
       this.side = side;
+    }
+
+    private Tool tool() {
+      return new Tool(program, debianPackage);
     }
   }
 
@@ -43,16 +49,15 @@ final class PeerMode implements Mode {
 
   @Override
   public Optional<String> lack() {
-    return Tool.lacking(List.of(kind.tool));
+    return Tool.lacking(List.of(kind.tool()));
   }
 
   @Override
   public Launch launch(Program program, Place place, boolean network) {
     Site site = place.site();
     List<String> command =
-        new ArrayList<>(
-            kind == Kind.GVISOR ? site.inClient(network) : site.inServer(network));
-    command.add(kind.tool.path());
+        new ArrayList<>(kind == Kind.GVISOR ? site.inClient(network) : site.inServer(network));
+    command.add(kind.tool().path());
     String address = Site.SERVER_ADDRESS;
     switch (kind) {
       case PROOT -> {}
@@ -60,8 +65,7 @@ final class PeerMode implements Mode {
           command.addAll(
               network
                   // As nobody it may not enter the namespace that root has made.
-                  ? List.of(
-                      "--runas", "0", "--config-net", "-q", "-t", "" + place.port(), "--")
+                  ? List.of("--runas", "0", "--config-net", "-q", "-t", "" + place.port(), "--")
                   : List.of("--runas", "0", "--config-net", "-q", "--"));
       case GVISOR -> {
         // Without -ip, each sandbox has the same address.

@@ -21,12 +21,14 @@ record Results(
   /** The native run of the same measure, if it succeeded. */
   Optional<Series> baseOf(Series s) {
     return series.stream()
-        .filter(o -> o.workload() == s.workload() && o.measure().equals(s.measure()))
-        .filter(o -> o.mode() == Modes.NATIVE && o.ok())
+        .filter(o -> o.workload().equals(s.workload()) && o.measure().equals(s.measure()))
+        .filter(o -> o.mode().equals(Modes.NATIVE) && o.ok())
         .findFirst();
   }
 
-  /** Shares of the machine's time that went elsewhere during the samples; null if there are none. */
+  /**
+   * Shares of the machine's time that went elsewhere during the samples; null if there are none.
+   */
   Optional<Spread> steal() {
     double[] v =
         series.stream()

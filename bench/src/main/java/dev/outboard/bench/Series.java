@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
  *
  * @param samples one of each round; empty if {@code failure} says why there are none
  * @param statistics of the run of the program that the samples are of, or null
- * @param allWork that the program did from its start to its end, warm-up included, if the statistics
- *     are of this measure alone; otherwise NaN
+ * @param allWork that the program did from its start to its end, warm-up included, if the
+ *     statistics are of this measure alone; otherwise NaN
  * @param notes sentences on what happened
  */
 record Series(
@@ -37,8 +37,7 @@ record Series(
 
   /** Figures as they are shown: in the measure's unit. */
   Spread figures() {
-    return Spread.of(
-        samples.stream().mapToDouble(s -> measure.unit().shown(s.rate())).toArray());
+    return Spread.of(samples.stream().mapToDouble(s -> measure.unit().shown(s.rate())).toArray());
   }
 
   private double[] rates() {
@@ -63,8 +62,7 @@ record Series(
   private double perPortion(java.util.function.ToDoubleFunction<Sample> seconds) {
     double[] values =
         samples.stream()
-            .mapToDouble(
-                s -> seconds.applyAsDouble(s) / s.work() * measure.unit().portionSize())
+            .mapToDouble(s -> seconds.applyAsDouble(s) / s.work() * measure.unit().portionSize())
             .toArray();
     return Spread.of(values).median();
   }

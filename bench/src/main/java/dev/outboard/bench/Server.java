@@ -68,19 +68,18 @@ final class Server {
                 "-c",
                 "exec 3<>/dev/tcp/" + launch.address() + "/" + place.port()));
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(START_SECONDS);
-    BenchException last = null;
     while (System.nanoTime() - deadline < 0) {
       needAlive();
       try {
         place.site().run(probe, START_SECONDS);
         return;
       } catch (BenchException e) {
-        last = e;
+        // Not yet.
       }
       Thread.sleep(POLL_MILLIS);
     }
     throw new BenchException(
-        "it takes no connections within " + START_SECONDS + " s; " + said(), last);
+        "it takes no connections within " + START_SECONDS + " s; " + said());
   }
 
   private void needAlive() throws BenchException {
@@ -139,8 +138,7 @@ final class Server {
         .site()
         .run(
             Site.joined(
-                onOneCpu(measure.oneCpu()),
-                Site.joined(place.site().inClient(true), command)),
+                onOneCpu(measure.oneCpu()), Site.joined(place.site().inClient(true), command)),
             seconds);
   }
 

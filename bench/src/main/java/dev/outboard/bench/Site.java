@@ -172,7 +172,7 @@ final class Site implements AutoCloseable {
    */
   Process start(List<String> command, Path log, boolean input, boolean output)
       throws BenchException {
-    ProcessBuilder builder = new ProcessBuilder(command).directory(log.getParent().toFile());
+    ProcessBuilder builder = new ProcessBuilder(command).directory(log.resolveSibling(".").toFile());
     builder.redirectError(ProcessBuilder.Redirect.appendTo(log.toFile()));
     if (!input) {
       builder.redirectInput(new File("/dev/null"));
@@ -214,7 +214,12 @@ final class Site implements AutoCloseable {
       Files.deleteIfExists(error);
       Files.deleteIfExists(output);
       // To a file: a pipe that a left-over child holds would have no end.
-      p = start(joined(List.of("sh", "-c", "exec \"$@\" >command.output", "sh"), command), error, false, false);
+      p =
+          start(
+              joined(List.of("sh", "-c", "exec \"$@\" >command.output", "sh"), command),
+              error,
+              false,
+              false);
       boolean ended = p.waitFor((long) (seconds * 1000), TimeUnit.MILLISECONDS);
       String said = Files.exists(output) ? Files.readString(output) : "";
       if (!ended || p.exitValue() != 0) {
@@ -265,9 +270,7 @@ final class Site implements AutoCloseable {
   private static String plain(String... command) throws InterruptedException {
     try {
       Process p =
-          new ProcessBuilder(command)
-              .redirectError(ProcessBuilder.Redirect.DISCARD)
-              .start();
+          new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start();
       try (InputStream in = p.getInputStream()) {
         String said = new String(in.readAllBytes(), StandardCharsets.UTF_8);
         return p.waitFor() == 0 ? said : "";

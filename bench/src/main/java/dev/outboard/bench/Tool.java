@@ -40,6 +40,9 @@ record Tool(String program, String debianPackage) {
         "not installed: "
             + missing.stream().map(Tool::program).collect(Collectors.joining(", "))
             + "; apt-get install "
-            + missing.stream().map(Tool::debianPackage).distinct().collect(Collectors.joining(" ")));
+            + missing.stream()
+                .map(Tool::debianPackage)
+                .distinct()
+                .collect(Collectors.joining(" ")));
   }
 }

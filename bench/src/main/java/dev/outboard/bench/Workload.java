@@ -29,8 +29,8 @@ interface Workload {
   }
 
   /**
-   * Measures by run of the program. Those of one run share its start, and the statistics that {@code
-   * outboard run} gives at its end.
+   * Measures by run of the program. Those of one run share its start, and the statistics that
+   * {@code outboard run} gives at its end.
    */
   List<List<Measure>> runs();
 
