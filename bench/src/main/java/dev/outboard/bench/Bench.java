@@ -169,6 +169,8 @@ public final class Bench {
     private final Map<Measure, List<Sample>> samples = new LinkedHashMap<>();
     private final Map<Measure, Double> rates = new LinkedHashMap<>();
     private double allWork;
+    private List<String> notes = List.of();
+    private @Nullable RunStatistics statistics;
     private @Nullable Server server;
     private @Nullable String failure;
 
@@ -210,9 +212,7 @@ public final class Bench {
         }
       }
     } finally {
-      for (Contender c : contenders) {
-        end(w, run, c);
-      }
+      end(w, run, contenders);
     }
   }
 
@@ -275,26 +275,30 @@ public final class Bench {
     return self.ownSeconds() + self.reapedSeconds();
   }
 
-  private void end(Workload w, List<Measure> run, Contender c) throws InterruptedException {
-    Server server = c.server;
-    RunStatistics statistics = server == null ? null : server.stop();
-    List<String> notes =
-        server == null || c.failure != null ? List.of() : w.notes(c.mode, server.place());
-    for (Measure m : run) {
-      String failure = c.failure;
-      List<Sample> samples = c.samples.getOrDefault(m, List.of());
-      series.add(
-          failure != null || samples.isEmpty()
-              ? Series.failed(w, m, c.mode, failure == null ? "not measured" : failure)
-              : new Series(
-                  w,
-                  m,
-                  c.mode,
-                  samples,
-                  statistics,
-                  run.size() == 1 ? c.allWork : Double.NaN,
-                  notes,
-                  null));
+  /** Ends all the programs, and writes down what there is. */
+  private void end(Workload w, List<Measure> run, List<Contender> contenders)
+      throws InterruptedException {
+    for (Contender c : contenders) {
+      Server server = c.server;
+      if (server != null) {
+        c.statistics = server.stop();
+        c.notes = c.failure == null ? w.notes(c.mode, server.place()) : List.of();
+      }
     }
+    for (Measure m : run) {
+      for (Contender c : contenders) {
+        series.add(series(w, m, c, run.size() == 1));
+      }
+    }
+  }
+
+  private static Series series(Workload w, Measure m, Contender c, boolean alone) {
+    String failure = c.failure;
+    List<Sample> samples = c.samples.getOrDefault(m, List.of());
+    if (failure != null || samples.isEmpty()) {
+      return Series.failed(w, m, c.mode, failure == null ? "not measured" : failure);
+    }
+    double allWork = alone ? c.allWork : Double.NaN;
+    return new Series(w, m, c.mode, samples, c.statistics, allWork, c.notes, null);
   }
 }

@@ -177,8 +177,7 @@ final class NginxWorkload implements Workload {
             place.directory().toString(),
             "-c",
             configuration.toString());
-    return new Program(
-        kernelTls(mode) ? countingTls(nginx) : nginx, files(place.site()), false);
+    return new Program(kernelTls(mode) ? countingTls(nginx) : nginx, files(place.site()), false);
   }
 
   /** The same, and what the kernel that served it counted goes to a file at the end. */

@@ -78,8 +78,7 @@ final class Server {
       }
       Thread.sleep(POLL_MILLIS);
     }
-    throw new BenchException(
-        "it takes no connections within " + START_SECONDS + " s; " + said());
+    throw new BenchException("it takes no connections within " + START_SECONDS + " s; " + said());
   }
 
   private void needAlive() throws BenchException {

@@ -172,7 +172,8 @@ final class Site implements AutoCloseable {
    */
   Process start(List<String> command, Path log, boolean input, boolean output)
       throws BenchException {
-    ProcessBuilder builder = new ProcessBuilder(command).directory(log.resolveSibling(".").toFile());
+    ProcessBuilder builder =
+        new ProcessBuilder(command).directory(log.resolveSibling(".").toFile());
     builder.redirectError(ProcessBuilder.Redirect.appendTo(log.toFile()));
     if (!input) {
       builder.redirectInput(new File("/dev/null"));
