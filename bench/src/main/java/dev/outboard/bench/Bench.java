@@ -278,6 +278,13 @@ public final class Bench {
   /** Ends all the programs, and writes down what there is. */
   private void end(Workload w, List<Measure> run, List<Contender> contenders)
       throws InterruptedException {
+    // Side by side too: each takes a moment.
+    for (Contender c : contenders) {
+      Server server = c.server;
+      if (server != null) {
+        server.askToStop();
+      }
+    }
     for (Contender c : contenders) {
       Server server = c.server;
       if (server != null) {

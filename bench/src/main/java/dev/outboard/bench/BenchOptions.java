@@ -33,7 +33,7 @@ public record BenchOptions(
   public static final int QUICK_ROUNDS = 2;
 
   /** Seconds of traffic a sample in a short run. */
-  public static final double QUICK_SECONDS = 0.4;
+  public static final double QUICK_SECONDS = 0.3;
 
   /** Copies the lists. */
   public BenchOptions {

@@ -49,7 +49,11 @@ final class PeerMode implements Mode {
 
   @Override
   public Optional<String> lack() {
-    return Tool.lacking(List.of(kind.tool()));
+    // gVisor's own set-up of a network calls it.
+    return Tool.lacking(
+        kind == Kind.GVISOR
+            ? List.of(kind.tool(), new Tool("iptables", "iptables"))
+            : List.of(kind.tool()));
   }
 
   @Override

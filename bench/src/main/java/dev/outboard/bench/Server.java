@@ -14,6 +14,7 @@ final class Server {
   private static final int START_SECONDS = 20;
   private static final int STOP_SECONDS = 10;
   private static final int POLL_MILLIS = 50;
+  private static final int STOP_POLL_MILLIS = 5;
 
   private final Mode mode;
   private final Place place;
@@ -22,6 +23,7 @@ final class Server {
   private final Process process;
   private final BufferedReader answers;
   private final Writer questions;
+  private List<ProcessHandle> below = List.of();
 
   private Server(Mode mode, Place place, Mode.Launch launch, Program program, Process process) {
     this.mode = mode;
@@ -35,7 +37,7 @@ final class Server {
 
   /** Starts it; {@link #await} waits until it can be used. */
   static Server start(Mode mode, Place place, Program program, boolean network, boolean oneCpu)
-      throws BenchException {
+      throws BenchException, InterruptedException {
     Mode.Launch launch = mode.launch(program, place, network);
     Process p =
         place
@@ -158,16 +160,29 @@ final class Server {
     return CpuTimes.of(ProcessTree.below(process.pid()), mode::side);
   }
 
-  /** Ends it; what it says about itself, or null. */
-  @Nullable RunStatistics stop() throws InterruptedException {
-    if (program.asked()) {
-      try {
+  /** Asks it to end; {@link #stop} waits for that. */
+  void askToStop() {
+    below = process.descendants().toList();
+    try {
+      if (program.asked()) {
         questions.close();
-        process.waitFor(STOP_SECONDS, TimeUnit.SECONDS);
-      } catch (IOException e) {
-        // It has ended by itself, or is ended now.
+      } else {
+        process.destroy();
       }
+    } catch (IOException e) {
+      // It has ended by itself.
     }
+  }
+
+  /** Ends it after {@link #askToStop}; what it says about itself, or null. */
+  @Nullable RunStatistics stop() throws InterruptedException {
+    process.waitFor(STOP_SECONDS, TimeUnit.SECONDS);
+    // The front of `outboard run` ends with its program, the hook writes its statistics after that.
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(STOP_SECONDS);
+    while (below.stream().anyMatch(ProcessHandle::isAlive) && System.nanoTime() - deadline < 0) {
+      Thread.sleep(STOP_POLL_MILLIS);
+    }
+    below.forEach(ProcessHandle::destroyForcibly);
     place.site().stop(process, STOP_SECONDS);
     return RunStatistics.read(launch.statistics());
   }

@@ -63,7 +63,8 @@ final class Site implements AutoCloseable {
       throws BenchException, InterruptedException {
     Path directory;
     try {
-      directory = Files.createTempDirectory(PREFIX);
+      String temporary = System.getenv().getOrDefault("TMPDIR", "/tmp");
+      directory = Files.createTempDirectory(Path.of(temporary), PREFIX).toAbsolutePath();
       // The workers of a server may be other users.
       directory.toFile().setExecutable(true, false);
       directory.toFile().setReadable(true, false);
@@ -99,7 +100,9 @@ final class Site implements AutoCloseable {
     ip("-n", client, "link", "set", "veth", "up");
     ip("-n", server, "addr", "add", SERVER_ADDRESS + "/24", "dev", "eth0");
     ip("-n", server, "link", "set", "eth0", "up");
+    // Peers take the interface of the default route for theirs.
     ip("-n", server, "route", "add", "default", "via", CLIENT_ADDRESS);
+    ip("-n", client, "route", "add", "default", "via", SERVER_ADDRESS);
   }
 
   private void ip(String... words) throws BenchException, InterruptedException {
@@ -171,7 +174,7 @@ final class Site implements AutoCloseable {
    * @param output whether its standard output is a pipe; otherwise it goes to {@code log}
    */
   Process start(List<String> command, Path log, boolean input, boolean output)
-      throws BenchException {
+      throws BenchException, InterruptedException {
     ProcessBuilder builder =
         new ProcessBuilder(command).directory(log.resolveSibling(".").toFile());
     builder.redirectError(ProcessBuilder.Redirect.appendTo(log.toFile()));
@@ -183,7 +186,7 @@ final class Site implements AutoCloseable {
     }
     synchronized (processes) {
       if (closed) {
-        throw new BenchException("ended");
+        throw new InterruptedException("the site is being removed");
       }
       try {
         Process p = builder.start();

@@ -7,7 +7,7 @@ import java.util.List;
 /** Bulk TCP by iperf3, one stream, both directions; also with frames as a wire carries them. */
 final class TcpWorkload implements Workload {
   /** So much when it is not known yet how fast it is. */
-  private static final long FIRST_BYTES = 64L << 20;
+  private static final long FIRST_BYTES = 16L << 20;
 
   private static final int PATIENCE_SECONDS = 60;
   private static final double BITS = 8;
