@@ -35,13 +35,9 @@ final class BenchCommand implements Command {
             Option.list(
                 VS,
                 "PEER",
-                "Compare with these too, if they are installed: "
-                    + String.join(", ", Bench.peers().subList(0, Bench.peers().size() - 2))
-                    + ",",
-                String.join(
-                        ", ", Bench.peers().subList(Bench.peers().size() - 2, Bench.peers().size()))
-                    + "; or all. host is outboard with --kernel=host; native",
-                "always takes part."),
+                "Compare with these too, if they are installed, or with all:",
+                String.join(", ", Bench.peers()) + ".",
+                "host is outboard with --kernel=host; native always takes part."),
             Option.flag(
                 QUICK, (char) 0, "In less than a minute: few rounds, short samples, wide spread."),
             Option.single(
@@ -59,7 +55,7 @@ final class BenchCommand implements Command {
                     + (int) BenchOptions.SECONDS
                     + "; quick: "
                     + BenchOptions.QUICK_SECONDS
-                    + "). wrk takes a second at least."),
+                    + "). wrk: at least 1."),
             Option.single(
                 OUTPUT, "DIR", "Where bench.json and bench.html are written (default: here).")),
         List.of(

@@ -27,8 +27,8 @@ record Syntax(
     List<String> examples) {
   static final Option HELP = Option.flag("--help", 'h', "Show this help.");
 
-  /** So end the operands of a command that takes another command. */
-  private static final String COMMAND_OPERANDS = "[ARGS...]";
+  /** So begin the operands of a command that takes a program with options of its own. */
+  private static final String PROGRAM_OPERANDS = "-- ";
 
   private static final int HELP_COLUMN = 26;
 
@@ -50,7 +50,7 @@ record Syntax(
 
   /**
    * Parses what follows the command's name. {@code --} ends the options, and where the operands are
-   * a command with options of its own, the first word that is no option does.
+   * a program with options of its own, the first word that is no option does.
    *
    * @throws Failure if they are not what this command takes
    */
@@ -65,7 +65,7 @@ record Syntax(
         break;
       }
       if (!word.startsWith("-") || word.equals("-")) {
-        if (operands.endsWith(COMMAND_OPERANDS) || operands.isEmpty()) {
+        if (operands.startsWith(PROGRAM_OPERANDS) || operands.isEmpty()) {
           break;
         }
         rest.add(word);
