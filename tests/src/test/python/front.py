@@ -216,20 +216,19 @@ class FrontTest(unittest.TestCase):
     # --- signals
 
     def test_a_signal_to_the_front_arrives_once(self):
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-            with self.subTest(signal=number):
-                process = self.start(counter(2))
-                self.ready(process)
-                os.kill(process.pid, number)
-                self.assertEqual(process.stdout.read().decode(), "got %d\nend\n" % number)
-                self.assertEqual(process.wait(PATIENCE), 0)
+        self.arrives_once((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2), os.kill)
 
     def test_a_signal_to_the_group_arrives_once(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
+        self.arrives_once((signal.SIGTERM, signal.SIGINT), os.killpg)
+
+    def arrives_once(self, numbers, send):
+        # All at a time: each waits for a while whether its signal comes again.
+        processes = [self.start(counter(2)) for _ in numbers]
+        for number, process in zip(numbers, processes):
+            self.ready(process)
+            send(process.pid, number)
+        for number, process in zip(numbers, processes):
             with self.subTest(signal=number):
-                process = self.start(counter(2))
-                self.ready(process)
-                os.killpg(process.pid, number)
                 self.assertEqual(process.stdout.read().decode(), "got %d\nend\n" % number)
                 self.assertEqual(process.wait(PATIENCE), 0)
 

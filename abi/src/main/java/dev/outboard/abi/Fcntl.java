@@ -26,7 +26,11 @@ public final class Fcntl {
   public static final int O_NOATIME = 0x40000;
   public static final int O_CLOEXEC = 0x80000;
   public static final int O_PATH = 0x200000;
-  public static final int O_TMPFILE = 0x400000 | O_DIRECTORY;
+
+  /** The bit that tells O_TMPFILE from O_DIRECTORY: {@code __O_TMPFILE}. */
+  public static final int O_TMPFILE_ALONE = 0x400000;
+
+  public static final int O_TMPFILE = O_TMPFILE_ALONE | O_DIRECTORY;
 
   public static final int AT_FDCWD = -100;
   public static final int AT_SYMLINK_NOFOLLOW = 0x100;

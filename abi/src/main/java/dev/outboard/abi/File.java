@@ -2,21 +2,24 @@
 package dev.outboard.abi;
 
 /**
- * Constants of {@code open(2)}, {@code fcntl(2)}, {@code pipe2(2)} and {@code eventfd(2)}.
+ * Constants of {@code lseek(2)}, {@code eventfd(2)} and {@code inotify(7)}; those of {@code
+ * open(2)} are {@link Fcntl}'s.
  *
- * <p>Source: {@code include/uapi/asm-generic/fcntl.h}; those on which x86-64 and others differ are
- * not here.
+ * <p>Source: {@code include/uapi/linux/fs.h}, {@code include/linux/eventfd.h}, {@code
+ * include/uapi/linux/inotify.h}.
  */
 public final class File {
-  public static final int O_RDONLY = 0;
-  public static final int O_WRONLY = 1;
-  public static final int O_RDWR = 2;
-  public static final int O_NONBLOCK = 0x800;
-  public static final int O_CLOEXEC = 0x80000;
+  public static final int SEEK_SET = 0;
+  public static final int SEEK_CUR = 1;
+  public static final int SEEK_END = 2;
 
   public static final int EFD_SEMAPHORE = 1;
-  public static final int EFD_NONBLOCK = O_NONBLOCK;
-  public static final int EFD_CLOEXEC = O_CLOEXEC;
+  public static final int EFD_NONBLOCK = Fcntl.O_NONBLOCK;
+  public static final int EFD_CLOEXEC = Fcntl.O_CLOEXEC;
+
+  public static final int IN_CLOSE_WRITE = 0x08;
+  public static final int IN_CLOSE_NOWRITE = 0x10;
+  public static final int IN_CLOSE = IN_CLOSE_WRITE | IN_CLOSE_NOWRITE;
 
   private File() {}
 }

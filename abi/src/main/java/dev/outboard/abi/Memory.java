@@ -27,6 +27,7 @@ public final class Memory {
   public static final int F_SEAL_SEAL = 1;
   public static final int F_SEAL_SHRINK = 2;
   public static final int F_SEAL_GROW = 4;
+  public static final int F_SEAL_WRITE = 8;
 
   private Memory() {}
 }

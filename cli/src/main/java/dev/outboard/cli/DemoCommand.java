@@ -47,8 +47,9 @@ final class DemoCommand implements Command {
 
   @Override
   public int run(Arguments arguments, Terminal terminal) {
+    OwnDescriptors own = OwnDescriptors.find();
     try (DemoSite site = DemoSite.create()) {
-      return run(site, DemoNetwork.choose(), terminal);
+      return run(site, DemoNetwork.choose(), own, terminal);
     } catch (IOException e) {
       throw new Failure("the demo cannot write its files: " + e.getMessage());
     } catch (InterruptedException e) {
@@ -57,7 +58,7 @@ final class DemoCommand implements Command {
     }
   }
 
-  private static int run(DemoSite site, DemoNetwork network, Terminal terminal)
+  private static int run(DemoSite site, DemoNetwork network, OwnDescriptors own, Terminal terminal)
       throws IOException, InterruptedException {
     List<String> command = site.nginx(network.port());
     terminal.say("starting nginx with its sockets on a device (" + network.description() + ")");
@@ -78,6 +79,7 @@ final class DemoCommand implements Command {
             device.linkFd(), hook.listener(), LinkOptions.ofNewDevice("outboard demo"))) {
       link.welcome().notices().forEach(terminal::say);
       CpuTime before = CpuTime.ofThisProcess();
+      own.keep();
       Thread.ofPlatform()
           .name("demo-program")
           .start(() -> {

@@ -10,7 +10,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 
 /** {@code outboard device}: a kernel that carries out calls for programs elsewhere. */
@@ -65,10 +65,10 @@ final class DeviceCommand implements Command {
       DeviceOptions options =
           settings
               .options(fd != null ? Limits.EMBEDDED : Limits.SHARED)
-              .withLogs(
-                  sink == null ? ConsoleSink.NONE : sink::accept,
-                  // An embedded device tells its one session what it has to say.
-                  listen != null ? terminal::say : line -> {});
+              .kernelLog(sink == null ? ConsoleSink.NONE : sink::accept)
+              // An embedded device tells its one session what it has to say.
+              .log(listen != null ? terminal::say : line -> {})
+              .build();
       return listen != null
           ? listen(options, path(listen, syntax), terminal)
           : serve(options, descriptor(String.valueOf(fd), syntax));
@@ -87,16 +87,9 @@ final class DeviceCommand implements Command {
   private static int listen(DeviceOptions options, Path path, Terminal terminal)
       throws DeviceException {
     Device device = Device.start(options);
-    CountDownLatch closed = new CountDownLatch(1);
     // The way out is a signal: the JVM then runs this.
     Runtime.getRuntime()
-        .addShutdownHook(
-            Thread.ofPlatform()
-                .name("device-close")
-                .unstarted(() -> {
-                  device.close();
-                  closed.countDown();
-                }));
+        .addShutdownHook(Thread.ofPlatform().name("device-close").unstarted(device::close));
     device.listen(path);
     device.notices().forEach(terminal::say);
     terminal.say(
@@ -107,12 +100,9 @@ final class DeviceCommand implements Command {
             device.system(),
             device.bootTime().toMillis(),
             path));
-    try {
-      closed.await();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
+    while (true) {
+      LockSupport.park();
     }
-    return ExitStatus.OK;
   }
 
   private static int descriptor(String text, Syntax syntax) {

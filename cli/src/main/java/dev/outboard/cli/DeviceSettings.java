@@ -144,17 +144,17 @@ record DeviceSettings(
   }
 
   /** A device with these settings, for so many programs; its logs go nowhere. */
-  DeviceOptions options(Limits limits) {
-    return DeviceOptions.defaults()
-        .withHostKernel(hostKernel)
-        .withNet(net)
-        .withPublish(published)
-        .withHostLoopback(hostLoopback)
-        .withExports(exports)
-        .withNameservers(dns)
-        .withDevicePaths(paths)
-        .withMemory(memoryBytes)
-        .withLimits(limits);
+  DeviceOptions.Builder options(Limits limits) {
+    return DeviceOptions.builder()
+        .hostKernel(hostKernel)
+        .net(net)
+        .publish(published)
+        .hostLoopback(hostLoopback)
+        .exports(exports)
+        .nameservers(dns)
+        .devicePaths(paths)
+        .memoryBytes(memoryBytes)
+        .limits(limits);
   }
 
   /** The same options again, as words for another {@code outboard device}. */

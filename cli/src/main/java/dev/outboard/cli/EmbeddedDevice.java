@@ -2,9 +2,11 @@
 package dev.outboard.cli;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
 import dev.outboard.posix.Spawn;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
@@ -44,10 +46,7 @@ final class EmbeddedDevice {
           "dev.outboard.device",
           "dev.outboard.cli");
 
-  private static final int O_RDWR = 2;
-  private static final int O_CLOEXEC = 02000000;
   private static final int RELAY_BYTES = 4096;
-  private static final int SIGKILL = 9;
 
   private final int pid;
   private final int linkFd;
@@ -79,7 +78,7 @@ final class EmbeddedDevice {
       }
       int ours = pair.get(ValueLayout.JAVA_INT, 0);
       int theirs = pair.get(ValueLayout.JAVA_INT, 4);
-      r = Linux.syscall(SyscallNumbers.PIPE2, pair.address(), O_CLOEXEC, 0);
+      r = Linux.syscall(SyscallNumbers.PIPE2, pair.address(), Fcntl.O_CLOEXEC, 0);
       if (r < 0) {
         Linux.close(ours);
         Linux.close(theirs);
@@ -94,8 +93,8 @@ final class EmbeddedDevice {
       // them.
       long pid =
           new Spawn(command)
-              .open(0, "/dev/null", O_RDWR)
-              .open(1, "/dev/null", O_RDWR)
+              .open(0, "/dev/null", Fcntl.O_RDWR)
+              .open(1, "/dev/null", Fcntl.O_RDWR)
               .duplicate(messagesTo, 2)
               .duplicate(theirs, CHILD_FD)
               .closeFrom(CHILD_FD + 1)
@@ -186,7 +185,7 @@ final class EmbeddedDevice {
     Duration patience = Boolean.getBoolean("outboard.training") ? TRAINING_PATIENCE : PATIENCE;
     try {
       if (!reaper.join(patience)) {
-        Linux.syscall(SyscallNumbers.KILL, pid, SIGKILL, 0);
+        Linux.syscall(SyscallNumbers.KILL, pid, Processes.SIG_KILL, 0);
         reaper.join(PATIENCE);
       }
       // Its last words; but something that it started may hold the pipe open for longer.

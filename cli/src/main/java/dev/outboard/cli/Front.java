@@ -2,6 +2,7 @@
 package dev.outboard.cli;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
 import dev.outboard.cli.SignalPairs.Side;
 import dev.outboard.posix.Linux;
@@ -32,8 +33,6 @@ final class Front {
   }
 
   private static final String PREFIX = "outboard.front.";
-  private static final int F_SETFD = 2;
-  private static final int FD_CLOEXEC = 1;
   private static final int POLLFD_BYTES = 8;
   private static final int LINE_BYTES = 4096;
 
@@ -68,8 +67,8 @@ final class Front {
     this.statusFd = statusFd;
     this.controlFd = controlFd;
     // Before anything is started that would inherit them.
-    Linux.fcntl(statusFd, F_SETFD, FD_CLOEXEC);
-    Linux.fcntl(controlFd, F_SETFD, FD_CLOEXEC);
+    Linux.fcntl(statusFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+    Linux.fcntl(controlFd, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
   }
 
   /** The front that started this JVM; null if the JVM was started by something else. */

@@ -2,6 +2,7 @@
 package dev.outboard.cli;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import java.io.IOException;
@@ -28,8 +29,6 @@ final class Machine {
   private static final int SECCOMP_RET_USER_NOTIF = 0x7fc00000;
   private static final int FILTER_FLAGS_NEEDED = 8 | 32; // NEW_LISTENER | WAIT_KILLABLE_RECV
 
-  private static final int O_RDWR_CLOEXEC = 02 | 02000000;
-  private static final int AT_FDCWD = -100;
   private static final int TUNSETIFF = 0x400454ca;
   private static final int IFREQ_BYTES = 40;
   private static final int IFREQ_FLAGS = 16;
@@ -163,7 +162,14 @@ final class Machine {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment path = Linux.cString(arena, "/dev/net/tun");
       long fd =
-          Linux.syscall(SyscallNumbers.OPENAT, AT_FDCWD, path.address(), O_RDWR_CLOEXEC, 0, 0, 0);
+          Linux.syscall(
+              SyscallNumbers.OPENAT,
+              Fcntl.AT_FDCWD,
+              path.address(),
+              Fcntl.O_RDWR | Fcntl.O_CLOEXEC,
+              0,
+              0,
+              0);
       if (fd < 0) {
         return Finding.note(
             what,

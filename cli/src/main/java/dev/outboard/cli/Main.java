@@ -15,7 +15,18 @@ public final class Main {
     terminal.out().flush();
     terminal.err().flush();
     Front.finish(status);
-    System.exit(status);
+    leave(status);
+  }
+
+  /** Ends the JVM. */
+  private static void leave(int status) {
+    if (Boolean.getBoolean("outboard.training")) {
+      System.exit(status); // which writes the AOT cache
+    }
+    // Runtime.exit() looks for a logger to tell, in each of our jars: as long as all else that an
+    // embedded device does at its end. No command leaves anything to a shutdown hook but `device
+    // --listen`, which does not return.
+    Runtime.getRuntime().halt(status);
   }
 
   /** Runs the command that {@code words} name; its exit status. Throws nothing. */

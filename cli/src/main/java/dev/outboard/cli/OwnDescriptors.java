@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.abi.Fcntl;
 import dev.outboard.posix.Linux;
 import java.io.File;
 import java.io.IOException;
@@ -8,6 +9,7 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 
@@ -17,8 +19,7 @@ import java.util.Set;
  * which may be before {@code main}, makes a socket, for instance.
  */
 final class OwnDescriptors {
-  private static final int F_SETFD = 2;
-  private static final int FD_CLOEXEC = 1;
+  private static final int LAST_STANDARD = 2;
   private static final Path ANY_FILE = Path.of("/proc/self/comm");
 
   private final Set<String> inherited;
@@ -29,12 +30,35 @@ final class OwnDescriptors {
 
   /**
    * Finds out what this process was given: the front says so; without a front, it is what is open
-   * now, so this is to be called before anything is opened.
+   * now but for what the JVM maps, so this is to be called before anything is opened.
    */
   static OwnDescriptors find() {
     String given = System.getProperty("outboard.front.inherited");
     return new OwnDescriptors(
-        given == null ? Set.copyOf(open()) : Set.copyOf(Arrays.asList(given.split(",", -1))));
+        given == null ? openButNotMapped() : Set.copyOf(Arrays.asList(given.split(",", -1))));
+  }
+
+  /** The JVM's own files, its jars among them, are mapped. */
+  private static Set<String> openButNotMapped() {
+    Set<String> fds = new HashSet<>(open());
+    try {
+      String maps = Files.readString(Path.of("/proc/self/maps"));
+      fds.removeIf(
+          fd -> Integer.parseInt(fd) > LAST_STANDARD && maps.contains(" " + target(fd) + "\n"));
+    } catch (IOException e) {
+      // Then some of them are the program's, too.
+    }
+    return fds;
+  }
+
+  /** The path of an open file; not a path if it has none. */
+  private static String target(String fd) {
+    try {
+      return Files.readSymbolicLink(Path.of("/proc/self/fd", fd)).toString();
+    } catch (IOException e) {
+      // The one that listed the directory is closed by now.
+      return "?";
+    }
   }
 
   /** Makes all others close-on-exec. */
@@ -48,7 +72,7 @@ final class OwnDescriptors {
     }
     for (String fd : open()) {
       if (!inherited.contains(fd)) {
-        Linux.fcntl(Integer.parseInt(fd), F_SETFD, FD_CLOEXEC);
+        Linux.fcntl(Integer.parseInt(fd), Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
       }
     }
   }

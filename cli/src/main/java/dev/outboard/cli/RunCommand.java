@@ -47,8 +47,8 @@ final class RunCommand implements Command {
         Option.optional(
             STATS,
             "FILE",
-            "At the end, print what ran where and what it cost, to standard error; or write",
-            "it as JSON to FILE."));
+            "At the end, print what ran where and what it cost, to standard error;",
+            "or write it as JSON to FILE."));
     return new Syntax(
         "run",
         "-- PROGRAM [ARGS...]",

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import java.lang.foreign.Arena;
 
 /** This process's standard streams. */
 final class Streams {
-  private static final int AT_FDCWD = -100;
-  private static final int O_RDWR_CLOEXEC = 02 | 02000000;
 
   private Streams() {}
 
@@ -18,9 +17,9 @@ final class Streams {
       long opened =
           Linux.syscall(
               SyscallNumbers.OPENAT,
-              AT_FDCWD,
+              Fcntl.AT_FDCWD,
               Linux.cString(arena, path).address(),
-              O_RDWR_CLOEXEC,
+              Fcntl.O_RDWR | Fcntl.O_CLOEXEC,
               0,
               0,
               0);

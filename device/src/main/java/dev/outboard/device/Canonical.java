@@ -54,9 +54,6 @@ final class Canonical {
   static final int STATX = 291;
 
   static final int PR_SET_KEEPCAPS = 8;
-  static final int RLIMIT_NOFILE = 7;
-  static final int F_DUPFD = 0;
-  static final int F_DUPFD_CLOEXEC = 1030;
 
   private Canonical() {}
 

@@ -8,14 +8,11 @@ import dev.outboard.kernel.LinuxKernel;
 import dev.outboard.virtio.ExportException;
 import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.Exports;
-import dev.outboard.virtio.GuestKernel;
-import dev.outboard.virtio.GuestMemory;
 import dev.outboard.virtio.NetCounts;
 import dev.outboard.virtio.NetException;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.Network;
 import dev.outboard.virtio.NetworkConfig;
-import java.lang.foreign.MemorySegment;
 import java.net.InetAddress;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -187,7 +184,7 @@ public final class Device implements AutoCloseable {
       throw new DeviceException("The device's kernel gives no task: " + Errno.name(-tid) + ".");
     }
     try {
-      network.attach(new Guest(linux), LinuxKernel.FIRST_LINE, options.log());
+      network.attach(new LibraryGuest(linux), LinuxKernel.FIRST_LINE, options.log());
     } finally {
       kernel.leaveTask();
     }
@@ -206,39 +203,9 @@ public final class Device implements AutoCloseable {
       throw new DeviceException("The device's kernel gives no task: " + Errno.name(-tid) + ".");
     }
     try {
-      exports.attach(new Guest(linux), LinuxKernel.LAST_LINE, options.log(), relief::ask);
+      exports.attach(new LibraryGuest(linux), LinuxKernel.LAST_LINE, options.log(), relief::ask);
     } finally {
       kernel.leaveTask();
-    }
-  }
-
-  /** The library kernel as a virtual device sees it. */
-  private static final class Guest implements GuestKernel {
-    private final LinuxKernel kernel;
-    private final GuestMemory memory;
-
-    Guest(LinuxKernel kernel) {
-      this.kernel = kernel;
-      long bytes = kernel.ram().byteSize() + kernel.userRegion().byteSize();
-      this.memory =
-          new GuestMemory(
-              MemorySegment.ofAddress(kernel.ram().address()).reinterpret(bytes),
-              LinuxKernel.PHYSICAL_BASE);
-    }
-
-    @Override
-    public GuestMemory memory() {
-      return memory;
-    }
-
-    @Override
-    public void raiseInterrupt(int line) {
-      kernel.raiseInterrupt(line);
-    }
-
-    @Override
-    public long registerVirtioDevice(long pageAddress) {
-      return kernel.registerVirtioDevice(pageAddress);
     }
   }
 

@@ -51,168 +51,98 @@ public record DeviceOptions(
   }
 
   /** A library kernel with the default network, for one program tree; its logs go nowhere. */
-  public static DeviceOptions defaults() {
-    return new DeviceOptions(
-        false,
-        null,
-        List.of(),
-        List.of(),
-        List.of(),
-        List.of(),
-        List.of(),
-        DEFAULT_MEMORY_BYTES,
-        Limits.EMBEDDED,
-        ConsoleSink.NONE,
-        line -> {});
+  public static Builder builder() {
+    return new Builder();
   }
 
-  public DeviceOptions withHostKernel(boolean hostKernel) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+  /**
+   * Options to be set one after the other; each is named as what it sets, and has the default of
+   * {@link #builder()} until then. One thread.
+   */
+  public static final class Builder {
+    private boolean hostKernel;
+    private @Nullable NetSpec net;
+    private List<PortMapping> publish = List.of();
+    private List<Integer> hostLoopback = List.of();
+    private List<ExportSpec> exports = List.of();
+    private List<InetAddress> nameservers = List.of();
+    private List<String> devicePaths = List.of();
+    private long memoryBytes = DEFAULT_MEMORY_BYTES;
+    private Limits limits = Limits.EMBEDDED;
+    private ConsoleSink kernelLog = ConsoleSink.NONE;
+    private Consumer<String> log = line -> {};
 
-  public DeviceOptions withNet(@Nullable NetSpec net) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+    private Builder() {}
 
-  public DeviceOptions withPublish(List<PortMapping> publish) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+    public Builder hostKernel(boolean hostKernel) {
+      this.hostKernel = hostKernel;
+      return this;
+    }
 
-  public DeviceOptions withHostLoopback(List<Integer> hostLoopback) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+    public Builder net(@Nullable NetSpec net) {
+      this.net = net;
+      return this;
+    }
 
-  public DeviceOptions withExports(List<ExportSpec> exports) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+    public Builder publish(List<PortMapping> publish) {
+      this.publish = publish;
+      return this;
+    }
 
-  public DeviceOptions withNameservers(List<InetAddress> nameservers) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+    public Builder hostLoopback(List<Integer> hostLoopback) {
+      this.hostLoopback = hostLoopback;
+      return this;
+    }
 
-  public DeviceOptions withDevicePaths(List<String> devicePaths) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+    public Builder exports(List<ExportSpec> exports) {
+      this.exports = exports;
+      return this;
+    }
 
-  public DeviceOptions withMemory(long memoryBytes) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+    public Builder nameservers(List<InetAddress> nameservers) {
+      this.nameservers = nameservers;
+      return this;
+    }
 
-  public DeviceOptions withLimits(Limits limits) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
-  }
+    public Builder devicePaths(List<String> devicePaths) {
+      this.devicePaths = devicePaths;
+      return this;
+    }
 
-  public DeviceOptions withLogs(ConsoleSink kernelLog, Consumer<String> log) {
-    return new DeviceOptions(
-        hostKernel,
-        net,
-        publish,
-        hostLoopback,
-        exports,
-        nameservers,
-        devicePaths,
-        memoryBytes,
-        limits,
-        kernelLog,
-        log);
+    public Builder memoryBytes(long memoryBytes) {
+      this.memoryBytes = memoryBytes;
+      return this;
+    }
+
+    public Builder limits(Limits limits) {
+      this.limits = limits;
+      return this;
+    }
+
+    public Builder kernelLog(ConsoleSink kernelLog) {
+      this.kernelLog = kernelLog;
+      return this;
+    }
+
+    public Builder log(Consumer<String> log) {
+      this.log = log;
+      return this;
+    }
+
+    /** The options as they are set now. */
+    public DeviceOptions build() {
+      return new DeviceOptions(
+          hostKernel,
+          net,
+          publish,
+          hostLoopback,
+          exports,
+          nameservers,
+          devicePaths,
+          memoryBytes,
+          limits,
+          kernelLog,
+          log);
+    }
   }
 }

@@ -166,13 +166,8 @@ final class HostKernelBackend implements Kernel {
   public void settle() {}
 
   @Override
-  public @Nullable MemorySegment allocate() {
-    return blocks.take();
-  }
-
-  @Override
-  public void free(MemorySegment block) {
-    blocks.give(block);
+  public Blocks blocks() {
+    return blocks;
   }
 
   @Override

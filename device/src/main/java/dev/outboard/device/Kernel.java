@@ -69,16 +69,23 @@ interface Kernel extends AutoCloseable {
    */
   void settle();
 
+  /** Where {@link #allocate} takes its memory from. */
+  Blocks blocks();
+
   /**
    * Zeroed memory for one thread's own structures, {@link #BLOCK_BYTES} long; never visible to a
    * host.
    *
    * @return null if there is none left
    */
-  @Nullable MemorySegment allocate();
+  default @Nullable MemorySegment allocate() {
+    return blocks().take();
+  }
 
   /** Gives back what {@link #allocate} gave. */
-  void free(MemorySegment block);
+  default void free(MemorySegment block) {
+    blocks().give(block);
+  }
 
   /** The bytes that {@link #allocate} gives. */
   long BLOCK_BYTES = 24 * 1024;

@@ -138,13 +138,8 @@ final class LibraryKernelBackend implements Kernel {
   public void settle() {}
 
   @Override
-  public @Nullable MemorySegment allocate() {
-    return blocks.take();
-  }
-
-  @Override
-  public void free(MemorySegment block) {
-    blocks.give(block);
+  public Blocks blocks() {
+    return blocks;
   }
 
   @Override

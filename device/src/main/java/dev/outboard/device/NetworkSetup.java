@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Socket;
 import dev.outboard.virtio.InterfaceAddress;
 import dev.outboard.virtio.MacAddress;
@@ -56,9 +57,6 @@ final class NetworkSetup {
   private static final int REQUEST = 0;
   private static final int PATH = 512;
   private static final int TEXT = 1024;
-
-  private static final int AT_FDCWD = -100;
-  private static final int O_WRONLY = 1;
 
   private final Kernel kernel;
   private final MemorySegment scratch;
@@ -225,7 +223,7 @@ final class NetworkSetup {
 
   private void mountProc() throws DeviceException {
     text(PATH, "/proc");
-    kernel.syscall(Canonical.MKDIRAT, AT_FDCWD, scratch.address() + PATH, 0555, 0, 0, 0);
+    kernel.syscall(Canonical.MKDIRAT, Fcntl.AT_FDCWD, scratch.address() + PATH, 0555, 0, 0, 0);
     text(TEXT, "proc");
     long r =
         kernel.syscall(
@@ -245,7 +243,8 @@ final class NetworkSetup {
   private void sysctl(String name, String value) throws DeviceException {
     text(PATH, "/proc/sys/" + name);
     long fd =
-        kernel.syscall(Canonical.OPENAT, AT_FDCWD, scratch.address() + PATH, O_WRONLY, 0, 0, 0);
+        kernel.syscall(
+            Canonical.OPENAT, Fcntl.AT_FDCWD, scratch.address() + PATH, Fcntl.O_WRONLY, 0, 0, 0);
     long r = fd;
     if (fd >= 0) {
       int length = text(TEXT, value);

@@ -12,6 +12,8 @@ import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
+import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.PathSet;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -193,7 +195,7 @@ final class Session implements Runnable {
       shadows = new ShadowThread[slots];
     }
     root = Thread.ofPlatform().name(name + "-root").daemon(true).start(this::runRoot);
-    awaitQuietly(rooted);
+    Uninterrupted.await(rooted);
     if (rootTid <= 0) {
       return "the device's kernel gives no task: " + Errno.name(-rootTid);
     }
@@ -414,7 +416,7 @@ final class Session implements Runnable {
     scratch.set(ValueLayout.JAVA_LONG, 0, handles.numbers());
     scratch.set(ValueLayout.JAVA_LONG, 8, handles.numbers());
     return kernel.syscall(
-        Canonical.PRLIMIT64, 0, Canonical.RLIMIT_NOFILE, scratch.address(), 0, 0, 0);
+        Canonical.PRLIMIT64, 0, Processes.RLIMIT_NOFILE, scratch.address(), 0, 0, 0);
   }
 
   private void watch(MemorySegment scratch) {
@@ -497,20 +499,5 @@ final class Session implements Runnable {
       Thread.currentThread().interrupt();
     }
     return shadowCount == 0;
-  }
-
-  private static void awaitQuietly(CountDownLatch latch) {
-    boolean interrupted = false;
-    while (true) {
-      try {
-        latch.await();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
   }
 }

@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
@@ -36,8 +37,6 @@ final class ShadowThread implements Runnable {
 
   /** How often a call is made again whose interruption was not meant for it. */
   private static final int MAX_REPEATS = 1000;
-
-  private static final int AT_FDCWD = -100;
 
   private final Session session;
   private final Kernel kernel;
@@ -251,7 +250,7 @@ final class ShadowThread implements Runnable {
       }
       if (kind == Arg.Kind.FD) {
         long fd = call.args[i];
-        if ((int) fd == AT_FDCWD
+        if ((int) fd == Fcntl.AT_FDCWD
             && i + 1 < row.argCount()
             && row.arg(i + 1).kind() == Arg.Kind.PATH) {
           continue; // The path must be absolute then; the marshaller sees to it.

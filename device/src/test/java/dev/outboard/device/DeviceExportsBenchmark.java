@@ -42,7 +42,7 @@ class DeviceExportsBenchmark {
     }
     Files.write(machine.resolve("warm"), piece);
     DeviceExportsTest.with(
-        DeviceExportsTest.OPTIONS.withExports(List.of(ExportSpec.directory(machine + ":/x"))),
+        List.of(ExportSpec.directory(machine + ":/x")),
         t -> {
           t.write("/tmp/warm", piece);
           int[] pair = DeviceExportsTest.tcpPair(t);

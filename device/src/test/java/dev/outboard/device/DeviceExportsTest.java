@@ -37,11 +37,19 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Files of the machine as a task of the device's kernel has them. */
 @Timeout(value = 180, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class DeviceExportsTest {
-  static final DeviceOptions OPTIONS =
-      DeviceOptions.defaults()
-          .withNet(new NetSpec.None())
-          .withMemory(96L << 20)
-          .withLimits(new Limits(1, 32, 32, 1024));
+  private static final Limits LIMITS = new Limits(1, 32, 32, 1024);
+
+  private static DeviceOptions.Builder options(List<ExportSpec> exports) {
+    return DeviceOptions.builder()
+        .net(new NetSpec.None())
+        .memoryBytes(96L << 20)
+        .limits(LIMITS)
+        .exports(exports);
+  }
+
+  private static DeviceOptions.Builder host(List<ExportSpec> exports) {
+    return DeviceOptions.builder().hostKernel(true).limits(LIMITS).exports(exports);
+  }
 
   // asm-generic numbers that only these tests need.
   private static final int SETXATTR = 5;
@@ -201,13 +209,13 @@ class DeviceExportsTest {
     }
   }
 
-  private void with(List<ExportSpec> exports, Work work) throws Exception {
-    with(OPTIONS.withExports(exports), work);
+  static void with(List<ExportSpec> exports, Work work) throws Exception {
+    with(options(exports), work);
   }
 
-  static void with(DeviceOptions options, Work work) throws Exception {
+  private static void with(DeviceOptions.Builder options, Work work) throws Exception {
     List<String> log = new ArrayList<>();
-    try (Device device = Device.start(options.withLogs(line -> {}, line -> log.add(line)));
+    try (Device device = Device.start(options.log(line -> log.add(line)).build());
         Arena arena = Arena.ofConfined()) {
       long memfd = Linux.memfdCreate(Linux.cString(arena, "task").address(), 3);
       assertThat(Linux.ftruncate((int) memfd, WINDOW_BYTES)).isZero();
@@ -649,7 +657,7 @@ class DeviceExportsTest {
         exports,
         t -> {
           check(t);
-          assertThatThrownBy(() -> Device.start(OPTIONS.withExports(exports)))
+          assertThatThrownBy(() -> Device.start(options(exports).build()))
               .hasMessageContaining("in use by another device");
           t.write("/mnt/new", random(1_000_000));
           t.good(UNLINKAT, Fcntl.AT_FDCWD, t.path("/mnt/text"), 0);
@@ -680,10 +688,11 @@ class DeviceExportsTest {
         });
     assertThatThrownBy(() ->
             Device.start(
-                OPTIONS.withExports(
-                    List.of(
-                        ExportSpec.directory(b + ":/x/none"),
-                        ExportSpec.directory(a.getParent() + ":/x")))))
+                options(
+                        List.of(
+                            ExportSpec.directory(b + ":/x/none"),
+                            ExportSpec.directory(a.getParent() + ":/x")))
+                    .build()))
         .hasMessageContaining("no /x/none in the export at /x");
     assertThat(a.getParent()).isDirectoryNotContaining("glob:**/none");
   }
@@ -696,12 +705,12 @@ class DeviceExportsTest {
     assertRefused(ExportSpec.disk(machine + ":/x"), "is no image but a directory");
     assertRefused(ExportSpec.disk(file + ":/x"), "is no image of a file system");
     assertRefused(ExportSpec.disk(machine + "/none:/x"), "does not exist");
-    assertThatThrownBy(() -> Device.start(OPTIONS.withExports(List.of(export("/x"), export("/x")))))
+    assertThatThrownBy(() -> Device.start(options(List.of(export("/x"), export("/x"))).build()))
         .hasMessage("Two exports are to be seen at /x.");
   }
 
   private static void assertRefused(ExportSpec spec, String why) {
-    assertThatThrownBy(() -> Device.start(OPTIONS.withExports(List.of(spec))))
+    assertThatThrownBy(() -> Device.start(options(List.of(spec)).build()))
         .isInstanceOf(DeviceException.class)
         .hasMessageContaining(why);
   }
@@ -715,7 +724,6 @@ class DeviceExportsTest {
     Path at = Files.createDirectory(machine.resolve("at"));
     Path readOnly = Files.createDirectory(machine.resolve("ro"));
     Files.writeString(from.resolve("f"), "text");
-    DeviceOptions host = DeviceOptions.defaults().withHostKernel(true).withLimits(OPTIONS.limits());
     Work work =
         t -> {
           assertThat(t.text(at + "/f")).isEqualTo("text");
@@ -728,7 +736,7 @@ class DeviceExportsTest {
             .unstarted(() -> {
               try {
                 with(
-                    host.withExports(
+                    host(
                         List.of(
                             ExportSpec.directory(from + ":" + at),
                             ExportSpec.directory(from + ":" + readOnly + ":ro"))),
@@ -744,8 +752,8 @@ class DeviceExportsTest {
     assertThat(failures).isEmpty();
     assertThat(from.resolve("new")).exists();
     assertThat(at.resolve("f")).doesNotExist();
-    assertThatThrownBy(() ->
-            Device.start(host.withExports(List.of(ExportSpec.disk(from.resolve("f") + ":/x")))))
+    assertThatThrownBy(
+            () -> Device.start(host(List.of(ExportSpec.disk(from.resolve("f") + ":/x"))).build()))
         .hasMessageContaining("there are no disks");
   }
 }

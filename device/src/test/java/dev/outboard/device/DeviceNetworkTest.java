@@ -23,8 +23,10 @@ import org.junit.jupiter.api.Timeout;
 /** Devices with a network card: what is configured works, both ways, and goes when they end. */
 @Timeout(120)
 class DeviceNetworkTest {
-  private static final DeviceOptions OPTIONS =
-      DeviceOptions.defaults().withMemory(64L << 20).withLimits(new Limits(1, 16, 32, 1024));
+  private static DeviceOptions.Builder options() {
+    return DeviceOptions.builder().memoryBytes(64L << 20).limits(new Limits(1, 16, 32, 1024));
+  }
+
   private static final int PORT = 7077;
 
   private final byte[] bytes = new byte[3_000_000];
@@ -69,7 +71,7 @@ class DeviceNetworkTest {
     }
     List<PortMapping> publish = List.of(PortMapping.parse("127.0.0.1:" + published + ":" + PORT));
     with(
-        OPTIONS.withNet(spec).withPublish(publish),
+        options().net(spec).publish(publish).build(),
         (device, p) -> {
           assertThat(NetworkInterface.getByName(name)).isNotNull();
           // In: the machine connects to the device's address, and to the published port.
@@ -93,7 +95,7 @@ class DeviceNetworkTest {
   void passtReachesTheMachineWithoutPrivileges() throws Exception {
     NetSpec.Passt passt = NetSpec.defaultPasst();
     with(
-        OPTIONS.withNet(passt),
+        options().net(passt).build(),
         (device, p) -> {
           // The gateway stands for the machine, its loopback included.
           try (ServerSocket server = new ServerSocket(0, 5, InetAddress.getLoopbackAddress())) {

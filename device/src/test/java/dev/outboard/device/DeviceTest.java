@@ -28,18 +28,22 @@ import org.junit.jupiter.api.io.TempDir;
 /** Whole devices, as the command starts them. */
 @Timeout(120)
 class DeviceTest {
-  private static final DeviceOptions OPTIONS =
-      DeviceOptions.defaults()
-          .withNet(new NetSpec.None())
-          .withMemory(64L << 20)
-          .withLimits(new Limits(2, 16, 32, 1024));
+  private static final Limits LIMITS = new Limits(2, 16, 32, 1024);
+
+  private static DeviceOptions.Builder library() {
+    return DeviceOptions.builder().net(new NetSpec.None()).memoryBytes(64L << 20).limits(LIMITS);
+  }
+
+  private static DeviceOptions.Builder host() {
+    return DeviceOptions.builder().hostKernel(true).limits(LIMITS);
+  }
 
   private final TestDevice.Ear ear = new TestDevice.Ear();
 
   @Test
   void listensOnASocketOfThisUserOnlyAndTakesItAway(@TempDir Path dir) throws Exception {
     Path socket = dir.resolve("device");
-    try (Device device = Device.start(OPTIONS.withHostKernel(true).withNet(null))) {
+    try (Device device = Device.start(host().build())) {
       device.listen(socket);
       assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(socket)))
           .isEqualTo("rw-------");
@@ -49,7 +53,7 @@ class DeviceTest {
         assertThat(link.welcome().kernel()).isEqualTo("host");
         assertThat(device.sessions()).isEqualTo(1);
       }
-      try (Device second = Device.start(OPTIONS.withHostKernel(true).withNet(null))) {
+      try (Device second = Device.start(host().build())) {
         assertThatThrownBy(() -> second.listen(socket))
             .isInstanceOf(DeviceException.class)
             .hasMessageContaining("A device listens at");
@@ -73,7 +77,7 @@ class DeviceTest {
     assertThat(dead.waitFor()).isZero();
     assertThat(socket).exists();
     Path file = Files.writeString(dir.resolve("file"), "precious");
-    try (Device device = Device.start(OPTIONS.withHostKernel(true).withNet(null))) {
+    try (Device device = Device.start(host().build())) {
       assertThatThrownBy(() -> device.listen(file))
           .isInstanceOf(DeviceException.class)
           .hasMessageContaining("is not a socket");
@@ -85,7 +89,7 @@ class DeviceTest {
 
   @Test
   void bootsQuicklyAndSaysWhatItIs() throws Exception {
-    try (Device device = Device.start(OPTIONS)) {
+    try (Device device = Device.start(library().build())) {
       System.out.println(
           "boot of a device without a card: " + device.bootTime().toMillis() + " ms");
       assertThat(device.bootTime().toMillis()).isLessThan(5000);
@@ -108,7 +112,7 @@ class DeviceTest {
       Thread.ofPlatform().daemon(true).start(() -> echo(echo));
       int[] pair = TestDevice.socketPair();
       try (Device device =
-          Device.start(OPTIONS.withHostLoopback(List.of(echo.getLocalPort(), dead)))) {
+          Device.start(library().hostLoopback(List.of(echo.getLocalPort(), dead)).build())) {
         Thread server =
             Thread.ofPlatform()
                 .start(() -> {
@@ -170,12 +174,8 @@ class DeviceTest {
 
   @Test
   void whatTheHostKernelCannotDoIsRefused() {
-    assertThatThrownBy(() ->
-            Device.start(
-                OPTIONS
-                    .withHostKernel(true)
-                    .withNet(null)
-                    .withPublish(List.of(PortMapping.parse("8080:80")))))
+    assertThatThrownBy(
+            () -> Device.start(host().publish(List.of(PortMapping.parse("8080:80"))).build()))
         .isInstanceOf(DeviceException.class)
         .hasMessageContaining("the network is the machine's");
   }

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.Credentials;
@@ -123,7 +124,7 @@ abstract class WholePathSuite {
       }
       assertThat(q.call(Canonical.CLOSE, 1L << 32 | fd)).isEqualTo(-Errno.EBADF);
       assertThat(q.call(PseudoCall.WATCH, fd, 1)).isEqualTo(-Errno.EBADF);
-      assertThat(p.call(Canonical.FCNTL, fd, Canonical.F_DUPFD, 0)).isEqualTo(-Errno.EINVAL);
+      assertThat(p.call(Canonical.FCNTL, fd, Fcntl.F_DUPFD, 0)).isEqualTo(-Errno.EINVAL);
       p.close(fd);
     }
   }

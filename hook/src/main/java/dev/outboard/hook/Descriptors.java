@@ -6,7 +6,10 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Memory;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.Stat;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
@@ -50,12 +53,7 @@ import org.jspecify.annotations.Nullable;
  * file; here it may act on the placeholder, where reads wait and writes are dropped.
  */
 final class Descriptors {
-  private static final int AT_EMPTY_PATH = 0x1000;
   private static final int PIDFD_THREAD = 0x80;
-  private static final int S_IFMT = 0170000;
-  private static final int S_IFSOCK = 0140000;
-  private static final int S_IFREG = 0100000;
-  private static final int MFD_CLOEXEC = 1;
 
   private final Placeholders placeholders;
   private final long socketDevice;
@@ -66,9 +64,8 @@ final class Descriptors {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment name = Linux.cString(arena, "");
       this.socketDevice =
-          deviceOf(
-              arena, Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Processes.O_CLOEXEC, 0));
-      this.memoryDevice = deviceOf(arena, Linux.memfdCreate(name.address(), MFD_CLOEXEC));
+          deviceOf(arena, Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Fcntl.O_CLOEXEC, 0));
+      this.memoryDevice = deviceOf(arena, Linux.memfdCreate(name.address(), Memory.MFD_CLOEXEC));
     }
   }
 
@@ -103,13 +100,15 @@ final class Descriptors {
       return null;
     }
     MemorySegment stat = n.statScratch();
-    int type = stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE) & S_IFMT;
+    int type = stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE) & Stat.S_IFMT;
     long device = stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV);
     long inode = stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO);
     Placeholder found =
-        type == S_IFSOCK && device == socketDevice
+        type == Stat.S_IFSOCK && device == socketDevice
             ? placeholders.byInode(inode)
-            : type == S_IFREG && device == memoryDevice ? placeholders.memoryByInode(inode) : null;
+            : type == Stat.S_IFREG && device == memoryDevice
+                ? placeholders.memoryByInode(inode)
+                : null;
     p.learn(fd, found == null ? ProcessEntry.HOST : found, version);
     if (found != null) {
       found.heldBy(p.pidfd(), fd);
@@ -212,7 +211,7 @@ final class Descriptors {
     MemorySegment stat = arena.allocate(Processes.STAT_BYTES, 8);
     long r =
         Processes.fstatat(
-            (int) fd, Linux.cString(arena, "").address(), stat.address(), AT_EMPTY_PATH);
+            (int) fd, Linux.cString(arena, "").address(), stat.address(), Fcntl.AT_EMPTY_PATH);
     Linux.close((int) fd);
     if (r < 0) {
       throw new IllegalStateException("fstat: " + Errno.name((int) -r));

@@ -4,6 +4,7 @@ package dev.outboard.hook;
 import static dev.outboard.abi.Poll.EPOLLET;
 import static dev.outboard.abi.Poll.EPOLLONESHOT;
 
+import dev.outboard.abi.Fcntl;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
@@ -34,9 +35,9 @@ import org.jspecify.annotations.Nullable;
  */
 final class EpollSets {
   /** {@code struct epoll_event} is packed on x86-64: events at 0, data at 4. */
-  private static final int EVENT_BYTES = 12;
+  static final int EVENT_BYTES = 12;
 
-  private static final int EVENT_DATA = 4;
+  static final int EVENT_DATA = 4;
 
   /** Events of one answer; a set that has more ready tells of them in its next one. */
   private static final int MAX_EVENTS = 1024;
@@ -51,7 +52,7 @@ final class EpollSets {
   private final ThreadLocal<Work> work = ThreadLocal.withInitial(Work::new);
 
   /** The members of one set, and room for its events; one a notifier thread. */
-  private static final class Work {
+  static final class Work {
     final MemorySegment events = Arena.ofAuto().allocate(EVENT_BYTES * MAX_EVENTS, 8);
     final MemorySegment chunk = Arena.ofAuto().allocate(CHUNK_BYTES, 8);
     byte[] text = new byte[CHUNK_BYTES];
@@ -102,17 +103,15 @@ final class EpollSets {
       return false;
     }
     Work w = work.get();
-    long ready;
+    int ready;
     try {
-      if (!readMembers(w, set) || !anyInexact(w) || !n.valid()) {
+      if (!concerns(w, set) || !n.valid()) {
         return false;
       }
-      most = Math.min(most, MAX_EVENTS);
-      ready = Linux.epollWait(set, w.events.address(), most, 0);
+      ready = take(w, set, Math.min(most, MAX_EVENTS));
       if (ready < 0) {
         return false;
       }
-      ready = correct(w, (int) ready, most);
     } finally {
       w.forgetFiles();
       Linux.close(set);
@@ -120,9 +119,31 @@ final class EpollSets {
     if (ready == 0 && mayWait(n)) {
       return false;
     }
-    long r = ready == 0 ? 0 : n.memory().write(n.args()[1], w.events, 0, ready * EVENT_BYTES);
+    long bytes = (long) ready * EVENT_BYTES;
+    long r = ready == 0 ? 0 : n.memory().write(n.args()[1], w.events, 0, bytes);
     n.answer(r < 0 ? r : ready);
     return true;
+  }
+
+  /**
+   * Reads the members of a set, of which this process has a descriptor, into {@code w}.
+   *
+   * @return whether one of them is a file whose placeholder does not show its readiness
+   */
+  boolean concerns(Work w, int set) {
+    return readMembers(w, set) && anyInexact(w);
+  }
+
+  /**
+   * Takes events out of a set whose members are in {@code w}, as an epoll_wait that does not wait
+   * would if the placeholders were the device's files. They are in {@code w.events} then.
+   *
+   * @param most events to take, {@value #MAX_EVENTS} at most
+   * @return how many, or {@code -errno}
+   */
+  static int take(Work w, int set, int most) {
+    long ready = Linux.epollWait(set, w.events.address(), most, 0);
+    return ready < 0 ? (int) ready : correct(w, (int) ready, most);
   }
 
   private static boolean mayWait(Notification n) {
@@ -234,8 +255,8 @@ final class EpollSets {
     w.length = 0;
     try (Arena a = Arena.ofConfined()) {
       MemorySegment path = Linux.cString(a, "/proc/self/fdinfo/" + set);
-      int flags = Processes.O_RDONLY | Processes.O_CLOEXEC;
-      int fd = (int) Processes.openat(Processes.AT_FDCWD, path.address(), flags);
+      int flags = Fcntl.O_RDONLY | Fcntl.O_CLOEXEC;
+      int fd = (int) Processes.openat(Fcntl.AT_FDCWD, path.address(), flags);
       if (fd < 0) {
         return false;
       }

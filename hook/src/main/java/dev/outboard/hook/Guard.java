@@ -4,6 +4,7 @@ package dev.outboard.hook;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
@@ -30,8 +31,6 @@ import java.util.Map;
 final class Guard implements AutoCloseable {
   /** Once so many have ended the guard gets a fresh list. */
   private static final int MAX_STALE = 64;
-
-  private static final int O_NONBLOCK = 04000;
 
   private static final String SCRIPT =
       """
@@ -87,19 +86,19 @@ final class Guard implements AutoCloseable {
   static Guard start() throws HookException {
     try (Arena a = Arena.ofConfined()) {
       MemorySegment ends = a.allocate(8, 4);
-      long r = Linux.syscall(SyscallNumbers.PIPE2, ends.address(), Processes.O_CLOEXEC, 0);
+      long r = Linux.syscall(SyscallNumbers.PIPE2, ends.address(), Fcntl.O_CLOEXEC, 0);
       if (r < 0) {
         throw new HookException(HookException.FAILED, "pipe2: " + Errno.name((int) -r));
       }
       int in = ends.get(JAVA_INT, 0);
       int out = ends.get(JAVA_INT, 4);
       // A guard that does not read must not stop the hook.
-      Linux.fcntl(out, 4, O_NONBLOCK);
+      Linux.fcntl(out, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
       long pid =
           new Spawn(List.of("/bin/sh", "-c", SCRIPT, "outboard-guard"))
               .duplicate(in, 0)
-              .open(1, "/dev/null", Processes.O_RDWR)
-              .open(2, "/dev/null", Processes.O_RDWR)
+              .open(1, "/dev/null", Fcntl.O_RDWR)
+              .open(2, "/dev/null", Fcntl.O_RDWR)
               .closeFrom(3)
               .newSession()
               .start();

@@ -7,18 +7,14 @@ import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.SeccompListener;
 import dev.outboard.posix.Spawn;
+import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.SeccompProgram;
-import java.io.File;
-import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.IntPredicate;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Starts the program under the filter, and waits for the processes that become this one's children.
@@ -43,8 +39,6 @@ final class Launcher {
   private static final int RT_SIGACTION = 13;
   private static final int SIGNALS_BYTES = 8;
   private static final int SIG_IGN = 1;
-  private static final int F_SETFD = 2;
-  private static final int FD_CLOEXEC = 1;
 
   // Signals that the JVM needs for itself, and SIGCHLD, which when ignored would hide children:
   // ILL, TRAP, BUS, FPE, KILL, SEGV, USR2, CHLD, STOP.
@@ -74,7 +68,6 @@ final class Launcher {
   int run(Serving serving) throws HookException {
     Processes.prctl(Processes.PR_SET_CHILD_SUBREAPER, 1);
     ignoreSignals(options.ignoredSignals() & ~NEVER_IGNORED);
-    keepOwnFiles();
     Start start = new Start();
     Thread t = Thread.ofPlatform().name("outboard-launcher").start(start);
     long listenerFd = start.awaitListener();
@@ -260,36 +253,6 @@ final class Launcher {
     long awaitListener() {
       Uninterrupted.await(installed);
       return listener == NOT_YET ? -Errno.EIO : listener;
-    }
-  }
-
-  /**
-   * Makes the files that this JVM maps close-on-exec: it opens its own without that, and the
-   * program is to have the descriptors that the user gave it and no others.
-   */
-  private static void keepOwnFiles() {
-    String maps;
-    try {
-      maps = Files.readString(Path.of("/proc/self/maps"));
-    } catch (IOException e) {
-      return;
-    }
-    String @Nullable [] fds = new File("/proc/self/fd").list();
-    for (String fd : fds == null ? new String[0] : fds) {
-      int number = Integer.parseInt(fd);
-      if (number > 2 && maps.contains(" " + target(fd) + "\n")) {
-        Linux.fcntl(number, F_SETFD, FD_CLOEXEC);
-      }
-    }
-  }
-
-  /** The path of an open file; not a path if it has none. */
-  private static String target(String fd) {
-    try {
-      return Files.readSymbolicLink(Path.of("/proc/self/fd", fd)).toString();
-    } catch (IOException e) {
-      // The one that listed the directory is closed by now.
-      return "?";
     }
   }
 

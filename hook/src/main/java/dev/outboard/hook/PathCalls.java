@@ -8,6 +8,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Memory;
+import dev.outboard.abi.Stat;
 import dev.outboard.hook.Paths.Look;
 import dev.outboard.hook.Paths.Owner;
 import dev.outboard.hook.Paths.Work;
@@ -34,13 +35,10 @@ import org.jspecify.annotations.Nullable;
  */
 final class PathCalls implements AutoCloseable {
   private static final byte[] RESOLV_CONF = "/etc/resolv.conf".getBytes(StandardCharsets.US_ASCII);
-  private static final int ALL_SEALS = 0xf;
+  private static final int ALL_SEALS =
+      Memory.F_SEAL_SEAL | Memory.F_SEAL_SHRINK | Memory.F_SEAL_GROW | Memory.F_SEAL_WRITE;
   private static final int MODE = 0444;
 
-  private static final int AT_FDCWD = Processes.AT_FDCWD;
-  private static final int AT_SYMLINK_NOFOLLOW = 0x100;
-  private static final int AT_REMOVEDIR = 0x200;
-  private static final int O_TMPFILE = 0x400000;
   private static final int PERMISSIONS = 07777;
   private static final int OPEN_HOW_BYTES = 24;
   private static final int UTIMBUF_BYTES = 16;
@@ -92,7 +90,7 @@ final class PathCalls implements AutoCloseable {
         n -> open(n, -1, 0, Fcntl.O_CREAT | Fcntl.O_WRONLY | Fcntl.O_TRUNC, n.args()[1]), "creat");
     h.register(this::open2, "openat2");
     h.register(n -> stat(n, -1, 0, 1, 0), "stat");
-    h.register(n -> stat(n, -1, 0, 1, AT_SYMLINK_NOFOLLOW), "lstat");
+    h.register(n -> stat(n, -1, 0, 1, Fcntl.AT_SYMLINK_NOFOLLOW), "lstat");
     h.register(n -> stat(n, 0, 1, 2, n.intArg(3)), "newfstatat");
     h.register(this::statx, "statx");
     h.register(n -> one(n, -1, 0, FACCESSAT, 0, 1, args(0, 0, n.args()[1])), "access");
@@ -100,7 +98,7 @@ final class PathCalls implements AutoCloseable {
         n -> one(n, -1, 0, READLINKAT, 0, 1, args(0, 0, n.args()[1], n.args()[2])), "readlink");
     h.register(n -> one(n, -1, 0, MKDIRAT, 0, 1, args(0, 0, mode(n, n.args()[1]))), "mkdir");
     h.register(n -> one(n, 0, 1, MKDIRAT, 0, 1, args(0, 0, mode(n, n.args()[2]))), "mkdirat");
-    h.register(n -> one(n, -1, 0, UNLINKAT, 0, 1, args(0, 0, AT_REMOVEDIR)), "rmdir");
+    h.register(n -> one(n, -1, 0, UNLINKAT, 0, 1, args(0, 0, Fcntl.AT_REMOVEDIR)), "rmdir");
     h.register(n -> one(n, -1, 0, UNLINKAT, 0, 1, args(0, 0, 0)), "unlink");
     h.register(n -> one(n, -1, 1, SYMLINKAT, 1, 2, args(n.args()[0], 0, 0)), "symlink");
     h.register(
@@ -119,7 +117,7 @@ final class PathCalls implements AutoCloseable {
                 FCHOWNAT,
                 0,
                 1,
-                args(0, 0, n.args()[1], n.args()[2], AT_SYMLINK_NOFOLLOW)),
+                args(0, 0, n.args()[1], n.args()[2], Fcntl.AT_SYMLINK_NOFOLLOW)),
         "lchown");
     h.register(n -> times(n, -1, 0, 1), "utime", "utimes");
     h.register(n -> times(n, 0, 1, 2), "futimesat");
@@ -247,7 +245,7 @@ final class PathCalls implements AutoCloseable {
       case HOST -> openOnHost(n, look, flags);
       case WRONG -> n.answerErrno(look.errno);
       case DEVICE -> {
-        boolean creates = (flags & (Fcntl.O_CREAT | O_TMPFILE)) != 0;
+        boolean creates = (flags & (Fcntl.O_CREAT | Fcntl.O_TMPFILE_ALONE)) != 0;
         long[] args =
             args(
                 look.directory,
@@ -282,7 +280,7 @@ final class PathCalls implements AutoCloseable {
       // are the device's to judge.
       MemorySegment own = w.times();
       own.set(JAVA_LONG_UNALIGNED, 0, flags & ~Fcntl.O_CLOEXEC);
-      boolean creates = (flags & (Fcntl.O_CREAT | O_TMPFILE)) != 0;
+      boolean creates = (flags & (Fcntl.O_CREAT | Fcntl.O_TMPFILE_ALONE)) != 0;
       long mode = how.get(JAVA_LONG_UNALIGNED, 8);
       own.set(JAVA_LONG_UNALIGNED, 8, creates ? mode(n, mode) : mode);
       own.set(JAVA_LONG_UNALIGNED, 16, how.get(JAVA_LONG_UNALIGNED, 16));
@@ -306,7 +304,7 @@ final class PathCalls implements AutoCloseable {
       hook.answer(n, type);
       return;
     }
-    boolean regular = type == Stats.S_IFREG;
+    boolean regular = type == Stat.S_IFREG;
     OpenFile.Kind kind = regular ? OpenFile.Kind.REGULAR : OpenFile.Kind.OTHER;
     byte[] path = look.absolute();
     OpenFile file = new OpenFile(handle, kind, path, exported, (int) flags);
@@ -329,7 +327,7 @@ final class PathCalls implements AutoCloseable {
   /** Whether a file's readiness changes, so that the device must watch it. */
   private static boolean waits(int type, byte[] path, boolean exported) {
     return exported
-        ? type == Stats.S_IFIFO || type == Stats.S_IFCHR
+        ? type == Stat.S_IFIFO || type == Stat.S_IFCHR
         : path.length > 5 && path[1] == 'd'; // /dev/net/tun
   }
 
@@ -339,7 +337,8 @@ final class PathCalls implements AutoCloseable {
       hook.onHost(n);
       return;
     }
-    long own = Processes.openat(AT_FDCWD, memfdPath.address(), Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
+    long own =
+        Processes.openat(Fcntl.AT_FDCWD, memfdPath.address(), Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
     if (own < 0) {
       n.answerErrno(Errno.ENFILE);
       return;
@@ -383,7 +382,7 @@ final class PathCalls implements AutoCloseable {
       case HOST -> hook.onHost(n);
       case WRONG -> n.answerErrno(look.errno);
       case DEVICE -> {
-        if ((flags & AT_SYMLINK_NOFOLLOW) != 0 && look.descriptorPath() != null) {
+        if ((flags & Fcntl.AT_SYMLINK_NOFOLLOW) != 0 && look.descriptorPath() != null) {
           hook.onHost(n);
         } else {
           hook.answer(n, stats.stat(n, look, flags, n.args()[to]));
@@ -501,7 +500,7 @@ final class PathCalls implements AutoCloseable {
         MemorySegment path = a.allocateFrom(target, StandardCharsets.ISO_8859_1);
         long r = Processes.fstatat(n.process().directory(), path.address(), stat.address(), 0);
         int mode = stat.get(JAVA_INT_UNALIGNED, Processes.STAT_MODE);
-        if (r == 0 && (mode & Stats.S_IFMT) == Stats.S_IFDIR) {
+        if (r == 0 && (mode & Stat.S_IFMT) == Stat.S_IFDIR) {
           moveTo(n, null);
         }
       }

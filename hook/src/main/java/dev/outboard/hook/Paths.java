@@ -4,9 +4,9 @@ package dev.outboard.hook;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
-import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.PathSet;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -173,7 +173,7 @@ final class Paths {
       look.rawLength = 0;
       return p == null ? Owner.HOST : fromHandle(look, p);
     }
-    look.directory = Processes.AT_FDCWD;
+    look.directory = Fcntl.AT_FDCWD;
     long length = n.memory().readString(n.args()[path], w.text, 0, PATH_BYTES);
     if (length < 0) {
       return Owner.HOST; // whose kernel knows the errno
@@ -199,8 +199,8 @@ final class Paths {
       look.length = normalize(look.raw, look.rawLength, look.text, 0, 0);
       return namesDescriptor(n, look) ? Owner.DEVICE : classify(look);
     }
-    int fd = directory < 0 ? Processes.AT_FDCWD : n.intArg(directory);
-    if (fd == Processes.AT_FDCWD) {
+    int fd = directory < 0 ? Fcntl.AT_FDCWD : n.intArg(directory);
+    if (fd == Fcntl.AT_FDCWD) {
       byte[] from = n.process().deviceDirectory();
       if (from != null) {
         return below(look, from);
@@ -402,7 +402,7 @@ final class Paths {
   /** The path of a directory of the host that the caller has; its length or {@code -errno}. */
   private static int readLink(Notification n, int fd, byte[] to) {
     try (Arena a = Arena.ofConfined()) {
-      String name = fd == Processes.AT_FDCWD ? "cwd" : "fd/" + fd;
+      String name = fd == Fcntl.AT_FDCWD ? "cwd" : "fd/" + fd;
       String of = n.process().tablesPerThread() ? "task/" + n.tid() + "/" + name : name;
       MemorySegment out = a.allocate(PATH_BYTES);
       long r =

@@ -3,6 +3,7 @@ package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.File;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
@@ -54,13 +55,10 @@ final class Placeholders implements AutoCloseable {
   private static final int EVENT_DATA = 4;
   private static final int EVENTS_AT_ONCE = 64;
 
-  private static final int IN_CLOSE = 0x18;
-
   // struct inotify_event, whose name is empty here: wd at 0, mask at 4, the name's length at 12.
   private static final int CLOSE_EVENT_BYTES = 16;
   private static final int CLOSES_BYTES = 64 * CLOSE_EVENT_BYTES;
 
-  private static final int EFD_CLOEXEC = 0x80000;
   private static final int HANDLE_CHUNKS = 1024;
   private static final int HANDLES_A_CHUNK = 1024;
 
@@ -109,7 +107,7 @@ final class Placeholders implements AutoCloseable {
     this.closer = closer;
     this.capacity = capacity;
     this.epoll = (int) Linux.epollCreate(Poll.EPOLL_CLOEXEC);
-    this.stop = (int) Linux.eventfd(0, EFD_CLOEXEC);
+    this.stop = (int) Linux.eventfd(0, File.EFD_CLOEXEC);
     this.inotify =
         (int) Linux.syscall(SyscallNumbers.INOTIFY_INIT1, Fcntl.O_NONBLOCK | Fcntl.O_CLOEXEC);
     if (epoll < 0 || stop < 0 || inotify < 0) {
@@ -274,7 +272,7 @@ final class Placeholders implements AutoCloseable {
         int mask = closes.get(ValueLayout.JAVA_INT, at + 4);
         at += CLOSE_EVENT_BYTES + closes.get(ValueLayout.JAVA_INT, at + 12);
         Placeholder p = byWatch.get(watch);
-        if (p != null && (mask & IN_CLOSE) != 0) {
+        if (p != null && (mask & File.IN_CLOSE) != 0) {
           p.closed = true;
           reap(p);
         }
@@ -407,7 +405,7 @@ final class Placeholders implements AutoCloseable {
       if (p.memory()) {
         MemorySegment path = Linux.cString(a, "/proc/self/fd/" + p.endA());
         long watch =
-            Linux.syscall(SyscallNumbers.INOTIFY_ADD_WATCH, inotify, path.address(), IN_CLOSE);
+            Linux.syscall(SyscallNumbers.INOTIFY_ADD_WATCH, inotify, path.address(), File.IN_CLOSE);
         if (watch >= 0) {
           p.watchDescriptor = (int) watch;
           byWatch.put((int) watch, p);

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import static dev.outboard.abi.File.EFD_CLOEXEC;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Uninterrupted;
 import java.io.File;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -51,14 +55,9 @@ final class ProcessTable implements AutoCloseable {
   private static final int CHUNK = 1 << 12;
   private static final int SWEEP_MILLIS = 250;
 
-  private static final int EFD_CLOEXEC = 02000000;
   private static final int NOBODY = 0;
 
   private static final int EPOLL_EVENT_BYTES = 12;
-  private static final int EPOLLIN = 1;
-  private static final int EPOLL_CTL_ADD = 1;
-  private static final int EPOLL_CTL_DEL = 2;
-  private static final int EPOLL_CLOEXEC = Processes.O_CLOEXEC;
   private static final int MAX_EVENTS = 64;
 
   private final AtomicReferenceArray<@Nullable AtomicReferenceArray<@Nullable ThreadEntry>> chunks =
@@ -85,7 +84,7 @@ final class ProcessTable implements AutoCloseable {
 
   ProcessTable(Listener listener) {
     this.listener = listener;
-    long fd = Linux.syscall(SyscallNumbers.EPOLL_CREATE1, EPOLL_CLOEXEC);
+    long fd = Linux.syscall(SyscallNumbers.EPOLL_CREATE1, Poll.EPOLL_CLOEXEC);
     if (fd < 0) {
       throw new IllegalStateException("epoll_create1: " + Errno.name((int) -fd));
     }
@@ -281,9 +280,9 @@ final class ProcessTable implements AutoCloseable {
     try (Arena a = Arena.ofConfined()) {
       directory =
           Processes.openat(
-              Processes.AT_FDCWD,
+              Fcntl.AT_FDCWD,
               Linux.cString(a, "/proc/" + tgid).address(),
-              Processes.O_PATH | Processes.O_DIRECTORY | Processes.O_CLOEXEC);
+              Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
     }
     if (directory < 0) {
       Linux.close((int) pidfd);
@@ -302,10 +301,10 @@ final class ProcessTable implements AutoCloseable {
   }
 
   private synchronized void watch(int fd, int pid) {
-    event.set(JAVA_INT_UNALIGNED, 0, EPOLLIN);
+    event.set(JAVA_INT_UNALIGNED, 0, Poll.POLLIN);
     event.set(JAVA_LONG_UNALIGNED, 4, pid);
     // Fails only without memory; then the sweep finds the end.
-    Linux.syscall(SyscallNumbers.EPOLL_CTL, epoll, EPOLL_CTL_ADD, fd, event.address(), 0, 0);
+    Linux.syscall(SyscallNumbers.EPOLL_CTL, epoll, Poll.EPOLL_CTL_ADD, fd, event.address(), 0, 0);
   }
 
   private void sweepForever() {
@@ -378,7 +377,7 @@ final class ProcessTable implements AutoCloseable {
       }
       threads.remove(p);
       Linux.syscall(
-          SyscallNumbers.EPOLL_CTL, epoll, EPOLL_CTL_DEL, p.pidfd(), event.address(), 0, 0);
+          SyscallNumbers.EPOLL_CTL, epoll, Poll.EPOLL_CTL_DEL, p.pidfd(), event.address(), 0, 0);
     }
     for (ThreadEntry t : gone) {
       listener.threadEnded(t);

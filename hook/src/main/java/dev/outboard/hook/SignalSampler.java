@@ -5,6 +5,7 @@ import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Uninterrupted;
 import java.io.File;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;

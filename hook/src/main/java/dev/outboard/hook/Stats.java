@@ -4,6 +4,8 @@ package dev.outboard.hook;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Stat;
 import dev.outboard.abi.Struct;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.Row;
@@ -23,13 +25,7 @@ import org.jspecify.annotations.Nullable;
  * there is never taken for the same as one of the host's.
  */
 final class Stats {
-  static final int S_IFMT = 0170000;
-  static final int S_IFREG = 0100000;
-  static final int S_IFDIR = 0040000;
-  static final int S_IFIFO = 0010000;
-  static final int S_IFCHR = 0020000;
 
-  private static final int AT_EMPTY_PATH = 0x1000;
   private static final int STATX_TYPE = 1;
   private static final int STATX_BASIC = 0x7ff;
 
@@ -81,7 +77,7 @@ final class Stats {
 
   /** {@code fstat} of an open file. */
   long stat(Notification n, OpenFile file, long to) {
-    return put(n, ask(n, file.handle(), NOTHING, file, AT_EMPTY_PATH, STATX_BASIC), to);
+    return put(n, ask(n, file.handle(), NOTHING, file, Fcntl.AT_EMPTY_PATH, STATX_BASIC), to);
   }
 
   /** {@code statx} of a path. */
@@ -97,13 +93,13 @@ final class Stats {
 
   /** The type bits of an open file's mode, or {@code -errno}. */
   int type(Notification n, int handle) {
-    long r = ask(n, handle, NOTHING, null, AT_EMPTY_PATH, STATX_TYPE);
-    return r < 0 ? (int) r : scratch.get().get(SHORT, X_MODE) & S_IFMT;
+    long r = ask(n, handle, NOTHING, null, Fcntl.AT_EMPTY_PATH, STATX_TYPE);
+    return r < 0 ? (int) r : scratch.get().get(SHORT, X_MODE) & Stat.S_IFMT;
   }
 
   /** The size of a regular file in bytes, or {@code -errno}. */
   long size(Notification n, OpenFile file) {
-    long r = ask(n, file.handle(), NOTHING, file, AT_EMPTY_PATH, STATX_BASIC);
+    long r = ask(n, file.handle(), NOTHING, file, Fcntl.AT_EMPTY_PATH, STATX_BASIC);
     return r < 0 ? r : scratch.get().get(LONG, X_SIZE);
   }
 

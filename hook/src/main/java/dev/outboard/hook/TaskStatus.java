@@ -2,6 +2,7 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.channel.Credentials;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
@@ -95,8 +96,7 @@ final class TaskStatus {
   /** Opens the status of {@code tid}: a descriptor of the caller's, or {@code -errno}. */
   static long open(Arena arena, int tid) {
     MemorySegment path = Linux.cString(arena, "/proc/" + tid + "/status");
-    return Processes.openat(
-        Processes.AT_FDCWD, path.address(), Processes.O_RDONLY | Processes.O_CLOEXEC);
+    return Processes.openat(Fcntl.AT_FDCWD, path.address(), Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
   }
 
   /**

@@ -3,7 +3,9 @@ package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.File;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.Stat;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
@@ -40,8 +42,6 @@ final class Transfers {
   /** {@code MAX_RW_COUNT}: what one call moves at most. */
   private static final long MAX_BYTES = 0x7ffff000L;
 
-  private static final int SEEK_SET = 0;
-  private static final int SEEK_CUR = 1;
   private static final int MSG_MORE = 0x8000;
   private static final int MSG_WAITFORONE = 0x10000;
   private static final int MSG_CMSG_COMPAT = 0x80000000;
@@ -54,9 +54,6 @@ final class Transfers {
   private static final int MSGHDR_IOV_COUNT = 24;
   private static final int MSGHDR_FLAGS = 48;
 
-  private static final int S_IFMT = 0170000;
-  private static final int S_IFREG = 0100000;
-  private static final int S_IFDIR = 0040000;
   private static final int STAT_SIZE = 48;
 
   private static final long NANOS = 1_000_000_000;
@@ -200,7 +197,8 @@ final class Transfers {
     if ((flags & Fcntl.O_PATH) != 0 || (flags & Fcntl.O_ACCMODE) == Fcntl.O_RDONLY) {
       return -Errno.EBADF;
     }
-    boolean regular = (scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & S_IFMT) == S_IFREG;
+    boolean regular =
+        (scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & Stat.S_IFMT) == Stat.S_IFREG;
     // A pipe or a socket may block for ever: programs read and write then.
     if (!regular || (flags & Fcntl.O_APPEND) != 0 || n.args()[3] < 0) {
       return -Errno.EINVAL;
@@ -263,7 +261,8 @@ final class Transfers {
       if (r < have) {
         if (from < 0) {
           hook.calls()
-              .service(LSEEK.canonical(), file.handle(), Math.max(r, 0) - have, SEEK_CUR, NANOS);
+              .service(
+                  LSEEK.canonical(), file.handle(), Math.max(r, 0) - have, File.SEEK_CUR, NANOS);
         }
         return moved > 0 ? moved : r;
       }
@@ -298,7 +297,7 @@ final class Transfers {
     }
     MemorySegment scratch = n.statScratch();
     long size =
-        (scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & S_IFMT) == S_IFREG
+        (scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & Stat.S_IFMT) == Stat.S_IFREG
             ? scratch.get(ValueLayout.JAVA_LONG, STAT_SIZE)
             : 0;
     long position = offsetAddress != 0 ? given : r;
@@ -312,7 +311,7 @@ final class Transfers {
       return w < 0 ? w : sent;
     }
     if (moved > 0) {
-      Linux.lseek(in, position + moved, SEEK_SET);
+      Linux.lseek(in, position + moved, File.SEEK_SET);
     }
     return sent;
   }
@@ -328,7 +327,7 @@ final class Transfers {
     if ((flags & Fcntl.O_PATH) != 0 || (flags & Fcntl.O_ACCMODE) == Fcntl.O_WRONLY) {
       return -Errno.EBADF;
     }
-    long position = Linux.lseek(in, 0, SEEK_CUR);
+    long position = Linux.lseek(in, 0, File.SEEK_CUR);
     if (position < 0) {
       return hasOffset ? -Errno.ESPIPE : -Errno.EINVAL;
     }
@@ -340,7 +339,8 @@ final class Transfers {
       return r;
     }
     boolean directory =
-        (n.statScratch().get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & S_IFMT) == S_IFDIR;
+        (n.statScratch().get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & Stat.S_IFMT)
+            == Stat.S_IFDIR;
     return directory ? -Errno.EINVAL : position;
   }
 

@@ -3,6 +3,7 @@ package dev.outboard.hook;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
+import dev.outboard.abi.Fcntl;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
@@ -25,8 +26,7 @@ final class UserNamespaces {
 
   private static long inode(Arena a, String path) {
     MemorySegment stat = a.allocate(Processes.STAT_BYTES, 8);
-    long r =
-        Processes.fstatat(Processes.AT_FDCWD, Linux.cString(a, path).address(), stat.address(), 0);
+    long r = Processes.fstatat(Fcntl.AT_FDCWD, Linux.cString(a, path).address(), stat.address(), 0);
     return r < 0 ? 0 : stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO);
   }
 }

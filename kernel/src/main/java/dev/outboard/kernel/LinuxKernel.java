@@ -2,16 +2,14 @@
 package dev.outboard.kernel;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.posix.CFunction;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.StructLayout;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -55,6 +53,9 @@ public final class LinuxKernel implements AutoCloseable {
 
   private static final int OWN_FILES = 1;
 
+  /** Of a member of {@code struct new_utsname}, its end included. */
+  private static final int RELEASE_BYTES = 65;
+
   /**
    * How to boot.
    *
@@ -88,33 +89,6 @@ public final class LinuxKernel implements AutoCloseable {
     }
   }
 
-  private static final Linker LINKER = Linker.nativeLinker();
-
-  // The address is an argument, not bound: the handles are constants, whichever image is called.
-  private static final MethodHandle BOOT = handle(true, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-  private static final MethodHandle RELEASE =
-      LINKER.downcallHandle(FunctionDescriptor.of(ValueLayout.ADDRESS));
-  private static final MethodHandle WINDOW =
-      handle(true, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT);
-  private static final MethodHandle INT_INT =
-      handle(true, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT);
-  private static final MethodHandle LONG_LONG =
-      LINKER.downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG));
-  private static final MethodHandle INT = handle(true, ValueLayout.JAVA_INT);
-  private static final MethodHandle NONE = handle(true);
-  private static final MethodHandle LEAVE = handle(false);
-  private static final MethodHandle SYSCALL =
-      LINKER.downcallHandle(
-          FunctionDescriptor.of(
-              ValueLayout.JAVA_LONG,
-              ValueLayout.JAVA_LONG,
-              ValueLayout.JAVA_LONG,
-              ValueLayout.JAVA_LONG,
-              ValueLayout.JAVA_LONG,
-              ValueLayout.JAVA_LONG,
-              ValueLayout.JAVA_LONG,
-              ValueLayout.JAVA_LONG));
-
   private static final StructLayout CONFIG =
       MemoryLayout.structLayout(
           ValueLayout.JAVA_LONG.withName("ram_bytes"),
@@ -136,17 +110,17 @@ public final class LinuxKernel implements AutoCloseable {
   private final String release;
   private final MemorySegment ram;
   private final MemorySegment userRegion;
-  private final MemorySegment syscall;
-  private final MemorySegment taskEnter;
-  private final MemorySegment taskLeave;
-  private final MemorySegment call;
-  private final MemorySegment interrupt;
-  private final MemorySegment raiseIrq;
-  private final MemorySegment mapWindow;
-  private final MemorySegment unmapWindow;
-  private final MemorySegment tasks;
-  private final MemorySegment halt;
-  private final MemorySegment virtioRegister;
+  private final CFunction syscall;
+  private final CFunction taskEnter;
+  private final CFunction taskLeave;
+  private final CFunction call;
+  private final CFunction interrupt;
+  private final CFunction raiseIrq;
+  private final CFunction mapWindow;
+  private final CFunction unmapWindow;
+  private final CFunction tasks;
+  private final CFunction halt;
+  private final CFunction virtioRegister;
   private boolean closed;
 
   private LinuxKernel(Options o, SymbolLookup image) throws KernelException {
@@ -169,7 +143,7 @@ public final class LinuxKernel implements AutoCloseable {
       config.set(ValueLayout.JAVA_LONG, 8, o.userBytes());
       config.set(ValueLayout.ADDRESS, 16, scratch.allocateFrom(o.commandLine()));
       config.set(ValueLayout.ADDRESS, 24, console.ring());
-      int r = invokeBoot(symbol(image, "obk_boot"), config, memory);
+      int r = symbol(image, "obk_boot").callInt(config.address(), memory.address());
       if (r != 0) {
         console.close();
         throw new KernelException(
@@ -182,7 +156,8 @@ public final class LinuxKernel implements AutoCloseable {
       ram = segment(memory.get(ValueLayout.JAVA_LONG, 0), memory.get(ValueLayout.JAVA_LONG, 8));
       userRegion =
           segment(memory.get(ValueLayout.JAVA_LONG, 16), memory.get(ValueLayout.JAVA_LONG, 24));
-      release = invokeRelease(symbol(image, "obk_release")).reinterpret(65).getString(0);
+      long name = symbol(image, "obk_release").call(0);
+      release = MemorySegment.ofAddress(name).reinterpret(RELEASE_BYTES).getString(0);
     }
   }
 
@@ -269,11 +244,7 @@ public final class LinuxKernel implements AutoCloseable {
    * @return 0, or {@code -EPERM} if the memfd could shrink, {@code -EINVAL}, {@code -ENOMEM}
    */
   public int mapWindow(long offset, long bytes, int fd) {
-    try {
-      return (int) WINDOW.invokeExact(mapWindow, offset, bytes, fd);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    return mapWindow.callInt(offset, bytes, fd);
   }
 
   /**
@@ -282,11 +253,7 @@ public final class LinuxKernel implements AutoCloseable {
    * @return 0, or {@code -errno}
    */
   public int unmapWindow(long offset, long bytes) {
-    try {
-      return (int) WINDOW.invokeExact(unmapWindow, offset, bytes, 0);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    return unmapWindow.callInt(offset, bytes);
   }
 
   /**
@@ -302,29 +269,17 @@ public final class LinuxKernel implements AutoCloseable {
    *     the kernel is closing
    */
   public int enterTask(int likeTid, boolean ownFiles) {
-    try {
-      return (int) INT_INT.invokeExact(taskEnter, likeTid, ownFiles ? OWN_FILES : 0);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    return taskEnter.callInt(likeTid, ownFiles ? OWN_FILES : 0);
   }
 
   /** Ends the calling thread's task, if it is one. */
   public void leaveTask() {
-    try {
-      LEAVE.invokeExact(taskLeave);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    taskLeave.callInt();
   }
 
   /** How many threads are tasks. */
   public int tasks() {
-    try {
-      return (int) NONE.invokeExact(tasks);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    return tasks.callInt();
   }
 
   /**
@@ -336,11 +291,7 @@ public final class LinuxKernel implements AutoCloseable {
    *     -ENODEV} that the kernel is closing.
    */
   public long syscall(int number, long a0, long a1, long a2, long a3, long a4, long a5) {
-    try {
-      return (long) SYSCALL.invokeExact(syscall, (long) number, a0, a1, a2, a3, a4, a5);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    return syscall.call(number, a0, a1, a2, a3, a4, a5);
   }
 
   /**
@@ -350,11 +301,7 @@ public final class LinuxKernel implements AutoCloseable {
    *     such task
    */
   public int callNumber(int tid) {
-    try {
-      return (int) INT.invokeExact(call, tid);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    return call.callInt(tid);
   }
 
   /**
@@ -373,11 +320,7 @@ public final class LinuxKernel implements AutoCloseable {
    * knew which call it was.
    */
   public boolean interruptCall(int tid, int number) {
-    try {
-      return (int) INT_INT.invokeExact(interrupt, tid, number) == 1;
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    return interrupt.callInt(tid, number) == 1;
   }
 
   /**
@@ -385,12 +328,7 @@ public final class LinuxKernel implements AutoCloseable {
    * follows of it, may run on the calling thread.
    */
   public void raiseInterrupt(int line) {
-    int r;
-    try {
-      r = (int) INT.invokeExact(raiseIrq, line);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    int r = raiseIrq.callInt(line);
     if (r == -Errno.EINVAL) {
       throw new IllegalArgumentException("interrupt line " + line);
     }
@@ -407,11 +345,7 @@ public final class LinuxKernel implements AutoCloseable {
    *     driver takes the device, {@code -ESRCH} if this thread is no task
    */
   public long registerVirtioDevice(long pageAddress) {
-    try {
-      return (long) LONG_LONG.invokeExact(virtioRegister, pageAddress);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    return virtioRegister.call(pageAddress);
   }
 
   /**
@@ -426,12 +360,7 @@ public final class LinuxKernel implements AutoCloseable {
     if (closed) {
       return;
     }
-    int r;
-    try {
-      r = (int) NONE.invokeExact(halt);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
+    int r = halt.callInt();
     if (r != 0) {
       throw new IllegalStateException("The library kernel does not halt: " + Errno.name(-r));
     }
@@ -444,36 +373,10 @@ public final class LinuxKernel implements AutoCloseable {
     return MemorySegment.ofAddress(address).reinterpret(bytes, arena, null);
   }
 
-  private static MemorySegment symbol(SymbolLookup image, String name) throws KernelException {
+  private static CFunction symbol(SymbolLookup image, String name) throws KernelException {
     return image
         .find(name)
+        .map(CFunction::new)
         .orElseThrow(() -> new KernelException("The library kernel has no " + name + ": rebuild"));
-  }
-
-  private static int invokeBoot(MemorySegment f, MemorySegment config, MemorySegment memory) {
-    try {
-      return (int) BOOT.invokeExact(f, config, memory);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
-  }
-
-  private static MemorySegment invokeRelease(MemorySegment f) {
-    try {
-      return (MemorySegment) RELEASE.invokeExact(f);
-    } catch (Throwable t) {
-      throw impossible(t);
-    }
-  }
-
-  private static MethodHandle handle(boolean result, MemoryLayout... arguments) {
-    return LINKER.downcallHandle(
-        result
-            ? FunctionDescriptor.of(ValueLayout.JAVA_INT, arguments)
-            : FunctionDescriptor.ofVoid(arguments));
-  }
-
-  private static AssertionError impossible(Throwable t) {
-    return new AssertionError("a downcall does not throw", t);
   }
 }

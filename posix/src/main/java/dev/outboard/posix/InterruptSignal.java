@@ -3,11 +3,9 @@ package dev.outboard.posix;
 
 import dev.outboard.abi.SyscallNumbers;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * A signal that does nothing but make a blocking system call return.
@@ -30,15 +28,7 @@ public final class InterruptSignal {
 
   private static final int SIGACTION_BYTES = 152; // handler 8, mask 128, flags 4, restorer 8
 
-  private static final MethodHandle SIGACTION =
-      Linker.nativeLinker()
-          .downcallHandle(
-              Linker.nativeLinker().defaultLookup().findOrThrow("sigaction"),
-              FunctionDescriptor.of(
-                  ValueLayout.JAVA_INT,
-                  ValueLayout.JAVA_INT,
-                  ValueLayout.ADDRESS,
-                  ValueLayout.ADDRESS));
+  private static final CFunction SIGACTION = CFunction.ofLibc("sigaction");
 
   private static final int PROCESS = Math.toIntExact(Linux.syscall(SyscallNumbers.GETPID, 0));
 
@@ -50,14 +40,9 @@ public final class InterruptSignal {
       MemorySegment action = arena.allocate(SIGACTION_BYTES, 8);
       MemorySegment harmless = Linker.nativeLinker().defaultLookup().findOrThrow("abs");
       action.set(ValueLayout.ADDRESS, 0, harmless);
-      int r = (int) SIGACTION.invokeExact(NUMBER, action, MemorySegment.NULL);
-      if (r != 0) {
+      if (SIGACTION.callInt(NUMBER, action.address(), 0) != 0) {
         throw new IllegalStateException("sigaction of signal " + NUMBER + " fails");
       }
-    } catch (RuntimeException e) {
-      throw e;
-    } catch (Throwable t) {
-      throw new AssertionError("a downcall does not throw", t);
     }
   }
 

@@ -21,15 +21,6 @@ public final class Processes {
   public static final int SIG_TTIN = 21;
   public static final int SIG_TTOU = 22;
 
-  public static final int AT_FDCWD = -100;
-  public static final int O_RDONLY = 0;
-  public static final int O_WRONLY = 1;
-  public static final int O_RDWR = 2;
-  public static final int O_NONBLOCK = 04000;
-  public static final int O_DIRECTORY = 0200000;
-  public static final int O_CLOEXEC = 02000000;
-  public static final int O_PATH = 010000000;
-
   public static final int P_ALL = 0;
   public static final int P_PID = 1;
   public static final int WNOHANG = 1;

@@ -2,11 +2,9 @@
 package dev.outboard.posix;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -29,24 +27,24 @@ public final class Spawn {
   private static final short SETSIGMASK = 0x08;
   private static final short SETSID = 0x80;
 
-  private static final Linker LINKER = Linker.nativeLinker();
-  private static final MethodHandle SPAWN = handle("posix_spawn", "pppppp");
-  private static final MethodHandle SPAWN_IN_PATH = handle("posix_spawnp", "pppppp");
-  private static final MethodHandle ACTIONS_INIT = handle("posix_spawn_file_actions_init", "p");
-  private static final MethodHandle ACTIONS_DESTROY =
-      handle("posix_spawn_file_actions_destroy", "p");
-  private static final MethodHandle ACTIONS_DUP2 =
-      handle("posix_spawn_file_actions_adddup2", "pii");
-  private static final MethodHandle ACTIONS_OPEN =
-      handle("posix_spawn_file_actions_addopen", "pipii");
-  private static final MethodHandle ACTIONS_CLOSE_FROM =
-      handle("posix_spawn_file_actions_addclosefrom_np", "pi");
-  private static final MethodHandle ATTRIBUTES_INIT = handle("posix_spawnattr_init", "p");
-  private static final MethodHandle ATTRIBUTES_DESTROY = handle("posix_spawnattr_destroy", "p");
-  private static final MethodHandle ATTRIBUTES_FLAGS = handle("posix_spawnattr_setflags", "ps");
-  private static final MethodHandle ATTRIBUTES_SIGDEFAULT =
-      handle("posix_spawnattr_setsigdefault", "pp");
-  private static final MethodHandle ATTRIBUTES_SIGMASK = handle("posix_spawnattr_setsigmask", "pp");
+  private static final CFunction SPAWN = CFunction.ofLibc("posix_spawn");
+  private static final CFunction SPAWN_IN_PATH = CFunction.ofLibc("posix_spawnp");
+  private static final CFunction ACTIONS_INIT = CFunction.ofLibc("posix_spawn_file_actions_init");
+  private static final CFunction ACTIONS_DESTROY =
+      CFunction.ofLibc("posix_spawn_file_actions_destroy");
+  private static final CFunction ACTIONS_DUP2 =
+      CFunction.ofLibc("posix_spawn_file_actions_adddup2");
+  private static final CFunction ACTIONS_OPEN =
+      CFunction.ofLibc("posix_spawn_file_actions_addopen");
+  private static final CFunction ACTIONS_CLOSE_FROM =
+      CFunction.ofLibc("posix_spawn_file_actions_addclosefrom_np");
+  private static final CFunction ATTRIBUTES_INIT = CFunction.ofLibc("posix_spawnattr_init");
+  private static final CFunction ATTRIBUTES_DESTROY = CFunction.ofLibc("posix_spawnattr_destroy");
+  private static final CFunction ATTRIBUTES_FLAGS = CFunction.ofLibc("posix_spawnattr_setflags");
+  private static final CFunction ATTRIBUTES_SIGDEFAULT =
+      CFunction.ofLibc("posix_spawnattr_setsigdefault");
+  private static final CFunction ATTRIBUTES_SIGMASK =
+      CFunction.ofLibc("posix_spawnattr_setsigmask");
 
   private final List<String> command;
   private final List<Action> actions = new ArrayList<>();
@@ -133,7 +131,7 @@ public final class Spawn {
 
   /** A child all of whose preparations are made. */
   public static final class Prepared implements AutoCloseable {
-    private final MethodHandle function;
+    private final CFunction function;
     private final MemorySegment pid;
     private final MemorySegment path;
     private final MemorySegment fileActions;
@@ -153,22 +151,18 @@ public final class Spawn {
       }
       path = argv.getAtIndex(ValueLayout.ADDRESS, 0);
       environment =
-          LINKER
+          Linker.nativeLinker()
               .defaultLookup()
               .findOrThrow("environ")
               .reinterpret(ValueLayout.ADDRESS.byteSize())
               .get(ValueLayout.ADDRESS, 0);
-      try {
-        // Neither can fail in glibc: they fill a structure.
-        int actions = (int) ACTIONS_INIT.invokeExact(fileActions);
-        int attribute = (int) ATTRIBUTES_INIT.invokeExact(attributes);
-        error =
-            actions != 0
-                ? actions
-                : attribute != 0 ? attribute : s.describe(arena, fileActions, attributes);
-      } catch (Throwable t) {
-        throw new AssertionError("a downcall does not throw", t);
-      }
+      // Neither can fail in glibc: they fill a structure.
+      int actions = ACTIONS_INIT.callInt(fileActions.address());
+      int attribute = ATTRIBUTES_INIT.callInt(attributes.address());
+      error =
+          actions != 0
+              ? actions
+              : attribute != 0 ? attribute : s.describe(arena, fileActions, attributes);
     }
 
     /** Starts the child by one downcall and nothing else; as {@link Spawn#start}. */
@@ -176,39 +170,35 @@ public final class Spawn {
       if (error != 0) {
         return -error;
       }
-      int e;
-      try {
-        e = (int) function.invokeExact(pid, path, fileActions, attributes, argv, environment);
-      } catch (Throwable t) {
-        throw new AssertionError("a downcall does not throw", t);
-      }
+      int e =
+          function.callInt(
+              pid.address(),
+              path.address(),
+              fileActions.address(),
+              attributes.address(),
+              argv.address(),
+              environment.address());
       return e != 0 ? -e : pid.get(ValueLayout.JAVA_INT, 0);
     }
 
     /** Frees what libc has allocated. */
     @Override
     public void close() {
-      try {
-        int ignored = (int) ATTRIBUTES_DESTROY.invokeExact(attributes);
-        ignored = (int) ACTIONS_DESTROY.invokeExact(fileActions);
-      } catch (Throwable t) {
-        throw new AssertionError("a downcall does not throw", t);
-      }
+      ATTRIBUTES_DESTROY.callInt(attributes.address());
+      ACTIONS_DESTROY.callInt(fileActions.address());
     }
   }
 
-  private int describe(Arena arena, MemorySegment fileActions, MemorySegment attributes)
-      throws Throwable {
+  private int describe(Arena arena, MemorySegment fileActions, MemorySegment attributes) {
+    long to = fileActions.address();
     for (Action action : actions) {
       int error =
           switch (action) {
-            case Action.Duplicate a ->
-                (int) ACTIONS_DUP2.invokeExact(fileActions, a.from(), a.to());
+            case Action.Duplicate a -> ACTIONS_DUP2.callInt(to, a.from(), a.to());
             case Action.Open a ->
-                (int)
-                    ACTIONS_OPEN.invokeExact(
-                        fileActions, a.fd(), Linux.cString(arena, a.path()), a.flags(), 0);
-            case Action.CloseFrom a -> (int) ACTIONS_CLOSE_FROM.invokeExact(fileActions, a.first());
+                ACTIONS_OPEN.callInt(
+                    to, a.fd(), Linux.cString(arena, a.path()).address(), a.flags(), 0, 0);
+            case Action.CloseFrom a -> ACTIONS_CLOSE_FROM.callInt(to, a.first());
           };
       if (error != 0) {
         return error;
@@ -217,31 +207,14 @@ public final class Spawn {
     MemorySegment defaults = arena.allocate(SIGSET_BYTES).fill((byte) 0xff);
     defaults.set(ValueLayout.JAVA_LONG, 0, ~ignored);
     MemorySegment none = arena.allocate(SIGSET_BYTES);
-    short flags = (short) (SETSIGDEF | SETSIGMASK | (newSession ? SETSID : 0));
-    int error = (int) ATTRIBUTES_FLAGS.invokeExact(attributes, flags);
+    int flags = SETSIGDEF | SETSIGMASK | (newSession ? SETSID : 0);
+    int error = ATTRIBUTES_FLAGS.callInt(attributes.address(), flags);
     if (error == 0) {
-      error = (int) ATTRIBUTES_SIGDEFAULT.invokeExact(attributes, defaults);
+      error = ATTRIBUTES_SIGDEFAULT.callInt(attributes.address(), defaults.address());
     }
     if (error == 0) {
-      error = (int) ATTRIBUTES_SIGMASK.invokeExact(attributes, none);
+      error = ATTRIBUTES_SIGMASK.callInt(attributes.address(), none.address());
     }
     return error;
-  }
-
-  /** A handle to an {@code int} function of libc; p, i, s: pointer, int, short. */
-  private static MethodHandle handle(String name, String parameters) {
-    ValueLayout[] layouts = new ValueLayout[parameters.length()];
-    for (int i = 0; i < layouts.length; i++) {
-      layouts[i] =
-          switch (parameters.charAt(i)) {
-            case 'p' -> ValueLayout.ADDRESS;
-            case 'i' -> ValueLayout.JAVA_INT;
-            case 's' -> ValueLayout.JAVA_SHORT;
-            default -> throw new IllegalArgumentException(parameters);
-          };
-    }
-    return LINKER.downcallHandle(
-        LINKER.defaultLookup().findOrThrow(name),
-        FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts));
   }
 }

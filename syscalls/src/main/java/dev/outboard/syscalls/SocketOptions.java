@@ -51,6 +51,7 @@ public final class SocketOptions {
    * @param bytes the longest value that crosses
    * @param reads whether getsockopt reads the value as well
    * @param writes whether setsockopt writes to the value
+   * @param secret whether the value holds a key, which no trace shows
    * @param errno what a refused option answers, else 0
    * @param note why it is refused; else empty
    */
@@ -63,6 +64,7 @@ public final class SocketOptions {
       int bytes,
       boolean reads,
       boolean writes,
+      boolean secret,
       int errno,
       String note) {
     /** More than any value, so that a length that the kernel refuses as too long stays so. */
@@ -316,7 +318,7 @@ public final class SocketOptions {
     t.bytes  (11, "TCP_INFO", 512);
     t.integer(12, "TCP_QUICKACK");
     t.bytes  (13, "TCP_CONGESTION", 16);
-    t.struct (14, "TCP_MD5SIG", 216);
+    t.struct (14, "TCP_MD5SIG", 216).secret();
     t.integer(16, "TCP_THIN_LINEAR_TIMEOUTS");
     t.integer(17, "TCP_THIN_DUPACK");
     t.integer(18, "TCP_USER_TIMEOUT");
@@ -333,16 +335,16 @@ public final class SocketOptions {
     t.struct (29, "TCP_REPAIR_WINDOW", 20);
     t.integer(30, "TCP_FASTOPEN_CONNECT");
     t.bytes  (31, "TCP_ULP", 16);
-    t.struct (32, "TCP_MD5SIG_EXT", 216);
-    t.bytes  (33, "TCP_FASTOPEN_KEY", 32);
+    t.struct (32, "TCP_MD5SIG_EXT", 216).secret();
+    t.bytes  (33, "TCP_FASTOPEN_KEY", 32).secret();
     t.integer(34, "TCP_FASTOPEN_NO_COOKIE");
     t.refuse (35, "TCP_ZEROCOPY_RECEIVE", ENOPROTOOPT, "it maps the kernel's pages into the program");
     t.integer(36, "TCP_INQ");
     t.integer(37, "TCP_TX_DELAY");
-    t.bytes  (38, "TCP_AO_ADD_KEY", 512);
+    t.bytes  (38, "TCP_AO_ADD_KEY", 512).secret();
     t.bytes  (39, "TCP_AO_DEL_KEY", 512);
     t.bytes  (40, "TCP_AO_INFO", 256).reads();
-    t.bytes  (41, "TCP_AO_GET_KEYS", LONGEST).reads();
+    t.bytes  (41, "TCP_AO_GET_KEYS", LONGEST).reads().secret();
     t.bytes  (42, "TCP_AO_REPAIR", 256).reads();
     t.integer(43, "TCP_IS_MPTCP");
   }
@@ -406,8 +408,8 @@ public final class SocketOptions {
     t.integer( 12, "NETLINK_GET_STRICT_CHK");
 
     t.level(282, "SOL_TLS");
-    t.bytes  (  1, "TLS_TX", 128);
-    t.bytes  (  2, "TLS_RX", 128);
+    t.bytes  (  1, "TLS_TX", 128).secret();
+    t.bytes  (  2, "TLS_RX", 128).secret();
     t.integer(  3, "TLS_TX_ZEROCOPY_RO");
     t.integer(  4, "TLS_RX_EXPECT_NO_PAD");
 
@@ -608,22 +610,31 @@ public final class SocketOptions {
 
     /** getsockopt reads the value too. */
     Builder reads() {
-      last(true, options.getLast().writes());
+      Option o = options.getLast();
+      last(true, o.writes(), o.secret());
       return this;
     }
 
     /** setsockopt writes to the value too. */
     void writes() {
-      last(options.getLast().reads(), true);
+      Option o = options.getLast();
+      last(o.reads(), true, o.secret());
+    }
+
+    /** The value holds a key. */
+    Builder secret() {
+      Option o = options.getLast();
+      last(o.reads(), o.writes(), true);
+      return this;
     }
 
     private Builder add(int name, String cName, Form form, int bytes, int errno, String note) {
       options.add(
-          new Option(level, name, levelName, cName, form, bytes, false, false, errno, note));
+          new Option(level, name, levelName, cName, form, bytes, false, false, false, errno, note));
       return this;
     }
 
-    private void last(boolean reads, boolean writes) {
+    private void last(boolean reads, boolean writes, boolean secret) {
       Option o = options.removeLast();
       options.add(
           new Option(
@@ -635,6 +646,7 @@ public final class SocketOptions {
               o.bytes(),
               reads,
               writes,
+              secret,
               o.errno(),
               o.note()));
     }

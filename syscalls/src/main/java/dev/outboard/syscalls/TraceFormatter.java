@@ -23,7 +23,6 @@ public final class TraceFormatter {
   private static final int SHOWN_BYTES = 32;
 
   private static final int SHOWN_ELEMENTS = 8;
-  private static final int AT_FDCWD = -100;
   private static final int SCRATCH_BYTES = 4096;
 
   private static final ValueLayout.OfShort NETWORK_SHORT =
@@ -84,7 +83,8 @@ public final class TraceFormatter {
       return;
     }
     switch (arg.kind()) {
-      case FD -> s.append((int) value == AT_FDCWD ? "AT_FDCWD" : Integer.toString((int) value));
+      case FD ->
+          s.append((int) value == Fcntl.AT_FDCWD ? "AT_FDCWD" : Integer.toString((int) value));
       case NEW_FD -> s.append((int) value);
       case SCALAR -> number(s, value);
       case FLAGS -> flags(s, arg.set(), a, i);
@@ -425,6 +425,10 @@ public final class TraceFormatter {
 
   private void option(StringBuilder s, long[] a, int length, ProgramMemory m) {
     SocketOptions.Option o = SocketOptions.find((int) a[1], (int) a[2]);
+    if (o != null && o.secret()) {
+      s.append("<a key, ").append(length).append(" bytes>");
+      return;
+    }
     boolean integer = o != null && o.form() == SocketOptions.Form.INTEGER && length >= 4;
     if (integer) {
       word(s, a[3], m);

@@ -114,6 +114,17 @@ class TraceFormatterTest {
   }
 
   @Test
+  void keysAreNotShown() {
+    long key = bytes("\3\4\63\0secret secret secret secret secret");
+    assertThat(format(0, "setsockopt", 3, 282, 1, key, 40))
+        .isEqualTo("setsockopt(3, SOL_TLS, TLS_TX, <a key, 40 bytes>, 40) = 0");
+    long length = program.allocate(4);
+    program.put(length, 40);
+    assertThat(format(0, "getsockopt", 3, 282, 2, key, length))
+        .isEqualTo("getsockopt(3, SOL_TLS, TLS_RX, <a key, 40 bytes>, [40]) = 0");
+  }
+
+  @Test
   void messagesAndVectors() {
     long iov = program.allocate(32);
     program.put(iov, bytes("abc"));

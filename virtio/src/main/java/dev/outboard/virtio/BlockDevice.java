@@ -29,9 +29,6 @@ final class BlockDevice extends RequestDevice {
   private static final int MAX_RANGE_SECTORS = 1 << 22;
   private static final int MAX_RANGES = 16;
 
-  /** Writes of more than this may be held up by the host's writeback: a worker's. */
-  private static final int INLINE_WRITE_BYTES = 128 << 10;
-
   // Scratch memory: header, ranges, status.
   private static final int RANGES = Virtio.BLK_HEADER_BYTES;
   private static final int RANGES_BYTES = MAX_RANGES * Virtio.BLK_RANGE_BYTES;
@@ -168,7 +165,7 @@ final class BlockDevice extends RequestDevice {
         if (readOnly || !fits(sector, out)) {
           yield Virtio.BLK_S_IOERR;
         }
-        if (out > INLINE_WRITE_BYTES && !mayWait) {
+        if (out > FileIo.INLINE_WRITE_BYTES && !mayWait) {
           yield WAIT;
         }
         long at = sector * Virtio.BLK_SECTOR_BYTES;

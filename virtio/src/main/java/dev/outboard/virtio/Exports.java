@@ -3,9 +3,11 @@ package dev.outboard.virtio;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.File;
 import dev.outboard.abi.Stat;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -43,12 +45,10 @@ public final class Exports implements AutoCloseable {
   private static final int OTHER_DESCRIPTORS = 1024;
 
   private static final int LEAST_FILES = 128;
-  private static final int RLIMIT_NOFILE = 7;
 
   private static final int LOCK_SH = 1;
   private static final int LOCK_EX = 2;
   private static final int LOCK_NB = 4;
-  private static final int SEEK_END = 2;
 
   /** File systems that a disk may hold: a name, where its mark is, and the mark's bytes. */
   private enum Format {
@@ -136,7 +136,8 @@ public final class Exports implements AutoCloseable {
   private static long descriptors() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment limits = arena.allocate(16, 8);
-      Linux.syscall(SyscallNumbers.PRLIMIT64, 0, RLIMIT_NOFILE, 0, limits.address(), 0, 0);
+      Linux.syscall(
+          SyscallNumbers.PRLIMIT64, 0, Processes.RLIMIT_NOFILE, 0, limits.address(), 0, 0);
       long soft = limits.get(ValueLayout.JAVA_LONG, 0);
       return soft < 0 ? Long.MAX_VALUE : soft;
     }
@@ -211,7 +212,7 @@ public final class Exports implements AutoCloseable {
         if (Linux.syscall(SyscallNumbers.FLOCK, fd, lock, 0) == -Errno.EAGAIN) {
           throw new ExportException(shown + " is in use by another device or program.");
         }
-        long bytes = Linux.lseek((int) fd, 0, SEEK_END);
+        long bytes = Linux.lseek((int) fd, 0, File.SEEK_END);
         export.bytes = bytes & -512;
         export.type = format(arena, (int) fd, shown);
         done = true;

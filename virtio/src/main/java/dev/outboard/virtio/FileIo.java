@@ -10,6 +10,9 @@ final class FileIo {
   /** Result: it may have to wait. What was read so far is read again by who waits. */
   static final long WAIT = Long.MIN_VALUE;
 
+  /** Writes of more than this may be held up by the host's writeback: a worker's. */
+  static final int INLINE_WRITE_BYTES = 128 << 10;
+
   // linux/fs.h
   private static final int RWF_NOWAIT = 8;
   private static final int RWF_APPEND = 16;

@@ -31,7 +31,7 @@ final class FileSystemDevice extends RequestDevice {
         2,
         0,
         configuration(tag),
-        FuseServer.SCRATCH_BYTES,
+        FuseWire.SCRATCH_BYTES,
         notices);
     this.server = server;
   }
@@ -47,7 +47,7 @@ final class FileSystemDevice extends RequestDevice {
 
   @Override
   void enter() {
-    FuseServer.enter();
+    FuseCaller.enter();
   }
 
   @Override

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
-import static dev.outboard.abi.Virtio.F_VERSION_1;
 import static dev.outboard.abi.Virtio.ID_NET;
 import static dev.outboard.abi.Virtio.NET_CONFIG_BYTES;
 import static dev.outboard.abi.Virtio.NET_CONFIG_MAC;
@@ -14,15 +13,12 @@ import static dev.outboard.abi.Virtio.NET_F_MTU;
 import static dev.outboard.abi.Virtio.NET_F_STATUS;
 import static dev.outboard.abi.Virtio.NET_HEADER_BYTES;
 import static dev.outboard.abi.Virtio.NET_STATUS_LINK_UP;
-import static dev.outboard.abi.Virtio.RING_F_EVENT_IDX;
-import static dev.outboard.abi.Virtio.STATUS_DRIVER_OK;
-import static dev.outboard.abi.Virtio.STATUS_FEATURES_OK;
-import static dev.outboard.abi.Virtio.STATUS_NEEDS_RESET;
 import static dev.outboard.abi.Virtio.bit;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Uninterrupted;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -35,22 +31,17 @@ import org.jspecify.annotations.Nullable;
 /**
  * A virtio network card (virtio 1.3, 5.1) with one pair of queues.
  *
- * <p>Three platform threads: <i>control</i> answers the driver's status changes and, while the
- * driver is in charge, starts and ends the other two; <i>receive</i> moves frames from the backend
- * into buffers of the driver; <i>transmit</i> moves the driver's frames to the backend. Frames are
- * never copied in Java: the host's kernel reads and writes the guest's memory at the addresses that
- * the queues name, which have been checked.
+ * <p>Two platform threads beside <i>control</i>: <i>receive</i> moves frames from the backend into
+ * buffers of the driver; <i>transmit</i> moves the driver's frames to the backend. Frames are never
+ * copied in Java: the host's kernel reads and writes the guest's memory at the addresses that the
+ * queues name, which have been checked.
  *
  * <p>There is no control queue: a driver that waits for one spins while it holds the emulated CPU,
  * and all that it would switch (filters, which offloads) is decided by the backend anyway.
  * Mergeable receive buffers are required, as the alternative costs 64 KiB of the kernel's memory
  * per entry.
- *
- * <p>Life: {@link #start}; {@code GuestKernel.registerVirtioDevice}; ...; {@link #stop} (threads
- * ended, nothing touches the kernel or its memory any more); the kernel is halted; {@link #close}
- * (frees what the kernel could still have written to: page and eventfds).
  */
-final class NetDevice implements AutoCloseable {
+final class NetDevice extends VirtualDevice {
   /**
    * Entries of each queue. Receive: half of them, at 1.5 KiB at least, must hold a few of the
    * largest frames. Transmit: such a frame takes up to 19.
@@ -70,34 +61,14 @@ final class NetDevice implements AutoCloseable {
   private static final int MAX_PACKET = 65535;
 
   private static final int POLLFD_BYTES = 8;
-  private static final long STACK_BYTES = 1 << 20;
 
-  private final GuestKernel kernel;
-  private final GuestMemory memory;
   private final NetBackend backend;
-  private final int line;
-  private final Consumer<String> notices;
-  private final Arena arena = Arena.ofShared();
-  private final RegisterPage page;
-  private final Kick controlKick;
   private final Kick receiveKick;
   private final Kick transmitKick;
-  private final long offered;
-  private final Thread control;
 
-  // Written by the control thread only.
+  // Of the control thread only.
   private @Nullable Thread receiver;
   private @Nullable Thread transmitter;
-  private int acknowledged;
-  private long negotiated;
-
-  /** The queue threads go on while it is true. */
-  private volatile boolean queuesRunning;
-
-  private volatile boolean stopping;
-
-  /** Set by whoever finds the device or its backend broken. */
-  private volatile boolean failed;
 
   private final LongAdder framesIn = new LongAdder();
   private final LongAdder bytesIn = new LongAdder();
@@ -114,44 +85,25 @@ final class NetDevice implements AutoCloseable {
    */
   NetDevice(GuestKernel kernel, NetBackend backend, int line, Consumer<String> notices)
       throws NetException {
-    this.kernel = kernel;
-    this.memory = kernel.memory();
-    this.backend = backend;
-    this.line = line;
-    this.notices = notices;
-    this.page = new RegisterPage(arena.allocate(RegisterPage.BYTES, RegisterPage.BYTES));
-    this.controlKick = new Kick(arena);
-    this.receiveKick = new Kick(arena);
-    this.transmitKick = new Kick(arena);
-    this.offered =
+    super(
+        kernel,
+        line,
+        ID_NET,
         backend.features()
-            | bit(F_VERSION_1)
-            | bit(RING_F_EVENT_IDX)
             | bit(NET_F_MAC)
             | bit(NET_F_MTU)
             | bit(NET_F_STATUS)
-            | bit(NET_F_MRG_RXBUF);
-    fillPage();
-    control = thread("control", this::control);
-  }
-
-  private void fillPage() {
-    page.set(RegisterPage.MAGIC, RegisterPage.MAGIC_VALUE);
-    page.set(RegisterPage.VERSION, RegisterPage.LAYOUT_VERSION);
-    page.set(RegisterPage.DEVICE_ID, ID_NET);
-    page.set(RegisterPage.VENDOR_ID, 0x4f42);
-    page.setLong(RegisterPage.DEVICE_FEATURES, offered);
-    page.set(RegisterPage.QUEUE_COUNT, 2);
-    page.set(RegisterPage.INTERRUPT_LINE, line);
-    page.set(RegisterPage.CONTROL_KICK, controlKick.descriptor());
-    page.setQueue(RECEIVE, RegisterPage.QUEUE_SIZE_MAX, QUEUE_SIZE);
-    page.setQueue(RECEIVE, RegisterPage.QUEUE_KICK, receiveKick.descriptor());
-    page.setQueue(TRANSMIT, RegisterPage.QUEUE_SIZE_MAX, QUEUE_SIZE);
-    page.setQueue(TRANSMIT, RegisterPage.QUEUE_KICK, transmitKick.descriptor());
+            | bit(NET_F_MRG_RXBUF),
+        notices);
+    this.backend = backend;
+    this.receiveKick = queueKick();
+    this.transmitKick = queueKick();
+    // As RECEIVE and TRANSMIT number them.
+    addQueue(QUEUE_SIZE, receiveKick);
+    addQueue(QUEUE_SIZE, transmitKick);
     int more = backend.largestSent() - NetBackend.LARGEST_FRAME;
-    page.set(RegisterPage.MAX_SEGMENT, more > 0 ? MAX_PACKET + more : 0);
-    page.set(RegisterPage.CONFIG_BYTES, NET_CONFIG_BYTES);
-    page.setConfig(0, configuration(NET_STATUS_LINK_UP));
+    setMaxSegment(more > 0 ? MAX_PACKET + more : 0);
+    setConfiguration(configuration(NET_STATUS_LINK_UP));
   }
 
   /** {@code struct virtio_net_config}, 5.1.4. */
@@ -166,23 +118,6 @@ final class NetDevice implements AutoCloseable {
         .array();
   }
 
-  private Thread thread(String role, Runnable body) {
-    // Interrupts run the kernel's frames on this stack.
-    Thread t = new Thread(null, body, "virtio-net-" + role, STACK_BYTES);
-    t.setDaemon(true);
-    return t;
-  }
-
-  /** Starts to answer: to be called before the page is registered. */
-  void start() {
-    control.start();
-  }
-
-  /** Address of the page to register. */
-  long pageAddress() {
-    return page.address();
-  }
-
   NetCounts counts() {
     return new NetCounts(
         framesIn.sum(),
@@ -194,149 +129,57 @@ final class NetDevice implements AutoCloseable {
         starved.sum());
   }
 
-  /**
-   * Ends the device's threads. After it neither the kernel nor its memory is touched; the driver,
-   * if it still runs, sees a card that does nothing. Any thread that is not the device's; twice is
-   * once.
-   */
-  void stop() {
-    stopping = true;
-    controlKick.signal();
-    join(control);
-  }
-
-  /** Frees what the kernel could write to; the kernel must be gone. */
-  @Override
-  public void close() {
-    stop();
-    controlKick.close();
-    receiveKick.close();
-    transmitKick.close();
-    arena.close();
-  }
-
-  private static void join(@Nullable Thread t) {
-    boolean interrupted = false;
-    while (t != null && t.isAlive()) {
-      try {
-        t.join();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
-  }
-
   // --- control ---
 
-  private void control() {
-    boolean failureTold = false;
-    while (!stopping) {
-      controlKick.await();
-      if (stopping) {
-        break;
-      }
-      if (failed && !failureTold) {
-        failureTold = true;
-        tellFailure();
-      }
-      int serial = page.get(RegisterPage.STATUS_SERIAL);
-      if (serial != page.get(RegisterPage.ACK_SERIAL)) {
-        answer(page.get(RegisterPage.STATUS));
-        page.set(RegisterPage.ACK_STATUS, acknowledged);
-        page.set(RegisterPage.ACK_SERIAL, serial);
-        interrupt(RegisterPage.ISR_STATUS);
-      }
-    }
-    stopQueues();
+  @Override
+  String threadName(String role) {
+    return "virtio-net-" + role;
   }
 
-  /** 2.1.2, 3.1.1: what the driver asks for, and what it gets. */
-  private void answer(int status) {
-    if (status == 0) {
-      stopQueues();
-      acknowledged = failed ? STATUS_NEEDS_RESET : 0;
-      return;
-    }
-    int granted = status;
-    if ((status & STATUS_FEATURES_OK) != 0 && (acknowledged & STATUS_FEATURES_OK) == 0) {
-      // Read once: what is used later is what was checked.
-      negotiated = page.getLong(RegisterPage.DRIVER_FEATURES);
-      if (acceptable(negotiated)) {
-        backend.accept(negotiated);
-      } else {
-        granted &= ~STATUS_FEATURES_OK;
-      }
-    }
-    if ((status & STATUS_DRIVER_OK) != 0 && (acknowledged & STATUS_DRIVER_OK) == 0) {
-      try {
-        if ((granted & STATUS_FEATURES_OK) == 0) {
-          throw new RingViolation("queues: it has not agreed on features (virtio 3.1.1)");
-        }
-        startQueues();
-      } catch (RingViolation v) {
-        fail("the driver set up the network card's " + v.getMessage());
-      }
-    }
-    acknowledged = failed ? granted | STATUS_NEEDS_RESET : granted;
+  @Override
+  String whose() {
+    return "the network card's";
   }
 
-  /** 2.2.2: only what was offered; and what this device cannot do without. */
-  private boolean acceptable(long features) {
-    long needed = bit(F_VERSION_1) | bit(NET_F_MRG_RXBUF) | backend.needed();
-    return (features & ~offered) == 0 && (features & needed) == needed;
+  @Override
+  String notice(String why) {
+    return why + "; the device has no network any more";
   }
 
-  private void startQueues() throws RingViolation {
-    boolean eventIndex = (negotiated & bit(RING_F_EVENT_IDX)) != 0;
-    VirtQueue in = queue("receive", RECEIVE, true, eventIndex);
-    VirtQueue out = queue("transmit", TRANSMIT, false, eventIndex);
-    queuesRunning = true;
-    receiver = thread("receive", () -> run(() -> receive(in)));
-    transmitter = thread("transmit", () -> run(() -> transmit(out)));
-    receiver.start();
-    transmitter.start();
+  @Override
+  long needed() {
+    return bit(NET_F_MRG_RXBUF) | backend.needed();
   }
 
-  private VirtQueue queue(String name, int index, boolean deviceWrites, boolean eventIndex)
-      throws RingViolation {
-    if (page.queue(index, RegisterPage.QUEUE_READY) != 1) {
-      throw new RingViolation(name + " queue: it was not set up (virtio 3.1.1)");
-    }
-    return new VirtQueue(
-        name,
-        memory,
-        page.queue(index, RegisterPage.QUEUE_SIZE),
-        page.queueLong(index, RegisterPage.QUEUE_DESCRIPTORS),
-        page.queueLong(index, RegisterPage.QUEUE_DRIVER_AREA),
-        page.queueLong(index, RegisterPage.QUEUE_DEVICE_AREA),
-        deviceWrites,
-        eventIndex);
+  @Override
+  void accept(long features) {
+    backend.accept(features);
   }
 
-  private void stopQueues() {
-    queuesRunning = false;
-    receiveKick.signal();
-    transmitKick.signal();
-    join(receiver);
-    join(transmitter);
+  /** The link goes down. */
+  @Override
+  void failing() {
+    setConfiguration(configuration(0));
+  }
+
+  @Override
+  void startQueues() throws RingViolation {
+    VirtQueue in = queue("receive queue", RECEIVE, true);
+    VirtQueue out = queue("transmit queue", TRANSMIT, false);
+    Thread receive = thread("receive", () -> perform(() -> receive(in)));
+    Thread transmit = thread("transmit", () -> perform(() -> transmit(out)));
+    receiver = receive;
+    transmitter = transmit;
+    receive.start();
+    transmit.start();
+  }
+
+  @Override
+  void joinQueues() {
+    Uninterrupted.join(receiver);
+    Uninterrupted.join(transmitter);
     receiver = null;
     transmitter = null;
-  }
-
-  /** A card that can no longer do its work: its link goes down and its driver stops (2.1.2). */
-  private void tellFailure() {
-    page.setConfig(0, configuration(0));
-    acknowledged |= STATUS_NEEDS_RESET;
-    page.set(RegisterPage.ACK_STATUS, acknowledged);
-    interrupt(RegisterPage.ISR_CONFIG);
-  }
-
-  private void interrupt(int reason) {
-    page.addInterruptReason(reason);
-    kernel.raiseInterrupt(line);
   }
 
   // --- queues ---
@@ -346,35 +189,24 @@ final class NetDevice implements AutoCloseable {
     void run() throws RingViolation;
   }
 
-  private void run(QueueWork work) {
+  private void perform(QueueWork work) {
     try {
       work.run();
     } catch (RingViolation v) {
-      fail("the driver broke the rules of the network card's " + v.getMessage());
+      violated(v);
     } catch (RuntimeException | Error e) {
       fail("the network card failed: " + e);
     }
   }
 
-  private void fail(String why) {
-    if (!failed) {
-      failed = true;
-      notices.accept(why + "; the device has no network any more");
-    }
-    queuesRunning = false;
-    receiveKick.signal();
-    transmitKick.signal();
-    controlKick.signal();
-  }
-
   private void receive(VirtQueue queue) throws RingViolation {
     try (Arena own = Arena.ofConfined()) {
-      ReceiveWindow window = new ReceiveWindow(own, queue, memory, backend.largestReceived());
+      ReceiveWindow window = new ReceiveWindow(own, queue, memory(), backend.largestReceived());
       Waiter waiter = new Waiter(own, receiveKick);
       int frames = 0;
       long bytes = 0;
       queue.disableKick();
-      while (queuesRunning) {
+      while (running()) {
         if (!window.fill()) {
           flush(queue, RECEIVE);
           frames = 0;
@@ -417,7 +249,7 @@ final class NetDevice implements AutoCloseable {
       Waiter waiter = new Waiter(own, transmitKick);
       int frames = 0;
       queue.disableKick();
-      while (queuesRunning) {
+      while (running()) {
         vectors.clear();
         int head = queue.next(vectors);
         if (head == VirtQueue.EMPTY) {
@@ -449,7 +281,7 @@ final class NetDevice implements AutoCloseable {
       return;
     }
     long n = backend.transmit(vectors);
-    while ((n == NetBackend.AGAIN || n == -Errno.EINTR) && queuesRunning) {
+    while ((n == NetBackend.AGAIN || n == -Errno.EINTR) && running()) {
       finish(waiter);
       waiter.forDescriptor(backend.descriptor(), Poll.POLLOUT, -1);
       n = backend.transmit(vectors);
@@ -463,7 +295,7 @@ final class NetDevice implements AutoCloseable {
   }
 
   private void finish(Waiter waiter) {
-    while (!backend.flush() && queuesRunning) {
+    while (!backend.flush() && running()) {
       waiter.forDescriptor(backend.descriptor(), Poll.POLLOUT, -1);
     }
   }
@@ -472,7 +304,7 @@ final class NetDevice implements AutoCloseable {
     queue.publish();
     if (queue.interruptWanted()) {
       interrupts.increment();
-      interrupt(1 << index);
+      interruptFor(index);
     }
   }
 

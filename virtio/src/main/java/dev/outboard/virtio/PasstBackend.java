@@ -6,10 +6,11 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.File;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
 import dev.outboard.posix.Spawn;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -49,9 +50,6 @@ final class PasstBackend implements NetBackend {
   private static final int SOCKET_BUFFER_BYTES = 4 << 20;
   private static final int STARTUP_MILLIS = 10_000;
   private static final int MAX_MESSAGE_BYTES = 16 << 10;
-
-  private static final int WNOHANG = 1;
-  private static final int SIGKILL = 9;
 
   private static final ValueLayout.OfInt BIG_ENDIAN_INT =
       ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.BIG_ENDIAN);
@@ -242,7 +240,7 @@ final class PasstBackend implements NetBackend {
       check("a socketpair", Linux.socketpair(Socket.AF_UNIX, type, 0, pair.address()));
       int ours = pair.getAtIndex(JAVA_INT, 0);
       int its = pair.getAtIndex(JAVA_INT, 1);
-      long piped = Linux.pipe2(pair.address(), File.O_CLOEXEC);
+      long piped = Linux.pipe2(pair.address(), Fcntl.O_CLOEXEC);
       if (piped < 0) {
         Linux.close(ours);
         Linux.close(its);
@@ -258,7 +256,7 @@ final class PasstBackend implements NetBackend {
       }
       long pid =
           new Spawn(command)
-              .open(0, "/dev/null", File.O_RDONLY)
+              .open(0, "/dev/null", Fcntl.O_RDONLY)
               .duplicate(writing, 1)
               .duplicate(writing, 2)
               .duplicate(its, 3)
@@ -490,9 +488,9 @@ final class PasstBackend implements NetBackend {
     Linux.close(socket);
     // It ends by itself when its socket does.
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(1);
-    while (Linux.wait4(pid, 0, WNOHANG) == 0) {
+    while (Linux.wait4(pid, 0, Processes.WNOHANG) == 0) {
       if (System.nanoTime() > deadline) {
-        Linux.kill(pid, SIGKILL);
+        Linux.kill(pid, Processes.SIG_KILL);
         Linux.wait4(pid, 0, 0);
         break;
       }

@@ -31,7 +31,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.File;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.NetInterface;
 import dev.outboard.posix.Linux;
 import java.lang.foreign.Arena;
@@ -173,7 +173,7 @@ final class TapBackend implements NetBackend {
   private static long openFile(String path) {
     try (Arena arena = Arena.ofConfined()) {
       return Linux.open(
-          Linux.cString(arena, path).address(), File.O_RDWR | File.O_CLOEXEC | File.O_NONBLOCK);
+          Linux.cString(arena, path).address(), Fcntl.O_RDWR | Fcntl.O_CLOEXEC | Fcntl.O_NONBLOCK);
     }
   }
 

@@ -79,7 +79,7 @@ final class VirtQueue {
   private long chainBytes;
 
   /**
-   * @param name for messages
+   * @param name for messages, as in "receive queue"
    * @param size entries; a power of two (2.7)
    * @param descriptors physical address of the descriptor table, as are the two others
    * @param deviceWrites whether buffers are for the device to write (receive) or to read (transmit)
@@ -330,6 +330,6 @@ final class VirtQueue {
   }
 
   private RingViolation violation(String what, String clause) {
-    return new RingViolation(name + " queue: " + what + " (virtio " + clause + ")");
+    return new RingViolation(name + ": " + what + " (virtio " + clause + ")");
   }
 }

@@ -298,6 +298,35 @@ class FuseServerTest {
     assertThat(driver.notices).singleElement().asString().contains("a request of 39 bytes");
   }
 
+  /** Bodies of any bytes and any length, for every operation: each is answered, none leads out. */
+  @Test
+  void answersAnything() throws Exception {
+    plug(false);
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    Random random = new Random(seed);
+    String[] names = {"file", "sub", "out", "..", "../secret", "x", "sub/x", ""};
+    for (int i = 0; i < 3000; i++) {
+      int opcode = 1 + random.nextInt(55);
+      byte[] some = new byte[random.nextInt(120)];
+      if (random.nextBoolean()) {
+        random.nextBytes(some);
+      }
+      byte[] text = text(names[random.nextInt(names.length)], names[random.nextInt(names.length)]);
+      byte[] message = message(opcode, random.nextInt(3), some, text);
+      byte[] reply = driver.request(REQUESTS, message, 70_000);
+      assertThat(driver.notices).as("seed %d, round %d", seed, i).isEmpty();
+      // What is to be forgotten is not answered, unless it is too short to say what that is.
+      boolean silent =
+          (opcode == Fuse.FORGET || opcode == Fuse.BATCH_FORGET)
+              && message.length >= Fuse.IN_HEADER_BYTES + 8;
+      assertThat(reply.length)
+          .as("seed %d, round %d, operation %d", seed, i, opcode)
+          .matches(length -> silent ? length == 0 : length >= Fuse.OUT_HEADER_BYTES);
+    }
+    assertThat(Files.readString(outside.resolve("secret"))).isEqualTo("not for programs");
+    assertThat(outside).isDirectoryNotContaining("glob:**/x");
+  }
+
   @Test
   void stopsWhenAReplyHasNoRoom() throws Exception {
     plug(false);

@@ -54,7 +54,7 @@ final class ModelDriver {
 
   VirtQueue queue(boolean deviceWrites, boolean eventIndex) throws RingViolation {
     return new VirtQueue(
-        "test",
+        "test queue",
         guest,
         size,
         BASE + descriptors,

@@ -202,7 +202,7 @@ class VirtQueueTest {
 
   private static VirtQueue ring(ModelDriver d, int size, long descriptors, long driver, long device)
       throws RingViolation {
-    return new VirtQueue("test", d.guest, size, descriptors, driver, device, false, true);
+    return new VirtQueue("test queue", d.guest, size, descriptors, driver, device, false, true);
   }
 
   private void assertViolation(ModelDriver driver, boolean deviceWrites, String message)
@@ -370,7 +370,7 @@ class VirtQueueTest {
 
   private static VirtQueue indirect(ModelDriver driver) throws RingViolation {
     return new VirtQueue(
-        "test",
+        "test queue",
         driver.guest,
         driver.size,
         ModelDriver.BASE + driver.descriptors,

@@ -2,29 +2,24 @@
 package dev.outboard.tests.net;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.device.LibraryGuest;
 import dev.outboard.kernel.KernelException;
 import dev.outboard.kernel.LinuxKernel;
 import dev.outboard.virtio.GuestKernel;
-import dev.outboard.virtio.GuestMemory;
 import java.lang.foreign.MemorySegment;
 
 /** A library kernel whose first task is the thread that boots it. */
-final class LibraryKernel implements GuestCalls, GuestKernel, AutoCloseable {
+final class LibraryKernel implements GuestCalls, AutoCloseable {
   static final int LINE = LinuxKernel.FIRST_LINE + 3;
 
   private final LinuxKernel kernel;
-  private final GuestMemory memory;
+  private final GuestKernel guest;
   private final int first;
   private long used;
 
   LibraryKernel() throws KernelException {
     kernel = LinuxKernel.boot(LinuxKernel.Options.defaults());
-    MemorySegment ram = kernel.ram();
-    memory =
-        new GuestMemory(
-            MemorySegment.ofAddress(ram.address())
-                .reinterpret(ram.byteSize() + kernel.userRegion().byteSize()),
-            LinuxKernel.PHYSICAL_BASE);
+    guest = new LibraryGuest(kernel);
     first = entered(kernel.enterTask(0, true));
   }
 
@@ -61,19 +56,9 @@ final class LibraryKernel implements GuestCalls, GuestKernel, AutoCloseable {
         });
   }
 
-  @Override
-  public GuestMemory memory() {
-    return memory;
-  }
-
-  @Override
-  public void raiseInterrupt(int line) {
-    kernel.raiseInterrupt(line);
-  }
-
-  @Override
-  public long registerVirtioDevice(long pageAddress) {
-    return kernel.registerVirtioDevice(pageAddress);
+  /** The kernel as a virtual device sees it. */
+  GuestKernel guest() {
+    return guest;
   }
 
   @Override

@@ -39,6 +39,7 @@ import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.parallel.ResourceLock;
 
 /**
  * A library kernel and this machine's kernel, and a link between them: what is the same whatever
@@ -46,7 +47,11 @@ import org.junit.jupiter.api.TestMethodOrder;
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
+@ResourceLock(LinkTest.KERNEL)
 abstract class LinkTest {
+  /** One kernel at a time is enough for this process. */
+  static final String KERNEL = "a kernel in this process";
+
   static final long PID = ProcessHandle.current().pid();
   static final Executor THREADS = task -> Thread.ofPlatform().daemon().start(task);
   private static final long BULK_BYTES = Long.getLong("tests.net.bytes", 64L << 20);
@@ -103,7 +108,7 @@ abstract class LinkTest {
     network = n;
     LibraryKernel k = new LibraryKernel();
     kernel = k;
-    n.attach(k, LibraryKernel.LINE, notices::add);
+    n.attach(k.guest(), LibraryKernel.LINE, notices::add);
     GuestSocket.configure(k, "eth0", n.config().orElseThrow());
   }
 

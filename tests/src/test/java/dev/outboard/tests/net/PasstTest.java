@@ -27,9 +27,11 @@ import java.util.zip.CRC32C;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.parallel.Isolated;
 
 /** A library kernel whose network is passt. */
 @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+@Isolated("it looks for processes of passt, and takes ports")
 class PasstTest {
   private static final long BULK_BYTES = 32L << 20;
   private static final InetAddress LOOPBACK = InetAddress.getLoopbackAddress();
@@ -67,7 +69,7 @@ class PasstTest {
     try {
       LibraryKernel kernel = new LibraryKernel();
       try {
-        network.attach(kernel, LibraryKernel.LINE, notices::add);
+        network.attach(kernel.guest(), LibraryKernel.LINE, notices::add);
         NetworkConfig config = network.config().orElseThrow();
         GuestSocket.configure(kernel, "eth0", config);
         work.run(kernel, config);

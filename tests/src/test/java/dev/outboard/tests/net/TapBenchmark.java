@@ -50,7 +50,7 @@ final class TapBenchmark {
     Process peer = null;
     try (LibraryKernel kernel = new LibraryKernel()) {
       try {
-        network.attach(kernel, LibraryKernel.LINE, System.err::println);
+        network.attach(kernel.guest(), LibraryKernel.LINE, System.err::println);
         GuestSocket.configure(kernel, "eth0", network.config().orElseThrow());
         serve(kernel, bytes);
         peer = veth(namespace, bytes);

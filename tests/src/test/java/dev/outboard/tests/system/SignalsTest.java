@@ -14,11 +14,13 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.parallel.Isolated;
 
 /**
  * Signals during calls that block: the same effects as natively, and within 20 ms of them. The
  * programs measure each time until the median is within that, or has no more hope of it.
  */
+@Isolated("it measures how soon signals are seen")
 class SignalsTest {
   private static final long MARGIN_MICROS = 20_000;
   private static final Duration LIMIT = Duration.ofSeconds(60);

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
-package dev.outboard.hook;
+package dev.outboard.posix;
 
 import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
 
-/** Waits that an interrupt of the Java kind does not cut short. */
-final class Uninterrupted {
+/**
+ * Waits that an interrupt of the Java kind does not cut short; the thread is marked as interrupted
+ * afterwards. Any thread.
+ */
+public final class Uninterrupted {
   private Uninterrupted() {}
 
   /** Waits for a latch to open. */
-  static void await(CountDownLatch latch) {
+  public static void await(CountDownLatch latch) {
     boolean interrupted = false;
     for (; ; ) {
       try {
@@ -23,10 +27,10 @@ final class Uninterrupted {
     }
   }
 
-  /** Waits for a thread's end. */
-  static void join(Thread t) {
+  /** Waits for a thread's end; null has ended. */
+  public static void join(@Nullable Thread t) {
     boolean interrupted = false;
-    while (t.isAlive()) {
+    while (t != null && t.isAlive()) {
       try {
         t.join();
       } catch (InterruptedException e) {

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.posix;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * A C function that takes up to seven integers or addresses and returns one, or nothing.
+ *
+ * <p>All of them are called as if they took seven {@code long}s: the calling conventions of x86-64
+ * and AArch64 let a function ignore arguments that it does not have, and the upper halves of those
+ * that are narrower. So one handle does for every function; the JVM makes and compiles each other
+ * one at every start, which takes it some 10 ms.
+ *
+ * <p>Immutable. Any thread may call. Addresses are plain {@code long}s, as in {@link Linux}: the
+ * caller keeps what they point to alive.
+ */
+public final class CFunction {
+  private static final MethodHandle CALL =
+      Linker.nativeLinker()
+          .downcallHandle(
+              FunctionDescriptor.of(
+                  ValueLayout.JAVA_LONG,
+                  ValueLayout.JAVA_LONG,
+                  ValueLayout.JAVA_LONG,
+                  ValueLayout.JAVA_LONG,
+                  ValueLayout.JAVA_LONG,
+                  ValueLayout.JAVA_LONG,
+                  ValueLayout.JAVA_LONG,
+                  ValueLayout.JAVA_LONG));
+
+  private final MemorySegment address;
+
+  /**
+   * @param address where its code is; mapped for as long as this object is used
+   */
+  public CFunction(MemorySegment address) {
+    this.address = address;
+  }
+
+  /** A function of libc. */
+  public static CFunction ofLibc(String name) {
+    return new CFunction(Linker.nativeLinker().defaultLookup().findOrThrow(name));
+  }
+
+  /** Calls a function whose result is a {@code long} or an address. */
+  public long call(long a0, long a1, long a2, long a3, long a4, long a5, long a6) {
+    try {
+      return (long) CALL.invokeExact(address, a0, a1, a2, a3, a4, a5, a6);
+    } catch (Throwable t) {
+      throw new AssertionError("a downcall does not throw", t);
+    }
+  }
+
+  public long call(long a0) {
+    return call(a0, 0, 0, 0, 0, 0, 0);
+  }
+
+  /** Calls a function whose result is an {@code int}, or none: then it means nothing. */
+  public int callInt(long a0, long a1, long a2, long a3, long a4, long a5) {
+    // The upper half of the register is whatever it was.
+    return (int) call(a0, a1, a2, a3, a4, a5, 0);
+  }
+
+  public int callInt(long a0, long a1, long a2) {
+    return callInt(a0, a1, a2, 0, 0, 0);
+  }
+
+  public int callInt(long a0, long a1) {
+    return callInt(a0, a1, 0, 0, 0, 0);
+  }
+
+  public int callInt(long a0) {
+    return callInt(a0, 0, 0, 0, 0, 0);
+  }
+
+  public int callInt() {
+    return callInt(0, 0, 0, 0, 0, 0);
+  }
+}
