@@ -33,7 +33,7 @@ public record BenchOptions(
   public static final int QUICK_ROUNDS = 2;
 
   /** Seconds of traffic a sample in a short run. */
-  public static final double QUICK_SECONDS = 0.3;
+  public static final double QUICK_SECONDS = 0.2;
 
   /** Copies the lists. */
   public BenchOptions {
