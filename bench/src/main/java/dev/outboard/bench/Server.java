@@ -168,6 +168,10 @@ final class Server {
         questions.close();
       } else {
         process.destroy();
+        if (!(mode instanceof OutboardMode)) {
+          // A tracer may not end before its program.
+          below.forEach(ProcessHandle::destroy);
+        }
       }
     } catch (IOException e) {
       // It has ended by itself.

@@ -294,11 +294,14 @@ final class Site implements AutoCloseable {
       left = List.copyOf(processes);
     }
     try {
+      // Before their parents go, and they with them out of sight.
+      List<ProcessHandle> below = left.stream().flatMap(Process::descendants).toList();
       // All at once: each takes a moment to end.
       left.forEach(Process::destroy);
       for (Process p : left) {
         stop(p, 2);
       }
+      below.forEach(ProcessHandle::destroyForcibly);
       if (network) {
         removeNamespace(client);
         removeNamespace(server);
