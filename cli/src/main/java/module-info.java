@@ -3,5 +3,6 @@
 module dev.outboard.cli {
   requires dev.outboard.hook;
   requires dev.outboard.device;
+  requires dev.outboard.bench;
   requires static org.jspecify;
 }

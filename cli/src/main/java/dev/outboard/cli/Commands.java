@@ -5,7 +5,8 @@ import java.util.List;
 
 /** The commands that there are. */
 final class Commands {
-  private static final List<String> NAMES = List.of("run", "demo", "check", "syscalls", "device");
+  private static final List<String> NAMES =
+      List.of("run", "demo", "bench", "check", "syscalls", "device");
 
   private Commands() {}
 
@@ -24,6 +25,7 @@ final class Commands {
     return switch (name) {
       case "run" -> new RunCommand();
       case "demo" -> new DemoCommand();
+      case "bench" -> new BenchCommand();
       case "check" -> new CheckCommand();
       case "syscalls" -> new SyscallsCommand();
       case "device" -> new DeviceCommand();

@@ -27,6 +27,9 @@ record Syntax(
     List<String> examples) {
   static final Option HELP = Option.flag("--help", 'h', "Show this help.");
 
+  /** So begin the operands of a command that takes a program with options of its own. */
+  private static final String PROGRAM_OPERANDS = "-- ";
+
   private static final int HELP_COLUMN = 26;
 
   /** At this distance two names are so far apart that one is no typing error for the other. */
@@ -46,13 +49,14 @@ record Syntax(
   }
 
   /**
-   * Parses what follows the command's name. The first word that is no option ends the options, and
-   * so does {@code --}.
+   * Parses what follows the command's name. {@code --} ends the options, and where the operands are
+   * a program with options of its own, the first word that is no option does.
    *
    * @throws Failure if they are not what this command takes
    */
   Arguments parse(List<String> words) {
     Arguments parsed = new Arguments();
+    List<String> rest = new ArrayList<>();
     int i = 0;
     while (i < words.size()) {
       String word = words.get(i);
@@ -61,7 +65,12 @@ record Syntax(
         break;
       }
       if (!word.startsWith("-") || word.equals("-")) {
-        break;
+        if (operands.startsWith(PROGRAM_OPERANDS) || operands.isEmpty()) {
+          break;
+        }
+        rest.add(word);
+        i++;
+        continue;
       }
       i++;
       int equals = word.startsWith("--") ? word.indexOf('=') : -1;
@@ -91,7 +100,7 @@ record Syntax(
         parsed.add(option, value);
       }
     }
-    List<String> rest = words.subList(i, words.size());
+    rest.addAll(words.subList(i, words.size()));
     if (operands.isEmpty() && !rest.isEmpty() && !parsed.has(HELP.name())) {
       throw usageError("unexpected argument '" + rest.getFirst() + "'");
     }

@@ -46,6 +46,22 @@ class SyntaxTest {
   }
 
   @Test
+  void optionsMayFollowOperandsThatAreNoProgram() {
+    Syntax words =
+        new Syntax(
+            "bench",
+            "[WORD...]",
+            "Measures.",
+            List.of(),
+            List.of(Option.flag("--quick", (char) 0, "Soon.")),
+            List.of());
+    Arguments arguments = words.parse(List.of("tcp", "--quick", "rr", "--", "--quick"));
+    assertThat(arguments.has("--quick")).isTrue();
+    assertThat(arguments.operands()).containsExactly("tcp", "rr", "--quick");
+    assertThat(words.parse(List.of("tcp", "--", "--quick")).has("--quick")).isFalse();
+  }
+
+  @Test
   void anOptionalValueIsNeverTheNextWord() {
     Arguments arguments = parse("--trace", "ls");
     assertThat(arguments.value("--trace")).isEmpty();

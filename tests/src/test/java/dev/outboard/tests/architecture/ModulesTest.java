@@ -38,8 +38,11 @@ class ModulesTest {
     USES.put("kernel", Set.of("abi", "posix"));
     USES.put("virtio", Set.of("abi", "posix"));
     USES.put("device", Set.of("abi", "posix", "syscalls", "channel", "kernel", "virtio"));
+    USES.put("bench", Set.of());
     USES.put(
-        "cli", Set.of("abi", "posix", "syscalls", "channel", "hook", "kernel", "virtio", "device"));
+        "cli",
+        Set.of(
+            "abi", "posix", "syscalls", "channel", "hook", "kernel", "virtio", "device", "bench"));
   }
 
   private static final JavaClasses PRODUCT =

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Times single operations as a program sees them, one JSON object on stdout.
- * Run it natively and under `outboard run`; bench/compare does both.
+ * Times single operations as a program sees them. `outboard bench calls` runs it in each mode.
  *
- *   calls [OPERATION...]    default: all
+ * A line of standard input names an operation and says how many seconds it may take; the answer is
+ * a line of JSON: how much was done, and in how many seconds. Ends with its input.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -35,26 +35,22 @@ static void need(int ok, const char *what)
 	}
 }
 
-/* Microseconds per call, the median of nine batches. */
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
+/* Between two looks at the clock, so that looking costs nothing. */
+#define BATCH 64
 
-	return x < y ? -1 : x > y;
-}
-
-#define BATCHES 9
-#define TIME(n, call) ({						\
-	double batch_[BATCHES];						\
-	for (int b_ = 0; b_ < BATCHES; b_++) {				\
-		double t_ = now();					\
-		for (int i_ = 0; i_ < (n); i_++) {			\
+/* Repeats CALL for LIMIT seconds; how often, and how long it really took. */
+struct result { double amount, seconds; };
+#define REPEAT(limit, call) ({						\
+	struct result r_ = { 0, 0 };					\
+	double begin_ = now();						\
+	do {								\
+		for (int i_ = 0; i_ < BATCH; i_++) {			\
 			call;						\
 		}							\
-		batch_[b_] = (now() - t_) / (n) * 1e6;			\
-	}								\
-	qsort(batch_, BATCHES, sizeof(double), by_value);		\
-	batch_[BATCHES / 2];						\
+		r_.amount += BATCH;					\
+		r_.seconds = now() - begin_;				\
+	} while (r_.seconds < (limit));					\
+	r_;								\
 })
 
 static void connected(int *client, int *server)
@@ -98,53 +94,56 @@ static void *sink(void *arg)
 }
 
 /* One call that no filter traps: what a filter costs those that it lets go. */
-static double op_untrapped(void) { return TIME(20000, syscall(SYS_getppid)); }
+static struct result op_untrapped(double limit)
+{
+	return REPEAT(limit, syscall(SYS_getppid));
+}
 
 /* One byte from a descriptor of the host: trapped and continued. */
-static double op_host_read(void)
+static struct result op_host_read(double limit)
 {
 	int f = open("/dev/zero", O_RDONLY);
 	char c;
-	double r;
+	struct result r;
 
 	need(f >= 0, "/dev/zero");
-	r = TIME(4000, need(read(f, &c, 1) == 1, "read"));
+	r = REPEAT(limit, need(read(f, &c, 1) == 1, "read"));
 	close(f);
 	return r;
 }
 
 /* The least that a device call does. */
-static double op_device_null(void)
+static struct result op_device_null(double limit)
 {
 	int s = socket(AF_INET, SOCK_STREAM, 0);
 	struct sockaddr_in a;
-	double r;
+	struct result r;
 
 	need(s >= 0, "socket");
-	r = TIME(2000, socklen_t n = sizeof(a);
-		       need(!getsockname(s, (void *)&a, &n), "getsockname"));
+	r = REPEAT(limit, socklen_t n = sizeof(a);
+		   need(!getsockname(s, (void *)&a, &n), "getsockname"));
 	close(s);
 	return r;
 }
 
 /* socket and close. */
-static double op_socket_close(void)
+static struct result op_socket_close(double limit)
 {
-	return TIME(500, int s = socket(AF_INET, SOCK_DGRAM, 0);
-			 need(s >= 0, "socket"); close(s));
+	return REPEAT(limit, int s = socket(AF_INET, SOCK_DGRAM, 0);
+		      need(s >= 0, "socket"); close(s));
 }
 
 /* Round trip of one byte between two threads, blocking. */
-static double op_tcp_rr(void)
+static struct result op_tcp_rr(double limit)
 {
 	pthread_t t;
 	int c, s;
 	char b = 1;
-	double r;
+	struct result r;
 
 	connected(&c, &s);
 	need(!pthread_create(&t, NULL, echo, &s), "thread");
-	r = TIME(500, need(send(c, &b, 1, 0) == 1 && recv(c, &b, 1, 0) == 1, "rr"));
+	r = REPEAT(limit, need(send(c, &b, 1, 0) == 1 && recv(c, &b, 1, 0) == 1, "rr"));
 	shutdown(c, SHUT_RDWR);
 	pthread_join(t, NULL);
 	close(c);
@@ -152,58 +151,62 @@ static double op_tcp_rr(void)
 	return r;
 }
 
-/* Bulk TCP over the device's loopback, GB/s. */
-static double op_tcp_bulk(void)
+/* Bulk TCP over the loopback, in bytes. */
+static struct result op_tcp_bulk(double limit)
 {
 	static char b[128 * 1024];
-	long total = 512L << 20, done = 0;
+	struct result r = { 0, 0 };
+	double begin;
 	pthread_t t;
 	int c, s;
-	double t0;
 
 	connected(&c, &s);
 	need(!pthread_create(&t, NULL, sink, &s), "thread");
-	t0 = now();
-	while (done < total) {
+	begin = now();
+	while (now() - begin < limit) {
 		ssize_t n = send(c, b, sizeof(b), 0);
 
 		need(n > 0, "send");
-		done += n;
+		r.amount += n;
 	}
 	shutdown(c, SHUT_WR);
 	pthread_join(t, NULL);
+	r.seconds = now() - begin;
 	close(c);
 	close(s);
-	return total / (now() - t0) / 1e9;
+	return r;
 }
 
 static const struct {
-	const char *name, *unit;
-	double (*run)(void);
+	const char *name;
+	struct result (*run)(double limit);
 } ops[] = {
-	{ "untrapped", "us", op_untrapped },
-	{ "host_read", "us", op_host_read },
-	{ "device_null", "us", op_device_null },
-	{ "socket_close", "us", op_socket_close },
-	{ "tcp_rr", "us", op_tcp_rr },
-	{ "tcp_bulk", "GB/s", op_tcp_bulk },
+	{ "untrapped", op_untrapped },
+	{ "host_read", op_host_read },
+	{ "device_null", op_device_null },
+	{ "socket_close", op_socket_close },
+	{ "tcp_rr", op_tcp_rr },
+	{ "tcp_bulk", op_tcp_bulk },
 };
 
-int main(int argc, char **argv)
+int main(void)
 {
-	const char *sep = "{";
+	char name[32];
+	double limit;
 
-	for (unsigned i = 0; i < sizeof(ops) / sizeof(*ops); i++) {
-		int wanted = argc == 1;
+	while (scanf("%31s %lf", name, &limit) == 2) {
+		unsigned i = 0;
 
-		for (int j = 1; j < argc; j++)
-			wanted |= !strcmp(argv[j], ops[i].name);
-		if (!wanted)
-			continue;
-		printf("%s\"%s\": %.4g", sep, ops[i].name, ops[i].run());
+		while (i < sizeof(ops) / sizeof(*ops) && strcmp(ops[i].name, name))
+			i++;
+		if (i == sizeof(ops) / sizeof(*ops)) {
+			fprintf(stderr, "there is no operation %s\n", name);
+			return 2;
+		}
+		struct result r = ops[i].run(limit);
+
+		printf("{\"amount\": %.0f, \"seconds\": %.9f}\n", r.amount, r.seconds);
 		fflush(stdout);
-		sep = ", ";
 	}
-	puts("}");
 	return 0;
 }

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.bench;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Random;
+
+/**
+ * Files of 1 MiB by nginx, one worker, fetched by wrk on 32 connections. The files lie in an
+ * export, on the device. With TLS (1.3, AES-128-GCM) nginx encrypts by itself natively and leaves
+ * it to the kernel's TLS when it is offloaded.
+ */
+final class NginxWorkload implements Workload {
+  private static final int FILE_BYTES = 1 << 20;
+  private static final int PATIENCE_SECONDS = 20;
+  private static final Tool NGINX = new Tool("nginx", "nginx-light");
+  private static final Tool WRK = new Tool("wrk", "wrk");
+  private static final Tool OPENSSL = new Tool("openssl", "openssl");
+
+  /** nginx falls back from the kernel's TLS without a word: the kernel's own count tells. */
+  private static final String TLS_COUNTS = "/proc/net/tls_stat";
+
+  /** What wrk calls at its end. */
+  private static final String REPORT =
+      """
+      done = function(summary, latency, requests)
+        local e = summary.errors
+        io.write(string.format('{"amount": %d, "seconds": %.6f, "errors": %d}\\n',
+          summary.bytes, summary.duration / 1e6,
+          e.connect + e.read + e.write + e.status + e.timeout))
+      end
+      """;
+
+  private final boolean tls;
+  private final Measure measure;
+
+  NginxWorkload(boolean tls) {
+    this.tls = tls;
+    this.measure =
+        Measure.of(
+            "1m", tls ? "HTTPS, files of 1 MiB" : "HTTP, files of 1 MiB", Measure.Unit.BYTES);
+  }
+
+  @Override
+  public String name() {
+    return tls ? "ktls" : "sendfile";
+  }
+
+  @Override
+  public String title() {
+    return tls
+        ? "nginx HTTPS by wrk: offloaded with kernel TLS, native with its own"
+        : "nginx HTTP by wrk, files of an export";
+  }
+
+  @Override
+  public List<Tool> tools() {
+    return tls ? List.of(NGINX, WRK, OPENSSL) : List.of(NGINX, WRK);
+  }
+
+  @Override
+  public boolean network() {
+    return true;
+  }
+
+  @Override
+  public List<List<Measure>> runs() {
+    return List.of(List.of(measure));
+  }
+
+  private static Path files(Site site) {
+    return site.directory().resolve("files");
+  }
+
+  @Override
+  public void prepare(Site site) throws BenchException, InterruptedException {
+    try {
+      Path files = files(site);
+      if (!Files.exists(files)) {
+        Files.createDirectory(files);
+        byte[] content = new byte[FILE_BYTES];
+        new Random(1).nextBytes(content);
+        Files.write(files.resolve("1m"), content);
+        Files.writeString(site.directory().resolve("report.lua"), REPORT);
+      }
+    } catch (IOException e) {
+      throw new BenchException("cannot write files: " + e.getMessage(), e);
+    }
+    if (tls) {
+      site.run(
+          List.of(
+              OPENSSL.path(),
+              "req",
+              "-x509",
+              "-newkey",
+              "ec",
+              "-pkeyopt",
+              "ec_paramgen_curve:P-256",
+              "-nodes",
+              "-days",
+              "1",
+              "-subj",
+              "/CN=outboard-bench",
+              "-keyout",
+              site.directory().resolve("key.pem").toString(),
+              "-out",
+              site.directory().resolve("certificate.pem").toString()),
+          PATIENCE_SECONDS);
+    }
+  }
+
+  private boolean kernelTls(Mode mode) {
+    return tls && mode instanceof OutboardMode;
+  }
+
+  @Override
+  public Program program(Mode mode, Place place) throws BenchException {
+    Path configuration = place.directory().resolve("nginx.conf");
+    String server =
+        tls
+            ? String.format(
+                Locale.ROOT,
+                """
+                listen %d ssl;
+                ssl_certificate %2$s/certificate.pem;
+                ssl_certificate_key %2$s/key.pem;
+                ssl_protocols TLSv1.3;
+                ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+                %3$s\
+                """,
+                place.port(),
+                place.site().directory(),
+                kernelTls(mode) ? "ssl_conf_command Options KTLS;" : "")
+            : "listen " + place.port() + ";";
+    try {
+      Files.writeString(
+          configuration,
+          String.format(
+              Locale.ROOT,
+              """
+              daemon off;
+              %1$sworker_processes 1;
+              pid %2$s/pid;
+              error_log stderr warn;
+              events { worker_connections 256; }
+              http {
+                access_log off;
+                sendfile on;
+                tcp_nopush on;
+                keepalive_requests 1000000000;
+                client_body_temp_path %2$s/t1;
+                proxy_temp_path %2$s/t2;
+                fastcgi_temp_path %2$s/t3;
+                uwsgi_temp_path %2$s/t4;
+                scgi_temp_path %2$s/t5;
+                server { root %3$s;
+              %4$s
+                }
+              }
+              """,
+              Site.mayHaveNetwork() ? "user root;\n" : "",
+              place.directory(),
+              files(place.site()),
+              server));
+    } catch (IOException e) {
+      throw new BenchException("cannot write " + configuration + ": " + e.getMessage(), e);
+    }
+    List<String> nginx =
+        List.of(
+            NGINX.path(),
+            "-e",
+            "stderr",
+            "-p",
+            place.directory().toString(),
+            "-c",
+            configuration.toString());
+    return new Program(kernelTls(mode) ? countingTls(nginx) : nginx, files(place.site()), false);
+  }
+
+  /** The same, and what the kernel that served it counted goes to a file at the end. */
+  private static List<String> countingTls(List<String> nginx) {
+    return Site.joined(
+        List.of(
+            "sh",
+            "-c",
+            "trap 'kill -TERM $nginx' TERM; \"$@\" & nginx=$!; wait $nginx; wait $nginx; cat "
+                + TLS_COUNTS
+                + " >tls_stat",
+            "sh"),
+        nginx);
+  }
+
+  @Override
+  public Sample.Work traffic(Server server, Measure ignored, double seconds, double rate)
+      throws BenchException, InterruptedException {
+    Site site = server.place().site();
+    String said =
+        server.client(
+            measure,
+            List.of(
+                WRK.path(),
+                "-t1",
+                "-c32",
+                // It counts whole seconds.
+                "-d" + Math.max(1, Math.round(seconds)),
+                "-s",
+                site.directory().resolve("report.lua").toString(),
+                (tls ? "https://" : "http://")
+                    + server.address()
+                    + ":"
+                    + server.place().port()
+                    + "/1m"),
+            seconds + PATIENCE_SECONDS);
+    String report = said.lines().filter(l -> l.startsWith("{")).findFirst().orElse("");
+    Sample.Work work = CPrograms.work(report);
+    double errors = Json.number(Json.read(report), 0, "errors");
+    if (errors > 0) {
+      throw new BenchException("wrk had " + (long) errors + " errors");
+    }
+    return work;
+  }
+
+  @Override
+  public List<String> notes(Mode mode, Place place) {
+    if (!kernelTls(mode)) {
+      return List.of();
+    }
+    try {
+      long sessions = sessions(Files.readString(place.directory().resolve("tls_stat")));
+      return List.of(
+          sessions > 0
+              ? "the kernel encrypted " + sessions + " connections (TlsTxSw)"
+              : "the kernel did NOT encrypt: nginx fell back to its own TLS");
+    } catch (IOException e) {
+      return List.of("whether the kernel encrypted is not known: it has no " + TLS_COUNTS);
+    }
+  }
+
+  /** Connections for which a kernel has encrypted, by its {@code /proc/net/tls_stat}. */
+  static long sessions(String counts) {
+    return counts
+        .lines()
+        .filter(l -> l.startsWith("TlsTxSw"))
+        .mapToLong(l -> Long.parseLong(l.substring("TlsTxSw".length()).strip()))
+        .sum();
+  }
+}
