@@ -27,6 +27,12 @@ import org.jspecify.annotations.Nullable;
  * watcher has fetched since the caller's last SYNC, as the frame may still be on its way, and the
  * count keeps the frame from being taken for another edge.
  *
+ * <p><b>Edges that are no news wait a little.</b> More data for a handle that is ready for reading
+ * already is an edge, and a frame to the host and a wake-up there for every segment of a stream
+ * cost more than its bytes. After such edges alone the watcher rests for {@link #REST_NANOS}; what
+ * comes meanwhile is merged, as it is in an epoll set whose owner is busy. A SYNC, which comes with
+ * each look of the program, does not rest.
+ *
  * <p><b>No edge is made up.</b> The kernel queues an event when a file that is ready is added,
  * which is no edge for a program that learns of the state at the same moment. So fetching and
  * sampling are one step under the fetch lock, and {@link #watch} adds, fetches and samples in one
@@ -41,6 +47,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Any thread with a task may call any method, with scratch memory of its own.
  */
 final class Readiness {
+  /** How long the watcher rests after edges that were no news. */
+  static final long REST_NANOS = Long.getLong("outboard.rest.nanos", 250_000);
+
   /** Bytes of scratch memory that the methods here need. */
   static final long SCRATCH_BYTES = 4096;
 
@@ -250,10 +259,12 @@ final class Readiness {
    * Fetches the edges that wait in the kernel and samples what had them.
    *
    * @param edges receives the samples
+   * @return whether one of them is news: a handle is ready for something that it was not ready for
+   *     when it was sampled before
    */
-  void edges(MemorySegment scratch, List<Frame.Sample> edges) {
+  boolean edges(MemorySegment scratch, List<Frame.Sample> edges) {
     synchronized (fetching) {
-      fetchAndSample(scratch, new Sample(), null, edges);
+      return fetchAndSample(scratch, new Sample(), null, edges);
     }
   }
 
@@ -305,12 +316,14 @@ final class Readiness {
    *
    * @param quiet a watch whose events are not edges, or null
    * @param edges receives the samples; null if the caller is a sync, which reads them from the list
+   * @return whether one of the edges is news, see {@link #edges}
    */
-  private void fetchAndSample(
+  private boolean fetchAndSample(
       MemorySegment scratch,
       Sample out,
       @Nullable Watch quiet,
       @Nullable List<Frame.Sample> edges) {
+    boolean news = false;
     long n;
     do {
       n =
@@ -330,7 +343,9 @@ final class Readiness {
           int count;
           synchronized (watch) {
             count = ++watch.edges;
+            int before = watch.mask;
             sample(watch, scratch, out);
+            news |= (out.mask & ~before) != 0;
           }
           touch(watch);
           if (edges != null) {
@@ -341,6 +356,7 @@ final class Readiness {
       }
       // Fewer than asked for: the list is empty, or an interruption came instead of events.
     } while (n == MAX_EVENTS);
+    return news;
   }
 
   /** Ends a use of a handle, and the handle if that was the last one. */

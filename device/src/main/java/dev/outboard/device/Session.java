@@ -23,6 +23,7 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -423,10 +424,13 @@ final class Session implements Runnable {
     List<Frame.Sample> edges = new ArrayList<>();
     while (!rootEnding) {
       if (readiness.awaitEdges(scratch)) {
-        readiness.edges(scratch, edges);
+        boolean news = readiness.edges(scratch, edges);
         for (int from = 0; from < edges.size(); from += FrameCodec.MAX_SAMPLES) {
           int to = Math.min(edges.size(), from + FrameCodec.MAX_SAMPLES);
           send(new Frame.Ready(edges.subList(from, to)));
+        }
+        if (!news && !edges.isEmpty()) {
+          LockSupport.parkNanos(Readiness.REST_NANOS);
         }
         edges.clear();
       }
