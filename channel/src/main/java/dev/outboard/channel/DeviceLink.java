@@ -50,6 +50,7 @@ public final class DeviceLink implements AutoCloseable {
   private final AtomicLong ids = new AtomicLong();
   private final AtomicBoolean told = new AtomicBoolean();
   private final AtomicBoolean closing = new AtomicBoolean();
+  private final AtomicBoolean saidBye = new AtomicBoolean();
   private final Thread reader;
   private volatile boolean lost;
 
@@ -318,14 +319,24 @@ public final class DeviceLink implements AutoCloseable {
     throw new LinkException("The device answers a request for counts with something else.");
   }
 
+  /**
+   * Tells the device that the session is over, while this side is still to take its part down:
+   * calls from here on end with -ENETDOWN sooner or later, and the listener hears nothing any more.
+   */
+  public void bye() {
+    told.set(true);
+    if (saidBye.compareAndSet(false, true)) {
+      stream.sendLast(new Frame.Bye("done"));
+    }
+  }
+
   /** Ends the session. Pending calls end with -ENETDOWN; the listener hears nothing any more. */
   @Override
   public void close() {
     if (!closing.compareAndSet(false, true)) {
       return;
     }
-    told.set(true);
-    stream.sendLast(new Frame.Bye("done"));
+    bye();
     lose("closed");
     // The reader closes the socket on its way out; if it is this thread, that is still to come.
     if (!reader.equals(Thread.currentThread())) {

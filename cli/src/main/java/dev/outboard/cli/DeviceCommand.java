@@ -6,6 +6,7 @@ import dev.outboard.device.DeviceException;
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
 import dev.outboard.kernel.ConsoleSink;
+import dev.outboard.posix.Linux;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -15,6 +16,8 @@ import java.util.function.Consumer;
 
 /** {@code outboard device}: a kernel that carries out calls for programs elsewhere. */
 final class DeviceCommand implements Command {
+  private static final int STANDARD_ERROR = 2;
+
   private static final String LISTEN = "--listen";
   private static final String FD = "--fd";
   private static final String LOG = "--log";
@@ -78,9 +81,16 @@ final class DeviceCommand implements Command {
   }
 
   private static int serve(DeviceOptions options, int fd) throws DeviceException {
-    try (Device device = Device.start(options)) {
-      device.serve(fd);
+    Device device = Device.start(options);
+    try {
+      if (device.serve(fd)) {
+        device.deliver(EmbeddedDevice.DELIVERY);
+      }
+    } finally {
+      device.leave();
     }
+    // Whoever has started this device need not wait until the JVM's memory is freed.
+    Linux.close(STANDARD_ERROR);
     return ExitStatus.OK;
   }
 

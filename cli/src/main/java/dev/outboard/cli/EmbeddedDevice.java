@@ -30,10 +30,18 @@ final class EmbeddedDevice {
   /** The link's number in the device process. */
   private static final int CHILD_FD = 3;
 
-  private static final Duration PATIENCE = Duration.ofSeconds(5);
-  private static final Duration TRAINING_PATIENCE = Duration.ofMinutes(2);
+  /**
+   * How long the device goes on with what the program had sent when it ended: longer than a kernel
+   * that gets no answer tries ({@code tcp_orphan_retries}) would keep anybody waiting for.
+   */
+  static final Duration DELIVERY = Duration.ofSeconds(60);
 
-  private static final Duration LAST_WORDS = Duration.ofMillis(200);
+  private static final Duration PATIENCE = Duration.ofSeconds(5);
+
+  /** How often to look whether the process has ended, when its pipe says nothing. */
+  private static final Duration LOOK = Duration.ofMillis(5);
+
+  private static final Duration TRAINING_PATIENCE = Duration.ofMinutes(2);
 
   /** Modules that use memory beyond Java's, hence native access; the launcher has the same list. */
   private static final List<String> NATIVE_MODULES =
@@ -178,20 +186,36 @@ final class EmbeddedDevice {
   }
 
   /**
-   * Waits for the process to end, which it does once the link is closed; kills it if it does not.
+   * Waits until the device, whose link is closed, has given back all that others can notice.
+   *
+   * @return whether it has; if not, it still sends what the program had left to be sent
    */
-  void awaitEnd() {
-    // When the launcher trains the AOT caches, the JVM writes one as it ends.
-    Duration patience = Boolean.getBoolean("outboard.training") ? TRAINING_PATIENCE : PATIENCE;
+  boolean awaitEnd(Duration limit) {
     try {
-      if (!reaper.join(patience)) {
-        Linux.syscall(SyscallNumbers.KILL, pid, Processes.SIG_KILL, 0);
-        reaper.join(PATIENCE);
+      if (Boolean.getBoolean("outboard.training")) {
+        // The JVM writes its AOT cache as it ends.
+        return reaper.join(TRAINING_PATIENCE);
       }
-      // Its last words; but something that it started may hold the pipe open for longer.
-      relay.join(LAST_WORDS);
+      // It closes its end of the pipe when it is done; what it started may hold that open for
+      // longer.
+      long deadline = System.nanoTime() + limit.toNanos();
+      while (relay.isAlive() && reaper.isAlive()) {
+        if (System.nanoTime() - deadline > 0) {
+          return false;
+        }
+        relay.join(LOOK);
+      }
+      return true;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+      return true;
+    }
+  }
+
+  /** The same for as long as it may take; kills it if it does not end. */
+  void awaitEnd() {
+    if (!awaitEnd(DELIVERY.plus(PATIENCE))) {
+      Linux.syscall(SyscallNumbers.KILL, pid, Processes.SIG_KILL, 0);
     }
   }
 }

@@ -83,11 +83,11 @@ final class ProgramWatch implements ProgramEvents, AutoCloseable {
       pidfd = -1;
     }
     if (front != null) {
-      Thread.ofPlatform().daemon().name("front-release").start(() -> release(front, status));
+      Thread.ofPlatform().daemon().name("front-release").start(() -> releaseLater(front, status));
     }
   }
 
-  private void release(Front waiting, int status) {
+  private void releaseLater(Front waiting, int status) {
     synchronized (this) {
       long deadline = System.nanoTime() + CHILDREN_LIVE_ON_MILLIS * 1_000_000;
       try {
@@ -101,9 +101,16 @@ final class ProgramWatch implements ProgramEvents, AutoCloseable {
         return;
       }
     }
-    // Whoever reads what the program wrote waits for the last holder of the pipe.
-    Streams.redirect(2, NULL_DEVICE);
-    waiting.end(status);
+    release(waiting, status);
+  }
+
+  /** Lets the front, if there is one, end now with {@code status}; this process goes on. */
+  static void release(@Nullable Front waiting, int status) {
+    if (waiting != null) {
+      // Whoever reads what the program wrote waits for the last holder of the pipe.
+      Streams.redirect(2, NULL_DEVICE);
+      waiting.end(status);
+    }
   }
 
   @Override

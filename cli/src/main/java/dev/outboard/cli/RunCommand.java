@@ -11,6 +11,7 @@ import dev.outboard.hook.HookOptions;
 import dev.outboard.hook.Statistics;
 import java.io.PrintStream;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -21,6 +22,9 @@ final class RunCommand implements Command {
   private static final String STATS = "--stats";
   private static final String CLIENT = "outboard run";
   private static final String UNIX = "unix:";
+
+  /** How long the command may wait for what the program sent last to arrive. */
+  private static final Duration USER_WAITS = Duration.ofSeconds(1);
 
   /** Stands for the device's process id where the device is no child of this process. */
   private static final int NO_PROCESS = -1;
@@ -93,14 +97,20 @@ final class RunCommand implements Command {
       EmbeddedDevice embedded =
           EmbeddedDevice.start(DeviceSettings.words(arguments), terminal.err()::println);
       try {
-        return run(
-            arguments,
-            terminal,
-            own,
-            embedded.pid(),
-            listener ->
-                DeviceLink.overDescriptor(
-                    embedded.linkFd(), listener, LinkOptions.ofNewDevice(CLIENT)));
+        int status =
+            run(
+                arguments,
+                terminal,
+                own,
+                embedded.pid(),
+                listener ->
+                    DeviceLink.overDescriptor(
+                        embedded.linkFd(), listener, LinkOptions.ofNewDevice(CLIENT)));
+        if (!embedded.awaitEnd(USER_WAITS)) {
+          // What the program sent last is on its way: that is no reason to keep the user.
+          ProgramWatch.release(Front.ofThisProcess(), status);
+        }
+        return status;
       } finally {
         embedded.awaitEnd();
       }

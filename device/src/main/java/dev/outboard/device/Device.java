@@ -240,10 +240,24 @@ public final class Device implements AutoCloseable {
    * Serves one program tree over a connected Unix stream socket, and returns when it has ended.
    *
    * @param fd owned by the device from here on
+   * @return whether the host ended it by saying so, with no program left
    * @throws DeviceException if the device has too many links
    */
-  public void serve(int fd) throws DeviceException {
+  public boolean serve(int fd) throws DeviceException {
     Threads.join(server.serve(fd));
+    return server.parted();
+  }
+
+  /**
+   * Waits until what programs had sent before they ended has arrived; the kernel of a machine sees
+   * to that by itself. Called after {@link #serve}.
+   *
+   * @param limit how long at most; what is left then is lost
+   */
+  public void deliver(Duration limit) throws DeviceException {
+    if (network != null && network.config().isPresent()) {
+      Delivery.await(kernel, limit);
+    }
   }
 
   /**
@@ -299,6 +313,25 @@ public final class Device implements AutoCloseable {
   /** What the network card did so far; empty without one. */
   public Optional<NetCounts> networkCounts() {
     return network == null ? Optional.empty() : network.counts();
+  }
+
+  /**
+   * Instead of {@link #close}, for a process that ends next: gives back all that others could
+   * notice. A kernel without exports is left as it is, to end with the process.
+   */
+  public void leave() {
+    if (exports != null) {
+      close();
+      return;
+    }
+    server.close();
+    if (loopback != null) {
+      loopback.close();
+    }
+    if (network != null) {
+      network.detach();
+      network.unplug();
+    }
   }
 
   /**

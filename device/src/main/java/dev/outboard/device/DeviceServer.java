@@ -42,6 +42,7 @@ final class DeviceServer implements AutoCloseable {
   private final List<String> notices;
   private final Consumer<String> log;
   private final Nudger nudger = new Nudger();
+  private volatile boolean parted;
 
   // Guarded by this.
   private final List<Session> links = new ArrayList<>();
@@ -105,6 +106,16 @@ final class DeviceServer implements AutoCloseable {
 
   void log(String line) {
     log.accept(line);
+  }
+
+  /** A host ends its link by saying so. */
+  void parting() {
+    parted = true;
+  }
+
+  /** Whether a host has ended its link by saying so. */
+  boolean parted() {
+    return parted;
   }
 
   /**

@@ -272,6 +272,7 @@ final class Session implements Runnable {
       case Frame.Ping f -> send(new Frame.Pong(f.id()));
       case Frame.Pong f -> {}
       case Frame.Bye(String why) -> {
+        server.parting();
         return "the host says: " + why;
       }
       case Frame.Unknown f -> {}

@@ -86,7 +86,12 @@ public final class Hook {
       if (lostBefore != null) {
         s.readiness().lost();
       }
-      return s.run();
+      int status = s.run();
+      if (options.statistics() == null) {
+        // The device can do its part of the end meanwhile. Whoever counts still looks at it.
+        link.bye();
+      }
+      return status;
     } finally {
       services = null;
     }

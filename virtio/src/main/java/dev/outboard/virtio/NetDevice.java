@@ -272,7 +272,23 @@ final class NetDevice extends VirtualDevice {
           frames = 0;
         }
       }
+      sendRest(queue, vectors, waiter);
     }
+  }
+
+  /** What the driver has handed over until now still goes out, if the backend takes it at once. */
+  private void sendRest(VirtQueue queue, IoVectors vectors, Waiter waiter) throws RingViolation {
+    for (int left = queue.size(); left > 0; left--) {
+      vectors.clear();
+      int head = queue.next(vectors);
+      if (head == VirtQueue.EMPTY) {
+        break;
+      }
+      send(vectors, queue.chainBytes(), waiter);
+      queue.push(head, 0);
+    }
+    queue.publish();
+    finish(waiter);
   }
 
   private void send(IoVectors vectors, long bytes, Waiter waiter) {

@@ -126,17 +126,22 @@ public final class Network implements AutoCloseable {
     }
   }
 
-  /** Removes the network; the kernel, if one was attached, has been halted before. */
-  @Override
-  public void close() {
+  /** Removes the network from the machine; after {@link #detach}. */
+  public void unplug() {
     if (publisher != null) {
       publisher.close();
-    }
-    if (device != null) {
-      device.close();
     }
     if (backend != null) {
       backend.close();
     }
+  }
+
+  /** Removes all; the kernel, if one was attached, has been halted before. */
+  @Override
+  public void close() {
+    if (device != null) {
+      device.close();
+    }
+    unplug();
   }
 }
