@@ -13,8 +13,16 @@ import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.TestFiles;
 import dev.outboard.tests.support.Trial;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 
 /**
  * How a device's network meets the machine's: by passt, published ports, the machine's loopback.
@@ -60,6 +68,52 @@ class NetworkTest {
       trial.outcome("output", done.output());
       assertThat(TestFiles.checksum(trial.directory().resolve("copy")))
           .isEqualTo(TestFiles.checksum(data));
+    }
+  }
+
+  /** A kernel goes on with what is in a socket's buffers when its program has ended. */
+  @Scenario(link = Link.TO_MACHINE)
+  void whatWasSentLastArrives(Trial trial) throws Exception {
+    try (ServerSocket server = new ServerSocket()) {
+      server.setReceiveBufferSize(64 << 10);
+      server.bind(null);
+      CountDownLatch ended = new CountDownLatch(1);
+      CompletableFuture<Long> received =
+          CompletableFuture.supplyAsync(() -> {
+            try (Socket s = server.accept()) {
+              // Until the program is gone nothing is read, and most of it cannot leave.
+              ended.await();
+              return s.getInputStream().transferTo(OutputStream.nullOutputStream());
+            } catch (IOException e) {
+              throw new UncheckedIOException(e);
+            } catch (InterruptedException e) {
+              throw new IllegalStateException(e);
+            }
+          });
+      Running program =
+          trial
+              .program(
+                  Programs.PYTHON,
+                  "-c",
+                  """
+                  import os, socket, sys
+                  c = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+                  c.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+                  c.setblocking(False)
+                  sent = 0
+                  try:
+                      while sent < 16 << 20: sent += c.send(b'x' * 65536)
+                  except BlockingIOError: pass
+                  print('sent', sent, flush=True)
+                  os._exit(0)
+                  """,
+                  trial.outside(),
+                  "" + server.getLocalPort())
+              .start();
+      Finished done = program.await(LIMIT).expectSuccess();
+      ended.countDown();
+      assertThat(done.output().strip())
+          .isEqualTo("sent " + received.get(LIMIT.toSeconds(), TimeUnit.SECONDS));
     }
   }
 
