@@ -73,6 +73,7 @@ final class Guard implements AutoCloseable {
       """;
 
   private final int pid;
+  private boolean saidBye; // guarded by this
   private final int pipe;
   private final Map<Integer, String> met = new LinkedHashMap<>();
   private int stale;
@@ -137,10 +138,18 @@ final class Guard implements AutoCloseable {
     }
   }
 
-  /** Says farewell: the tree is empty. */
+  /** Says farewell: the tree is empty. Nothing more may be said. */
+  synchronized void bye() {
+    if (!saidBye) {
+      saidBye = true;
+      send("bye\n");
+    }
+  }
+
+  /** Waits until the guard has ended. */
   @Override
   public synchronized void close() {
-    send("bye\n");
+    bye();
     Linux.close(pipe);
     Processes.waitTask(pid, 0, 0);
   }

@@ -364,6 +364,7 @@ public final class Hook {
     @Override
     public void close() {
       processes.close();
+      guard.bye(); // it needs a moment to end
       sampler.close();
       placeholders.close();
       paths.close();

@@ -177,6 +177,9 @@ final class SignalSampler implements AutoCloseable {
         } finally {
           lock.unlock();
         }
+        if (stopping) {
+          return; // at once: close() waits
+        }
         // CPU time: what passes while others have the CPU is no reason to look later still.
         long before = Linux.threadCpuNanos(clock);
         long started = System.nanoTime();
