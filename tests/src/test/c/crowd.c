@@ -85,6 +85,18 @@ static int open_descriptors(void) {
   return count;
 }
 
+// Long enough to be looked after for signals, as a thread of the large round may be, too.
+static void blocked(void) {
+  struct sockaddr_in a;
+  struct timeval limit = {.tv_usec = 100000};
+  int l = listening(1, &a), c = connected(&a);
+  char byte;
+  CHECK(setsockopt(c, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+  CHECK(recv(c, &byte, 1, 0) == -1 && errno == EAGAIN);
+  close(c);
+  close(l);
+}
+
 int main(int argc, char **argv) {
   CHECK(argc == 4);
   struct rlimit files;
@@ -95,6 +107,7 @@ int main(int argc, char **argv) {
   forks(10);
   threads(10);
   int before = open_descriptors();
+  blocked();
   say("ready");
   char line[16];
   CHECK(fgets(line, sizeof line, stdin));
