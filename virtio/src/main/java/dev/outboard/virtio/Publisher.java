@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
+import dev.outboard.posix.Uninterrupted;
 import java.io.IOException;
 import java.net.BindException;
 import java.net.DatagramPacket;
@@ -40,6 +41,7 @@ final class Publisher implements AutoCloseable {
 
   private final InetAddress device;
   private final List<AutoCloseable> listeners = new ArrayList<>();
+  private final List<Thread> listening = new ArrayList<>();
   private final Set<AutoCloseable> connections = ConcurrentHashMap.newKeySet();
   private final Semaphore permits = new Semaphore(MAX_CONNECTIONS);
   private volatile boolean closed;
@@ -89,9 +91,10 @@ final class Publisher implements AutoCloseable {
     listeners.add(listener);
     listener.setOption(StandardSocketOptions.SO_REUSEADDR, true);
     listener.bind(outer(mapping), CONNECT_BACKLOG);
-    Thread.ofVirtual()
-        .name("publish " + mapping)
-        .start(() -> accept(listener, mapping.devicePort()));
+    listening.add(
+        Thread.ofVirtual()
+            .name("publish " + mapping)
+            .start(() -> accept(listener, mapping.devicePort())));
   }
 
   private void accept(ServerSocketChannel listener, int port) {
@@ -182,9 +185,10 @@ final class Publisher implements AutoCloseable {
     DatagramSocket outer = new DatagramSocket(null);
     listeners.add(outer);
     outer.bind(outer(mapping));
-    Thread.ofVirtual()
-        .name("publish " + mapping)
-        .start(() -> receiveDatagrams(outer, mapping.devicePort()));
+    listening.add(
+        Thread.ofVirtual()
+            .name("publish " + mapping)
+            .start(() -> receiveDatagrams(outer, mapping.devicePort())));
   }
 
   private void receiveDatagrams(DatagramSocket outer, int port) {
@@ -260,6 +264,9 @@ final class Publisher implements AutoCloseable {
     closed = true;
     listeners.forEach(Publisher::quietly);
     connections.forEach(Publisher::quietly);
+    // A channel is closed by the virtual thread that is in a call on it: only then is the port
+    // free.
+    listening.forEach(Uninterrupted::join);
   }
 
   private static void quietly(AutoCloseable c) {
