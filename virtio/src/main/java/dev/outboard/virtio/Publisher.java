@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
-import dev.outboard.posix.Uninterrupted;
 import java.io.IOException;
 import java.net.BindException;
 import java.net.DatagramPacket;
@@ -266,7 +265,14 @@ final class Publisher implements AutoCloseable {
     connections.forEach(Publisher::quietly);
     // A channel is closed by the virtual thread that is in a call on it: only then is the port
     // free.
-    listening.forEach(Uninterrupted::join);
+    for (Thread thread : listening) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return;
+      }
+    }
   }
 
   private static void quietly(AutoCloseable c) {

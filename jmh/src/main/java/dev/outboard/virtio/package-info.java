@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: MIT
+/** Benchmarks of parts that only their own package sees. */
+@NullMarked
+package dev.outboard.virtio;
+
+import org.jspecify.annotations.NullMarked;
