@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Memory;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.Arena;
@@ -50,7 +51,6 @@ public final class DeviceLink implements AutoCloseable {
   private final AtomicLong ids = new AtomicLong();
   private final AtomicBoolean told = new AtomicBoolean();
   private final AtomicBoolean closing = new AtomicBoolean();
-  private final AtomicBoolean saidBye = new AtomicBoolean();
   private final Thread reader;
   private volatile boolean lost;
 
@@ -324,8 +324,8 @@ public final class DeviceLink implements AutoCloseable {
    * calls from here on end with -ENETDOWN sooner or later, and the listener hears nothing any more.
    */
   public void bye() {
-    told.set(true);
-    if (saidBye.compareAndSet(false, true)) {
+    // Of a link that was lost there is nobody left to be told.
+    if (told.compareAndSet(false, true)) {
       stream.sendLast(new Frame.Bye("done"));
     }
   }
@@ -340,7 +340,7 @@ public final class DeviceLink implements AutoCloseable {
     lose("closed");
     // The reader closes the socket on its way out; if it is this thread, that is still to come.
     if (!reader.equals(Thread.currentThread())) {
-      join(reader);
+      Uninterrupted.join(reader);
     }
   }
 
@@ -456,20 +456,6 @@ public final class DeviceLink implements AutoCloseable {
     stream.stop();
     if (told.compareAndSet(false, true)) {
       listener.lost(why);
-    }
-  }
-
-  private static void join(Thread thread) {
-    boolean interrupted = false;
-    while (thread.isAlive()) {
-      try {
-        thread.join();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
     }
   }
 }

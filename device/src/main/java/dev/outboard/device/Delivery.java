@@ -30,27 +30,23 @@ final class Delivery {
   /**
    * Waits, as a task of the kernel's own, for at most {@code limit}.
    *
-   * @return how many sockets were left
    * @throws DeviceException if the kernel does not tell
    */
-  static int await(Kernel kernel, Duration limit) throws DeviceException {
-    int[] left = new int[1];
+  static void await(Kernel kernel, Duration limit) throws DeviceException {
     SetupTask.run(
         kernel,
         scratch -> {
           long deadline = System.nanoTime() + limit.toNanos();
           long pause = FIRST_PAUSE_NANOS;
-          for (; ; ) {
-            left[0] =
-                count(kernel, scratch, "/proc/net/tcp") + count(kernel, scratch, "/proc/net/tcp6");
-            if (left[0] == 0 || System.nanoTime() - deadline > 0) {
-              return;
-            }
+          while (isLeft(kernel, scratch) && System.nanoTime() - deadline <= 0) {
             LockSupport.parkNanos(pause);
             pause = Math.min(2 * pause, LONGEST_PAUSE_NANOS);
           }
         });
-    return left[0];
+  }
+
+  private static boolean isLeft(Kernel kernel, MemorySegment scratch) {
+    return count(kernel, scratch, "/proc/net/tcp") + count(kernel, scratch, "/proc/net/tcp6") > 0;
   }
 
   private static int count(Kernel kernel, MemorySegment scratch, String table) {

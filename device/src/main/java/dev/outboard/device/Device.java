@@ -324,12 +324,8 @@ public final class Device implements AutoCloseable {
       close();
       return;
     }
-    server.close();
-    if (loopback != null) {
-      loopback.close();
-    }
+    quiet();
     if (network != null) {
-      network.detach();
       network.unplug();
     }
   }
@@ -339,6 +335,18 @@ public final class Device implements AutoCloseable {
    */
   @Override
   public void close() {
+    quiet();
+    kernel.close();
+    if (network != null) {
+      network.close();
+    }
+    if (exports != null) {
+      exports.close();
+    }
+  }
+
+  /** Ends all sessions and writes exports back; no thread of the device's is in the kernel then. */
+  private void quiet() {
     server.close();
     if (loopback != null) {
       loopback.close();
@@ -352,13 +360,6 @@ public final class Device implements AutoCloseable {
     }
     if (network != null) {
       network.detach();
-    }
-    kernel.close();
-    if (network != null) {
-      network.close();
-    }
-    if (exports != null) {
-      exports.close();
     }
   }
 }

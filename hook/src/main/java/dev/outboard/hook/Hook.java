@@ -291,7 +291,7 @@ public final class Hook {
             }
 
             @Override
-            public void awaitEnd() throws InterruptedException {
+            public void awaitEnd() {
               Notifier n = notifier;
               if (n != null) {
                 n.awaitEnd();

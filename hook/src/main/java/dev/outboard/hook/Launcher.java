@@ -32,7 +32,7 @@ final class Launcher {
     void serve(SeccompListener listener);
 
     /** Waits until there is nobody to serve. */
-    void awaitEnd() throws InterruptedException;
+    void awaitEnd();
   }
 
   private static final int FILTER_BYTES = 8;
@@ -83,7 +83,7 @@ final class Launcher {
       started = true;
       long pid = start.result;
       if (pid < 0) {
-        await(serving);
+        serving.awaitEnd();
         throw notStarted((int) -pid);
       }
       first = pid;
@@ -95,24 +95,9 @@ final class Launcher {
             status = waitFor((int) pid);
             ended.countDown();
           });
-      await(serving);
+      serving.awaitEnd();
       Uninterrupted.await(ended);
       return status;
-    }
-  }
-
-  private static void await(Serving serving) {
-    boolean interrupted = false;
-    for (; ; ) {
-      try {
-        serving.awaitEnd();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
     }
   }
 

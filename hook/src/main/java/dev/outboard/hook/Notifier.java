@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.SeccompListener;
+import dev.outboard.posix.Uninterrupted;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -94,8 +95,8 @@ final class Notifier {
   }
 
   /** Waits until no thread of the program is left under the filter. */
-  void awaitEnd() throws InterruptedException {
-    ended.await();
+  void awaitEnd() {
+    Uninterrupted.await(ended);
   }
 
   /** How many threads there are now. */

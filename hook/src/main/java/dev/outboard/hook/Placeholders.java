@@ -7,6 +7,7 @@ import dev.outboard.abi.File;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Uninterrupted;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -317,14 +318,7 @@ final class Placeholders implements AutoCloseable {
       events.set(ValueLayout.JAVA_LONG, 0, 1);
       Linux.write(stop, events.address(), 8);
     }
-    boolean interrupted = false;
-    while (watcher.isAlive()) {
-      try {
-        watcher.join();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
+    Uninterrupted.join(watcher);
     synchronized (drainLock) {
       forEach(p -> {
         forget(p);
@@ -336,9 +330,6 @@ final class Placeholders implements AutoCloseable {
     Linux.close(epoll);
     Linux.close(stop);
     arena.close();
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
   }
 
   private void watch() {

@@ -2,6 +2,7 @@
 package dev.outboard.kernel;
 
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Uninterrupted;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
@@ -129,18 +130,8 @@ final class Console implements AutoCloseable {
     closing = true;
     BELL.getAndAdd(ring, 0L, 1);
     Linux.futexWake(ring.address() + BELL_OFFSET, 1);
-    boolean interrupted = false;
-    while (thread.isAlive()) {
-      try {
-        thread.join();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
+    Uninterrupted.join(thread);
     arena.close();
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
   }
 
   private static VarHandle field(String name) {
