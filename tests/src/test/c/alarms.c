@@ -208,8 +208,9 @@ static void help(const struct blocking *b, struct setting *s) {
   sleep_us(1500000); // holds its descriptors open until the call has surely returned
 }
 
-static void try_call(const struct blocking *b, int restart, char *line, size_t room,
-                     struct tries *late) {
+/* False if the alarm came before the call: a machine that was too busy, and no try. */
+static int try_call(const struct blocking *b, int restart, char *line, size_t room,
+                    struct tries *late) {
   struct setting s;
   memset(&s, 0xff, sizeof s);
   b->prepare(&s);
@@ -226,6 +227,7 @@ static void try_call(const struct blocking *b, int restart, char *line, size_t r
   struct itimerval timer = {.it_value = {0, ALARM_US}};
   CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
   errno = 0;
+  int64_t begun = now_us();
   long result = b->call(&s);
   int error = result < 0 ? errno : 0;
   int64_t end = now_us();
@@ -234,13 +236,15 @@ static void try_call(const struct blocking *b, int restart, char *line, size_t r
   snprintf(line, room, "%s %s: %ld %s, handled %d, back %s", b->name,
            restart ? "restarting" : "interrupted", result, errno_name(error), handled->times,
            at_once ? "at once" : "after the help");
-  measured(late, (error && at_once ? end : handled->at) - start - ALARM_US);
+  int valid = !handled->times || handled->at > begun;
+  if (valid) measured(late, (error && at_once ? end : handled->at) - start - ALARM_US);
   kill(helper, SIGKILL);
   CHECK(waitpid(helper, NULL, 0) == helper);
   close(s.fd);
   close(s.other);
   for (int i = 0; i < 8; i++)
     if (s.extra[i] >= 0) close(s.extra[i]);
+  return valid;
 }
 
 static void both_ways(int number) {
@@ -251,7 +255,7 @@ static void both_ways(int number) {
     struct tries late = {0};
     char line[200], first[200];
     while (undecided(&late)) {
-      try_call(call, restart, line, sizeof line, &late);
+      if (!try_call(call, restart, line, sizeof line, &late)) continue;
       if (late.count == 1) {
         strcpy(first, line);
         say("%s", line);

@@ -3,7 +3,8 @@
 
 job_control.py COMMAND...: the command is one that says "ready PID" and then repeats lines typed, which
 process PID reads. Prints what happened, the same for each kernel, and on standard error how long
-each took: the median of some tries, more of them while it is beyond the margin of the tests.
+each took: the median of some tries, more of them while it is beyond the margin of the tests. What ends
+the program is measured to the shell's next prompt, so the end of the command is part of it.
 """
 import os
 import pty
