@@ -2,10 +2,13 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.File;
+import dev.outboard.abi.Poll;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkException;
+import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
@@ -14,6 +17,8 @@ import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -43,6 +48,11 @@ final class DeviceCalls {
   private static final long CLOSE_NANOS = 10_000_000_000L;
 
   private static final int MAX_LINGERING = 64;
+
+  private static final int POLLFD_BYTES = 8;
+
+  /** How late a wait for the host notices that the device is lost. */
+  private static final int LOSS_MILLIS = 500;
 
   private static final int CLOSE = canonical("close");
   private static final int SOCKET = canonical("socket");
@@ -361,12 +371,83 @@ final class DeviceCalls {
 
   /** Passes on the readiness that came with the slot's last call, if the handle is watched. */
   void sampled(Notification n, Placeholder p, CallSlot s) {
+    sampled(n, p, s, Math.max(0, n.row().fdIndex()));
+  }
+
+  /**
+   * The same.
+   *
+   * @param index which argument of the notification's call is the placeholder's descriptor
+   */
+  void sampled(Notification n, Placeholder p, CallSlot s, int index) {
     Readiness r = readiness;
     int mask = s.readyMask();
     if (r != null && mask != -1) {
-      int fd = n.intArg(Math.max(0, n.row().fdIndex()));
-      r.afterCall(p, mask, s.readyStamp(), n.process().pidfd(), fd);
+      r.afterCall(p, mask, s.readyStamp(), n.process().pidfd(), n.intArg(index));
     }
+  }
+
+  /**
+   * Waits for a descriptor of the host, however long that takes, as the caller would natively: a
+   * signal that it has to act on ends the wait. Between {@link #begin} and {@link #end}, whose slot
+   * is what bounds the number of such waits.
+   *
+   * @param fd the hook's own copy of the descriptor
+   * @param events what to wait for
+   * @return what poll says of it; -ERESTARTSYS, which may be answered; -EINTR if the caller is
+   *     gone; -ENETDOWN if the device is lost; or another {@code -errno}
+   */
+  long awaitHost(Notification n, int fd, int events) {
+    MemorySegment polls = n.pollScratch();
+    long r = poll(polls, fd, events, 1, 0);
+    if (r != 0) {
+      return r;
+    }
+    n.willBlock();
+    r = poll(polls, fd, events, 1, (int) (BLOCKED_NANOS / 1_000_000));
+    if (r != 0) {
+      return r;
+    }
+    while (n.valid()) {
+      if (link.lost()) {
+        return -Errno.ENETDOWN;
+      }
+      int event = (int) Linux.eventfd(File.EFD_CLOEXEC);
+      if (event < 0) {
+        return event;
+      }
+      ThreadEntry t = n.thread();
+      sampler.blockedOnHost(t, n.id(), event);
+      polls.set(ValueLayout.JAVA_INT, POLLFD_BYTES, event);
+      polls.set(ValueLayout.JAVA_INT, POLLFD_BYTES + 4, Poll.POLLIN);
+      r = poll(polls, fd, events, 2, LOSS_MILLIS);
+      boolean certain = sampler.ended(t);
+      Linux.close(event);
+      // Ready counts more than a signal: it is taken when the call returns, with what it then did.
+      if (r != 0) {
+        return r;
+      }
+      if (certain) {
+        return -Errno.ERESTARTSYS;
+      }
+    }
+    return -Errno.EINTR;
+  }
+
+  /** What the first of {@code count} descriptors is ready for, 0 if it is not, or -errno. */
+  private static long poll(MemorySegment polls, int fd, int events, int count, int millis) {
+    polls.set(ValueLayout.JAVA_INT, 0, fd);
+    polls.set(ValueLayout.JAVA_INT, 4, events);
+    long r = Linux.poll(polls.address(), count, millis);
+    if (r == -Errno.EINTR) {
+      return 0; // the JVM's own matter
+    }
+    return r < 0 ? r : Short.toUnsignedLong(polls.get(ValueLayout.JAVA_SHORT, 6));
+  }
+
+  /** What a descriptor of the hook is ready for now. */
+  static long pollNow(Notification n, int fd, int events) {
+    return poll(n.pollScratch(), fd, events, 1, 0);
   }
 
   /** Ends one use of a file; closes its handle if that was put off. */

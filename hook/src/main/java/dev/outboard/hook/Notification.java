@@ -31,6 +31,7 @@ final class Notification {
   private final Notifier.Seat seat;
   private final MemorySegment path;
   private final MemorySegment stat;
+  private final MemorySegment polls;
 
   private @Nullable ThreadEntry thread;
   private @Nullable Row row;
@@ -71,6 +72,7 @@ final class Notification {
     this.seat = seat;
     this.path = arena.allocate(PATH_BYTES, 8);
     this.stat = arena.allocate(Processes.STAT_BYTES, 8);
+    this.polls = arena.allocate(16, 8);
   }
 
   /** Lets {@code o} see every answer from now on; null for nobody. */
@@ -172,6 +174,11 @@ final class Notification {
 
   MemorySegment statScratch() {
     return stat;
+  }
+
+  /** Room for two {@code struct pollfd}. */
+  MemorySegment pollScratch() {
+    return polls;
   }
 
   /** The caller's descriptors cannot be looked at: it is not dumpable. */

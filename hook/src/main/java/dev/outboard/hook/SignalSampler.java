@@ -9,6 +9,7 @@ import dev.outboard.posix.Uninterrupted;
 import java.io.File;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.Condition;
@@ -17,7 +18,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Ends blocked device calls when their thread has a signal to act on.
+ * Ends blocked device calls, and the hook's waits for descriptors of the host, when their thread
+ * has a signal to act on.
  *
  * <p>A thread that waits in a received notification can be killed, but takes no other signal, and
  * the hook is told of none. So one thread looks at the pending signals of all threads that have
@@ -53,6 +55,9 @@ final class SignalSampler implements AutoCloseable {
 
   private static final long PROBE_NANOS = 50_000_000;
 
+  /** What an eventfd is written to with. */
+  private static final MemorySegment ONE = Arena.global().allocateFrom(ValueLayout.JAVA_LONG, 1);
+
   private final DeviceLink link;
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition some = lock.newCondition();
@@ -75,10 +80,25 @@ final class SignalSampler implements AutoCloseable {
 
   /** The thread's call in {@code slot} has been pending for some time: looks after it. */
   void blocked(ThreadEntry t, long id, CallSlot slot) {
+    blocked(t, id, slot.sequence(), -1);
+  }
+
+  /**
+   * The thread's call waits for a descriptor of the host: looks after it.
+   *
+   * @param event an eventfd, written to in order to end the wait; it stays open until {@link
+   *     #ended}
+   */
+  void blockedOnHost(ThreadEntry t, long id, int event) {
+    blocked(t, id, 0, event);
+  }
+
+  private void blocked(ThreadEntry t, long id, int sequence, int event) {
     lock.lock();
     try {
       t.blockedId = id;
-      t.blockedSequence = slot.sequence();
+      t.blockedSequence = sequence;
+      t.blockedEvent = event;
       t.interrupted = false;
       t.certain = false;
       blocked.add(t);
@@ -153,8 +173,15 @@ final class SignalSampler implements AutoCloseable {
 
   /** Under the lock. */
   private void interrupt(ThreadEntry t) {
+    if (t.interrupted) {
+      return;
+    }
     CallSlot slot = t.slot();
-    if (slot != null && !t.interrupted) {
+    if (t.blockedEvent >= 0) {
+      t.interrupted = true;
+      interrupts++;
+      Linux.write(t.blockedEvent, ONE.address(), Long.BYTES);
+    } else if (slot != null) {
       t.interrupted = true;
       interrupts++;
       link.interrupt(slot, t.blockedSequence);

@@ -27,8 +27,9 @@ final class ThreadEntry {
   /** A close was let through in its last notification. */
   boolean hasClosing;
 
-  // The sampler's view of a blocked device call; all guarded by the sampler.
+  // The sampler's view of a blocked call; all guarded by the sampler.
   int blockedSequence;
+  int blockedEvent = -1;
   long blockedId;
   int statusFd = -1;
   boolean interrupted;
