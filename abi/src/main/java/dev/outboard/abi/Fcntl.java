@@ -56,6 +56,8 @@ public final class Fcntl {
   public static final int F_OFD_SETLK = 37;
   public static final int F_OFD_SETLKW = 38;
   public static final int F_DUPFD_CLOEXEC = 1030;
+  public static final int F_SETPIPE_SZ = 1031;
+  public static final int F_GETPIPE_SZ = 1032;
 
   public static final int FD_CLOEXEC = 1;
 

@@ -55,6 +55,7 @@ public final class Socket {
   public static final int MSG_WAITALL = 0x100;
   public static final int MSG_ERRQUEUE = 0x2000;
   public static final int MSG_NOSIGNAL = 0x4000;
+  public static final int MSG_MORE = 0x8000;
   public static final int MSG_CMSG_CLOEXEC = 0x40000000;
 
   public static final int SHUT_RD = 0;

@@ -112,6 +112,8 @@ public final class SyscallNumbers {
   public static final int LINKAT = 265;
   public static final int SYMLINKAT = 266;
   public static final int FCHMODAT = 268;
+  public static final int SPLICE = 275;
+  public static final int TEE = 276;
   public static final int UTIMENSAT = 280;
   public static final int FALLOCATE = 285;
   public static final int SYNCFS = 306;

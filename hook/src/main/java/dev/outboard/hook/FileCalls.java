@@ -87,7 +87,7 @@ final class FileCalls {
 
   private boolean isStream(Placeholder p) {
     OpenFile f = hook.files().get(p.handle());
-    return f != null && f.stream();
+    return f != null && (f.stream() || f.keeps());
   }
 
   private void receiveMessage(Notification n) {
@@ -219,7 +219,8 @@ final class FileCalls {
     return r;
   }
 
-  private static void showKept(Placeholder p, OpenFile file) {
+  /** Shows a file as readable as long as bytes are kept of it. */
+  static void showKept(Placeholder p, OpenFile file) {
     synchronized (file) {
       p.pin(file.keeps() ? Poll.POLLIN | Poll.POLLRDNORM : 0);
     }
@@ -273,7 +274,12 @@ final class FileCalls {
       return;
     }
     if (!socket) {
-      hook.answer(n, hook.calls().run(n, p));
+      OpenFile file = hook.files().get(p.handle());
+      long r = hook.calls().run(n, p);
+      if (r == 0 && file != null && command == Fcntl.F_SETFL) {
+        file.status(n.args()[2]);
+      }
+      hook.answer(n, r);
       return;
     }
     long[] args = n.args();

@@ -113,6 +113,7 @@ public final class Hook {
     private final Readiness readiness;
     private final Descriptors descriptors;
     private final PathCalls paths;
+    private final Splices splices;
     private final Handlers handlers = new Handlers();
     private final DeviceLink link;
     private final Guard guard;
@@ -152,7 +153,10 @@ public final class Hook {
       new SocketCalls(this).register(handlers);
       new ProcessCalls(this).register(handlers);
       new Pollers(descriptors, calls, placeholders, readiness).register(handlers);
-      new Transfers(this, fileCalls).register(handlers);
+      this.splices = new Splices(this);
+      splices.register(handlers);
+      new FileTransfers(this, splices, stats).register(handlers);
+      new MessageBatches(this, fileCalls).register(handlers);
       handlers.registerRest(fileCalls::any, Route.FD);
       handlers.registerRest(paths::any, Route.PATH);
       handlers.registerRest(this::onHost, Route.PROCESS);
@@ -368,6 +372,7 @@ public final class Hook {
       sampler.close();
       placeholders.close();
       paths.close();
+      splices.close();
       guard.close();
     }
   }

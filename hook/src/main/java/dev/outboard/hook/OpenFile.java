@@ -37,8 +37,8 @@ final class OpenFile {
   /** It lies in an export, so that its descriptors may be those of regular files. */
   private final boolean exported;
 
-  /** The flags that it was opened with. */
-  private final int flags;
+  /** The flags that it was opened with; the status flags among them as they are now. */
+  private volatile int flags;
 
   private final ArrayDeque<OpenFile> waiting = new ArrayDeque<>(1);
 
@@ -52,9 +52,10 @@ final class OpenFile {
   private int deferredError;
 
   /**
-   * Bytes of a stream that were received but could not be written to the program's memory, in
-   * order. Natively they would still be in the socket. Bounded: while there are any, receives take
-   * them and not the device's, so there is at most one piece of each thread that was receiving.
+   * Bytes of a stream that were received but could not be written to the program's memory, or to a
+   * pipe that somebody else had filled, in order. Natively they would still be in the socket, or in
+   * the device's FIFO. Bounded: while there are any, receives take them and not the device's, so
+   * there is at most one piece of each thread that was receiving.
    */
   private volatile byte @Nullable [] kept;
 
@@ -104,6 +105,24 @@ final class OpenFile {
   /** How a file that was opened by its path may be accessed: O_RDONLY, O_WRONLY or O_RDWR. */
   int accessMode() {
     return flags & Fcntl.O_ACCMODE;
+  }
+
+  boolean readable() {
+    return kind == Kind.SOCKET || ((flags & Fcntl.O_PATH) == 0 && accessMode() != Fcntl.O_WRONLY);
+  }
+
+  boolean writable() {
+    return kind == Kind.SOCKET || ((flags & Fcntl.O_PATH) == 0 && accessMode() != Fcntl.O_RDONLY);
+  }
+
+  /** Whether a write goes to the end of the file, wherever its position is. */
+  boolean appends() {
+    return kind != Kind.SOCKET && (flags & Fcntl.O_APPEND) != 0;
+  }
+
+  /** F_SETFL has set the status flags to these. */
+  void status(long set) {
+    flags = (flags & ~Fcntl.O_APPEND) | ((int) set & Fcntl.O_APPEND);
   }
 
   int handle() {

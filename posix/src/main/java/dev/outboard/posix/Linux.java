@@ -102,6 +102,16 @@ public final class Linux {
     return syscall(SyscallNumbers.PIPE2, address, flags, 0);
   }
 
+  /** {@code splice(2)} at the files' own positions; {@code flags} are {@code Splice}'s. */
+  public static long splice(int from, int to, long count, int flags) {
+    return syscall(SyscallNumbers.SPLICE, from, 0, to, 0, count, flags);
+  }
+
+  /** {@code tee(2)}: copies from one pipe to another without taking anything out. */
+  public static long tee(int from, int to, long count, int flags) {
+    return syscall(SyscallNumbers.TEE, from, to, count, flags, 0, 0);
+  }
+
   /** {@code wait4(2)} for one child; its status goes to {@code statusAddress}, which may be 0. */
   public static long wait4(int pid, long statusAddress, int options) {
     return syscall(SyscallNumbers.WAIT4, pid, statusAddress, options, 0, 0, 0);

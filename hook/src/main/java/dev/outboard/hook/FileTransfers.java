@@ -4,6 +4,7 @@ package dev.outboard.hook;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.File;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.Stat;
 import dev.outboard.abi.SyscallNumbers;
@@ -15,44 +16,34 @@ import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Serves calls that move bytes between two descriptors, or many messages at once.
+ * Serves sendfile and copy_file_range, which move a file's bytes to another descriptor.
  *
- * <p><b>sendfile</b> to a device socket from a file of the host: the hook reads the file, through a
- * copy of the program's own descriptor, straight into the call slot, and sends from there. As
- * {@code do_sendfile()} has it: the position (the file's, or the caller's variable) moves by what
- * was sent, an error counts only if nothing was sent, the end of the file ends the call. Everything
- * that the host's kernel refuses by itself is left to it: a device socket as source is a socket,
- * which cannot be sought in. From a file of the device to a socket or file of the device it is one
- * call there, and no byte crosses; to a regular file of the host the hook reads and writes; to
- * anything else of the host it is EINVAL, and programs read and write.
+ * <p><b>sendfile</b>, by what its two ends are. What {@code do_sendfile()} has is kept: the
+ * position (the file's, or the caller's variable) moves by what was sent, an error counts only if
+ * nothing was sent, the end of the file ends the call.
  *
- * <p><b>splice</b> with a device socket is refused with EINVAL, which programs take as "not here"
- * and then read and write: a pipe's pages cannot cross. (tee and vmsplice are not trapped: the
- * host's kernel refuses a placeholder as it refuses any socket.)
+ * <ul>
+ *   <li>Device to device: one call there, and no byte crosses.
+ *   <li>Host to device: the hook reads the file, through a copy of the program's own descriptor,
+ *       straight into the call slot, and sends or writes from there. A source that cannot be sought
+ *       in is refused by the host's kernel, be it a placeholder.
+ *   <li>Device to host: to a regular file or a block device the hook writes; to a pipe as {@link
+ *       Splices} does; to a socket it sends without waiting, and waits where the program would. To
+ *       a terminal or another character device, whose writes the hook could not end when a signal
+ *       comes, it is EINVAL, and programs read and write.
+ * </ul>
  *
- * <p><b>sendmmsg, recvmmsg</b> are loops over the single calls, as in {@code net/socket.c}: an
- * error counts only if no message was moved, a short send ends the loop, the timeout is looked at
- * after each message received, and MSG_WAITFORONE makes all but the first not wait.
+ * <p><b>copy_file_range</b> is one call of the device if both files are. Between the two kernels it
+ * is EXDEV, which it is natively between two file systems, after the same checks.
  *
  * <p>Called on notifier threads.
  */
-final class Transfers {
+final class FileTransfers {
   /** {@code MAX_RW_COUNT}: what one call moves at most. */
   private static final long MAX_BYTES = 0x7ffff000L;
-
-  private static final int MSG_MORE = 0x8000;
-  private static final int MSG_WAITFORONE = 0x10000;
-  private static final int MSG_CMSG_COMPAT = 0x80000000;
-  private static final int UIO_MAXIOV = 1024;
-
-  // struct mmsghdr: a msghdr of 56 bytes, an unsigned int, 4 bytes of padding.
-  private static final int MMSGHDR_BYTES = 64;
-  private static final int MMSGHDR_LENGTH = 56;
-  private static final int MSGHDR_IOV = 16;
-  private static final int MSGHDR_IOV_COUNT = 24;
-  private static final int MSGHDR_FLAGS = 48;
 
   private static final int STAT_SIZE = 48;
 
@@ -61,40 +52,32 @@ final class Transfers {
   /** What one sendfile on the device moves at most. */
   private static final long SENDFILE_BYTES = 16 << 20;
 
+  /** What the kernel hands to a socket at once: sixteen pages, which are one datagram. */
+  private static final long SOCKET_BYTES = 1 << 16;
+
   private static final Row READ = row("read");
   private static final Row PREAD = row("pread64");
   private static final Row LSEEK = row("lseek");
   private static final Row SENDTO = row("sendto");
-  private static final Row SENDMSG = row("sendmsg");
-  private static final Row RECVMSG = row("recvmsg");
-  private static final Row GETSOCKOPT = row("getsockopt");
+  private static final Row WRITE = row("write");
 
   private final Hook.Services hook;
-  private final FileCalls files;
+  private final Splices splices;
+  private final Stats stats;
 
-  Transfers(Hook.Services hook, FileCalls files) {
+  FileTransfers(Hook.Services hook, Splices splices, Stats stats) {
     this.hook = hook;
-    this.files = files;
+    this.splices = splices;
+    this.stats = stats;
   }
 
   void register(Handlers handlers) {
     handlers.register(this::sendfile, "sendfile");
     handlers.register(this::copyRange, "copy_file_range");
-    handlers.register(this::splice, "splice");
-    handlers.register(this::sendMessages, "sendmmsg");
-    handlers.register(this::receiveMessages, "recvmmsg");
   }
 
   private static Row row(String name) {
     return Objects.requireNonNull(SyscallTable.byName(name), name);
-  }
-
-  private void splice(Notification n) {
-    if (hook.lookup(n, 0) != null || hook.lookup(n, 2) != null) {
-      n.answerErrno(Errno.EINVAL);
-    } else {
-      hook.onHost(n);
-    }
   }
 
   private void sendfile(Notification n) {
@@ -166,7 +149,7 @@ final class Transfers {
     }
   }
 
-  /** From a file of the device to one of the host, which never makes the hook wait. */
+  /** From a file of the device to a descriptor of the host. */
   private void toHost(Notification n, Placeholder source) {
     OpenFile file = hook.files().get(source.handle());
     if (file == null || file.kind() == OpenFile.Kind.SOCKET) {
@@ -180,29 +163,21 @@ final class Transfers {
     }
     long r;
     try {
-      r = toHost(n, file, out);
+      r = toHost(n, source, file, out);
     } finally {
       Linux.close(out);
     }
     hook.answer(n, r);
   }
 
-  private long toHost(Notification n, OpenFile file, int out) {
+  private long toHost(Notification n, Placeholder source, OpenFile file, int out) {
     MemorySegment scratch = n.statScratch();
     long r = Linux.fstat(out, scratch.address());
     if (r < 0) {
       return r;
     }
+    int type = scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & Stat.S_IFMT;
     long flags = Linux.fcntl(out, Fcntl.F_GETFL, 0);
-    if ((flags & Fcntl.O_PATH) != 0 || (flags & Fcntl.O_ACCMODE) == Fcntl.O_RDONLY) {
-      return -Errno.EBADF;
-    }
-    boolean regular =
-        (scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & Stat.S_IFMT) == Stat.S_IFREG;
-    // A pipe or a socket may block for ever: programs read and write then.
-    if (!regular || (flags & Fcntl.O_APPEND) != 0 || n.args()[3] < 0) {
-      return -Errno.EINVAL;
-    }
     long offsetAddress = n.args()[2];
     long position = -1;
     if (offsetAddress != 0) {
@@ -211,9 +186,18 @@ final class Transfers {
         return hook.calls().memoryError(n, r);
       }
       position = scratch.get(ValueLayout.JAVA_LONG, 0);
-      if (position < 0) {
-        return -Errno.EINVAL;
-      }
+    }
+    if (!file.readable()
+        || (flags & Fcntl.O_PATH) != 0
+        || (flags & Fcntl.O_ACCMODE) == Fcntl.O_RDONLY) {
+      return -Errno.EBADF;
+    }
+    boolean takes =
+        type == Stat.S_IFIFO
+            || type == Stat.S_IFSOCK
+            || ((type == Stat.S_IFREG || type == Stat.S_IFBLK) && (flags & Fcntl.O_APPEND) == 0);
+    if (!takes || n.args()[3] < 0 || (offsetAddress != 0 && position < 0)) {
+      return -Errno.EINVAL;
     }
     if (!file.use()) {
       return -Errno.EBADF;
@@ -224,15 +208,24 @@ final class Transfers {
         return r;
       }
       try {
-        r = toHost(n, file, out, position, Math.min(n.args()[3], MAX_BYTES));
+        long count = Math.min(n.args()[3], MAX_BYTES);
+        boolean waits = (flags & Fcntl.O_NONBLOCK) == 0;
+        r =
+            count == 0
+                ? 0
+                : type == Stat.S_IFIFO
+                    ? splices.toPipe(n, source, file, out, position, count, waits)
+                    : toHost(n, file, out, position, count, type == Stat.S_IFSOCK, waits);
       } finally {
         hook.calls().end(n);
       }
     } finally {
       hook.calls().unuse(file);
     }
+    r = r == -Errno.EISDIR ? -Errno.EINVAL : r;
     if (offsetAddress != 0) {
       scratch.set(ValueLayout.JAVA_LONG, 0, position + Math.max(r, 0));
+      // Written even if nothing moved: sendfile64().
       long w = n.memory().write(offsetAddress, scratch, 0, 8);
       return w < 0 ? w : r;
     }
@@ -242,12 +235,19 @@ final class Transfers {
   /**
    * @param from where to start, -1 for the file's own position, which moves then
    */
-  private long toHost(Notification n, OpenFile file, int out, long from, long count) {
-    Call c = n.slot().call();
+  private long toHost(
+      Notification n,
+      OpenFile file,
+      int out,
+      long from,
+      long count,
+      boolean socket,
+      boolean waits) {
     Row row = from < 0 ? READ : PREAD;
+    long most = socket ? SOCKET_BYTES : Call.PIECE_BYTES;
     long moved = 0;
     while (moved < count) {
-      long want = Math.min(count - moved, Call.PIECE_BYTES);
+      long want = Math.min(count - moved, most);
       long have = hook.calls().transfer(n, row, file.handle(), want, from + moved);
       if (have == DeviceCalls.AGAIN) {
         continue;
@@ -256,7 +256,11 @@ final class Transfers {
         return moved > 0 ? moved : have;
       }
       have = Math.min(have, want);
-      long r = Linux.write(out, c.data.address(), have);
+      long address = n.slot().call().data.address();
+      long r =
+          socket
+              ? sendToHost(n, out, address, have, have == want && moved + have < count, waits)
+              : Linux.write(out, address, have);
       moved += Math.max(r, 0);
       if (r < have) {
         if (from < 0) {
@@ -270,6 +274,38 @@ final class Transfers {
     return moved;
   }
 
+  /**
+   * Sends to a socket of the host, all of it if it may wait.
+   *
+   * @return bytes sent, or {@code -errno} if none were; with EPIPE the caller got its signal
+   */
+  private long sendToHost(
+      Notification n, int out, long address, long count, boolean more, boolean waits) {
+    int flags = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL | (more ? Socket.MSG_MORE : 0);
+    long sent = 0;
+    long r = 0;
+    while (sent < count && r >= 0) {
+      r = Linux.send(out, address + sent, count - sent, flags);
+      sent += Math.max(r, 0);
+      if (r == -Errno.EAGAIN && waits) {
+        r = hook.calls().awaitHost(n, out, Poll.POLLOUT);
+      }
+    }
+    if (r == -Errno.EPIPE && isStream(n, out)) {
+      FileCalls.raiseSigPipe(n);
+    }
+    return sent > 0 ? sent : r;
+  }
+
+  private static boolean isStream(Notification n, int socket) {
+    MemorySegment type = n.pollScratch();
+    type.set(ValueLayout.JAVA_INT, 8, Integer.BYTES);
+    long r =
+        Linux.getsockopt(
+            socket, Socket.SOL_SOCKET, Socket.SO_TYPE, type.address(), type.address() + 8);
+    return r == 0 && type.get(ValueLayout.JAVA_INT, 0) == Socket.SOCK_STREAM;
+  }
+
   /** Within one kernel; between the two programs read and write, as between file systems. */
   private void copyRange(Notification n) {
     Placeholder in = hook.lookup(n, 0);
@@ -281,13 +317,50 @@ final class Transfers {
     OpenFile from = in == null ? null : hook.files().get(in.handle());
     OpenFile to = out == null ? null : hook.files().get(out.handle());
     if (from == null || to == null) {
-      n.answerErrno(Errno.EXDEV);
+      n.answer(-betweenKernels(n, from, to));
       return;
     }
     long[] args = n.args().clone();
     args[0] = from.handle();
     args[2] = to.handle();
     hook.answer(n, hook.calls().runAt(n, n.row(), args, from, to));
+  }
+
+  /** What {@code vfs_copy_file_range()} finds wrong before the file systems, or EXDEV. */
+  private int betweenKernels(Notification n, @Nullable OpenFile from, @Nullable OpenFile to) {
+    OpenFile file = from != null ? from : to;
+    int host = Descriptors.borrow(n, n.intArg(from != null ? 2 : 0));
+    if (host < 0 || file == null) {
+      return Errno.EBADF;
+    }
+    MemorySegment scratch = n.statScratch();
+    long r = Linux.fstat(host, scratch.address());
+    long flags = Linux.fcntl(host, Fcntl.F_GETFL, 0);
+    Linux.close(host);
+    if (r < 0 || (flags & Fcntl.O_PATH) != 0) {
+      return Errno.EBADF;
+    }
+    int type = scratch.get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & Stat.S_IFMT;
+    if (n.intArg(5) != 0) {
+      return Errno.EINVAL;
+    }
+    boolean socket = file.kind() == OpenFile.Kind.SOCKET;
+    if (type == Stat.S_IFDIR || (!socket && stats.type(n, file.handle()) == Stat.S_IFDIR)) {
+      return Errno.EISDIR;
+    }
+    if (type != Stat.S_IFREG || file.kind() != OpenFile.Kind.REGULAR) {
+      return Errno.EINVAL;
+    }
+    boolean reads = from != null ? from.readable() : mode(flags) != Fcntl.O_WRONLY;
+    boolean writes =
+        to != null
+            ? to.writable() && !to.appends()
+            : mode(flags) != Fcntl.O_RDONLY && (flags & Fcntl.O_APPEND) == 0;
+    return reads && writes ? Errno.EXDEV : Errno.EBADF;
+  }
+
+  private static int mode(long flags) {
+    return (int) flags & Fcntl.O_ACCMODE;
   }
 
   private long sendfile(Notification n, Placeholder out, int in, long given, long offsetAddress) {
@@ -346,7 +419,13 @@ final class Transfers {
 
   private long send(Notification n, Placeholder out, int in, long from, long count, long size) {
     OpenFile file = hook.files().get(out.handle());
-    if (file == null || !file.use()) {
+    if (file == null || !file.writable()) {
+      return -Errno.EBADF;
+    }
+    if (file.appends()) {
+      return -Errno.EINVAL;
+    }
+    if (!file.use()) {
       return -Errno.EBADF;
     }
     long r;
@@ -367,7 +446,7 @@ final class Transfers {
     } finally {
       hook.calls().unuse(file);
     }
-    if (r == -Errno.EPIPE && file.stream()) {
+    if (r == -Errno.EPIPE && (file.stream() || file.kind() != OpenFile.Kind.SOCKET)) {
       FileCalls.raiseSigPipe(n);
     }
     return r;
@@ -375,6 +454,7 @@ final class Transfers {
 
   private long send(
       Notification n, Placeholder out, OpenFile file, int in, long from, long count, long size) {
+    boolean socket = file.kind() == OpenFile.Kind.SOCKET;
     Call c = n.slot().call();
     long moved = 0;
     while (moved < count) {
@@ -387,12 +467,14 @@ final class Transfers {
       boolean more = have == want && moved + have < count && from + moved + have < size;
       long r;
       do {
-        c.start(SENDTO.canonical());
+        c.start((socket ? SENDTO : WRITE).canonical());
         c.toDevice = have;
         c.args[0] = out.handle();
         c.args[2] = have;
-        c.args[3] = more ? MSG_MORE : 0;
-        c.args[4] = Call.NULL;
+        if (socket) {
+          c.args[3] = more ? Socket.MSG_MORE : 0;
+          c.args[4] = Call.NULL;
+        }
         r = hook.calls().execute(n, n.slot());
       } while (r == DeviceCalls.AGAIN);
       hook.calls().sampled(n, out, n.slot());
@@ -411,184 +493,5 @@ final class Transfers {
       }
     }
     return moved;
-  }
-
-  private void sendMessages(Notification n) {
-    Placeholder p = hook.lookup(n, 0);
-    if (p == null) {
-      hook.onHost(n);
-      return;
-    }
-    int flags = n.intArg(3);
-    if ((flags & MSG_CMSG_COMPAT) != 0) {
-      n.answerErrno(Errno.EINVAL);
-      return;
-    }
-    long entry = n.args()[1];
-    long count = Math.min(n.args()[2] & 0xffff_ffffL, UIO_MAXIOV);
-    long[] args = {n.args()[0], 0, flags, 0, 0, 0};
-    long done = 0;
-    long r = 0;
-    while (done < count) {
-      args[1] = entry;
-      r = files.move(n, SENDMSG, args, p);
-      if (r < 0) {
-        break;
-      }
-      long sent = r;
-      r = putLength(n, entry, sent);
-      if (r < 0) {
-        break;
-      }
-      done++;
-      if (sent < messageBytes(n, entry)) {
-        break;
-      }
-      entry += MMSGHDR_BYTES;
-    }
-    hook.answer(n, done > 0 ? done : r);
-  }
-
-  private void receiveMessages(Notification n) {
-    Placeholder p = hook.lookup(n, 0);
-    if (p == null) {
-      if (!n.unreadable()) {
-        hook.mayReceiveDescriptors(n.process());
-      }
-      hook.onHost(n);
-      return;
-    }
-    int flags = n.intArg(3);
-    if ((flags & MSG_CMSG_COMPAT) != 0) {
-      n.answerErrno(Errno.EINVAL);
-      return;
-    }
-    MemorySegment scratch = n.statScratch();
-    long timeoutAddress = n.args()[4];
-    long deadline = 0;
-    if (timeoutAddress != 0) {
-      long r = n.memory().read(timeoutAddress, scratch, 0, 16);
-      if (r < 0) {
-        hook.answer(n, hook.calls().memoryError(n, r));
-        return;
-      }
-      long seconds = scratch.get(ValueLayout.JAVA_LONG, 0);
-      long nanos = scratch.get(ValueLayout.JAVA_LONG, 8);
-      if (seconds < 0 || nanos < 0 || nanos >= NANOS) {
-        n.answerErrno(Errno.EINVAL);
-        return;
-      }
-      // A century is for ever, and does not overflow.
-      deadline = System.nanoTime() + Math.min(seconds, 3_000_000_000L) * NANOS + nanos;
-    }
-    long r = receiveMessages(n, p, flags, timeoutAddress != 0, deadline);
-    if (r > 0 && timeoutAddress != 0) {
-      long left = Math.max(0, deadline - System.nanoTime());
-      scratch.set(ValueLayout.JAVA_LONG, 0, left / NANOS);
-      scratch.set(ValueLayout.JAVA_LONG, 8, left % NANOS);
-      long w = n.memory().write(timeoutAddress, scratch, 0, 16);
-      r = w < 0 ? w : r;
-    }
-    hook.answer(n, r);
-  }
-
-  private long receiveMessages(
-      Notification n, Placeholder p, int flags, boolean limited, long deadline) {
-    OpenFile file = hook.files().get(p.handle());
-    if (file == null) {
-      return -Errno.EBADF;
-    }
-    int put = file.takeDeferredError();
-    if (put != 0) {
-      return -put;
-    }
-    long entry = n.args()[1];
-    long count = n.args()[2] & 0xffff_ffffL;
-    // do_recvmmsg() begins with the socket's error. A receive of a datagram does so by itself, one
-    // of a stream returns what came before the error first.
-    if ((file.stream() || count == 0) && (flags & Socket.MSG_ERRQUEUE) == 0) {
-      long r = pendingError(n, p);
-      if (r < 0) {
-        return r;
-      }
-    }
-    long[] args = {n.args()[0], 0, flags & ~MSG_WAITFORONE, 0, 0, 0};
-    long done = 0;
-    while (done < count) {
-      args[1] = entry;
-      long r = files.move(n, RECVMSG, args, p);
-      if (r >= 0) {
-        r = putLength(n, entry, r);
-      }
-      if (r < 0) {
-        if (done == 0) {
-          return r;
-        }
-        // The socket keeps it for the next call, unless it says only that there is no more.
-        if (r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
-          file.deferError((int) -r);
-        }
-        return done;
-      }
-      done++;
-      if ((flags & MSG_WAITFORONE) != 0) {
-        args[2] |= Socket.MSG_DONTWAIT;
-      }
-      if (limited && deadline - System.nanoTime() <= 0) {
-        break;
-      }
-      if (n.memory().read(entry + MSGHDR_FLAGS, n.statScratch(), 0, 4) == 0
-          && (n.statScratch().get(ValueLayout.JAVA_INT, 0) & Socket.MSG_OOB) != 0) {
-        break;
-      }
-      entry += MMSGHDR_BYTES;
-    }
-    return done;
-  }
-
-  /** Takes the socket's error off it; 0 or {@code -errno}. */
-  private long pendingError(Notification n, Placeholder p) {
-    long r = hook.calls().begin(n);
-    if (r < 0) {
-      return r;
-    }
-    try {
-      Call c = n.slot().call();
-      do {
-        c.start(GETSOCKOPT.canonical());
-        c.toDevice = Integer.BYTES;
-        c.fromDevice = Long.BYTES + Integer.BYTES;
-        c.args[0] = p.handle();
-        c.args[1] = Socket.SOL_SOCKET;
-        c.args[2] = Socket.SO_ERROR;
-        c.args[3] = Long.BYTES;
-        c.data.set(ValueLayout.JAVA_INT, 0, Integer.BYTES);
-        r = hook.calls().execute(n, n.slot());
-      } while (r == DeviceCalls.AGAIN);
-      hook.calls().sampled(n, p, n.slot());
-      return r < 0 ? r : -(long) (c.data.get(ValueLayout.JAVA_INT, Long.BYTES) & 0xfff);
-    } finally {
-      hook.calls().end(n);
-    }
-  }
-
-  /** Writes msg_len. */
-  private static long putLength(Notification n, long entry, long bytes) {
-    MemorySegment scratch = n.statScratch();
-    scratch.set(ValueLayout.JAVA_INT, 0, (int) bytes);
-    return n.memory().write(entry + MMSGHDR_LENGTH, scratch, 0, 4);
-  }
-
-  /** How long a message is that was just sent, so that a short send is known. */
-  private static long messageBytes(Notification n, long entry) {
-    MemorySegment scratch = n.statScratch();
-    long r = n.memory().read(entry + MSGHDR_IOV, scratch, 0, 16);
-    if (r < 0) {
-      return 0;
-    }
-    return n.memory()
-        .vectorLength(
-            scratch.get(ValueLayout.JAVA_LONG, 0),
-            (int) scratch.get(ValueLayout.JAVA_LONG, MSGHDR_IOV_COUNT - MSGHDR_IOV));
   }
 }
