@@ -140,10 +140,10 @@ public final class SyscallTable {
     t.file  (296,  70, "pwritev(fd, iovin iov[iovcnt], iovcnt, offset, offset_high) -> bytes").note("on a socket ESPIPE");
     t.device(327, 286, "preadv2(fd, iovout iov[iovcnt], iovcnt, offset, offset_high, flags:RWF) -> bytes").blocks().when(isLong(3, -1)).whenExports(ALWAYS).note("without exports it traps only with offset -1, which makes it a readv");
     t.device(328, 287, "pwritev2(fd, iovin iov[iovcnt], iovcnt, offset, offset_high, flags:RWF) -> bytes").blocks().when(isLong(3, -1)).whenExports(ALWAYS).note("without exports it traps only with offset -1, which makes it a writev");
-    t.device( 40,  71, "sendfile(fd out_fd, fd in_fd, inout offset[8], count) -> bytes").blocks().note("device to device without a copy; from or to a file of the host the hook reads and writes; to another descriptor of the host EINVAL");
-    t.hookFd(275,  76, "splice(fd fd_in, inout off_in[8], fd fd_out, inout off_out[8], len, flags:SPLICE) -> bytes").partial("EINVAL if one side is a device fd: programs then read and write");
-    t.host  (276,  77, "tee(fd fd_in, fd fd_out, len, flags) -> bytes").note("both must be pipes: a device fd is EINVAL as any socket");
-    t.host  (278,  75, "vmsplice(fd, ptr iov, nr_segs, flags) -> bytes").note("fd must be a pipe: a device fd is EBADF as any socket");
+    t.device( 40,  71, "sendfile(fd out_fd, fd in_fd, inout offset[8], count) -> bytes").blocks().note("device to device without a copy; from a file of the host, or to a file, pipe or socket of it, the hook reads and writes; to a terminal or another device of the host EINVAL");
+    t.device(275,  76, "splice(fd fd_in, inout off_in[8], fd fd_out, inout off_out[8], len, flags:SPLICE) -> bytes").blocks().note("between the program's pipe and a device fd the hook moves the bytes; a FIFO of the device and a file of the host EINVAL");
+    t.file  (276,  77, "tee(fd fd_in, fd fd_out, len, flags:SPLICE) -> bytes").blocks().note("both must be pipes, of one kernel: another device fd is EINVAL as any socket or file");
+    t.host  (278,  75, "vmsplice(fd, ptr iov, nr_segs, flags:SPLICE) -> bytes").note("fd must be a pipe: a device fd is EBADF as any socket or file, a FIFO of the device too");
     t.file  (326, 285, "copy_file_range(fd fd_in, inout off_in[8], fd fd_out, inout off_out[8], len, flags) -> bytes").note("between host and device EXDEV");
     t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").when(NETWORK_REQUEST).partial("the requests listed below; others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too");
     t.device(  8,  62, "lseek(fd, offset, whence) -> value");
@@ -167,7 +167,7 @@ public final class SyscallTable {
     t.file  (193,  10, "fgetxattr(fd, str name, out value[size], size) -> bytes");
     t.file  (196,  13, "flistxattr(fd, out list[size], size) -> bytes");
     t.file  (199,  16, "fremovexattr(fd, str name)");
-    t.host  (451, 451, "cachestat(fd, ptr range, ptr stat, flags)");
+    t.file  (451, 451, "cachestat(fd, in range[16], out stat[40], flags)");
   }
 
   private static void paths(Builder t) {
@@ -241,7 +241,7 @@ public final class SyscallTable {
     t.hook  ( 32,  23, "dup(fd oldfd) -> fd").note("the host's kernel shares the placeholder, hence the handle");
     t.hook  ( 33,  -1, "dup2(fd oldfd, newfd) -> fd").via("dup3");
     t.hook  (292,  24, "dup3(fd oldfd, newfd, flags:O) -> fd");
-    t.hook  ( 72,  25, "fcntl(fd, cmd:F, fcntl arg) -> value").marshalled().blocks().when(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL)).whenExports(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL, Fcntl.F_GETFL, Fcntl.F_GETLK, Fcntl.F_SETLK, Fcntl.F_SETLKW, Fcntl.F_OFD_GETLK, Fcntl.F_OFD_SETLK, Fcntl.F_OFD_SETLKW)).note("F_SETFL goes to both kernels; locks of a device file belong to the open file (as F_OFD_SETLK); owner and signal are the placeholder's");
+    t.hook  ( 72,  25, "fcntl(fd, cmd:F, fcntl arg) -> value").marshalled().blocks().when(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL)).whenExports(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL, Fcntl.F_GETFL, Fcntl.F_GETLK, Fcntl.F_SETLK, Fcntl.F_SETLKW, Fcntl.F_OFD_GETLK, Fcntl.F_OFD_SETLK, Fcntl.F_OFD_SETLKW, Fcntl.F_GETPIPE_SZ, Fcntl.F_SETPIPE_SZ)).note("F_SETFL goes to both kernels; locks of a device file belong to the open file (as F_OFD_SETLK); owner and signal are the placeholder's");
     t.hook  (438, 438, "pidfd_getfd(fd pidfd, targetfd, flags) -> fd");
     t.host  ( 22,  -1, "pipe(out pipefd[8])").via("pipe2");
     t.host  (293,  59, "pipe2(out pipefd[8], flags)");
