@@ -749,32 +749,64 @@ static void flagged(void) {
 
 /* ---- waits, and signals that end them ---- */
 
+/* The first signal lets the process that is to end a wait begin: the order is certain. */
 static volatile int alarms;
+static int go[2];
+
 static void count_alarm(int number) {
   (void)number;
-  alarms++;
+  if (alarms++ == 0) (void)!write(go[1], "x", 1);
 }
 
+/* Signals from now on, again and again: the first may come before the call. */
 static void on_alarm(int flags) {
   struct sigaction a = {.sa_handler = count_alarm, .sa_flags = flags};
   CHECK(sigaction(SIGALRM, &a, NULL) == 0);
   alarms = 0;
-  struct itimerval t = {.it_value = {0, 150000}};
+  struct itimerval t = {.it_value = {0, 150000}, .it_interval = {0, 150000}};
   CHECK(setitimer(ITIMER_REAL, &t, NULL) == 0);
 }
 
-/* Does something to fd after a time, from another process. */
+static void quiet(void) {
+  struct itimerval none = {0};
+  CHECK(setitimer(ITIMER_REAL, &none, NULL) == 0);
+}
+
+/* As TELL, for a call under on_alarm: what is printed must not be interrupted. */
+#define TELL_QUIETLY(call)                                                                  \
+  do {                                                                                      \
+    errno = 0;                                                                              \
+    long long told = (long long)(call);                                                     \
+    int why = errno;                                                                        \
+    quiet();                                                                                \
+    say("%s = %lld %s, signals: %d", #call, told, told < 0 ? errno_name(why) : "", alarms > 0); \
+  } while (0)
+
+static void renew_go(void) {
+  if (go[0]) close_all(2, go);
+  new_pipe(go, 0);
+}
+
+/* Does something to fd from another process, a while after a byte of go. */
 static pid_t later(int fd, int what) {
+  renew_go();
   fflush(stdout);
   pid_t child = fork();
   if (child == 0) {
-    sleep_us(400000);
     char *b = malloc(PIPE);
+    CHECK(read(go[0], b, 1) == 1);
+    sleep_us(200000);
     fill(b, PIPE, 0);
     if (what == 'w') send_all(fd, b, 100);
     if (what == 'r') expect(fd, PIPE, 0);
     _exit(0);
   }
+  return child;
+}
+
+static pid_t soon(int fd, int what) {
+  pid_t child = later(fd, what);
+  CHECK(write(go[1], "x", 1) == 1);
   return child;
 }
 
@@ -788,34 +820,30 @@ static void waits(void) {
   int s[2], p[2];
   tcp_pair(s);
   new_pipe(p, 0);
+  renew_go();
   char *b = malloc(PIPE);
   fill(b, PIPE, 0);
   int f = open_in(dir, "f", O_RDWR | O_CREAT);
   CHECK(write(f, b, 100) == 100);
   /* Nothing in the socket. SPLICE_F_NONBLOCK is about the pipe. */
   on_alarm(0);
-  TELL(splice(s[1], NULL, p[1], NULL, 100, SPLICE_F_NONBLOCK));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(splice(s[1], NULL, p[1], NULL, 100, SPLICE_F_NONBLOCK));
   pid_t child = later(s[0], 'w');
   on_alarm(SA_RESTART);
-  TELL(splice(s[1], NULL, p[1], NULL, 100, 0));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(splice(s[1], NULL, p[1], NULL, 100, 0));
   ended(child);
   expect(p[0], 100, 0);
   /* Nothing in the pipe. */
   on_alarm(0);
-  TELL(splice(p[0], NULL, s[0], NULL, 100, 0));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(splice(p[0], NULL, s[0], NULL, 100, 0));
   on_alarm(0);
-  TELL(splice(p[0], NULL, f, NULL, 100, 0));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(splice(p[0], NULL, f, NULL, 100, 0));
   child = later(p[1], 'w');
   on_alarm(SA_RESTART);
-  TELL(splice(p[0], NULL, s[0], NULL, 100, 0));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(splice(p[0], NULL, s[0], NULL, 100, 0));
   ended(child);
   expect(s[1], 100, 0);
-  child = later(p[1], 'w');
+  child = soon(p[1], 'w');
   TELL(splice(p[0], NULL, f, NULL, 100, 0));
   ended(child);
   /* The writer goes. */
@@ -835,20 +863,17 @@ static void waits(void) {
   send_all(s[0], b, 100);
   await_bytes(s[1], 100);
   on_alarm(0);
-  TELL(splice(s[1], NULL, p[1], NULL, 100, 0));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(splice(s[1], NULL, p[1], NULL, 100, 0));
   off_t at = 0;
   on_alarm(0);
-  TELL(sendfile(p[1], f, &at, 100));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(sendfile(p[1], f, &at, 100));
   child = later(p[0], 'r');
   on_alarm(SA_RESTART);
-  TELL(splice(s[1], NULL, p[1], NULL, 100, 0));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(splice(s[1], NULL, p[1], NULL, 100, 0));
   ended(child);
   expect(p[0], 100, 0);
   CHECK(write(p[1], b, PIPE) == PIPE);
-  child = later(p[0], 'r');
+  child = soon(p[0], 'r');
   TELL(sendfile(p[1], f, &at, 100));
   ended(child);
   expect(p[0], 100, 0);
@@ -873,11 +898,12 @@ static void waits(void) {
   CHECK(ftruncate(f, 1 << 20) == 0);
   on_alarm(0);
   at = 0;
-  ssize_t r = sendfile(u[0], f, &at, 1 << 20);
+  ssize_t r;
+  while ((r = sendfile(u[0], f, &at, 1 << 20)) < 0) CHECK(errno == EINTR);
   CHECK(r > 0 && r < 1 << 20 && at == r);
+  quiet();
   on_alarm(0);
-  TELL(sendfile(u[0], f, &at, 1 << 20));
-  say("alarms %d", alarms);
+  TELL_QUIETLY(sendfile(u[0], f, &at, 1 << 20));
   close_all(2, u);
   /* A process that waits can be killed. */
   new_pipe(p, 0);

@@ -137,6 +137,8 @@ final class Splices implements AutoCloseable {
     long r = hook.calls().runAt(n, n.row(), args, from, to, in);
     if (r == -Errno.EPIPE && raisesSigPipe(to)) {
       FileCalls.raiseSigPipe(n);
+    } else if (r == -Errno.EAGAIN) {
+      hook.calls().sample(n, out); // the call told of the first descriptor only
     }
     return r;
   }

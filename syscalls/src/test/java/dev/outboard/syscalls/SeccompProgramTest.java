@@ -205,7 +205,9 @@ class SeccompProgramTest {
     int trap = Bpf.RET_USER_NOTIF;
     int allow = Bpf.RET_ALLOW;
     for (String name :
-        new String[] {"pread64", "pwritev", "ftruncate", "fsync", "flock", "copy_file_range"}) {
+        new String[] {
+          "pread64", "pwritev", "ftruncate", "fsync", "flock", "copy_file_range", "tee", "cachestat"
+        }) {
       int nr = MarshallingTest.row(name).x86();
       assertThat(run(CODE, Bpf.AUDIT_ARCH_X86_64, nr)).as(name).isEqualTo(allow);
       assertThat(run(WITH_EXPORTS, Bpf.AUDIT_ARCH_X86_64, nr)).as(name).isEqualTo(trap);
