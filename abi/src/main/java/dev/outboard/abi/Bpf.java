@@ -35,6 +35,7 @@ public final class Bpf {
 
   public static final int DATA_NUMBER = 0;
   public static final int DATA_ARCH = 4;
+  public static final int DATA_INSTRUCTION_POINTER = 8;
   public static final int DATA_ARGS = 16;
 
   public static final int RET_ALLOW = 0x7fff0000;

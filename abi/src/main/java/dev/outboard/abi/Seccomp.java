@@ -8,6 +8,10 @@ package dev.outboard.abi;
  * 64-bit architecture.
  */
 public final class Seccomp {
+  /** {@code prctl(2)}: installs a filter or strict mode. */
+  public static final int PR_SET_SECCOMP = 22;
+
+  public static final int SET_MODE_STRICT = 0;
   public static final int SET_MODE_FILTER = 1;
   public static final int GET_NOTIF_SIZES = 3;
 

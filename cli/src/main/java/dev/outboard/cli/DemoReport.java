@@ -87,15 +87,16 @@ record DemoReport(
     out.println();
     out.printf(
         Locale.ROOT,
-        "  %-18s %9s %9s %9s %14s%n",
+        "  %-18s %9s %9s %9s %9s %14s%n",
         "nginx called",
         "device",
         "host",
+        "untrapped",
         "hook",
         "bytes");
     lines.stream().limit(shown).forEach(l -> call(out, l));
     Statistics.Line rest = sum("others trapped", lines.stream().skip(shown).toList());
-    if (rest.device() + rest.host() + rest.hook() > 0) {
+    if (rest.device() + rest.host() + rest.passed() + rest.hook() > 0) {
       call(out, rest);
     }
     call(out, sum("sum", lines));
@@ -111,24 +112,27 @@ record DemoReport(
   private static Statistics.Line sum(String name, List<Statistics.Line> lines) {
     long device = 0;
     long host = 0;
+    long passed = 0;
     long hook = 0;
     long bytes = 0;
     for (Statistics.Line l : lines) {
       device += l.device();
       host += l.host();
+      passed += l.passed();
       hook += l.hook();
       bytes += l.bytes();
     }
-    return new Statistics.Line(name, device, host, hook, bytes, 0, 0);
+    return new Statistics.Line(name, device, host, passed, hook, bytes, 0, 0);
   }
 
   private static void call(PrintStream out, Statistics.Line l) {
     out.printf(
         Locale.ROOT,
-        "  %-18s %9s %9s %9s %14s%n",
+        "  %-18s %9s %9s %9s %9s %14s%n",
         l.name(),
         count(l.device()),
         count(l.host()),
+        count(l.passed()),
         count(l.hook()),
         count(l.bytes()));
   }

@@ -18,6 +18,9 @@ import java.util.List;
 /** {@code outboard run}: a program with its network on a device. */
 final class RunCommand implements Command {
   private static final String DEVICE = "--device";
+  private static final String HOOK = "--hook";
+  private static final String SHIM = "shim";
+  private static final String NOTIFIER = "notifier";
   private static final String TRACE = "--trace";
   private static final String STATS = "--stats";
   private static final String CLIENT = "outboard run";
@@ -44,6 +47,12 @@ final class RunCommand implements Command {
             "The device: one that is started for this program (the default), or",
             "one that 'outboard device --listen unix:PATH' runs already."));
     options.addAll(DeviceSettings.OPTIONS);
+    options.add(
+        Option.single(
+            HOOK,
+            "shim|notifier",
+            "How calls are intercepted: by traps, of which code in the program spares those that are",
+            "not the device's (shim, the default), or by traps alone. With --trace by traps alone."));
     options.add(
         Option.optional(
             TRACE, "FILE", "Write each trapped call, as strace does, to standard error or FILE."));
@@ -142,6 +151,7 @@ final class RunCommand implements Command {
       int devicePid,
       Connector connector) {
     Front front = Front.ofThisProcess();
+    boolean shim = shim(arguments);
     String statsFile = arguments.value(STATS);
     Statistics statistics = statsFile == null ? null : new Statistics();
     try (LineLog trace = LineLog.open(arguments.value(TRACE), TRACE, terminal);
@@ -154,7 +164,8 @@ final class RunCommand implements Command {
               .withOwnChild(pid -> pid == devicePid)
               .withMessages(terminal::say)
               .withStatistics(statistics)
-              .withTrace(trace.sink());
+              .withTrace(trace.sink())
+              .withShim(shim);
       Hook hook = new Hook(options);
       try (DeviceLink link = connector.connect(hook.listener())) {
         link.welcome().notices().forEach(terminal::say);
@@ -173,6 +184,16 @@ final class RunCommand implements Command {
       terminal.say(String.valueOf(e.getMessage()));
       return e.status();
     }
+  }
+
+  private static boolean shim(Arguments arguments) {
+    String hook = arguments.value(HOOK);
+    if (hook != null && !hook.equals(SHIM) && !hook.equals(NOTIFIER)) {
+      throw new RunCommand()
+          .syntax()
+          .usageError("--hook is '" + SHIM + "' or '" + NOTIFIER + "', not '" + hook + "'");
+    }
+    return !NOTIFIER.equals(hook);
   }
 
   /** While the device still runs: its CPU time is part of it. */

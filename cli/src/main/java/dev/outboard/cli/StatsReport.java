@@ -16,7 +16,7 @@ import java.util.StringJoiner;
  * @param cpu what hook and device have used; the device only if it is this command's
  */
 record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, List<CpuTime> cpu) {
-  private static final String ROW = "%-18s %10s %10s %10s %14s %10s %10s%n";
+  private static final String ROW = "%-18s %10s %10s %10s %10s %14s %10s %10s%n";
 
   static StatsReport of(Statistics statistics, List<CpuTime> cpu) {
     return new StatsReport(
@@ -25,7 +25,17 @@ record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, 
 
   /** For people. */
   void print(PrintStream out) {
-    out.printf(Locale.ROOT, ROW, "call", "device", "host", "hook", "bytes", "p50 us", "p99 us");
+    out.printf(
+        Locale.ROOT,
+        ROW,
+        "call",
+        "device",
+        "host",
+        "untrapped",
+        "hook",
+        "bytes",
+        "p50 us",
+        "p99 us");
     for (Statistics.Line l : lines) {
       out.printf(
           Locale.ROOT,
@@ -33,6 +43,7 @@ record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, 
           l.name(),
           l.device(),
           l.host(),
+          l.passed(),
           l.hook(),
           l.bytes(),
           micros(l.device(), l.medianNanos()),
@@ -57,11 +68,12 @@ record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, 
       calls.add(
           String.format(
               Locale.ROOT,
-              "\n    {\"name\": \"%s\", \"device\": %d, \"host\": %d, \"hook\": %d, \"bytes\": %d,"
-                  + " \"p50Nanos\": %d, \"p99Nanos\": %d}",
+              "\n    {\"name\": \"%s\", \"device\": %d, \"host\": %d, \"untrapped\": %d, \"hook\": %d,"
+                  + " \"bytes\": %d, \"p50Nanos\": %d, \"p99Nanos\": %d}",
               l.name(),
               l.device(),
               l.host(),
+              l.passed(),
               l.hook(),
               l.bytes(),
               l.medianNanos(),

@@ -80,7 +80,7 @@ final class Descriptors {
       return null;
     }
     ProcessEntry p = n.process();
-    if (!p.mayHoldDevice()) {
+    if (!p.mayHoldDevice() && !p.hasTable()) {
       return null;
     }
     Object known = p.known(fd);
@@ -92,6 +92,7 @@ final class Descriptors {
       return h;
     }
     long version = p.version();
+    int mark = p.mark(fd);
     long r = stat(n, p, fd);
     if (r < 0) {
       if (r == -Errno.EACCES || r == -Errno.EPERM) {
@@ -109,8 +110,10 @@ final class Descriptors {
             : type == Stat.S_IFREG && device == memoryDevice
                 ? placeholders.memoryByInode(inode)
                 : null;
-    p.learn(fd, found == null ? ProcessEntry.HOST : found, version);
-    if (found != null) {
+    if (found == null) {
+      p.learnHost(fd, version, mark);
+    } else {
+      p.learn(fd, found, version);
       found.heldBy(p.pidfd(), fd);
     }
     return found;

@@ -10,6 +10,7 @@ import dev.outboard.posix.SeccompListener;
 import dev.outboard.syscalls.PathSet;
 import dev.outboard.syscalls.Route;
 import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SeccompProgram;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -116,6 +117,7 @@ public final class Hook {
     private final Splices splices;
     private final Handlers handlers = new Handlers();
     private final DeviceLink link;
+    private final @Nullable Shim shim;
     private final Guard guard;
     private final Notification.@Nullable Observer observer;
     private final Launcher launcher;
@@ -125,6 +127,8 @@ public final class Hook {
       this.messages = messages;
       this.link = link;
       this.processes = new ProcessTable(this);
+      // A trace shows all calls that could be the device's.
+      this.shim = options.shim() && options.trace() == null ? new Shim(processes, messages) : null;
       this.sampler = new SignalSampler(link);
       this.calls = new DeviceCalls(link, sampler, files, processes, messages);
       this.placeholders = new Placeholders(calls::close, capacity());
@@ -138,6 +142,9 @@ public final class Hook {
       Statistics statistics = options.statistics();
       if (statistics != null) {
         statistics.countsOn(link.traffic());
+        if (shim != null) {
+          statistics.countsPassed(shim::passed);
+        }
       }
       this.observer = observer(options);
       Guard g = Guard.start();
@@ -146,7 +153,7 @@ public final class Hook {
           new Launcher(
               options,
               pid -> pid == g.pid() || options.ownChild().test(pid),
-              !devicePaths.isEmpty());
+              filter(!devicePaths.isEmpty(), shim != null));
       FileCalls fileCalls = new FileCalls(this, stats);
       fileCalls.register(handlers);
       paths.register(handlers);
@@ -179,8 +186,19 @@ public final class Hook {
       };
     }
 
+    private static SeccompProgram.Options filter(boolean exports, boolean shim) {
+      return shim
+          ? new SeccompProgram.Options(exports, ShimLayout.STUBS, ShimLayout.GATE)
+          : new SeccompProgram.Options(exports);
+    }
+
     DeviceCalls calls() {
       return calls;
+    }
+
+    /** Null if every call is to trap. */
+    @Nullable Shim shim() {
+      return shim;
     }
 
     DeviceLink link() {
@@ -318,6 +336,9 @@ public final class Hook {
         n.thread(t);
         n.row(row);
         descriptors.arrived(t);
+        if (shim != null && shim.arrived(n)) {
+          return;
+        }
         h.handle(n);
         if (!n.answered()) {
           throw new IllegalStateException("no answer to " + row.name());
@@ -327,6 +348,13 @@ public final class Hook {
         if (!n.answered()) {
           n.answerErrno(Errno.EIO);
         }
+      }
+    }
+
+    @Override
+    public void inherits(ProcessEntry p, @Nullable ProcessEntry parent, boolean sure) {
+      if (shim != null) {
+        shim.inherit(p, parent, sure);
       }
     }
 
@@ -343,6 +371,9 @@ public final class Hook {
     @Override
     public void processEnded(ProcessEntry p) {
       guard.ended(p.pid());
+      if (shim != null) {
+        shim.ended(p);
+      }
       launcher.reapOrphans();
     }
 
@@ -369,6 +400,9 @@ public final class Hook {
     public void close() {
       processes.close();
       guard.bye(); // it needs a moment to end
+      if (shim != null) {
+        shim.close();
+      }
       sampler.close();
       placeholders.close();
       paths.close();

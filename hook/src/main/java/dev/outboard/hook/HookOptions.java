@@ -19,6 +19,8 @@ import org.jspecify.annotations.Nullable;
  * @param messages takes lines for the user, without a line's end
  * @param statistics counts calls, if given
  * @param trace takes a line for each call that is trapped, if given
+ * @param shim whether calls on the host's descriptors may be spared the trap by code in the
+ *     program; not while there is a trace
  */
 public record HookOptions(
     List<String> command,
@@ -28,7 +30,8 @@ public record HookOptions(
     IntPredicate ownChild,
     Consumer<String> messages,
     @Nullable Statistics statistics,
-    @Nullable Consumer<String> trace) {
+    @Nullable Consumer<String> trace,
+    boolean shim) {
   public HookOptions {
     command = List.copyOf(command);
     if (command.isEmpty()) {
@@ -46,40 +49,47 @@ public record HookOptions(
         pid -> false,
         line -> System.err.println("outboard: " + line),
         null,
-        null);
+        null,
+        true);
   }
 
   public HookOptions withEvents(ProgramEvents e) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, e, ownChild, messages, statistics, trace);
+        command, fileLimit, ignoredSignals, e, ownChild, messages, statistics, trace, shim);
   }
 
   public HookOptions withOwnChild(IntPredicate p) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, p, messages, statistics, trace);
+        command, fileLimit, ignoredSignals, events, p, messages, statistics, trace, shim);
   }
 
   public HookOptions withMessages(Consumer<String> m) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, m, statistics, trace);
+        command, fileLimit, ignoredSignals, events, ownChild, m, statistics, trace, shim);
   }
 
   public HookOptions withStatistics(@Nullable Statistics s) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, messages, s, trace);
+        command, fileLimit, ignoredSignals, events, ownChild, messages, s, trace, shim);
   }
 
   public HookOptions withTrace(@Nullable Consumer<String> t) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, messages, statistics, t);
+        command, fileLimit, ignoredSignals, events, ownChild, messages, statistics, t, shim);
+  }
+
+  public HookOptions withShim(boolean on) {
+    return new HookOptions(
+        command, fileLimit, ignoredSignals, events, ownChild, messages, statistics, trace, on);
   }
 
   public HookOptions withFileLimit(long limit) {
     return new HookOptions(
-        command, limit, ignoredSignals, events, ownChild, messages, statistics, trace);
+        command, limit, ignoredSignals, events, ownChild, messages, statistics, trace, shim);
   }
 
   public HookOptions withIgnoredSignals(long mask) {
-    return new HookOptions(command, fileLimit, mask, events, ownChild, messages, statistics, trace);
+    return new HookOptions(
+        command, fileLimit, mask, events, ownChild, messages, statistics, trace, shim);
   }
 }

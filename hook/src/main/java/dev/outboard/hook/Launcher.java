@@ -47,7 +47,7 @@ final class Launcher {
 
   private final HookOptions options;
   private final IntPredicate ownChild;
-  private final boolean exports;
+  private final SeccompProgram.Options filter;
   private final int self = Processes.getpid();
   private final Object reapLock = new Object();
 
@@ -56,10 +56,10 @@ final class Launcher {
   private int status;
 
   /**
-   * @param exports whether the device has exports: the filter traps more calls then
+   * @param filter what the filter depends on
    */
-  Launcher(HookOptions options, IntPredicate ownChild, boolean exports) {
-    this.exports = exports;
+  Launcher(HookOptions options, IntPredicate ownChild, SeccompProgram.Options filter) {
+    this.filter = filter;
     this.options = options;
     this.ownChild = ownChild;
   }
@@ -212,10 +212,10 @@ final class Launcher {
                   .searchPath()
                   .ignoring(options.ignoredSignals())
                   .prepare(arena)) {
-        MemorySegment filter = SeccompProgram.build(arena, exports);
+        MemorySegment code = SeccompProgram.build(arena, filter);
         MemorySegment program = arena.allocate(16, 8);
-        program.set(ValueLayout.JAVA_SHORT, 0, (short) (filter.byteSize() / FILTER_BYTES));
-        program.set(ValueLayout.ADDRESS, 8, filter);
+        program.set(ValueLayout.JAVA_SHORT, 0, (short) (code.byteSize() / FILTER_BYTES));
+        program.set(ValueLayout.ADDRESS, 8, code);
         // Links every handle that is used once the filter is there.
         new Spawn(List.of("/proc/self/no such program")).searchPath().start();
         boolean root = Linux.syscall(SyscallNumbers.GETUID, 0) == 0;

@@ -115,6 +115,11 @@ final class Notification {
     return request.get(JAVA_INT_UNALIGNED, Seccomp.NOTIF_NR);
   }
 
+  /** Where the caller goes on: the address behind its {@code syscall} instruction. */
+  long instructionPointer() {
+    return request.get(JAVA_LONG_UNALIGNED, Seccomp.NOTIF_INSTRUCTION_POINTER);
+  }
+
   /** The raw arguments; the array is reused. */
   long[] args() {
     return args;
@@ -249,6 +254,12 @@ final class Notification {
     } else {
       send(result, 0, 0);
     }
+  }
+
+  /** The same for a call that is none of the program's: no observer sees it. */
+  void answerUnseen(long result) {
+    observer = null;
+    answer(result);
   }
 
   void answerValue(long result) {

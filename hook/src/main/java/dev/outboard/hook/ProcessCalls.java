@@ -27,7 +27,9 @@ final class ProcessCalls {
     h.register(this::redirect, "dup2", "dup3");
     h.register(this::takeDescriptor, "pidfd_getfd");
     h.register(this::exec, "execve", "execveat");
-    h.register(n -> hook.onHost(n), "fork", "vfork");
+    h.register(n -> hook.onHost(n), "fork");
+    h.register(n -> cloned(n, Sched.CLONE_VM | Sched.CLONE_VFORK), "vfork");
+    h.register(this::filter, "seccomp", "prctl");
     h.register(n -> cloned(n, n.args()[0]), "clone");
     h.register(this::clone3, "clone3");
     h.register(this::unshare, "unshare");
@@ -99,6 +101,9 @@ final class ProcessCalls {
       return;
     }
     hook.execing(n);
+    if (hook.shim() != null) {
+      hook.shim().execing(n.process());
+    }
     // Close-on-exec closes some; a set-user-ID program has another identity.
     hook.descriptors().closing(n, 0, Integer.MAX_VALUE);
     n.thread().credentialsDirty = true;
@@ -128,6 +133,16 @@ final class ProcessCalls {
     }
     if (!thread && (flags & Sched.CLONE_PARENT) != 0) {
       hook.processes().parentsAreUnsure();
+    }
+    if (!thread && (flags & Sched.CLONE_VM) != 0 && hook.shim() != null) {
+      hook.shim().sharing(n.thread(), (flags & Sched.CLONE_VFORK) != 0);
+    }
+    hook.onHost(n);
+  }
+
+  private void filter(Notification n) {
+    if (hook.shim() != null) {
+      hook.shim().bar(n.process());
     }
     hook.onHost(n);
   }

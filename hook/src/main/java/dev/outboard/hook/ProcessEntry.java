@@ -49,6 +49,11 @@ final class ProcessEntry {
 
   private boolean neverCache;
 
+  /** What the shim in this process knows; null where there is none. */
+  private @Nullable ShimTable table;
+
+  private final ShimState shim = new ShimState();
+
   /** Threads have tables of their own: a look-up must name the thread. */
   private volatile boolean tablesPerThread;
 
@@ -124,9 +129,37 @@ final class ProcessEntry {
     ended = true;
   }
 
+  ShimState shim() {
+    return shim;
+  }
+
+  /** Gives the process a table, or takes it away: from now on it is told what is found out. */
+  synchronized void table(@Nullable ShimTable t) {
+    table = t;
+    if (t != null) {
+      t.freeze(neverCache);
+      // What was known before could be closed by the shim unseen.
+      forget(0, Integer.MAX_VALUE);
+    }
+  }
+
+  /** Keeps the table empty while {@code on}. */
+  synchronized void freeze(boolean on) {
+    if (table != null) {
+      table.freeze(on || neverCache);
+    }
+  }
+
+  /** Whether there is a table, so that it pays to look at every descriptor. */
+  synchronized boolean hasTable() {
+    return table != null;
+  }
+
   /** What {@code fd} is known to be, or null. */
   synchronized @Nullable Object known(int fd) {
-    return fd < known.length ? known[fd] : null;
+    Object what = fd < known.length ? known[fd] : null;
+    // The shim closes descriptors of the host without a word.
+    return what == HOST && table != null && !table.isHost(fd) ? null : what;
   }
 
   /** Whether {@code fd} may be a device fd, as far as one can tell without a look. */
@@ -162,23 +195,40 @@ final class ProcessEntry {
     return version;
   }
 
-  /** Keeps the result of a look-up, unless something may have changed since {@code asOf}. */
-  synchronized void learn(int fd, Object what, long asOf) {
+  /** The same for the shim's table. */
+  synchronized int mark(int fd) {
+    return table == null ? 0 : table.mark(fd);
+  }
+
+  /** Keeps that a descriptor is the host's, unless something may have changed since. */
+  synchronized void learnHost(int fd, long asOf, int mark) {
+    if (learn(fd, HOST, asOf) && table != null) {
+      table.learn(fd, mark);
+    }
+  }
+
+  /**
+   * Keeps the result of a look-up, unless something may have changed since {@code asOf}.
+   *
+   * @return whether it was kept
+   */
+  synchronized boolean learn(int fd, Object what, long asOf) {
     if (fd < MAX_KNOWN) {
       deviceNumbers.set(fd, what instanceof Placeholder);
     }
     if (asOf != version || neverCache || fd >= MAX_KNOWN) {
-      return;
+      return false;
     }
     for (int i = 0; i < closing.length; i += 3) {
       if (closing[i + 1] <= fd && fd <= closing[i + 2]) {
-        return;
+        return false;
       }
     }
     if (fd >= known.length) {
       known = Arrays.copyOf(known, Math.max(fd + 1, known.length * 2));
     }
     known[fd] = what;
+    return true;
   }
 
   /** Thread {@code tid} is about to close the numbers from {@code first} to {@code last}. */
@@ -213,6 +263,7 @@ final class ProcessEntry {
   synchronized void neverCache(boolean perThread) {
     neverCache = true;
     tablesPerThread |= perThread;
+    freeze(true);
     forget(0, Integer.MAX_VALUE);
   }
 
@@ -222,6 +273,9 @@ final class ProcessEntry {
 
   private void forget(int first, int last) {
     version++;
+    if (table != null) {
+      table.forget(first, last);
+    }
     int from = Math.min(first, known.length);
     int to = (int) Math.min((long) last + 1, known.length);
     if (from < to) {

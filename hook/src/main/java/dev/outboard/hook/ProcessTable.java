@@ -41,6 +41,14 @@ final class ProcessTable implements AutoCloseable {
   interface Listener {
     void met(ProcessEntry p);
 
+    /**
+     * A new process is about to be known; it is met afterwards. Called under the table's lock.
+     *
+     * @param parent its parent, or null if that is not known
+     * @param sure false if the parent may be another than the process that it was copied from
+     */
+    void inherits(ProcessEntry p, @Nullable ProcessEntry parent, boolean sure);
+
     void threadEnded(ThreadEntry t);
 
     void processEnded(ProcessEntry p);
@@ -261,6 +269,7 @@ final class ProcessTable implements AutoCloseable {
     if (parent != null) {
       p.inherit(parent);
     }
+    listener.inherits(p, parent, !unsureParents);
     // The program's first process has only what the hook gave it: nothing of the device.
     if ((parent == null || unsureParents) ? anyDevice : parent.mayHoldDevice()) {
       p.setMayHoldDevice();

@@ -10,6 +10,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.function.IntToLongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,6 +32,7 @@ public final class Statistics {
   private final AtomicReferenceArray<@Nullable AtomicLongArray> times =
       new AtomicReferenceArray<>(MAX_NUMBER);
   private volatile @Nullable Traffic traffic;
+  private volatile IntToLongFunction passed = nr -> 0;
 
   /**
    * What is known of one system call.
@@ -38,6 +40,7 @@ public final class Statistics {
    * @param name the call
    * @param device how often the device did its work
    * @param host how often it was trapped and then left to the host's kernel
+   * @param passed how often the shim let it go there without a trap; some are lost among threads
    * @param hook how often the hook answered it without either
    * @param bytes moved by it to and from the device
    * @param medianNanos time on the device, channel included; 0 if it never ran there
@@ -47,6 +50,7 @@ public final class Statistics {
       String name,
       long device,
       long host,
+      long passed,
       long hook,
       long bytes,
       long medianNanos,
@@ -58,6 +62,11 @@ public final class Statistics {
   /** Says where what crosses the channel is counted. */
   void countsOn(Traffic t) {
     traffic = t;
+  }
+
+  /** Says who counts what was not trapped. */
+  void countsPassed(IntToLongFunction byNumber) {
+    passed = byNumber;
   }
 
   /** Bytes of calls, data and frames from the host to the device. */
@@ -96,7 +105,7 @@ public final class Statistics {
     }
   }
 
-  /** One line for each call that was trapped, the most frequent first. */
+  /** One line for each call that was trapped or could have been, the most frequent first. */
   public List<Line> lines() {
     List<Line> lines = new ArrayList<>();
     for (Row row : SyscallTable.rows()) {
@@ -104,20 +113,23 @@ public final class Statistics {
       long host = onHost.get(nr);
       long other = answered.get(nr);
       long device = deviceCalls.get(nr);
-      if (host + other > 0) {
+      long untrapped = passed.applyAsLong(nr);
+      if (host + other + untrapped > 0) {
         AtomicLongArray t = times.get(nr);
         lines.add(
             new Line(
                 row.name(),
                 device,
                 host,
+                untrapped,
                 Math.max(0, other - device),
                 bytes.get(nr),
                 t == null ? 0 : percentile(t, 50),
                 t == null ? 0 : percentile(t, 99)));
       }
     }
-    lines.sort(Comparator.comparingLong((Line l) -> -(l.device() + l.host() + l.hook())));
+    lines.sort(
+        Comparator.comparingLong((Line l) -> -(l.device() + l.host() + l.passed() + l.hook())));
     return lines;
   }
 

@@ -31,6 +31,7 @@ final class TaskStatus {
   private static final byte[] PENDING = key("SigPnd");
   private static final byte[] SHARED_PENDING = key("ShdPnd");
   private static final byte[] BLOCKED = key("SigBlk");
+  private static final byte[] CAUGHT = key("SigCgt");
 
   private final MemorySegment buffer;
   private final byte[] text = new byte[BUFFER_BYTES];
@@ -45,6 +46,7 @@ final class TaskStatus {
   long pending;
   long sharedPending;
   long blocked;
+  long caught;
 
   TaskStatus(Arena arena) {
     buffer = arena.allocate(BUFFER_BYTES);
@@ -79,6 +81,7 @@ final class TaskStatus {
     pending = hexadecimal(PENDING);
     sharedPending = hexadecimal(SHARED_PENDING);
     blocked = hexadecimal(BLOCKED);
+    caught = hexadecimal(CAUGHT);
     return 0;
   }
 

@@ -24,6 +24,9 @@ final class ThreadEntry {
   /** The credentials of the shadow may be old: a set*id call or exec was let through. */
   boolean credentialsDirty;
 
+  /** It makes, or waits for, a child that has its memory; the shim's. */
+  boolean inVfork;
+
   /** A close was let through in its last notification. */
   boolean hasClosing;
 

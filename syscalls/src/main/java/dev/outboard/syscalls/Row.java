@@ -27,6 +27,7 @@ public final class Row {
 
   private final int fdIndex;
   private final int offsetIndex;
+  private final boolean passes;
   private final Arg[] fast; // what args holds, without a list's bounds and casts
 
   Row(
@@ -38,6 +39,7 @@ public final class Row {
       Route route,
       boolean device,
       boolean mayBlock,
+      boolean mayPass,
       Support support,
       int errno,
       Condition trapWhen,
@@ -66,6 +68,11 @@ public final class Row {
       offset = fast[i].kind() == Kind.SCALAR && fast[i].name().equals("offset") ? i : offset;
     }
     this.fdIndex = fd;
+    int fds = 0;
+    for (Arg a : fast) {
+      fds += a.kind() == Kind.FD ? 1 : 0;
+    }
+    this.passes = mayPass && device && route == Route.FD && fds == 1 && fd == 0;
     this.offsetIndex = result == ResultKind.BYTES ? offset : -1;
   }
 
@@ -155,6 +162,14 @@ public final class Row {
   /** Index of the first descriptor argument, or -1. */
   public int fdIndex() {
     return fdIndex;
+  }
+
+  /**
+   * Whether, on a descriptor of the host's, the host's kernel does it all and the hook need not
+   * know: such a call, with its descriptor as first argument, needs no trap once that is known.
+   */
+  public boolean passes() {
+    return passes;
   }
 
   /** Index of the argument that says where in the file a transfer starts, or -1. */

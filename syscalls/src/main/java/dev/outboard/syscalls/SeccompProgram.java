@@ -24,16 +24,37 @@ public final class SeccompProgram {
   private static final int NOTIFY = Bpf.RET_USER_NOTIF;
   private static final int NO_CALL = Bpf.RET_ERRNO | Errno.ENOSYS;
 
+  /**
+   * What a filter depends on besides the table.
+   *
+   * @param exports whether descriptors may be regular files of the device's
+   * @param passFrom calls whose instruction pointer, the address behind the {@code syscall}, lies
+   *     from here on are not trapped; below 4 GiB
+   * @param passTo the end of that range; the same as its start for none
+   */
+  public record Options(boolean exports, long passFrom, long passTo) {
+    /** Everything that the table says traps. */
+    public Options(boolean exports) {
+      this(exports, 0, 0);
+    }
+
+    public Options {
+      if (passFrom < 0 || passTo < passFrom || passTo > 0xffff_ffffL) {
+        throw new IllegalArgumentException("a range from " + passFrom + " to " + passTo);
+      }
+    }
+  }
+
   private SeccompProgram() {}
 
   /**
    * The filter as a {@code struct sock_filter[]}.
    *
    * @param arena owns the memory
-   * @param exports whether descriptors may be regular files of the device's
+   * @param options what depends on the session
    */
-  public static MemorySegment build(Arena arena, boolean exports) {
-    long[] code = code(exports);
+  public static MemorySegment build(Arena arena, Options options) {
+    long[] code = code(options);
     MemorySegment program = arena.allocate((long) code.length * Bpf.INSTRUCTION_BYTES, 8);
     for (int i = 0; i < code.length; i++) {
       program.setAtIndex(ValueLayout.JAVA_LONG, i, code[i]);
@@ -42,17 +63,17 @@ public final class SeccompProgram {
   }
 
   /** The instructions, each a sock_filter as a little-endian number. */
-  static long[] code(boolean exports) {
+  static long[] code(Options options) {
     int numbers = SyscallTable.NUMBERS;
     // From the last number that has a row on, none has.
     int[] starts = new int[numbers + 1];
     int runs = 0;
     for (int nr = 0; nr < numbers; nr++) {
-      if (nr == 0 || !sameTreatment(SyscallTable.byX86(nr - 1), SyscallTable.byX86(nr), exports)) {
+      if (nr == 0 || !sameTreatment(SyscallTable.byX86(nr - 1), SyscallTable.byX86(nr), options)) {
         starts[runs++] = nr;
       }
     }
-    long[] tree = search(starts, 0, runs, exports);
+    long[] tree = search(starts, 0, runs, options);
     long[] refuse = {instruction(Bpf.RETURN, 0, 0, NO_CALL)};
     long[] head = {
       instruction(Bpf.LOAD_WORD, 0, 0, Bpf.DATA_ARCH),
@@ -70,30 +91,47 @@ public final class SeccompProgram {
     return code;
   }
 
-  private static boolean sameTreatment(@Nullable Row a, @Nullable Row b, boolean exports) {
-    return Arrays.equals(treatment(a, exports), treatment(b, exports));
+  private static boolean sameTreatment(@Nullable Row a, @Nullable Row b, Options options) {
+    return Arrays.equals(treatment(a, options), treatment(b, options));
   }
 
   /** Code that treats the calls of one row; it ends in a return on every path. */
-  private static long[] treatment(@Nullable Row r, boolean exports) {
+  private static long[] treatment(@Nullable Row r, Options options) {
     if (r == null) {
       return answer(NO_CALL);
     }
     return switch (r.route()) {
       case HOST -> answer(ALLOW);
       case REFUSED -> answer(Bpf.RET_ERRNO | r.errno());
-      case FD, FAMILY, PATH, PROCESS -> compile(r.trapWhen(exports), answer(NOTIFY), answer(ALLOW));
+      case FD, FAMILY, PATH, PROCESS ->
+          compile(r.trapWhen(options.exports()), notify(options), answer(ALLOW));
+    };
+  }
+
+  /** Notifies, unless the call comes from code that has taken its own look. */
+  private static long[] notify(Options options) {
+    if (options.passFrom() == options.passTo()) {
+      return answer(NOTIFY);
+    }
+    return new long[] {
+      instruction(Bpf.LOAD_WORD, 0, 0, Bpf.DATA_INSTRUCTION_POINTER + Integer.BYTES),
+      instruction(Bpf.JUMP_EQUAL, 0, 4, 0),
+      instruction(Bpf.LOAD_WORD, 0, 0, Bpf.DATA_INSTRUCTION_POINTER),
+      instruction(Bpf.JUMP_NOT_BELOW, 0, 2, (int) options.passFrom()),
+      instruction(Bpf.JUMP_NOT_BELOW, 1, 0, (int) options.passTo()),
+      instruction(Bpf.RETURN, 0, 0, ALLOW),
+      instruction(Bpf.RETURN, 0, 0, NOTIFY)
     };
   }
 
   /** Finds the run that the number in A belongs to. */
-  private static long[] search(int[] starts, int from, int to, boolean exports) {
+  private static long[] search(int[] starts, int from, int to, Options options) {
     if (to - from == 1) {
-      return treatment(SyscallTable.byX86(starts[from]), exports);
+      return treatment(SyscallTable.byX86(starts[from]), options);
     }
     int middle = (from + to) >>> 1;
-    long[] below = search(starts, from, middle, exports);
-    long[] above = search(starts, middle, to, exports);
+    long[] below = search(starts, from, middle, options);
+    long[] above = search(starts, middle, to, options);
     return branch(Bpf.JUMP_NOT_BELOW, starts[middle], above, below);
   }
 

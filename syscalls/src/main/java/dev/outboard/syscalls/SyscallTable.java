@@ -15,6 +15,7 @@ import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Memory;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Sched;
+import dev.outboard.abi.Seccomp;
 import dev.outboard.abi.Socket;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -145,7 +146,7 @@ public final class SyscallTable {
     t.file  (276,  77, "tee(fd fd_in, fd fd_out, len, flags:SPLICE) -> bytes").blocks().note("both must be pipes, of one kernel: another device fd is EINVAL as any socket or file");
     t.host  (278,  75, "vmsplice(fd, ptr iov, nr_segs, flags:SPLICE) -> bytes").note("fd must be a pipe: a device fd is EBADF as any socket or file, a FIFO of the device too");
     t.file  (326, 285, "copy_file_range(fd fd_in, inout off_in[8], fd fd_out, inout off_out[8], len, flags) -> bytes").note("between host and device EXDEV");
-    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").when(NETWORK_REQUEST).partial("the requests listed below; others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too");
+    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").looked().when(NETWORK_REQUEST).partial("the requests listed below; others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too");
     t.device(  8,  62, "lseek(fd, offset, whence) -> value");
     t.hookFd(  5,  80, "fstat(fd, out statbuf[stat])").note("by statx; a socket has the placeholder's inode number");
     t.file  ( 77,  46, "ftruncate(fd, length)");
@@ -336,7 +337,7 @@ public final class SyscallTable {
   }
 
   private static void processes(Builder t) {
-    t.hook  ( 56, 220, "clone(flags:CLONE, ptr stack, ptr parent_tid, ptr child_tid, tls) -> pid").when(not(bits(0, Sched.CLONE_THREAD))).note("threads need no trap: they are met at their first one");
+    t.hook  ( 56, 220, "clone(flags:CLONE, ptr stack, ptr parent_tid, ptr child_tid, tls) -> pid").when(any(not(bits(0, Sched.CLONE_THREAD)), not(bits(0, Sched.CLONE_FILES)))).note("threads need no trap: they are met at their first one");
     t.hook  (435, 435, "clone3(in cl_args[size], size) -> pid");
     t.hook  ( 57,  -1, "fork() -> pid").via("clone").note("the child inherits placeholders, hence handles");
     t.hook  ( 58,  -1, "vfork() -> pid").via("clone");
@@ -353,13 +354,13 @@ public final class SyscallTable {
     t.host  (434, 434, "pidfd_open(pid, flags) -> fd");
     t.host  (312, 272, "kcmp(pid1, pid2, type, idx1, idx2) -> value");
     t.host  (101, 117, "ptrace(request, pid, addr, data) -> value");
-    t.host  (157, 167, "prctl(option, arg2, arg3, arg4, arg5) -> value");
+    t.hook  (157, 167, "prctl(option, arg2, arg3, arg4, arg5) -> value").when(is(0, Seccomp.PR_SET_SECCOMP)).note("the host's kernel runs it; the hook takes note of a program's own seccomp filter");
     t.host  (158,  -1, "arch_prctl(code, addr)");
     t.host  (154,  -1, "modify_ldt(func, ptr ptr, bytecount) -> bytes");
     t.host  (205,  -1, "set_thread_area(ptr u_info)");
     t.host  (211,  -1, "get_thread_area(ptr u_info)");
     t.host  (135,  92, "personality(persona) -> value");
-    t.host  (317, 277, "seccomp(operation, flags, ptr args) -> value").note("a filter of the program's own works; one with a listener is EBUSY");
+    t.hook  (317, 277, "seccomp(operation, flags, ptr args) -> value").when(is(0, Seccomp.SET_MODE_STRICT, Seccomp.SET_MODE_FILTER)).note("a filter of the program's own works, and all its calls trap from then on; one with a listener is EBUSY");
     t.host  (334, 293, "rseq(ptr rseq, len, flags, sig)");
     t.host  (273,  99, "set_robust_list(ptr head, len)");
     t.host  (274, 100, "get_robust_list(pid, ptr head_ptr, ptr len_ptr)");
@@ -636,6 +637,7 @@ public final class SyscallTable {
     private Support support;
     private boolean device;
     private boolean mayBlock;
+    private boolean looked;
     private int errno;
     private Condition trapWhen = ALWAYS;
     private @Nullable Condition trapWhenExports;
@@ -659,6 +661,12 @@ public final class SyscallTable {
     /** It may wait for what others do. */
     Draft blocks() {
       mayBlock = true;
+      return this;
+    }
+
+    /** The hook has something to do even if the descriptor is the host's. */
+    Draft looked() {
+      looked = true;
       return this;
     }
 
@@ -706,6 +714,7 @@ public final class SyscallTable {
           route,
           device,
           mayBlock,
+          !looked,
           support,
           errno,
           trapWhen,

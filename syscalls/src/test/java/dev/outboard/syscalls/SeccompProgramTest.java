@@ -8,6 +8,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Sched;
+import dev.outboard.abi.Seccomp;
 import dev.outboard.abi.Socket;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -17,8 +18,8 @@ import java.util.Random;
 import org.junit.jupiter.api.Test;
 
 class SeccompProgramTest {
-  private static final long[] CODE = SeccompProgram.code(false);
-  private static final long[] WITH_EXPORTS = SeccompProgram.code(true);
+  private static final long[] CODE = SeccompProgram.code(new SeccompProgram.Options(false));
+  private static final long[] WITH_EXPORTS = SeccompProgram.code(new SeccompProgram.Options(true));
   private static final int ENOSYS = Bpf.RET_ERRNO | Errno.ENOSYS;
 
   /** Runs the program as the kernel would; jumps go forward only, so it ends. */
@@ -27,6 +28,10 @@ class SeccompProgramTest {
   }
 
   private static int run(long[] code, int arch, int number, long... args) {
+    return run(0x7f00_0000_1234L, code, arch, number, args);
+  }
+
+  private static int run(long from, long[] code, int arch, int number, long... args) {
     int a = 0;
     for (int pc = 0; ; pc++) {
       long i = code[pc];
@@ -34,7 +39,7 @@ class SeccompProgramTest {
       int ifTrue = (int) (i >>> 16) & 0xff;
       int ifFalse = (int) (i >>> 24) & 0xff;
       switch ((int) i & 0xffff) {
-        case Bpf.LOAD_WORD -> a = word(k, arch, number, args);
+        case Bpf.LOAD_WORD -> a = word(from, k, arch, number, args);
         case Bpf.AND -> a &= k;
         case Bpf.JUMP -> pc += k;
         case Bpf.JUMP_EQUAL -> pc += a == k ? ifTrue : ifFalse;
@@ -47,12 +52,18 @@ class SeccompProgramTest {
     }
   }
 
-  private static int word(int offset, int arch, int number, long[] args) {
+  private static int word(long from, int offset, int arch, int number, long[] args) {
     if (offset == Bpf.DATA_NUMBER) {
       return number;
     }
     if (offset == Bpf.DATA_ARCH) {
       return arch;
+    }
+    if (offset == Bpf.DATA_INSTRUCTION_POINTER) {
+      return (int) from;
+    }
+    if (offset == Bpf.DATA_INSTRUCTION_POINTER + 4) {
+      return (int) (from >>> 32);
     }
     assertThat(offset).isBetween(Bpf.DATA_ARGS, Bpf.DATA_ARGS + 44).matches(o -> o % 4 == 0);
     int i = (offset - Bpf.DATA_ARGS) / 8;
@@ -128,6 +139,21 @@ class SeccompProgramTest {
   }
 
   @Test
+  void callsFromOneRangePassUnlessNobodyRunsThem() {
+    long[] code = SeccompProgram.code(new SeccompProgram.Options(true, 0x1000, 0x8100_0000L));
+    for (Row r : SyscallTable.rows()) {
+      for (long from : new long[] {0x1000, 0x1001, 0x7fff_ffffL, 0x80ff_ffffL}) {
+        int wanted = r.route() == Route.REFUSED ? Bpf.RET_ERRNO | r.errno() : Bpf.RET_ALLOW;
+        assertThat(run(from, code, Bpf.AUDIT_ARCH_X86_64, r.x86())).isEqualTo(wanted);
+      }
+      for (long from : new long[] {0, 0xfff, 0x8100_0000L, 0x1_0000_1000L, -1}) {
+        assertThat(run(from, code, Bpf.AUDIT_ARCH_X86_64, r.x86()))
+            .isEqualTo(expected(r.x86(), new long[6], true));
+      }
+    }
+  }
+
+  @Test
   void numbersWithoutACallAnswerEnosys() {
     for (int number : new int[] {337, 423, 511, 512, 100_000, -1, Integer.MIN_VALUE}) {
       assertThat(run(Bpf.AUDIT_ARCH_X86_64, number)).as("%d", number).isEqualTo(ENOSYS);
@@ -154,7 +180,13 @@ class SeccompProgramTest {
     assertThat(run("socket", 9999, 1, 0)).isEqualTo(trap);
     // The upper half of an int argument does not count: the kernel cuts it off.
     assertThat(run("socket", 0xdead_0000_0000L | Socket.AF_UNIX, 1, 0)).isEqualTo(allow);
-    assertThat(run("clone", Sched.CLONE_VM | Sched.CLONE_THREAD)).isEqualTo(allow);
+    int thread = Sched.CLONE_VM | Sched.CLONE_THREAD;
+    assertThat(run("clone", thread | Sched.CLONE_FILES)).isEqualTo(allow);
+    assertThat(run("clone", thread)).as("a descriptor table of its own").isEqualTo(trap);
+    assertThat(run("prctl", 15)).isEqualTo(allow);
+    assertThat(run("prctl", Seccomp.PR_SET_SECCOMP, 2)).isEqualTo(trap);
+    assertThat(run("seccomp", Seccomp.SET_MODE_FILTER)).isEqualTo(trap);
+    assertThat(run("seccomp", Seccomp.GET_NOTIF_SIZES)).isEqualTo(allow);
     assertThat(run("clone", Sched.CLONE_VM)).isEqualTo(trap);
     assertThat(run("clone3", 0, 88)).isEqualTo(trap);
     assertThat(run("poll", 0, 0, 1000)).isEqualTo(allow);
@@ -260,7 +292,7 @@ class SeccompProgramTest {
       long i = CODE[pc];
       int k = (int) (i >>> 32);
       switch ((int) i & 0xffff) {
-        case Bpf.LOAD_WORD -> a = word(k, Bpf.AUDIT_ARCH_X86_64, number, new long[6]);
+        case Bpf.LOAD_WORD -> a = word(0, k, Bpf.AUDIT_ARCH_X86_64, number, new long[6]);
         case Bpf.AND -> a &= k;
         case Bpf.JUMP -> pc += k;
         case Bpf.JUMP_EQUAL -> pc += (int) (a == k ? i >>> 16 : i >>> 24) & 0xff;
@@ -276,7 +308,7 @@ class SeccompProgramTest {
   @Test
   void memoryHoldsTheInstructions() {
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment program = SeccompProgram.build(arena, false);
+      MemorySegment program = SeccompProgram.build(arena, new SeccompProgram.Options(false));
       assertThat(program.byteSize()).isEqualTo(CODE.length * 8L);
       for (int i = 0; i < CODE.length; i++) {
         assertThat(program.getAtIndex(ValueLayout.JAVA_LONG, i)).isEqualTo(CODE[i]);

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+#
+# The shim: what the hook puts into a program's memory, so that calls on descriptors of the host need
+# no trap. docs/adr/0025-the-shim.md says how it comes there and why it is safe; ShimLayout.java has
+# the same addresses, and ShimBlobTest compares them.
+#
+# It is linked at a fixed address. The seccomp filter lets calls pass whose `syscall` instruction lies
+# in the stubs or in .text up to `gate`; the one in `gate` traps, whatever the fd, and asks the hook.
+# Integer instructions only, and no use of the program's stack but below its red zone.
+
+        .set    BASE, 0x050f0000        # pointers to stubs, then stubs, then this text: one mapping
+        .set    TEXT, 0x05140000
+        .set    GATE, 0x05144000
+        .set    FILE_BYTES, 0x55000
+        .set    SELF, 0x05145000        # private to a process, zero after fork
+        .set    SELF_BYTES, 0x1000
+        .set    TABLE, 0x05150000       # one word per descriptor, then counters; shared with the hook
+        .set    TABLE_BYTES, 0x41000
+
+        # SELF: what the first word says. Its second word counts trapped calls of a forked child.
+        .set    DETACHED, 0             # fork has wiped it: the table is the parent's
+        .set    ATTACHED, 1             # the table is this process's own
+        .set    TRAPS, 2                # everything traps, for good
+        .set    ASKING, 3               # a thread is in `attach`
+
+        # A forked child asks for a table of its own when it has made so many calls from patched
+        # sites: most children execute another program before.
+        .set    PATIENCE, 8
+
+        .set    STUB_TRAP, 112          # offset in a stub of the address of the site's `syscall`
+
+        .set    SYS_close, 3
+        .set    SYS_mmap, 9
+        .set    SYS_madvise, 28
+        .set    PROT_READ_EXEC, 5
+        .set    PROT_READ_WRITE, 3
+        .set    SHARED_FIXED, 0x11
+        .set    SHARED_NOREPLACE, 0x100001
+        .set    PRIVATE_ANONYMOUS_NOREPLACE, 0x100022
+        .set    MADV_WIPEONFORK, 18
+        .set    RED_ZONE, 128
+        .set    EINTR, 4
+        .set    EAGAIN, 11
+        .set    ASK_ATTACH, -0x6f62     # as descriptor of a close: nobody has that one
+
+        .text
+        .globl  header
+header:
+        .ascii  "outboard"
+        .long   slow - header
+        .long   setup - header
+        .long   inject - header
+        .long   inject_parameters - header
+        .long   inject_end - header
+
+# A stub cannot tell that its descriptor is the host's. r11 = the stub, eax = the call's number, all
+# else as the program left it; rcx and r11 are the call's to destroy.
+slow:
+        cmpl    $DETACHED, SELF
+        jne     1f
+        incl    SELF + 4
+        cmpl    $PATIENCE, SELF + 4
+        jae     attach
+1:      jmp     *STUB_TRAP(%r11)
+
+# A forked child asks for its own table. This call traps in any case; later ones may not.
+attach:
+        lea     -RED_ZONE(%rsp), %rsp
+        push    %r11
+        push    %rax
+        push    %rdi
+        push    %rsi
+        push    %rdx
+        push    %r10
+        push    %r8
+        push    %r9
+        xor     %eax, %eax
+        mov     $ASKING, %ecx
+        lock cmpxchgl %ecx, SELF
+        jne     9f
+        mov     $ASK_ATTACH, %edi
+        mov     $SYS_close, %eax
+        call    gate
+        test    %rax, %rax
+        jns     2f
+        # A signal, or a moment at which it cannot be told: try again later.
+        cmp     $-EINTR, %rax
+        je      1f
+        cmp     $-EAGAIN, %rax
+        je      1f
+        movl    $TRAPS, SELF
+        jmp     9f
+1:      movl    $0, SELF + 4
+        movl    $DETACHED, SELF
+        jmp     9f
+        # The descriptor in the low 20 bits, above them the number of this process's table in it.
+2:      mov     %eax, %r8d
+        and     $0xfffff, %r8d
+        shr     $20, %rax
+        imul    $TABLE_BYTES, %rax, %r9
+        mov     $TABLE, %edi
+        mov     $TABLE_BYTES, %esi
+        mov     $PROT_READ_WRITE, %edx
+        mov     $SHARED_FIXED, %r10d
+        mov     $SYS_mmap, %eax
+        syscall
+        mov     $TRAPS, %edx
+        mov     $ATTACHED, %ecx
+        cmp     $TABLE, %rax
+        cmove   %ecx, %edx
+        mov     %r8d, %edi
+        mov     $SYS_close, %eax
+        syscall
+        mov     %edx, SELF
+9:      pop     %r9
+        pop     %r8
+        pop     %r10
+        pop     %rdx
+        pop     %rsi
+        pop     %rdi
+        pop     %rax
+        pop     %r11
+        lea     RED_ZONE(%rsp), %rsp
+        jmp     *STUB_TRAP(%r11)
+
+# The end of an injection: `inject` has mapped this text. edi = the descriptor of tables, esi = that of
+# this mapping, rdx = where in the first the table lies, rcx = the site's `syscall`, eax = the number
+# of its call; on the stack what `inject` saved.
+setup:
+        push    %rax
+        push    %rcx
+        push    %rdi
+        push    %rsi
+        push    %rdx
+        mov     $SELF, %edi
+        mov     $SELF_BYTES, %esi
+        mov     $PROT_READ_WRITE, %edx
+        mov     $PRIVATE_ANONYMOUS_NOREPLACE, %r10d
+        mov     $-1, %r8
+        xor     %r9d, %r9d
+        mov     $SYS_mmap, %eax
+        syscall
+        cmp     $SELF, %rax
+        jne     2f
+        mov     $SELF, %edi
+        mov     $SELF_BYTES, %esi
+        mov     $MADV_WIPEONFORK, %edx
+        mov     $SYS_madvise, %eax
+        syscall
+        test    %eax, %eax
+        jne     1f
+        mov     $TABLE, %edi
+        mov     $TABLE_BYTES, %esi
+        mov     $PROT_READ_WRITE, %edx
+        mov     $SHARED_NOREPLACE, %r10d
+        mov     16(%rsp), %r8d
+        mov     0(%rsp), %r9
+        mov     $SYS_mmap, %eax
+        syscall
+        cmp     $TABLE, %rax
+        jne     1f
+        movl    $ATTACHED, SELF
+        jmp     2f
+1:      movl    $TRAPS, SELF
+2:      mov     16(%rsp), %edi
+        mov     $SYS_close, %eax
+        syscall
+        mov     8(%rsp), %edi
+        mov     $SYS_close, %eax
+        syscall
+        pop     %rdx
+        pop     %rsi
+        pop     %rdi
+        pop     %r11                    # the site
+        pop     %rax
+        pop     %r9
+        pop     %r8
+        pop     %r10
+        pop     %rdx
+        pop     %rsi
+        pop     %rdi
+        lea     RED_ZONE(%rsp), %rsp
+        jmp     *%r11
+
+# What the hook writes over the code behind a trapped `syscall`, with the parameters filled in. The
+# trapped call was answered without having been made; the last jump makes it again, and when that
+# traps, the hook puts the program's own code back.
+inject:
+        lea     -RED_ZONE(%rsp), %rsp
+        push    %rdi
+        push    %rsi
+        push    %rdx
+        push    %r10
+        push    %r8
+        push    %r9
+        mov     inject_image(%rip), %r8d
+        cmpl    $0, inject_tables(%rip)
+        jl      1f
+        mov     $BASE, %edi
+        mov     $FILE_BYTES, %esi
+        mov     $PROT_READ_EXEC, %edx
+        mov     $SHARED_NOREPLACE, %r10d
+        xor     %r9d, %r9d
+        mov     $SYS_mmap, %eax
+        syscall
+        cmp     $BASE, %rax
+        jne     1f
+        mov     inject_tables(%rip), %edi
+        mov     %r8d, %esi
+        mov     inject_offset(%rip), %rdx
+        mov     inject_site(%rip), %rcx
+        mov     inject_number(%rip), %eax
+        mov     $setup, %r8d
+        jmp     *%r8
+        # It cannot be: only the descriptors are given back.
+1:      mov     %r8d, %edi
+        mov     $SYS_close, %eax
+        syscall
+        mov     inject_tables(%rip), %edi
+        mov     $SYS_close, %eax
+        syscall
+        pop     %r9
+        pop     %r8
+        pop     %r10
+        pop     %rdx
+        pop     %rsi
+        pop     %rdi
+        lea     RED_ZONE(%rsp), %rsp
+        mov     inject_number(%rip), %eax
+        jmp     *inject_site(%rip)
+inject_parameters:
+inject_site:    .quad   0               # address of the trapped `syscall`
+inject_offset:  .quad   0
+inject_tables:  .long   0               # a descriptor; -1: give the other one back, no more
+inject_image:   .long   0
+inject_number:  .long   0
+inject_end:
+
+        .org    GATE - TEXT
+gate:
+        syscall
+        ret
+        .org    GATE - TEXT + 0x1000

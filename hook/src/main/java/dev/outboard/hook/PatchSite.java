@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * The code of a place in a program that makes a system call: whether it can be patched, and how.
+ * ADR 0025 has the argument.
+ *
+ * <p>Two shapes can, and no other. The {@code syscall} itself stays in both, so that a thread which
+ * stands before it, is restarted there by a signal, or jumps there with another number, finds what
+ * it expects.
+ *
+ * <ul>
+ *   <li>{@code mov $number,%eax; syscall}: {@code b8 n n n n 0f 05} becomes {@code jmp
+ *       *0x050fxxxx}, {@code ff 24 25 x x 0f 05}. The address's upper half <em>is</em> the {@code
+ *       syscall}.
+ *   <li>{@code xor %eax,%eax; syscall}, of glibc's {@code read}: the {@code xor} becomes a short
+ *       jump into the padding behind the function's {@code ret}, which gets the {@code jmp}.
+ * </ul>
+ */
+final class PatchSite {
+  /** What is looked at: so many bytes before the trapped call's return address and behind it. */
+  static final int BEFORE_BYTES = 9;
+
+  static final int AFTER_BYTES = 24;
+
+  private static final int MOV_BYTES = 7;
+  private static final int XOR_BYTES = 4;
+  private static final int JMP_BYTES = 7;
+
+  private static final int MOV_EAX = 0xb8;
+  private static final int SYSCALL = 0x050f;
+  private static final int XOR_EAX = 0xc031;
+  private static final int JE = 0x74;
+
+  /** {@code cmp $-4096,%rax; ja …; ret} behind the {@code syscall}; the jump's distance is free. */
+  private static final byte[] RETURNS = {
+    0x48, 0x3d, 0x00, (byte) 0xf0, (byte) 0xff, (byte) 0xff, 0x77, 0, (byte) 0xc3
+  };
+
+  private static final int FREE = 7;
+
+  /** The longest padding instruction of the assembler; shorter ones are its last bytes. */
+  private static final byte[] PADDING = {0x66, 0x66, 0x2e, 0x0f, 0x1f, (byte) 0x84, 0, 0, 0, 0, 0};
+
+  private static final byte[] PADDING_OF_SEVEN = {0x0f, 0x1f, (byte) 0x80, 0, 0, 0, 0};
+  private static final int ALIGNMENT = 16;
+
+  /** What a stub's call is. */
+  enum Kind {
+    /** Lets a call on a descriptor of the host pass. */
+    PASS,
+    /** The same for {@code close}, which makes the number's meaning unknown. */
+    CLOSE
+  }
+
+  /** Bytes to be written somewhere. */
+  static final class Write {
+    private final long address;
+    private final byte[] bytes;
+
+    Write(long address, byte[] bytes) {
+      this.address = address;
+      this.bytes = bytes;
+    }
+
+    long address() {
+      return address;
+    }
+
+    byte[] bytes() {
+      return bytes;
+    }
+  }
+
+  private static final int STUB_TRAP = 112;
+  private static final int STUB_BACK = 120;
+
+  private PatchSite() {}
+
+  /**
+   * What leads a site through a pointer.
+   *
+   * @param code {@link #BEFORE_BYTES} up to the return address, {@link #AFTER_BYTES} from there on
+   * @param number the trapped call's
+   * @param back its return address
+   * @param index which pointer
+   * @return the writes in their order; none if the site is not certain to have one of the shapes
+   */
+  static List<Write> patch(byte[] code, int number, long back, int index) {
+    if (isMov(code, number)) {
+      return List.of(new Write(back - MOV_BYTES, Arrays.copyOf(jump(index), MOV_BYTES - 2)));
+    }
+    int padding = number == 0 ? paddingBehind(code, back) : -1;
+    if (padding < 0) {
+      return List.of();
+    }
+    int distance = XOR_BYTES - 2 + padding;
+    return List.of(
+        new Write(back + padding, jump(index)),
+        new Write(back - XOR_BYTES, new byte[] {(byte) 0xeb, (byte) distance}));
+  }
+
+  /** {@code jmp *pointer}; whose last two bytes are those of {@code syscall}. */
+  private static byte[] jump(int index) {
+    int pointer = (int) (ShimLayout.BASE + (long) index * ShimLayout.POINTER_BYTES);
+    return ByteBuffer.allocate(JMP_BYTES)
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .put((byte) 0xff)
+        .put((byte) 0x24)
+        .put((byte) 0x25)
+        .putInt(pointer)
+        .array();
+  }
+
+  /**
+   * Whether the code is certainly a {@code mov} of the number and a {@code syscall}.
+   *
+   * <p>That {@code 0f 05} is an instruction is known: it trapped. The five bytes before it could
+   * also be the end of a longer one, whose immediate or displacement is the number by chance: a
+   * {@code mov} with a prefix (another register, another width), or an instruction with an 8-bit
+   * displacement of b8 and an immediate. Whatever could be one of these is left alone.
+   */
+  private static boolean isMov(byte[] code, int number) {
+    ByteBuffer b = ByteBuffer.wrap(code).order(ByteOrder.LITTLE_ENDIAN);
+    int mov = BEFORE_BYTES - MOV_BYTES;
+    return (code[mov] & 0xff) == MOV_EAX
+        && b.getInt(mov + 1) == number
+        && (b.getShort(BEFORE_BYTES - 2) & 0xffff) == SYSCALL
+        && !endsInPrefix(code[mov - 1] & 0xff)
+        && !takesDisplacement(code[mov - 2] & 0xff);
+  }
+
+  /**
+   * Where the padding lies that nothing ever runs through, from the return address on; or -1.
+   *
+   * <p>Everything must be as in glibc: {@code je further; xor; syscall; cmp; ja error; ret}, then
+   * one padding instruction up to a multiple of 16, and there the {@code je} leads. So instructions
+   * begin where it is assumed, and the padding is behind a {@code ret} and before a jump's aim.
+   */
+  private static int paddingBehind(byte[] code, long back) {
+    ByteBuffer b = ByteBuffer.wrap(code).order(ByteOrder.LITTLE_ENDIAN);
+    int xor = BEFORE_BYTES - XOR_BYTES;
+    if ((b.getShort(xor) & 0xffff) != XOR_EAX
+        || (b.getShort(xor + 2) & 0xffff) != SYSCALL
+        || (code[xor - 2] & 0xff) != JE) {
+      return -1;
+    }
+    for (int i = 0; i < RETURNS.length; i++) {
+      if (i != FREE && code[BEFORE_BYTES + i] != RETURNS[i]) {
+        return -1;
+      }
+    }
+    int start = RETURNS.length;
+    int length = (int) -(back + start) & (ALIGNMENT - 1);
+    boolean aimed = back - XOR_BYTES + code[xor - 1] == back + start + length;
+    if (!aimed || length < JMP_BYTES || length > PADDING.length) {
+      return -1;
+    }
+    byte[] wanted =
+        length == JMP_BYTES
+            ? PADDING_OF_SEVEN
+            : Arrays.copyOfRange(PADDING, PADDING.length - length, PADDING.length);
+    if (length == JMP_BYTES + 2) {
+      wanted[0] = 0x66; // nine bytes: the segment prefix is the first to go
+    }
+    int from = BEFORE_BYTES + start;
+    return Arrays.equals(code, from, from + length, wanted, 0, length) ? start : -1;
+  }
+
+  private static boolean endsInPrefix(int before) {
+    boolean rex = (before & 0xf0) == 0x40;
+    return rex
+        || switch (before) {
+          case 0x0f, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 -> true;
+          // A SIB byte or an opcode, with b8 as displacement or ModRM: mov, test, arithmetic, imul.
+          case 0x24, 0x69, 0x81, 0xc7, 0xf7, 0x8b, 0x89, 0x8d -> true;
+          default -> false;
+        };
+  }
+
+  private static boolean takesDisplacement(int opcode) {
+    return opcode == 0x69 || opcode == 0x81 || opcode == 0xc7 || opcode == 0xf7;
+  }
+
+  /**
+   * The stub of a site.
+   *
+   * @param stub its address
+   * @param slow address of the shim's way for calls that it cannot let pass
+   * @param back the trapped call's return address
+   */
+  static byte[] stub(Kind kind, int number, long stub, long slow, long back) {
+    ByteBuffer b = ByteBuffer.allocate(ShimLayout.STUB_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    int table = (int) ShimLayout.TABLE;
+    put(b, 0xb8).putInt(number); // mov $number,%eax
+    put(b, 0x83, 0x3c, 0x25).putInt((int) ShimLayout.SELF).put((byte) ShimLayout.ATTACHED);
+    int notAttached = jump(b, 0x75); // cmpl $ATTACHED,SELF; jne slow
+    put(b, 0x81, 0xff).putInt(ShimLayout.MAX_FD); // cmp $MAX_FD,%edi
+    int tooHigh = jump(b, 0x73); // jae slow
+    put(b, 0x89, 0xf9); // mov %edi,%ecx
+    put(b, 0x80, 0x3c, 0x8d).putInt(table).put((byte) 1); // cmpb $1,TABLE(,%rcx,4)
+    int unknown = jump(b, 0x75); // jne slow
+    int counter = table + ShimLayout.COUNTERS_OFFSET + number * Long.BYTES;
+    put(b, 0x48, 0xff, 0x04, 0x25).putInt(counter); // incq COUNTER: some are lost among threads
+    if (kind == Kind.CLOSE) {
+      // One more close and one more change; then nothing is known; in this order, since a look-up
+      // that began before must fail.
+      put(b, 0xf0, 0x81, 0x04, 0x8d).putInt(table).putInt(0x1_0100); // lock addl
+      put(b, 0xc6, 0x04, 0x8d).putInt(table).put((byte) 0); // movb $0,TABLE(,%rcx,4)
+    }
+    put(b, 0x0f, 0x05); // syscall
+    if (kind == Kind.CLOSE) {
+      put(b, 0x89, 0xf9); // mov %edi,%ecx: the call has destroyed it
+      put(b, 0xf0, 0x81, 0x2c, 0x8d).putInt(table).putInt(0x100); // lock subl
+    }
+    put(b, 0xff, 0x25).putInt(STUB_BACK - (b.position() + 4)); // jmp *back
+    land(b, notAttached);
+    land(b, tooHigh);
+    land(b, unknown);
+    put(b, 0x41, 0xbb).putInt((int) stub); // mov $stub,%r11d
+    put(b, 0xe9).putInt((int) (slow - (stub + b.position() + 4))); // jmp slow
+    b.putLong(STUB_TRAP, back - 2);
+    b.putLong(STUB_BACK, back);
+    return b.array();
+  }
+
+  private static ByteBuffer put(ByteBuffer b, int... bytes) {
+    for (int x : bytes) {
+      b.put((byte) x);
+    }
+    return b;
+  }
+
+  private static int jump(ByteBuffer b, int opcode) {
+    put(b, opcode, 0);
+    return b.position();
+  }
+
+  private static void land(ByteBuffer b, int jump) {
+    b.put(jump - 1, (byte) (b.position() - jump));
+  }
+}

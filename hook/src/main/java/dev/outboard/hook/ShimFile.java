@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Memory;
+import dev.outboard.posix.Linux;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/** A file in memory that the hook has mapped and programs map, too. Close it once. */
+final class ShimFile implements AutoCloseable {
+  private final int fd;
+  private final MemorySegment memory;
+
+  /**
+   * Makes one of zeros; pages take room when they are touched.
+   *
+   * @throws IllegalStateException without memory or descriptors
+   */
+  ShimFile(String name, long bytes) {
+    try (Arena a = Arena.ofConfined()) {
+      long r = Linux.memfdCreate(Linux.cString(a, name).address(), Memory.MFD_CLOEXEC);
+      fd = (int) check(r, "memfd_create");
+      try {
+        check(Linux.ftruncate(fd, bytes), "ftruncate");
+        long address =
+            Linux.mmap(
+                0,
+                bytes,
+                Memory.PROT_READ | Memory.PROT_WRITE,
+                Memory.MAP_SHARED | Memory.MAP_NORESERVE,
+                fd,
+                0);
+        memory = Linux.at(check(address, "mmap"), bytes);
+      } catch (IllegalStateException e) {
+        Linux.close(fd);
+        throw e;
+      }
+    }
+  }
+
+  int fd() {
+    return fd;
+  }
+
+  /** All of it, until {@link #close}. */
+  MemorySegment memory() {
+    return memory;
+  }
+
+  @Override
+  public void close() {
+    Linux.munmap(memory.address(), memory.byteSize());
+    Linux.close(fd);
+  }
+
+  private static long check(long r, String what) {
+    if (r < 0 && r >= -4095) {
+      throw new IllegalStateException(what + ": " + Errno.name((int) -r));
+    }
+    return r;
+  }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How far the shim has come in one process. Guarded by itself but for what is volatile; {@link
+ * Shim} has the rules.
+ */
+final class ShimState {
+  /** In the order in which a program goes through them. */
+  enum Phase {
+    /** Not injected: it is not yet known whether the program makes many calls. */
+    NEW,
+    /** The injected code runs; the next call of the same place ends it. */
+    INJECTING,
+    /** Has a table; sites are patched as they trap. */
+    ACTIVE,
+    /** Forked from such a process: has its text but no table, and may ask for one. */
+    FORKED,
+    /** Every call traps, at least until it executes another program. */
+    NEVER
+  }
+
+  volatile Phase phase = Phase.NEW;
+
+  /** An execve was let through: what is known is of the old program if it succeeded. */
+  volatile boolean execing;
+
+  /** Its memory is also its parent's, until it executes another program: the child of a vfork. */
+  boolean sharesMemory;
+
+  /** It has a seccomp filter of its own, which might not allow what the shim does. */
+  boolean barred;
+
+  /** Threads that wait in a vfork: its memory is a child's, too. */
+  int vforks;
+
+  /** Trapped calls so far; in phase NEW. */
+  int calls;
+
+  /** What is mapped into it; null where nothing is, or where that is not known. */
+  @Nullable ShimImage image;
+
+  /** Its table; while it is being injected, {@link ProcessEntry} does not know it. */
+  @Nullable ShimTable table;
+
+  // The injection.
+  long back;
+  int number;
+  byte[] code = new byte[0];
+
+  final Sites sites = new Sites();
+
+  /** How often each place has trapped. Bounded: when it is full, it starts anew. */
+  static final class Sites {
+    private static final int SLOTS = 2048;
+
+    /** A place that is not to be looked at again. */
+    static final int DONE = Integer.MIN_VALUE;
+
+    private final long[] places = new long[SLOTS];
+    private final int[] hits = new int[SLOTS];
+    private int size;
+
+    /** Counts one more; how many there are now, or less than 0 if it is {@link #done}. */
+    int hit(long place) {
+      return ++hits[slot(place)];
+    }
+
+    void done(long place) {
+      hits[slot(place)] = DONE;
+    }
+
+    void clear() {
+      Arrays.fill(places, 0);
+      Arrays.fill(hits, 0);
+      size = 0;
+    }
+
+    private int slot(long place) {
+      if (size > SLOTS / 2) {
+        clear();
+      }
+      int i = (int) ((place * 0x9E37_79B9_7F4A_7C15L) >>> 53);
+      while (places[i] != place) {
+        if (places[i] == 0) {
+          places[i] = place;
+          size++;
+          break;
+        }
+        i = (i + 1) & (SLOTS - 1);
+      }
+      return i;
+    }
+  }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.VarHandle;
+
+/**
+ * One process's table: which of its descriptors are known to be the host's, in memory that it
+ * shares with the shim in that process.
+ *
+ * <p>A word for each descriptor. Bits 0–7 are 1 if it is the host's and 0 if that is not known.
+ * Bits 8–15 count closes that are going on in the shim, the others all that may have made knowledge
+ * stale. The shim's {@code close} counts itself in and clears the low byte, closes, and counts
+ * itself out; so a number that is free is never known, and {@link #learn} fails for a look-up that
+ * a close overtook. A device fd is never entered: calls on it trap.
+ *
+ * <p>The program could write anything here. It would harm no other than itself: what a process
+ * makes its own kernel do with its own descriptors it could do without the hook as well.
+ *
+ * <p>{@link ProcessEntry} calls all but {@link #calls} under its monitor.
+ */
+final class ShimTable {
+  private static final VarHandle INT = ValueLayout.JAVA_INT.varHandle();
+  private static final int HOST = 1;
+  private static final int KNOWLEDGE = 0xff;
+  private static final int CLOSING = 0xff00;
+  private static final int CHANGE = 0x1_0000;
+
+  private final MemorySegment memory;
+  private final int index;
+  private int end;
+  private boolean frozen;
+
+  /**
+   * @param memory {@link ShimLayout#TABLE_BYTES} of zeros, shared with the process
+   * @param index which table of all it is
+   */
+  ShimTable(MemorySegment memory, int index) {
+    this.memory = memory;
+    this.index = index;
+  }
+
+  int index() {
+    return index;
+  }
+
+  /** To be read before a look-up, and given to {@link #learn}. */
+  int mark(int fd) {
+    return covers(fd) ? (int) INT.getVolatile(memory, (long) fd * Integer.BYTES) : 0;
+  }
+
+  /** Notes that {@code fd} is the host's, unless something has happened to it since the mark. */
+  void learn(int fd, int mark) {
+    if (covers(fd) && !frozen && (mark & (KNOWLEDGE | CLOSING)) == 0) {
+      end = Math.max(end, fd + 1);
+      INT.compareAndSet(memory, (long) fd * Integer.BYTES, mark, mark | HOST);
+    }
+  }
+
+  /** Whether {@code fd} is known to be the host's. */
+  boolean isHost(int fd) {
+    return (mark(fd) & KNOWLEDGE) == HOST;
+  }
+
+  /** Forgets the numbers from {@code first} to {@code last}; look-ups that go on are void. */
+  void forget(int first, int last) {
+    for (int fd = first; fd < end && fd <= last; fd++) {
+      long at = (long) fd * Integer.BYTES;
+      int old;
+      do {
+        old = (int) INT.getVolatile(memory, at);
+      } while (!INT.compareAndSet(memory, at, old, (old & ~KNOWLEDGE) + CHANGE));
+    }
+  }
+
+  /** Forgets everything and, while it is so, learns nothing: every call traps. */
+  void freeze(boolean on) {
+    frozen = on;
+    if (on) {
+      forget(0, Integer.MAX_VALUE);
+    }
+  }
+
+  /** How often the shim let call {@code number} go to the host's kernel; by any thread. */
+  long calls(int number) {
+    return memory.get(
+        ValueLayout.JAVA_LONG, ShimLayout.COUNTERS_OFFSET + (long) number * Long.BYTES);
+  }
+
+  private static boolean covers(int fd) {
+    return fd >= 0 && fd < ShimLayout.MAX_FD;
+  }
+}

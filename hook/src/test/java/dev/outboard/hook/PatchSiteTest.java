@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.HexFormat;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class PatchSiteTest {
+  private static final long BACK = 0x7f12_3456_7890L;
+  private static final String AFTER = "483d00f0ffff7758c30f1f8000000000".repeat(2);
+
+  /** The hexadecimal bytes up to the return address, and those behind it. */
+  private static byte[] code(String before, String after) {
+    ByteBuffer b = ByteBuffer.allocate(PatchSite.BEFORE_BYTES + PatchSite.AFTER_BYTES);
+    byte[] head = HexFormat.of().parseHex(before.replace(" ", ""));
+    b.put(head, Math.max(0, head.length - PatchSite.BEFORE_BYTES), PatchSite.BEFORE_BYTES);
+    byte[] tail = HexFormat.of().parseHex(after.replace(" ", ""));
+    b.put(tail, 0, Math.min(tail.length, PatchSite.AFTER_BYTES));
+    return b.array();
+  }
+
+  private static List<PatchSite.Write> patch(String before, int number) {
+    return PatchSite.patch(code(before, AFTER), number, BACK, 0x123);
+  }
+
+  @Test
+  void aMoveOfTheNumberBecomesAJumpThatEndsInTheSyscall() {
+    List<PatchSite.Write> writes = patch("74 17 b8 01 00 00 00 0f 05", 1);
+    assertThat(writes).hasSize(1);
+    assertThat(writes.getFirst().address()).isEqualTo(BACK - 7);
+    byte[] patched = new byte[7];
+    System.arraycopy(writes.getFirst().bytes(), 0, patched, 0, 5);
+    patched[5] = 0x0f;
+    patched[6] = 0x05;
+    assertThat(patched).startsWith(0xff, 0x24, 0x25);
+    int pointer = ByteBuffer.wrap(patched).order(ByteOrder.LITTLE_ENDIAN).getInt(3);
+    assertThat(pointer).isEqualTo((int) ShimLayout.BASE + 0x123 * 8);
+  }
+
+  @Test
+  void leavesAloneWhatCouldBeAnotherInstruction() {
+    assertThat(patch("74 17 b8 02 00 00 00 0f 05", 1)).as("another number").isEmpty();
+    assertThat(patch("74 41 b8 01 00 00 00 0f 05", 1)).as("mov to r8d").isEmpty();
+    assertThat(patch("74 66 b8 01 00 00 00 0f 05", 1)).as("mov to ax").isEmpty();
+    assertThat(patch("c7 45 b8 01 00 00 00 0f 05", 1)).as("mov to -0x48(%rbp)").isEmpty();
+    assertThat(patch("44 24 b8 01 00 00 00 0f 05", 1)).as("to -0x48(%rsp)").isEmpty();
+    assertThat(patch("8b b8 20 01 00 00 0f 05 90", 0x120)).as("no syscall there").isEmpty();
+    assertThat(patch("49 8b b8 20 01 00 00 0f 05", 0x120)).as("a load from r8").isEmpty();
+    assertThat(patch("89 c0 89 d0 90 90 90 0f 05", 1)).as("another shape").isEmpty();
+  }
+
+  @Test
+  void theReadOfGlibcGetsItsJumpInThePadding() {
+    // Back is 0x…ad: padding of ten bytes from 0x…b6 on, up to the aim of the first je, 0x…c0.
+    long back = 0x7f12_3456_78adL;
+    String before = "00 00 00 74 17 31 c0 0f 05";
+    String after = "483d00f0ffff 775b c3 662e0f1f840000000000 4883";
+    List<PatchSite.Write> writes = PatchSite.patch(code(before, after), 0, back, 0x123);
+    assertThat(writes).hasSize(2);
+    assertThat(writes.get(0).address()).isEqualTo(back + 9);
+    assertThat(writes.get(0).bytes()).hasSize(7).startsWith(0xff, 0x24, 0x25);
+    assertThat(writes.get(1).address()).isEqualTo(back - 4);
+    assertThat(writes.get(1).bytes()).containsExactly(0xeb, 0x0b);
+    // 0x…ab is where the jump's own end is.
+    assertThat(back - 2 + 0x0b).isEqualTo(writes.get(0).address());
+
+    String otherAim = "00 00 00 74 16 31 c0 0f 05";
+    assertThat(PatchSite.patch(code(otherAim, after), 0, back, 0)).isEmpty();
+    String noReturn = "483d00f0ffff 775b c2 662e0f1f840000000000 4883";
+    assertThat(PatchSite.patch(code(before, noReturn), 0, back, 0)).isEmpty();
+    String noPadding = "483d00f0ffff 775b c3 662e0f1f840000000001 4883";
+    assertThat(PatchSite.patch(code(before, noPadding), 0, back, 0)).isEmpty();
+    assertThat(PatchSite.patch(code(before, after), 1, back, 0)).isEmpty();
+  }
+
+  @Test
+  void stubsFitAndKnowTheirSite() {
+    for (PatchSite.Kind kind : PatchSite.Kind.values()) {
+      byte[] stub = PatchSite.stub(kind, 45, ShimLayout.STUBS, ShimLayout.TEXT + 0x1c, BACK);
+      ByteBuffer b = ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN);
+      assertThat(stub).hasSize(ShimLayout.STUB_BYTES);
+      assertThat(b.getLong(112)).isEqualTo(BACK - 2);
+      assertThat(b.getLong(120)).isEqualTo(BACK);
+    }
+  }
+}

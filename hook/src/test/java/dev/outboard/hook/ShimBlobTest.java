@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+
+class ShimBlobTest {
+  private static long constant(String source, String name) {
+    Matcher m =
+        Pattern.compile("\\.set\\s+" + name + ", (0x[0-9a-f]+|-?0x[0-9a-f]+|[0-9]+)")
+            .matcher(source);
+    assertThat(m.find()).as(name).isTrue();
+    return Long.decode(m.group(1));
+  }
+
+  @Test
+  void theSourceHasTheLayoutsAddresses() throws IOException {
+    String s = Files.readString(Path.of("src/main/asm/shim.S"));
+    assertThat(constant(s, "BASE")).isEqualTo(ShimLayout.BASE);
+    assertThat(constant(s, "TEXT")).isEqualTo(ShimLayout.TEXT);
+    assertThat(constant(s, "GATE")).isEqualTo(ShimLayout.GATE);
+    assertThat(constant(s, "FILE_BYTES")).isEqualTo(ShimLayout.FILE_BYTES);
+    assertThat(constant(s, "SELF")).isEqualTo(ShimLayout.SELF);
+    assertThat(constant(s, "TABLE")).isEqualTo(ShimLayout.TABLE);
+    assertThat(constant(s, "TABLE_BYTES")).isEqualTo(ShimLayout.TABLE_BYTES);
+    assertThat(constant(s, "ATTACHED")).isEqualTo(ShimLayout.ATTACHED);
+    assertThat(constant(s, "ASK_ATTACH")).isEqualTo(ShimLayout.ASK_ATTACH);
+  }
+
+  @Test
+  void stubsAndPointersFit() {
+    long stubs = ShimLayout.STUBS + (long) ShimLayout.MAX_STUBS * ShimLayout.STUB_BYTES;
+    assertThat(stubs).isLessThanOrEqualTo(ShimLayout.TEXT);
+    assertThat(ShimLayout.BASE + (long) ShimLayout.MAX_STUBS * ShimLayout.POINTER_BYTES)
+        .isLessThanOrEqualTo(Shim.IMAGE_NUMBER);
+    assertThat(ShimLayout.BASE >>> 16).as("the code of syscall").isEqualTo(0x050f);
+    assertThat(ShimLayout.STUBS >>> 16).isEqualTo(0x0510);
+  }
+
+  @Test
+  void anInjectionHasItsParameters() {
+    ShimBlob blob = ShimBlob.load();
+    byte[] code = blob.injection(0x1234_5678_9abcL, 257, 11, 12, 3);
+    assertThat(code).hasSize(blob.injectionBytes()).hasSizeLessThan(512);
+    ByteBuffer tail =
+        ByteBuffer.wrap(code, code.length - 28, 28).slice().order(ByteOrder.LITTLE_ENDIAN);
+    assertThat(tail.getLong()).isEqualTo(0x1234_5678_9abaL);
+    assertThat(tail.getLong()).isEqualTo(3L * ShimLayout.TABLE_BYTES);
+    assertThat(tail.getInt()).isEqualTo(11);
+    assertThat(tail.getInt()).isEqualTo(12);
+    assertThat(tail.getInt()).isEqualTo(257);
+  }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class ShimTableTest {
+  private final Arena arena = Arena.ofShared();
+  private final MemorySegment memory = arena.allocate(ShimLayout.TABLE_BYTES, 8);
+  private final ShimTable table = new ShimTable(memory, 3);
+
+  @AfterEach
+  void free() {
+    arena.close();
+  }
+
+  private void learn(int fd) {
+    table.learn(fd, table.mark(fd));
+  }
+
+  /** What a stub does before and after its close. */
+  private void shimBegins(int fd) {
+    ShimTableStress.closeBegins(memory, fd);
+  }
+
+  private void shimEnds(int fd) {
+    ShimTableStress.closeEnds(memory, fd);
+  }
+
+  @Test
+  void keepsWhatItLearns() {
+    learn(7);
+    learn(ShimLayout.MAX_FD - 1);
+    assertThat(table.isHost(7)).isTrue();
+    assertThat(table.isHost(6)).isFalse();
+    assertThat(table.isHost(ShimLayout.MAX_FD - 1)).isTrue();
+    table.forget(7, 7);
+    assertThat(table.isHost(7)).isFalse();
+  }
+
+  @Test
+  void numbersOutsideAreNeverKnown() {
+    learn(-1);
+    learn(ShimLayout.MAX_FD);
+    assertThat(table.isHost(-1)).isFalse();
+    assertThat(table.isHost(ShimLayout.MAX_FD)).isFalse();
+  }
+
+  @Test
+  void aLookUpThatAShimsCloseOvertookIsVoid() {
+    int before = table.mark(5);
+    shimBegins(5);
+    table.learn(5, before);
+    assertThat(table.isHost(5)).isFalse();
+    learn(5);
+    assertThat(table.isHost(5)).as("while it is being closed").isFalse();
+    int during = table.mark(5);
+    shimEnds(5);
+    table.learn(5, during);
+    table.learn(5, before);
+    assertThat(table.isHost(5)).isFalse();
+    learn(5);
+    assertThat(table.isHost(5)).isTrue();
+  }
+
+  @Test
+  void twoClosesOfOneNumberCountBoth() {
+    learn(5);
+    shimBegins(5);
+    shimBegins(5);
+    shimEnds(5);
+    learn(5);
+    assertThat(table.isHost(5)).isFalse();
+    shimEnds(5);
+    learn(5);
+    assertThat(table.isHost(5)).isTrue();
+  }
+
+  @Test
+  void aLookUpThatWasOvertakenByAForgettingIsVoid() {
+    learn(5);
+    table.forget(5, 5);
+    int mark = table.mark(5);
+    table.forget(0, Integer.MAX_VALUE);
+    table.learn(5, mark);
+    assertThat(table.isHost(5)).isFalse();
+  }
+
+  @Test
+  void aFrozenTableIsEmpty() {
+    learn(5);
+    table.freeze(true);
+    learn(6);
+    assertThat(table.isHost(5)).isFalse();
+    assertThat(table.isHost(6)).isFalse();
+    table.freeze(false);
+    learn(6);
+    assertThat(table.isHost(6)).isTrue();
+  }
+
+  @Test
+  void countersAreTheShims() {
+    memory.set(ValueLayout.JAVA_LONG, ShimLayout.COUNTERS_OFFSET + 8L * 3, 42);
+    assertThat(table.calls(3)).isEqualTo(42);
+  }
+
+  /** As a model: descriptors that are opened, closed and looked up in every order. */
+  @Test
+  void neverSaysHostOfANumberThatIsNot() throws Exception {
+    ShimTableStress.run(memory, table);
+  }
+}
