@@ -51,8 +51,9 @@ final class RunCommand implements Command {
         Option.single(
             HOOK,
             "shim|notifier",
-            "How calls are intercepted: by traps, of which code in the program spares those that are",
-            "not the device's (shim, the default), or by traps alone. With --trace by traps alone."));
+            "How calls are intercepted: by traps, of which code in the program spares",
+            "those on this machine's files (the default), or by traps alone, as with",
+            "--trace."));
     options.add(
         Option.optional(
             TRACE, "FILE", "Write each trapped call, as strace does, to standard error or FILE."));
