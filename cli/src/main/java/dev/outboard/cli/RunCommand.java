@@ -51,9 +51,9 @@ final class RunCommand implements Command {
         Option.single(
             HOOK,
             "shim|notifier",
-            "How calls are intercepted: by traps, of which code in the program spares",
-            "those on this machine's files (the default), or by traps alone, as with",
-            "--trace."));
+            "How calls are intercepted: by traps, of which code in the program",
+            "spares those on this machine's files (the default), or by traps",
+            "alone (the default with --trace, which shows what is trapped)."));
     options.add(
         Option.optional(
             TRACE, "FILE", "Write each trapped call, as strace does, to standard error or FILE."));
@@ -194,7 +194,8 @@ final class RunCommand implements Command {
           .syntax()
           .usageError("--hook is '" + SHIM + "' or '" + NOTIFIER + "', not '" + hook + "'");
     }
-    return !NOTIFIER.equals(hook);
+    // A trace is to show every call; whoever wants both has to say so.
+    return hook == null ? arguments.value(TRACE) == null : hook.equals(SHIM);
   }
 
   /** While the device still runs: its CPU time is part of it. */

@@ -80,7 +80,7 @@ final class Descriptors {
       return null;
     }
     ProcessEntry p = n.process();
-    if (!p.mayHoldDevice() && !p.hasTable()) {
+    if (!p.remembers()) {
       return null;
     }
     Object known = p.known(fd);

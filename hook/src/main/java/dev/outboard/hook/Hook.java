@@ -127,8 +127,7 @@ public final class Hook {
       this.messages = messages;
       this.link = link;
       this.processes = new ProcessTable(this);
-      // A trace shows all calls that could be the device's.
-      this.shim = options.shim() && options.trace() == null ? new Shim(processes, messages) : null;
+      this.shim = options.shim() ? new Shim(processes, messages) : null;
       this.sampler = new SignalSampler(link);
       this.calls = new DeviceCalls(link, sampler, files, processes, messages);
       this.placeholders = new Placeholders(calls::close, capacity());

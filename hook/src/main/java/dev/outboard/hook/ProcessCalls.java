@@ -54,7 +54,7 @@ final class ProcessCalls {
   }
 
   private void closing(Notification n, int fd) {
-    if (fd < 0 || !n.process().mayHoldDevice()) {
+    if (fd < 0 || !n.process().remembers()) {
       return;
     }
     Placeholder p = hook.descriptors().lookup(n, fd);
@@ -77,7 +77,7 @@ final class ProcessCalls {
     if ((flags & CLOSE_RANGE_UNSHARE) != 0) {
       n.process().neverCache(true);
     }
-    if ((flags & CLOSE_RANGE_CLOEXEC) == 0 && n.process().mayHoldDevice()) {
+    if ((flags & CLOSE_RANGE_CLOEXEC) == 0 && n.process().remembers()) {
       // The arguments are unsigned: what is negative here is above any number.
       int from = first < 0 ? Integer.MAX_VALUE : first;
       int to = last < 0 ? Integer.MAX_VALUE : last;

@@ -150,8 +150,15 @@ final class ProcessEntry {
     }
   }
 
-  /** Whether there is a table, so that it pays to look at every descriptor. */
-  synchronized boolean hasTable() {
+  /**
+   * Whether anything is kept of its descriptors: where none can be the device's and the shim has no
+   * table, there is nothing to know, and nothing that a close could make wrong.
+   */
+  boolean remembers() {
+    return mayHoldDevice || hasTable();
+  }
+
+  private synchronized boolean hasTable() {
     return table != null;
   }
 
@@ -215,6 +222,9 @@ final class ProcessEntry {
   synchronized boolean learn(int fd, Object what, long asOf) {
     if (fd < MAX_KNOWN) {
       deviceNumbers.set(fd, what instanceof Placeholder);
+    }
+    if (table != null && what instanceof Placeholder) {
+      table.forget(fd, fd); // It should not be there.
     }
     if (asOf != version || neverCache || fd >= MAX_KNOWN) {
       return false;

@@ -76,7 +76,11 @@ public final class Command {
       if (ownNetwork) {
         line.addAll(trial.networkOptions());
       }
-      trial.newTrace().ifPresent(file -> line.add("--trace=" + file));
+      trial
+          .newTrace()
+          .ifPresent(
+              // The trace is evidence of what trapped; what users get by default is judged.
+              file -> line.addAll(List.of("--trace=" + file, "--hook=shim")));
       line.addAll(options);
       line.add("--");
     }

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.Command;
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Trial;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * Calls on the host's descriptors that are spared the trap: that they are, and that no other is.
+ */
+class ShimTest {
+  private static final Duration LIMIT = Duration.ofSeconds(90);
+
+  @Scenario(trace = false)
+  void numbersThatChangeTheirMeaning(Trial trial) throws IOException {
+    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
+    System.out.println("-Dtests.seed=" + seed);
+    Path stats = trial.directory().resolve("stats.json");
+    Finished done =
+        stats(trial.program(Programs.staticC("numbers"), Long.toString(seed), "12"), stats)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = Files.readString(stats);
+      for (String call : new String[] {"read", "write", "writev", "close"}) {
+        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isPositive();
+      }
+      assertThat(untrapped(json, "dup2")).isZero();
+    }
+  }
+
+  /** The same with traps alone, which has to do without any of it. */
+  @Scenario(trace = false)
+  void trapsAlone(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    Command command = trial.program(Programs.staticC("numbers"), "1", "2").with("--hook=notifier");
+    trial.outcome("output", stats(command, stats).run(LIMIT).expectSuccess().output());
+    if (trial.mode().offloaded()) {
+      assertThat(Files.readString(stats)).doesNotContainPattern("\"untrapped\": [1-9]");
+    }
+  }
+
+  /** A filter of the program's own that kills whoever maps memory, in a child too. */
+  @Scenario
+  void aProgramWithASeccompFilterOfItsOwn(Trial trial) {
+    Finished done =
+        trial.program(Programs.PYTHON, Programs.python("own_filter")).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
+  private static Command stats(Command command, Path file) {
+    return command.with("--stats=" + file);
+  }
+
+  private static long untrapped(String json, String call) {
+    Matcher m = Pattern.compile("\"" + call + "\", [^}]*\"untrapped\": (\\d+)").matcher(json);
+    return m.find() ? Long.parseLong(m.group(1)) : 0;
+  }
+}
