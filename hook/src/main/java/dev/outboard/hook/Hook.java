@@ -127,7 +127,7 @@ public final class Hook {
       this.messages = messages;
       this.link = link;
       this.processes = new ProcessTable(this);
-      this.shim = options.shim() ? new Shim(processes, messages) : null;
+      this.shim = options.shim() ? shim(processes, messages) : null;
       this.sampler = new SignalSampler(link);
       this.calls = new DeviceCalls(link, sampler, files, processes, messages);
       this.placeholders = new Placeholders(calls::close, capacity());
@@ -183,6 +183,16 @@ public final class Hook {
           t.answering(n, outcome, result);
         }
       };
+    }
+
+    /** Null without the memory for it: then every call traps, and works. */
+    private static @Nullable Shim shim(ProcessTable processes, Messages messages) {
+      try {
+        return new Shim(processes, messages);
+      } catch (IllegalStateException e) {
+        messages.say("Calls on this machine's files will be slower: " + e.getMessage());
+        return null;
+      }
     }
 
     private static SeccompProgram.Options filter(boolean exports, boolean shim) {

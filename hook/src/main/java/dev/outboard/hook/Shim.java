@@ -277,7 +277,12 @@ final class Shim implements AutoCloseable {
       return false;
     }
     ShimImage image = image();
+    if (image == null) {
+      tables.give(table);
+      return false;
+    }
     int imageFd = (int) n.addFd(image.fd(), Fcntl.O_CLOEXEC);
+    image.given();
     if (imageFd < 0) {
       tables.give(table);
       release(image);
@@ -300,11 +305,16 @@ final class Shim implements AutoCloseable {
     return true;
   }
 
-  private ShimImage image() {
+  /** A new one; null without memory or descriptors. */
+  private @Nullable ShimImage image() {
     synchronized (images) {
-      ShimImage image = new ShimImage(blob, ++lastImage);
-      images.put(lastImage, image);
-      return image;
+      try {
+        ShimImage image = new ShimImage(blob, ++lastImage);
+        images.put(lastImage, image);
+        return image;
+      } catch (IllegalStateException e) {
+        return null;
+      }
     }
   }
 

@@ -7,9 +7,12 @@ import dev.outboard.posix.Linux;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
-/** A file in memory that the hook has mapped and programs map, too. Close it once. */
+/**
+ * A file in memory that the hook has mapped and programs map, too. Close it once. One thread at a
+ * time closes it, or its descriptor.
+ */
 final class ShimFile implements AutoCloseable {
-  private final int fd;
+  private int fd;
   private final MemorySegment memory;
 
   /**
@@ -39,8 +42,17 @@ final class ShimFile implements AutoCloseable {
     }
   }
 
+  /** A descriptor of it, owned by this object; -1 after {@link #closeDescriptor}. */
   int fd() {
     return fd;
+  }
+
+  /** Nobody else is to map it any more. */
+  void closeDescriptor() {
+    if (fd >= 0) {
+      Linux.close(fd);
+      fd = -1;
+    }
   }
 
   /** All of it, until {@link #close}. */
@@ -51,7 +63,7 @@ final class ShimFile implements AutoCloseable {
   @Override
   public void close() {
     Linux.munmap(memory.address(), memory.byteSize());
-    Linux.close(fd);
+    closeDescriptor();
   }
 
   private static long check(long r, String what) {

@@ -40,8 +40,14 @@ final class ShimImage {
     slow = ShimLayout.TEXT + blob.slow();
   }
 
+  /** A descriptor of it, to be given to the program that maps it. */
   int fd() {
     return file.fd();
+  }
+
+  /** The program has it: those forked from it will have its mapping. */
+  synchronized void given() {
+    file.closeDescriptor();
   }
 
   synchronized ShimImage retain() {
