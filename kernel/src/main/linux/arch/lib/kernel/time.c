@@ -31,6 +31,19 @@ void read_persistent_clock64(struct timespec64 *ts)
 }
 
 /*
+ * Until it takes the clock above Linux counts ticks, of which few come while it
+ * boots: its time of day is late by some milliseconds then, which programs see
+ * that compare a packet's time with the host's clock (ping).
+ */
+static int __init ob_set_clock(void)
+{
+	struct timespec64 now = ns_to_timespec64(ob_host_real_ns());
+
+	return do_settimeofday64(&now);
+}
+late_initcall(ob_set_clock);
+
+/*
  * To set the host's timer is a system call, and most timers are put off before
  * they fire.  So it is set lazily: when it is armed for an earlier moment than
  * what is asked, it is left alone, and set again when it fires too early.
