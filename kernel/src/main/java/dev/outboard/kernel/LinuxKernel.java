@@ -68,8 +68,12 @@ public final class LinuxKernel implements AutoCloseable {
    */
   public record Options(
       Path library, long ramBytes, long userBytes, String commandLine, ConsoleSink console) {
-    /** What is on the command line unless asked for otherwise: no self tests of ciphers. */
-    public static final String COMMAND_LINE = "cryptomgr.notests=1";
+    /**
+     * What is on the command line unless asked for otherwise: no self tests of ciphers, and no
+     * links but those that somebody makes.
+     */
+    public static final String COMMAND_LINE =
+        "cryptomgr.notests=1 fb_tunnels=none bonding.max_bonds=0 dummy.numdummies=0 ifb.numifbs=0";
 
     /** 256 MiB of RAM, 128 MiB for users, the {@linkplain #locate located} object, no console. */
     public static Options defaults() throws KernelException {
