@@ -14,6 +14,7 @@ public final class Socket {
   public static final int AF_INET6 = 10;
   public static final int AF_NETLINK = 16;
   public static final int AF_PACKET = 17;
+  public static final int AF_ALG = 38;
   public static final int AF_VSOCK = 40;
 
   public static final int NETLINK_ROUTE = 0;

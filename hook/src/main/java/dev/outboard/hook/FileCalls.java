@@ -32,6 +32,8 @@ import java.util.Objects;
  *   <li>What a stream's receive could not write to the program's memory is not lost: the next
  *       receive gets it, as it would if it were still in the socket ({@link OpenFile#keep}).
  *   <li>EPIPE of a stream comes with SIGPIPE.
+ *   <li>Of messages, those of AF_ALG go in pieces, and others that are longer than a piece are
+ *       EMSGSIZE.
  *   <li>O_NONBLOCK is kept on both kernels.
  * </ul>
  */
@@ -42,7 +44,10 @@ final class FileCalls {
   private static final int MAP_TYPE = 0xf;
   private static final long PAGE_MASK = 4095;
 
-  private static final Row PREAD = Objects.requireNonNull(SyscallTable.byName("pread64"));
+  private static final Row PREAD = row("pread64");
+  private static final Row WRITE = row("write");
+  private static final Row SENDTO = row("sendto");
+  private static final Row SENDMSG = row("sendmsg");
 
   private final Hook.Services hook;
   private final Stats stats;
@@ -50,6 +55,10 @@ final class FileCalls {
   FileCalls(Hook.Services hook, Stats stats) {
     this.hook = hook;
     this.stats = stats;
+  }
+
+  private static Row row(String name) {
+    return Objects.requireNonNull(SyscallTable.byName(name), name);
   }
 
   void register(Handlers h) {
@@ -109,7 +118,11 @@ final class FileCalls {
       r = hook.calls().begin(n);
       if (r >= 0) {
         try {
-          r = pieces(n, row, args, p, file);
+          // A write has no flags, by which the pieces of a message are held together.
+          r =
+              row == WRITE && file.messages()
+                  ? pieces(n, SENDTO, new long[] {args[0], args[1], args[2], 0, 0, 0}, p, file)
+                  : pieces(n, row, args, p, file);
         } finally {
           hook.calls().end(n);
         }
@@ -154,6 +167,12 @@ final class FileCalls {
       long carried = c.carried;
       boolean last = carried == c.wanted;
       c.args[row.fdIndex()] = p.handle();
+      if (sends && file.messages()) {
+        r = continueMessage(row, c, file, moved > 0, last);
+        if (r < 0) {
+          return moved > 0 ? moved : r;
+        }
+      }
       int offset = row.offsetIndex();
       if (offset >= 0 && args[offset] >= 0) {
         c.args[offset] = args[offset] + moved;
@@ -184,10 +203,30 @@ final class FileCalls {
     }
   }
 
+  /**
+   * Makes pieces one message: AF_ALG goes on with it after MSG_MORE, and has been told at its
+   * beginning what to do; SCTP has nothing of that kind.
+   *
+   * @return 0, or what to answer
+   */
+  private static long continueMessage(Row row, Call c, OpenFile file, boolean begun, boolean last) {
+    int flags = flagsIndex(row);
+    if (!last) {
+      if (file.family() != Socket.AF_ALG || flags < 0) {
+        return -Errno.EMSGSIZE;
+      }
+      c.args[flags] |= Socket.MSG_MORE;
+    }
+    if (begun && row == SENDMSG) {
+      HostMarshaller.dropControl(c);
+    }
+    return 0;
+  }
+
   /** As tcp_recvmsg(), which takes off its queue only what it could copy. */
   private static void keepUndelivered(Row row, long[] args, Placeholder p, OpenFile file, Call c) {
     boolean stays = (flags(args, row) & (NOT_KEPT | Socket.MSG_PEEK | Socket.MSG_TRUNC)) != 0;
-    if (stays || file.protocol() == Socket.IPPROTO_SCTP) {
+    if (stays || file.messages()) {
       return;
     }
     long at = HostMarshaller.transferAt(row, c);
@@ -241,12 +280,17 @@ final class FileCalls {
 
   /** The MSG_ flags of the call; 0 for read and write and their kin. */
   private static int flags(long[] args, Row row) {
+    int i = flagsIndex(row);
+    return i < 0 ? 0 : (int) args[i];
+  }
+
+  private static int flagsIndex(Row row) {
     for (int i = 0; i < row.argCount(); i++) {
       if (row.arg(i).kind() == Arg.Kind.FLAGS && row.arg(i).set().equals("MSG")) {
-        return (int) args[i];
+        return i;
       }
     }
-    return 0;
+    return -1;
   }
 
   /** Ports and addresses may be held by files whose last close nobody was told of. */

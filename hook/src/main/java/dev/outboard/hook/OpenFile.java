@@ -2,6 +2,7 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Socket;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
@@ -143,6 +144,11 @@ final class OpenFile {
 
   boolean stream() {
     return stream;
+  }
+
+  /** What each call sends is a message of its own, or a part of one that MSG_MORE leaves open. */
+  boolean messages() {
+    return type == Socket.SOCK_SEQPACKET || protocol == Socket.IPPROTO_SCTP;
   }
 
   boolean lingers() {

@@ -60,7 +60,8 @@ final class SocketCalls {
     }
     int kind = type & Socket.SOCK_TYPE_MASK;
     boolean stream =
-        kind == Socket.SOCK_STREAM && (domain == Socket.AF_INET || domain == Socket.AF_INET6);
+        (kind == Socket.SOCK_STREAM || kind == Socket.SOCK_SEQPACKET)
+            && (domain == Socket.AF_INET || domain == Socket.AF_INET6 || domain == Socket.AF_ALG);
     OpenFile file = new OpenFile((int) r, domain, kind, n.intArg(2), stream);
     hook.files().add(file);
     r = install(n, file, type, false);

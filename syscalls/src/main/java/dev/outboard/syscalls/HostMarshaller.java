@@ -555,6 +555,12 @@ public final class HostMarshaller {
     return dataAt + out.carried;
   }
 
+  /** Takes the control data out of an encoded sendmsg. */
+  public static void dropControl(Call c) {
+    c.data.set(Wire.LONG, Wire.MSG_CONTROL, Call.NULL);
+    c.data.set(Wire.LONG, Wire.MSG_CONTROL_BYTES, 0);
+  }
+
   /** Whether control data of the program holds SCM_RIGHTS, as the kernel would walk it. */
   private static boolean passesDescriptors(
       ProgramMemory m, long control, long bytes, MemorySegment staging) {

@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  * in the device's memory.
  *
  * <p>Source: {@code include/uapi/asm-generic/socket.h} and, in {@code include/uapi/linux}, {@code
- * in.h in6.h tcp.h udp.h if_packet.h netlink.h tls.h mptcp.h icmp.h icmpv6.h}.
+ * in.h in6.h tcp.h udp.h if_packet.h netlink.h tls.h mptcp.h icmp.h icmpv6.h sctp.h if_alg.h}.
  *
  * <p>Immutable; all methods may be called by any thread and allocate nothing.
  */
@@ -362,6 +362,8 @@ public final class SocketOptions {
     t.struct (  1, "ICMPV6_FILTER", 32);
     t.integer(  7, "IPV6_CHECKSUM");
 
+    sctp(t);
+
     t.level(136, "SOL_UDPLITE");
     t.integer( 10, "UDPLITE_SEND_CSCOV");
     t.integer( 11, "UDPLITE_RECV_CSCOV");
@@ -407,6 +409,11 @@ public final class SocketOptions {
     t.integer( 11, "NETLINK_EXT_ACK");
     t.integer( 12, "NETLINK_GET_STRICT_CHK");
 
+    t.level(279, "SOL_ALG");
+    t.bytes  (  1, "ALG_SET_KEY", LONGEST).secret();
+    t.bytes  (  5, "ALG_SET_AEAD_AUTHSIZE", 64); // the length itself is the value
+    t.refuse (  7, "ALG_SET_KEY_BY_KEY_SERIAL", ENOPROTOOPT, "keyrings are the host's");
+
     t.level(282, "SOL_TLS");
     t.bytes  (  1, "TLS_TX", 128).secret();
     t.bytes  (  2, "TLS_RX", 128).secret();
@@ -418,6 +425,78 @@ public final class SocketOptions {
     t.bytes  (  2, "MPTCP_TCPINFO", LONGEST).reads();
     t.bytes  (  3, "MPTCP_SUBFLOW_ADDRS", LONGEST).reads();
     t.refuse (  4, "MPTCP_FULL_INFO", ENOPROTOOPT, "holds pointers to two more buffers");
+  }
+
+  /** Nearly all name an association in the value, so getsockopt reads it. */
+  private static void sctp(Builder t) {
+    t.level(132, "SOL_SCTP");
+    t.bytes  (  0, "SCTP_RTOINFO", 16).reads();
+    t.bytes  (  1, "SCTP_ASSOCINFO", 20).reads();
+    t.struct (  2, "SCTP_INITMSG", 8);
+    t.integer(  3, "SCTP_NODELAY");
+    t.integer(  4, "SCTP_AUTOCLOSE");
+    t.bytes  (  5, "SCTP_SET_PEER_PRIMARY_ADDR", 136).reads();
+    t.bytes  (  6, "SCTP_PRIMARY_ADDR", 136).reads();
+    t.struct (  7, "SCTP_ADAPTATION_LAYER", 4);
+    t.integer(  8, "SCTP_DISABLE_FRAGMENTS");
+    t.bytes  (  9, "SCTP_PEER_ADDR_PARAMS", 160).reads();
+    t.bytes  ( 10, "SCTP_DEFAULT_SEND_PARAM", 32).reads();
+    t.bytes  ( 11, "SCTP_EVENTS", 64);
+    t.integer( 12, "SCTP_I_WANT_MAPPED_V4_ADDR");
+    t.bytes  ( 13, "SCTP_MAXSEG", 8).reads();
+    t.bytes  ( 14, "SCTP_STATUS", 256).reads();
+    t.bytes  ( 15, "SCTP_GET_PEER_ADDR_INFO", 160).reads();
+    t.bytes  ( 16, "SCTP_DELAYED_SACK", 12).reads();
+    t.bytes  ( 17, "SCTP_CONTEXT", 8).reads();
+    t.integer( 18, "SCTP_FRAGMENT_INTERLEAVE");
+    t.integer( 19, "SCTP_PARTIAL_DELIVERY_POINT");
+    t.bytes  ( 20, "SCTP_MAX_BURST", 8).reads();
+    t.bytes  ( 21, "SCTP_AUTH_CHUNK", 4);
+    t.bytes  ( 22, "SCTP_HMAC_IDENT", 256).reads();
+    t.bytes  ( 23, "SCTP_AUTH_KEY", LONGEST).secret();
+    t.bytes  ( 24, "SCTP_AUTH_ACTIVE_KEY", 8).reads();
+    t.bytes  ( 25, "SCTP_AUTH_DELETE_KEY", 8).reads();
+    t.bytes  ( 26, "SCTP_PEER_AUTH_CHUNKS", 1024).reads();
+    t.bytes  ( 27, "SCTP_LOCAL_AUTH_CHUNKS", 1024).reads();
+    t.integer( 28, "SCTP_GET_ASSOC_NUMBER");
+    t.bytes  ( 29, "SCTP_GET_ASSOC_ID_LIST", LONGEST);
+    t.integer( 30, "SCTP_AUTO_ASCONF");
+    t.bytes  ( 31, "SCTP_PEER_ADDR_THLDS", 144).reads();
+    t.integer( 32, "SCTP_RECVRCVINFO");
+    t.integer( 33, "SCTP_RECVNXTINFO");
+    t.bytes  ( 34, "SCTP_DEFAULT_SNDINFO", 16).reads();
+    t.bytes  ( 35, "SCTP_AUTH_DEACTIVATE_KEY", 8).reads();
+    t.integer( 36, "SCTP_REUSE_PORT");
+    t.bytes  ( 37, "SCTP_PEER_ADDR_THLDS_V2", 144).reads();
+    t.bytes  (100, "SCTP_SOCKOPT_BINDX_ADD", LONGEST);
+    t.bytes  (101, "SCTP_SOCKOPT_BINDX_REM", LONGEST);
+    t.refuse (102, "SCTP_SOCKOPT_PEELOFF", EOPNOTSUPP, "its descriptor would be the device's");
+    t.bytes  (107, "SCTP_SOCKOPT_CONNECTX_OLD", LONGEST);
+    t.bytes  (108, "SCTP_GET_PEER_ADDRS", LONGEST).reads();
+    t.bytes  (109, "SCTP_GET_LOCAL_ADDRS", LONGEST).reads();
+    t.bytes  (110, "SCTP_SOCKOPT_CONNECTX", LONGEST);
+    t.refuse (111, "SCTP_SOCKOPT_CONNECTX3", ENOPROTOOPT, "holds a pointer; libsctp then takes CONNECTX");
+    t.bytes  (112, "SCTP_GET_ASSOC_STATS", 512).reads();
+    t.bytes  (113, "SCTP_PR_SUPPORTED", 8).reads();
+    t.bytes  (114, "SCTP_DEFAULT_PRINFO", 16).reads();
+    t.bytes  (115, "SCTP_PR_ASSOC_STATUS", 32).reads();
+    t.bytes  (116, "SCTP_PR_STREAM_STATUS", 32).reads();
+    t.bytes  (117, "SCTP_RECONFIG_SUPPORTED", 8).reads();
+    t.bytes  (118, "SCTP_ENABLE_STREAM_RESET", 8).reads();
+    t.bytes  (119, "SCTP_RESET_STREAMS", LONGEST);
+    t.bytes  (120, "SCTP_RESET_ASSOC", 4);
+    t.bytes  (121, "SCTP_ADD_STREAMS", 8);
+    t.refuse (122, "SCTP_SOCKOPT_PEELOFF_FLAGS", EOPNOTSUPP, "its descriptor would be the device's");
+    t.bytes  (123, "SCTP_STREAM_SCHEDULER", 8).reads();
+    t.bytes  (124, "SCTP_STREAM_SCHEDULER_VALUE", 8).reads();
+    t.bytes  (125, "SCTP_INTERLEAVING_SUPPORTED", 8).reads();
+    t.bytes  (127, "SCTP_EVENT", 8).reads();
+    t.bytes  (128, "SCTP_ASCONF_SUPPORTED", 8).reads();
+    t.bytes  (129, "SCTP_AUTH_SUPPORTED", 8).reads();
+    t.bytes  (130, "SCTP_ECN_SUPPORTED", 8).reads();
+    t.bytes  (131, "SCTP_EXPOSE_POTENTIALLY_FAILED_STATE", 8).reads();
+    t.bytes  (132, "SCTP_REMOTE_UDP_ENCAPS_PORT", 144).reads();
+    t.bytes  (133, "SCTP_PLPMTUD_PROBE_INTERVAL", 144).reads();
   }
 
   // spotless:on
