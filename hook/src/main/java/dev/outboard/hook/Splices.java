@@ -315,7 +315,7 @@ final class Splices implements AutoCloseable {
       }
       moved += have;
       // A queue that had less has no more; a file had less only at its end.
-      if (!regular && (have < want || !file.stream())) {
+      if (!regular && (have < want || !file.stream() || file.messages())) {
         break;
       }
     }
@@ -382,7 +382,7 @@ final class Splices implements AutoCloseable {
       return;
     }
     if (file.kind() == OpenFile.Kind.SOCKET) {
-      if (!file.stream() || file.protocol() == Socket.IPPROTO_SCTP) {
+      if (!file.stream() || file.messages()) {
         return; // the rest of a datagram
       }
     } else if (hook.calls()

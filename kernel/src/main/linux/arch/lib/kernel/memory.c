@@ -122,6 +122,18 @@ int ob_map_user_region(void)
 	return at == ob_user_start ? 0 : -ENOMEM;
 }
 
+/*
+ * Linux without an MMU pins a page by taking one reference, and unpins it by
+ * giving back a thousand (GUP_PIN_COUNTING_BIAS).  All calls from other files
+ * are linked to this one instead.
+ */
+void __wrap_unpin_user_page(struct page *page);
+
+void __wrap_unpin_user_page(struct page *page)
+{
+	put_page(page);
+}
+
 /* copy_from_kernel_nofault() may read what cannot fault: RAM and the image. */
 bool copy_from_kernel_nofault_allowed(const void *p, size_t n)
 {

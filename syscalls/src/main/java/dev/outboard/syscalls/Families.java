@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
+import static dev.outboard.abi.Socket.AF_ALG;
 import static dev.outboard.abi.Socket.AF_INET;
 import static dev.outboard.abi.Socket.AF_INET6;
 import static dev.outboard.abi.Socket.AF_NETLINK;
@@ -20,7 +21,7 @@ public final class Families {
    */
   public static boolean onDevice(int domain, int protocol) {
     return switch (domain) {
-      case AF_INET, AF_INET6, AF_PACKET -> true;
+      case AF_INET, AF_INET6, AF_PACKET, AF_ALG -> true;
       case AF_NETLINK ->
           switch (protocol) {
             case NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER, NETLINK_GENERIC -> true;

@@ -251,7 +251,7 @@ public final class SyscallTable {
   }
 
   private static void sockets(Builder t) {
-    t.family( 41, 198, "socket(domain:AF, type:SOCK, protocol) -> fd").when(DEVICE_FAMILY).note("AF_INET, AF_INET6, AF_PACKET, AF_NETLINK (route, sock_diag, netfilter, generic); AF_UNIX, AF_VSOCK and other netlink are the host's");
+    t.family( 41, 198, "socket(domain:AF, type:SOCK, protocol) -> fd").when(DEVICE_FAMILY).note("AF_INET, AF_INET6, AF_PACKET, AF_ALG, AF_NETLINK (route, sock_diag, netfilter, generic); AF_UNIX, AF_VSOCK and other netlink are the host's");
     t.host  ( 53, 199, "socketpair(domain, type, protocol, out sv[8])").note("pairs are AF_UNIX; for other families the host answers EOPNOTSUPP as the device would");
     t.device( 49, 200, "bind(fd, addrin addr[addrlen], addrlen)");
     t.device( 50, 201, "listen(fd, backlog)");

@@ -260,7 +260,12 @@ class MarshallingTest {
       taken.args[2] = 0;
       boolean allowed =
           switch (domain) {
-            case Socket.AF_INET, Socket.AF_INET6, Socket.AF_PACKET, Socket.AF_NETLINK -> true;
+            case Socket.AF_INET,
+                Socket.AF_INET6,
+                Socket.AF_PACKET,
+                Socket.AF_ALG,
+                Socket.AF_NETLINK ->
+                true;
             default -> false;
           };
       assertThat(marshaller.prepare(row("socket"), taken, kernelArgs))

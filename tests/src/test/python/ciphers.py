@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""AF_ALG sockets: hashes, ciphers and authenticated ciphers of the kernel."""
+
+import hashlib
+import hmac
+import os
+import socket
+import threading
+
+
+def algorithm(kind, name, key=None, tag=None):
+    s = socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)
+    s.bind((kind, name))
+    if key is not None:
+        s.setsockopt(socket.SOL_ALG, socket.ALG_SET_KEY, key)
+    if tag is not None:
+        s.setsockopt(socket.SOL_ALG, socket.ALG_SET_AEAD_AUTHSIZE, None, tag)
+    return s
+
+
+def cipher(kind, name, key, data, iv, **more):
+    with algorithm(kind, name, key, more.pop("tag", None)) as a:
+        results = []
+        for op in socket.ALG_OP_ENCRYPT, socket.ALG_OP_DECRYPT:
+            with a.accept()[0] as s:
+                s.sendmsg_afalg([data], op=op, iv=iv, **more)
+                # It would wait for more than there will be.
+                data = s.recv(len(data))
+                results.append(data)
+        return results
+
+
+with algorithm("hash", "sha256") as a, a.accept()[0] as s:
+    s.sendall(b"abc")
+    print("sha256", s.recv(64) == hashlib.sha256(b"abc").digest())
+    s.sendall(b"a", socket.MSG_MORE)
+    s.sendall(b"bc")
+    print("sha256 of two parts", s.recv(64) == hashlib.sha256(b"abc").digest())
+    with s.dup() as copy:
+        copy.sendall(b"x")
+        print("duplicated", s.recv(64) == hashlib.sha256(b"x").digest())
+
+# More than the hook carries in one call.
+large = bytes(range(251)) * 4200
+digest = hashlib.sha512(large).digest()
+with open("large", "wb") as f:
+    f.write(large)
+for what in "send", "write", "sendmsg", "sendfile":
+    with algorithm("hash", "sha512") as a, a.accept()[0] as s:
+        match what:
+            case "send":
+                sent = s.send(large)
+            case "write":
+                sent = os.write(s.fileno(), large)
+            case "sendmsg":
+                sent = s.sendmsg([large[:500], large[500:]])
+            case "sendfile":
+                with open("large", "rb") as f:
+                    sent = os.sendfile(s.fileno(), f.fileno(), 0, len(large))
+        print("sha512 by", what, sent == len(large), s.recv(64) == digest)
+
+with algorithm("hash", "hmac(sha1)", b"key" * 9) as a, a.accept()[0] as s:
+    s.sendall(b"text")
+    print("hmac", s.recv(64) == hmac.digest(b"key" * 9, b"text", "sha1"))
+
+# SP 800-38A, F.2.1 and F.5.1
+key = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
+block = bytes.fromhex("6bc1bee22e409f96e93d7e117393172a")
+sealed, opened = cipher("skcipher", "cbc(aes)", key, block, bytes(range(16)))
+print("cbc", sealed.hex() == "7649abac8119b246cee98e9b12e9197d", opened == block)
+counter = bytes(range(0xF0, 0x100))
+sealed, opened = cipher("skcipher", "ctr(aes)", key, block, counter)
+print("ctr", sealed.hex() == "874d6191b620e3261bef6864990db6ce", opened == block)
+sealed, opened = cipher("skcipher", "xts(aes)", key + counter, block * 9, bytes(16))
+print("xts", sealed != block * 9, opened == block * 9)
+
+# Longer than a piece and than the socket's buffer, so somebody has to read meanwhile.
+data = block * 65536
+with algorithm("skcipher", "ctr(aes)", key) as a:
+    for op in socket.ALG_OP_ENCRYPT, socket.ALG_OP_DECRYPT:
+        with a.accept()[0] as s:
+            sender = threading.Thread(
+                target=s.sendmsg_afalg, args=([data],), kwargs={"op": op, "iv": counter}
+            )
+            sender.start()
+            got = bytearray()
+            while len(got) < len(data):
+                got += s.recv(min(65536, len(data) - len(got)))
+            sender.join()
+            data = bytes(got)
+        if op == socket.ALG_OP_ENCRYPT:
+            print("first block", data[:16].hex() == "874d6191b620e3261bef6864990db6ce")
+print("all blocks", data == block * 65536)
+
+with algorithm("aead", "gcm(aes)", bytes(16), 16) as a:
+    with a.accept()[0] as s:
+        s.sendmsg_afalg(
+            [b"head", b"text"], op=socket.ALG_OP_ENCRYPT, iv=bytes(12), assoclen=4
+        )
+        sealed = s.recv(4 + 4 + 16)
+    with a.accept()[0] as s:
+        s.sendmsg_afalg([sealed], op=socket.ALG_OP_DECRYPT, iv=bytes(12), assoclen=4)
+        print("gcm", s.recv(8) == b"headtext")
+    with a.accept()[0] as s:
+        s.sendmsg_afalg(
+            [sealed[:-1], b"?"], op=socket.ALG_OP_DECRYPT, iv=bytes(12), assoclen=4
+        )
+        try:
+            s.recv(8)
+        except OSError as e:
+            print("gcm, changed", e.strerror)
+
+try:
+    algorithm("hash", "no-such-hash")
+except FileNotFoundError:
+    print("no such hash")
