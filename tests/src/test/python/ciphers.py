@@ -63,11 +63,13 @@ with algorithm("hash", "hmac(sha1)", b"key" * 9) as a, a.accept()[0] as s:
     s.sendall(b"text")
     print("hmac", s.recv(64) == hmac.digest(b"key" * 9, b"text", "sha1"))
 
-# SP 800-38A, F.2.1 and F.5.1
+# SP 800-38A, F.1.1, F.2.1 and F.5.1
 key = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
 block = bytes.fromhex("6bc1bee22e409f96e93d7e117393172a")
 sealed, opened = cipher("skcipher", "cbc(aes)", key, block, bytes(range(16)))
 print("cbc", sealed.hex() == "7649abac8119b246cee98e9b12e9197d", opened == block)
+sealed, opened = cipher("skcipher", "ecb(aes)", key, block, b"")
+print("ecb", sealed.hex() == "3ad77bb40d7a3660a89ecaf32466ef97", opened == block)
 counter = bytes(range(0xF0, 0x100))
 sealed, opened = cipher("skcipher", "ctr(aes)", key, block, counter)
 print("ctr", sealed.hex() == "874d6191b620e3261bef6864990db6ce", opened == block)
@@ -92,23 +94,28 @@ with algorithm("skcipher", "ctr(aes)", key) as a:
             print("first block", data[:16].hex() == "874d6191b620e3261bef6864990db6ce")
 print("all blocks", data == block * 65536)
 
-with algorithm("aead", "gcm(aes)", bytes(16), 16) as a:
-    with a.accept()[0] as s:
-        s.sendmsg_afalg(
-            [b"head", b"text"], op=socket.ALG_OP_ENCRYPT, iv=bytes(12), assoclen=4
-        )
-        sealed = s.recv(4 + 4 + 16)
-    with a.accept()[0] as s:
-        s.sendmsg_afalg([sealed], op=socket.ALG_OP_DECRYPT, iv=bytes(12), assoclen=4)
-        print("gcm", s.recv(8) == b"headtext")
-    with a.accept()[0] as s:
-        s.sendmsg_afalg(
-            [sealed[:-1], b"?"], op=socket.ALG_OP_DECRYPT, iv=bytes(12), assoclen=4
-        )
-        try:
-            s.recv(8)
-        except OSError as e:
-            print("gcm, changed", e.strerror)
+# (of CCM the first byte of the IV says how long the message's length is)
+for name, size, iv in (
+    ("gcm(aes)", 16, bytes(12)),
+    ("ccm(aes)", 16, bytes([3]) + bytes(15)),
+    ("rfc7539(chacha20,poly1305)", 32, bytes(12)),
+):
+    with algorithm("aead", name, bytes(size), 16) as a:
+        with a.accept()[0] as s:
+            s.sendmsg_afalg(
+                [b"head", b"text"], op=socket.ALG_OP_ENCRYPT, iv=iv, assoclen=4
+            )
+            sealed = s.recv(4 + 4 + 16)
+        with a.accept()[0] as s:
+            s.sendmsg_afalg([sealed], op=socket.ALG_OP_DECRYPT, iv=iv, assoclen=4)
+            print(name, sealed[4:8] != b"text", s.recv(8) == b"headtext")
+        with a.accept()[0] as s:
+            changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
+            s.sendmsg_afalg([changed], op=socket.ALG_OP_DECRYPT, iv=iv, assoclen=4)
+            try:
+                s.recv(8)
+            except OSError as e:
+                print(name, "changed:", e.strerror)
 
 try:
     algorithm("hash", "no-such-hash")

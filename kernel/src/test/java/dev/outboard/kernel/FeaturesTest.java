@@ -7,6 +7,7 @@ import dev.outboard.abi.Errno;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -15,7 +16,10 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** Each feature of the kernel's configuration, used once. What is not here is not promised. */
+/**
+ * Features of the kernel's configuration, each used once. What is neither here nor used by the
+ * programs of the whole-system tests is not promised.
+ */
 @Timeout(60)
 class FeaturesTest {
   private static final int AF_INET6 = 10;
@@ -56,6 +60,19 @@ class FeaturesTest {
   @AfterEach
   void leave() {
     g.close();
+  }
+
+  @Test
+  void theTimeOfDayIsTheHosts() {
+    MemorySegment time = g.allocate(16);
+    Instant before = Instant.now();
+    g.ok(Nr.CLOCK_GETTIME, 0, time.address());
+    Instant after = Instant.now();
+    Instant there =
+        Instant.ofEpochSecond(
+            time.get(ValueLayout.JAVA_LONG, 0), time.get(ValueLayout.JAVA_LONG, 8));
+    // The host's clock may be slewed by some microseconds a second.
+    assertThat(there).isBetween(before.minusMillis(1), after.plusMillis(1));
   }
 
   // --- helpers

@@ -65,6 +65,7 @@ final class Nr {
   static final int EXECVE = 221;
   static final int MMAP = 222;
   static final int MUNMAP = 215;
+  static final int CLOCK_GETTIME = 113;
   static final int SETNS = 268;
   static final int IO_SETUP = 0;
   static final int IO_URING_SETUP = 425;

@@ -33,12 +33,17 @@ class CiphersTest {
             "sha512 by sendfile True True",
             "hmac True",
             "cbc True True",
+            "ecb True True",
             "ctr True True",
             "xts True True",
             "first block True",
             "all blocks True",
-            "gcm True",
-            "gcm, changed Bad message",
+            "gcm(aes) True True",
+            "gcm(aes) changed: Bad message",
+            "ccm(aes) True True",
+            "ccm(aes) changed: Bad message",
+            "rfc7539(chacha20,poly1305) True True",
+            "rfc7539(chacha20,poly1305) changed: Bad message",
             "no such hash");
   }
 }
