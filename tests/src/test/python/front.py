@@ -19,6 +19,11 @@ import time
 import unittest
 
 OUTBOARD = [sys.argv.pop(1), "run", "--net=none", "--"]
+# Whoever started this in the background may have had them ignored, and so would all programs here.
+for number in signal.SIGINT, signal.SIGQUIT:
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+
 PATIENCE = 60  # seconds; a busy machine takes long to start two JVMs
 
 # Says when it is ready, then one line for each signal, until TERM's second or a line of input.
