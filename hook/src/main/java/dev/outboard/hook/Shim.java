@@ -69,7 +69,7 @@ final class Shim implements AutoCloseable {
     if (t.inVfork) {
       t.inVfork = false;
       synchronized (s) {
-        s.vforks--;
+        s.vforks = Math.max(0, s.vforks - 1); // An exec in another thread has set it to 0.
         p.freeze(s.vforks > 0 || s.phase == ShimState.Phase.NEVER);
       }
     }
@@ -112,6 +112,7 @@ final class Shim implements AutoCloseable {
         s.vforks++;
         p.freeze(true);
       } else {
+        s.memoryIsShared = true;
         never(p, s);
       }
     }
@@ -200,6 +201,8 @@ final class Shim implements AutoCloseable {
       }
       s.execing = false;
       drop(p, s);
+      s.memoryIsShared = false;
+      s.vforks = 0;
       s.calls = 0;
       s.sites.clear();
       s.phase = s.barred || p.isNeverCached() ? ShimState.Phase.NEVER : ShimState.Phase.NEW;
@@ -222,7 +225,9 @@ final class Shim implements AutoCloseable {
           passed.addAndGet(i, calls);
         }
       }
-      tables.give(table);
+      if (s.vforks == 0 && !s.memoryIsShared) {
+        tables.give(table);
+      } // Else another process may go on with the memory, and would look into the next one's table.
       s.table = null;
     }
     if (s.image != null) {
@@ -422,7 +427,9 @@ final class Shim implements AutoCloseable {
         int memory = pointer < 0 ? -1 : openMemory(a, p);
         if (memory >= 0) {
           for (PatchSite.Write w : PatchSite.patch(code, n.nr(), back, pointer)) {
-            writeAll(memory, a.allocateFrom(ValueLayout.JAVA_BYTE, w.bytes()), w.address());
+            if (!writeAll(memory, a.allocateFrom(ValueLayout.JAVA_BYTE, w.bytes()), w.address())) {
+              break; // The later ones lead to the earlier.
+            }
           }
           Linux.close(memory);
         }

@@ -31,6 +31,9 @@ final class ShimState {
   /** Its memory is also its parent's, until it executes another program: the child of a vfork. */
   boolean sharesMemory;
 
+  /** A process that is not its vfork's child has its memory, and may have it longer. */
+  boolean memoryIsShared;
+
   /** It has a seccomp filter of its own, which might not allow what the shim does. */
   boolean barred;
 
