@@ -43,6 +43,24 @@
         .set    EAGAIN, 11
         .set    ASK_ATTACH, -0x6f62     # as descriptor of a close: nobody has that one
 
+# The registers of a call's arguments.
+        .macro  save_arguments
+        push    %rdi
+        push    %rsi
+        push    %rdx
+        push    %r10
+        push    %r8
+        push    %r9
+        .endm
+        .macro  restore_arguments
+        pop     %r9
+        pop     %r8
+        pop     %r10
+        pop     %rdx
+        pop     %rsi
+        pop     %rdi
+        .endm
+
         .text
         .globl  header
 header:
@@ -68,12 +86,7 @@ attach:
         lea     -RED_ZONE(%rsp), %rsp
         push    %r11
         push    %rax
-        push    %rdi
-        push    %rsi
-        push    %rdx
-        push    %r10
-        push    %r8
-        push    %r9
+        save_arguments
         xor     %eax, %eax
         mov     $ASKING, %ecx
         lock cmpxchgl %ecx, SELF
@@ -112,12 +125,8 @@ attach:
         mov     $SYS_close, %eax
         syscall
         mov     %edx, SELF
-9:      pop     %r9
-        pop     %r8
-        pop     %r10
-        pop     %rdx
-        pop     %rsi
-        pop     %rdi
+9:
+        restore_arguments
         pop     %rax
         pop     %r11
         lea     RED_ZONE(%rsp), %rsp
@@ -173,12 +182,7 @@ setup:
         pop     %rdi
         pop     %r11                    # the site
         pop     %rax
-        pop     %r9
-        pop     %r8
-        pop     %r10
-        pop     %rdx
-        pop     %rsi
-        pop     %rdi
+        restore_arguments
         lea     RED_ZONE(%rsp), %rsp
         jmp     *%r11
 
@@ -187,12 +191,7 @@ setup:
 # traps, the hook puts the program's own code back.
 inject:
         lea     -RED_ZONE(%rsp), %rsp
-        push    %rdi
-        push    %rsi
-        push    %rdx
-        push    %r10
-        push    %r8
-        push    %r9
+        save_arguments
         mov     inject_image(%rip), %r8d
         cmpl    $0, inject_tables(%rip)
         jl      1f
@@ -219,12 +218,7 @@ inject:
         mov     inject_tables(%rip), %edi
         mov     $SYS_close, %eax
         syscall
-        pop     %r9
-        pop     %r8
-        pop     %r10
-        pop     %rdx
-        pop     %rsi
-        pop     %rdi
+        restore_arguments
         lea     RED_ZONE(%rsp), %rsp
         mov     inject_number(%rip), %eax
         jmp     *inject_site(%rip)

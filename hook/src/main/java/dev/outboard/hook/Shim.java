@@ -6,8 +6,6 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
-import dev.outboard.syscalls.Row;
-import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -22,8 +20,8 @@ import org.jspecify.annotations.Nullable;
  * <p>A program that has made {@value #PATIENCE} trapped calls gets the shim at the next, if it has
  * one thread and no signal handler then: code is written over what stands behind the trapped call,
  * maps the shim, and makes the call again. From then on a place that traps again and again is
- * patched, if its code has the one shape that {@link PatchSite} allows. All else goes on trapping:
- * nothing depends on a patch. ADR 0025 argues each step.
+ * patched, if its code has one of the shapes that {@link PatchSite} allows. All else goes on
+ * trapping: nothing depends on a patch. ADR 0025 argues each step.
  *
  * <p>Notifier threads call {@link #arrived} before they serve a call, and the others while they do;
  * the janitor calls {@link #ended}.
@@ -37,11 +35,7 @@ final class Shim implements AutoCloseable {
     return hits == 2 || hits == 32 || hits == 512;
   }
 
-  private static final int KCMP = 312;
   private static final int KCMP_VM = 1;
-
-  /** Where an image's own number stands: behind the last pointer. */
-  static final long IMAGE_NUMBER = ShimLayout.STUBS - Long.BYTES;
 
   private final ShimBlob blob = ShimBlob.load();
   private final ShimTables tables = new ShimTables();
@@ -190,7 +184,7 @@ final class Shim implements AutoCloseable {
   private void executed(Notification n, ProcessEntry p, ShimState s) {
     synchronized (s) {
       if (s.sharesMemory) {
-        long r = Linux.syscall(KCMP, p.pid(), p.parentPid(), KCMP_VM, 0, 0, 0);
+        long r = Linux.syscall(SyscallNumbers.KCMP, p.pid(), p.parentPid(), KCMP_VM, 0, 0, 0);
         if (r <= 0) {
           return; // It failed, so far; or it is not known.
         }
@@ -386,7 +380,7 @@ final class Shim implements AutoCloseable {
   /** The image that a process has mapped which was forked by one that is gone. */
   private @Nullable ShimImage imageOf(Notification n) {
     MemorySegment word = n.statScratch();
-    if (n.memory().read(IMAGE_NUMBER, word, 0, Long.BYTES) < 0) {
+    if (n.memory().read(ShimLayout.IMAGE_NUMBER, word, 0, Long.BYTES) < 0) {
       return null;
     }
     synchronized (images) {
@@ -398,9 +392,8 @@ final class Shim implements AutoCloseable {
   // --- patching
 
   private void consider(Notification n, ProcessEntry p, ShimState s, long back) {
-    Row row = SyscallTable.byX86(n.nr());
     boolean closes = n.nr() == SyscallNumbers.CLOSE;
-    if (row == null || (!closes && !row.passes())) {
+    if (!closes && !n.row().passes()) {
       return;
     }
     synchronized (s) {

@@ -28,8 +28,7 @@ final class ShimImage {
    */
   ShimImage(ShimBlob blob, long number) {
     this.number = number;
-    file.memory()
-        .set(ValueLayout.JAVA_LONG, ShimLayout.STUBS - Long.BYTES - ShimLayout.BASE, number);
+    file.memory().set(ValueLayout.JAVA_LONG, ShimLayout.IMAGE_NUMBER - ShimLayout.BASE, number);
     MemorySegment.copy(
         blob.bytes(),
         0,

@@ -21,6 +21,9 @@ final class ShimLayout {
   static final int STUB_BYTES = 128;
   static final int MAX_STUBS = 2048;
 
+  /** Where an image's own number stands: behind the last pointer. */
+  static final long IMAGE_NUMBER = STUBS - Long.BYTES;
+
   /** The text of {@code shim.S}. */
   static final long TEXT = 0x0514_0000L;
 

@@ -40,7 +40,7 @@ class ShimBlobTest {
     long stubs = ShimLayout.STUBS + (long) ShimLayout.MAX_STUBS * ShimLayout.STUB_BYTES;
     assertThat(stubs).isLessThanOrEqualTo(ShimLayout.TEXT);
     assertThat(ShimLayout.BASE + (long) ShimLayout.MAX_STUBS * ShimLayout.POINTER_BYTES)
-        .isLessThanOrEqualTo(Shim.IMAGE_NUMBER);
+        .isLessThanOrEqualTo(ShimLayout.IMAGE_NUMBER);
     assertThat(ShimLayout.BASE >>> 16).as("the code of syscall").isEqualTo(0x050f);
     assertThat(ShimLayout.STUBS >>> 16).isEqualTo(0x0510);
   }
