@@ -38,6 +38,7 @@ public final class Socket {
   public static final int SO_RCVBUF = 8;
   public static final int SO_PEERCRED = 17;
   public static final int SO_LINGER = 13;
+  public static final int SO_RCVLOWAT = 18;
   public static final int SO_RCVTIMEO = 20;
   public static final int SO_SNDTIMEO = 21;
   public static final int SO_DOMAIN = 39;
@@ -46,7 +47,10 @@ public final class Socket {
 
   public static final int SCM_RIGHTS = 1;
 
+  public static final int IPPROTO_TCP = 6;
+  public static final int IPPROTO_UDP = 17;
   public static final int IPPROTO_SCTP = 132;
+  public static final int IPPROTO_MPTCP = 262;
 
   public static final int MSG_OOB = 1;
   public static final int MSG_PEEK = 2;

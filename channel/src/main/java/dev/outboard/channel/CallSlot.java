@@ -32,6 +32,7 @@ public final class CallSlot {
   private long result;
   private int mask = -1;
   private long stamp;
+  private int newBirth;
 
   /**
    * @param index the slot's place in the session's memory
@@ -158,6 +159,11 @@ public final class CallSlot {
     return stamp;
   }
 
+  /** The birth of the handle that is the last call's result, if it has made one. */
+  public int newBirth() {
+    return newBirth;
+  }
+
   /** Makes the pending call and all later ones end with -ENETDOWN. Called by the link's reader. */
   void lose() {
     lost = true;
@@ -169,6 +175,7 @@ public final class CallSlot {
     result = slot.get(ValueLayout.JAVA_LONG, SlotLayout.RESULT);
     mask = slot.get(ValueLayout.JAVA_INT, SlotLayout.MASK);
     stamp = slot.get(ValueLayout.JAVA_LONG, SlotLayout.STAMP);
+    newBirth = slot.get(ValueLayout.JAVA_INT, SlotLayout.NEW_BIRTH);
     call.result = result;
     traffic.reply(call);
     return true;

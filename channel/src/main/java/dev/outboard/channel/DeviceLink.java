@@ -16,6 +16,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
@@ -47,6 +48,8 @@ public final class DeviceLink implements AutoCloseable {
   private final Arena arena;
   private final MemorySegment memory;
   private final AtomicReferenceArray<@Nullable CallSlot> slots;
+  private final Set<LentSlot> lent = ConcurrentHashMap.newKeySet();
+  private final Map<Long, CompletableFuture<Integer>> lending = new ConcurrentHashMap<>();
   private final Map<Long, CompletableFuture<Frame>> waiting = new ConcurrentHashMap<>();
   private final AtomicLong ids = new AtomicLong();
   private final AtomicBoolean told = new AtomicBoolean();
@@ -193,6 +196,16 @@ public final class DeviceLink implements AutoCloseable {
       throw new LinkException("The device offers call slots of a layout that this side lacks.");
     }
     long bytes = welcome.slots() * SlotLayout.BYTES;
+    return map(descriptor, bytes, bytes);
+  }
+
+  /**
+   * Maps the start of a file of slots.
+   *
+   * @param bytes how long the file must be at least, and
+   * @param mapped how much of it to map
+   */
+  private static MemorySegment map(int descriptor, long bytes, long mapped) throws LinkException {
     long size = Linux.lseek(descriptor, 0, 2);
     long seals = Linux.fcntl(descriptor, Memory.F_GET_SEALS, 0);
     if (size < bytes || seals < 0 || (seals & Memory.F_SEAL_SHRINK) == 0) {
@@ -200,12 +213,12 @@ public final class DeviceLink implements AutoCloseable {
     }
     long address =
         Linux.mmap(
-            0, bytes, Memory.PROT_READ | Memory.PROT_WRITE, Memory.MAP_SHARED, descriptor, 0);
+            0, mapped, Memory.PROT_READ | Memory.PROT_WRITE, Memory.MAP_SHARED, descriptor, 0);
     if (address < 0 && address > -4096) {
       throw new LinkException(
           "The call slots cannot be mapped: " + Errno.name((int) -address) + ".");
     }
-    return Linux.at(address, bytes);
+    return Linux.at(address, mapped);
   }
 
   private static void unmap(MemorySegment memory) {
@@ -238,18 +251,7 @@ public final class DeviceLink implements AutoCloseable {
   public CallSlot attach(int pid, int tid, int likeSlot, Credentials credentials)
       throws LinkException {
     long id = ids.incrementAndGet();
-    Frame answer = ask(id, new Frame.Attach(id, pid, tid, likeSlot, credentials));
-    if (!(answer instanceof Frame.Attached(long ignored, int index))) {
-      throw new LinkException("The device answers a request to attach with something else.");
-    }
-    if (index < 0) {
-      throw new LinkException(
-          index == -Errno.EAGAIN
-              ? "The device has no call slot left: more than "
-                  + welcome.slots()
-                  + " program threads."
-              : "The device cannot serve one more thread: " + Errno.name(-index) + ".");
-    }
+    int index = askForSlot(id, new Frame.Attach(id, pid, tid, likeSlot, false, credentials));
     if (index >= welcome.slots() || slots.get(index) != null) {
       lose("the device gave out call slot " + index + ", which is not free");
       throw new LinkException("The device gave out a call slot that is not free.");
@@ -266,6 +268,71 @@ public final class DeviceLink implements AutoCloseable {
       slot.lose();
     }
     return slot;
+  }
+
+  private int askForSlot(long id, Frame.Attach request) throws LinkException {
+    Frame answer = ask(id, request);
+    if (!(answer instanceof Frame.Attached(long ignored, int index))) {
+      throw new LinkException("The device answers a request to attach with something else.");
+    }
+    if (index < 0) {
+      throw new LinkException(
+          index == -Errno.EAGAIN
+              ? "The device has no call slot left: more than "
+                  + welcome.slots()
+                  + " program threads."
+              : "The device cannot serve one more thread: " + Errno.name(-index) + ".");
+    }
+    return index;
+  }
+
+  /**
+   * Gets a slot for a process of the program to use by itself. Waits for the device.
+   *
+   * @param pid the process, for the device's log
+   * @param likeSlot as for {@link #attach}
+   * @throws LinkException if the device has no more slots or is gone
+   */
+  public LentSlot lend(int pid, int likeSlot, Credentials credentials) throws LinkException {
+    long id = ids.incrementAndGet();
+    CompletableFuture<Integer> file = new CompletableFuture<>();
+    lending.put(id, file);
+    LentSlot slot = null;
+    try {
+      int index = askForSlot(id, new Frame.Attach(id, pid, pid, likeSlot, true, credentials));
+      // The reader has completed it before the answer, if a file came.
+      slot = lentSlot(index, file.getNow(-1));
+    } finally {
+      lending.remove(id);
+      if (slot == null && !file.complete(-1) && file.join() >= 0) {
+        Linux.close(file.join());
+      }
+    }
+    lent.add(slot);
+    if (lost) {
+      slot.lose(); // lose() may have gone through them before
+    }
+    return slot;
+  }
+
+  private LentSlot lentSlot(int index, int descriptor) throws LinkException {
+    try {
+      if (index >= welcome.slots() || descriptor < 0) {
+        throw new LinkException("The device lends a call slot and sends no memory for it.");
+      }
+      return new LentSlot(index, map(descriptor, SlotLayout.BYTES, SlotLayout.DATA), descriptor);
+    } catch (LinkException e) {
+      stream.send(new Frame.Detach(index));
+      throw e;
+    }
+  }
+
+  /** The process that had a slot is gone, or its memory is. */
+  public void takeBack(LentSlot slot) {
+    if (lent.remove(slot)) {
+      slot.close();
+      stream.send(new Frame.Detach(slot.index()));
+    }
   }
 
   /**
@@ -389,9 +456,8 @@ public final class DeviceLink implements AutoCloseable {
 
   /** Null, or why the link must end. */
   private @Nullable String handle(Frame frame) {
-    int stray = stream.takeDescriptor();
-    if (stray >= 0) {
-      Linux.close(stray);
+    if (!(frame instanceof Frame.Attached) && lending.isEmpty()) {
+      closeStray();
     }
     switch (frame) {
       case Frame.Ready(var samples) -> {
@@ -431,7 +497,23 @@ public final class DeviceLink implements AutoCloseable {
     return null;
   }
 
+  private void closeStray() {
+    int stray = stream.takeDescriptor();
+    if (stray >= 0) {
+      Linux.close(stray);
+    }
+  }
+
   private void attached(Frame.Attached f) {
+    CompletableFuture<Integer> file = lending.remove(f.id());
+    if (file != null && f.slot() >= 0) {
+      int descriptor = stream.takeDescriptor();
+      if (!file.complete(descriptor) && descriptor >= 0) {
+        Linux.close(descriptor); // whoever asked has given up
+      }
+    } else if (lending.isEmpty()) {
+      closeStray();
+    }
     CompletableFuture<Frame> answer = waiting.remove(f.id());
     if (answer != null) {
       answer.complete(f);
@@ -449,6 +531,9 @@ public final class DeviceLink implements AutoCloseable {
       if (slot != null) {
         slot.lose();
       }
+    }
+    for (LentSlot slot : lent) {
+      slot.lose();
     }
     for (CompletableFuture<Frame> answer : waiting.values()) {
       answer.completeExceptionally(new LinkException("The device is gone: " + why + "."));

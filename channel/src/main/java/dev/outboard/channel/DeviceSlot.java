@@ -20,6 +20,7 @@ public final class DeviceSlot {
   private final Word request;
   private final Word reply;
   private int taken;
+  private int birth;
   private volatile boolean closed;
 
   /**
@@ -80,6 +81,12 @@ public final class DeviceSlot {
     for (int i = 0; i < 6; i++) {
       call.args[i] = slot.get(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i);
     }
+    birth = slot.get(ValueLayout.JAVA_INT, SlotLayout.BIRTH);
+  }
+
+  /** The birth that the call taken last says its handle has. */
+  public int birth() {
+    return birth;
   }
 
   /**
@@ -87,10 +94,12 @@ public final class DeviceSlot {
    *
    * @param mask poll mask of the call's handle after the call, or -1
    * @param stamp when that was, on the session's clock
+   * @param newBirth of the handle that the call has made; else 0
    */
-  public void complete(long result, int mask, long stamp) {
+  public void complete(long result, int mask, long stamp, int newBirth) {
     slot.set(ValueLayout.JAVA_LONG, SlotLayout.RESULT, result);
     slot.set(ValueLayout.JAVA_INT, SlotLayout.MASK, mask);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.NEW_BIRTH, newBirth);
     slot.set(ValueLayout.JAVA_LONG, SlotLayout.STAMP, stamp);
     // Publishes all of the above and the data; pairs with CallSlot.await.
     reply.set(taken);

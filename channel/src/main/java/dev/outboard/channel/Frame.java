@@ -37,11 +37,13 @@ public sealed interface Frame
    * @param pid for logs only
    * @param tid for logs only
    * @param likeSlot the slot of the thread that created this one, or -1
+   * @param lent the slot is for the program itself: a file of its own, which comes with the answer,
+   *     and for calls that the device allows there
    */
-  record Attach(long id, int pid, int tid, int likeSlot, Credentials credentials)
+  record Attach(long id, int pid, int tid, int likeSlot, boolean lent, Credentials credentials)
       implements Frame {}
 
-  /** Device to host: the slot's index, or {@code -errno}. */
+  /** Device to host: the slot's index, or {@code -errno}; with the file of a slot that is lent. */
   record Attached(long id, int slot) implements Frame {}
 
   /** Host to device: the program thread is gone. */

@@ -33,9 +33,9 @@ public final class FrameCodec {
   public static final int HEADER_BYTES = 8;
 
   /** The versions that this side speaks. */
-  public static final int LOWEST_VERSION = 2;
+  public static final int LOWEST_VERSION = 3;
 
-  public static final int HIGHEST_VERSION = 2;
+  public static final int HIGHEST_VERSION = 3;
 
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;
@@ -60,6 +60,9 @@ public final class FrameCodec {
   private static final int PING = 12;
   private static final int PONG = 13;
   private static final int BYE = 14;
+
+  /** Attach: the slot is for the program itself. */
+  private static final int LENT = 1;
 
   private FrameCodec() {}
 
@@ -111,6 +114,7 @@ public final class FrameCodec {
           }
           case Frame.Attach f -> {
             to.putLong(f.id()).putInt(f.pid()).putInt(f.tid()).putInt(f.likeSlot());
+            to.putInt(f.lent() ? LENT : 0);
             f.credentials().encode(to);
             yield ATTACH;
           }
@@ -271,7 +275,9 @@ public final class FrameCodec {
     int pid = in.i32();
     int tid = in.i32();
     int like = in.i32();
-    return new Frame.Attach(id, pid, tid, like, in.credentials());
+    int flags = in.i32();
+    in.good &= (flags & ~LENT) == 0;
+    return new Frame.Attach(id, pid, tid, like, (flags & LENT) != 0, in.credentials());
   }
 
   private static Frame ready(Reader in) {

@@ -19,10 +19,10 @@ import java.lang.invoke.VarHandle;
  *         0 |request | deviceSleeps  |                                                  |
  *           +--------+---------------+--------------------------------------------------+
  *        64 |reply   | hostSleeps    |                                                  |
- *           +--------+-------+-------+---------+---------+------+---------+-------------+
- *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] |             |
- *           +--------+-------+--------+--------+---------+------+---------+-------------+
- *       192 |result          |mask    | zero   | stamp             |                    |
+ *           +--------+-------+-------+---------+---------+------+---------+-------+-----+
+ *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] | birth |     |
+ *           +--------+-------+--------+--------+---------+------+---------+-------+-----+
+ *       192 |result          |mask    |newBirth| stamp             |                    |
  *           +----------------+--------+--------+-------------------+--------------------+
  *           |  unused up to a page                                                      |
  *           +---------------------------------------------------------------------------+
@@ -47,6 +47,10 @@ import java.lang.invoke.VarHandle;
  * least one of the two sees the other's store: either the sleeper sees the new word and does not
  * sleep, or the waker sees the flag and wakes; and FUTEX_WAIT compares the word under the kernel's
  * own lock.
+ *
+ * <p><b>Births.</b> A handle's number is used again; its <i>birth</i>, random and told with the
+ * call that made it, is not. A slot that is lent to a process of the program (a file of its own,
+ * with this same layout) must say the birth of every handle that it names.
  *
  * <p><b>Abandoning.</b> {@link #ABANDONED} is set in a word by the side that <i>waits</i> on it, to
  * make its own waiter look up: the host in {@code reply} when the link is lost, the device in
@@ -73,10 +77,16 @@ public final class SlotLayout {
   /** Six arguments of 8 bytes each. */
   public static final long ARGS = 136;
 
+  /** The birth of the handle in {@code args[0]}; in a slot that is lent. */
+  public static final long BIRTH = 184;
+
   public static final long RESULT = 192;
 
   /** Poll mask of the call's handle right after the call, or -1 if it is not watched. */
   public static final long MASK = 200;
+
+  /** The birth of the handle that is the result, if the call has made one. */
+  public static final long NEW_BIRTH = 204;
 
   /** The time of {@link #MASK} on the session's own clock: newer is greater. */
   public static final long STAMP = 208;

@@ -14,10 +14,10 @@ import java.util.concurrent.atomic.LongAdder;
  */
 public final class Traffic {
   /** The sequence number, the call's number, its flags and arguments. */
-  private static final int CALL_BYTES = 4 + 4 + 4 + 6 * 8;
+  public static final int CALL_BYTES = 4 + 4 + 4 + 6 * 8;
 
   /** The sequence number, the result, the poll mask and its stamp. */
-  private static final int REPLY_BYTES = 4 + 8 + 4 + 8;
+  public static final int REPLY_BYTES = 4 + 8 + 4 + 8;
 
   private final LongAdder toDevice = new LongAdder();
   private final LongAdder fromDevice = new LongAdder();

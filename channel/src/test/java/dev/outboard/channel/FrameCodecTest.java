@@ -31,6 +31,7 @@ class FrameCodecTest {
               10,
               11,
               -1,
+              true,
               new Credentials(1, 2, 3, 4, 5, 6, 7, 8, List.of(9, 10, 11), 1L << 40, -1, 12)),
           new Frame.Attached(7, -11),
           new Frame.Detach(3),
@@ -159,12 +160,15 @@ class FrameCodecTest {
   @Test
   void countsInsideAreChecked() {
     byte[] attach = bytes(FRAMES.get(2));
-    int groupCount = FrameCodec.HEADER_BYTES + 20 + 32 + 24;
+    int groupCount = FrameCodec.HEADER_BYTES + 24 + 32 + 24;
     assertThat(view(attach).getInt(groupCount)).isEqualTo(3);
     for (int count : new int[] {-1, 4, Integer.MAX_VALUE, Integer.MIN_VALUE, 4097}) {
       view(attach).putInt(groupCount, count);
       assertThat(decode(attach)).as("%d groups", count).isInstanceOf(Decoded.Malformed.class);
     }
+    byte[] flags = bytes(FRAMES.get(2));
+    view(flags).putInt(FrameCodec.HEADER_BYTES + 20, 3);
+    assertThat(decode(flags)).as("an unknown flag").isInstanceOf(Decoded.Malformed.class);
     byte[] notice = bytes(new Frame.Notice("abc"));
     view(notice).putShort(FrameCodec.HEADER_BYTES, (short) 0xffff);
     assertThat(decode(notice)).isInstanceOf(Decoded.Malformed.class);

@@ -52,7 +52,9 @@ class SlotTest {
     assertThat(SlotLayout.FLAGS).isEqualTo(132);
     assertThat(SlotLayout.ARGS).isEqualTo(136);
     assertThat(SlotLayout.ARGS + 6 * 8).isLessThanOrEqualTo(SlotLayout.RESULT);
+    assertThat(SlotLayout.BIRTH).isEqualTo(184);
     assertThat(SlotLayout.RESULT).isEqualTo(192);
+    assertThat(SlotLayout.NEW_BIRTH).isEqualTo(204);
     assertThat(SlotLayout.MASK).isEqualTo(200);
     assertThat(SlotLayout.STAMP).isEqualTo(208);
     assertThat(SlotLayout.DATA).isEqualTo(4096);
@@ -71,7 +73,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(11);
+    assertThat(fields).hasSize(13);
   }
 
   @Test
@@ -93,7 +95,7 @@ class SlotTest {
     assertThat(taken.flags).isEqualTo(5);
     assertThat(taken.args).containsExactly(0, -1, -2, -3, -4, -5);
     assertThat(taken.data.get(ValueLayout.JAVA_LONG, 8)).isEqualTo(77);
-    device.complete(-11, 5, 99);
+    device.complete(-11, 5, 99, 7);
     assertThat(host.await(0)).isTrue();
     assertThat(host.result()).isEqualTo(-11);
     assertThat(host.readyMask()).isEqualTo(5);
@@ -119,7 +121,7 @@ class SlotTest {
               while (device.await() != DeviceSlot.CLOSED) {
                 device.take(call);
                 pause(random);
-                device.complete(call.args[0] + call.data.get(ValueLayout.JAVA_LONG, 0), -1, 0);
+                device.complete(call.args[0] + call.data.get(ValueLayout.JAVA_LONG, 0), -1, 0, 0);
               }
             });
     Random random = new Random(seed + 1);
@@ -204,7 +206,7 @@ class SlotTest {
     // Zero, negative and old numbers are no calls; any other change is one.
     host.submit();
     int first = device.await();
-    device.complete(0, -1, 0);
+    device.complete(0, -1, 0, 0);
     memory.set(ValueLayout.JAVA_INT, SlotLayout.REQUEST, Integer.MAX_VALUE);
     assertThat(device.await()).isEqualTo(Integer.MAX_VALUE).isNotEqualTo(first);
     memory.set(ValueLayout.JAVA_INT, SlotLayout.REQUEST, -5);

@@ -111,18 +111,20 @@ record DemoReport(
 
   private static Statistics.Line sum(String name, List<Statistics.Line> lines) {
     long device = 0;
+    long direct = 0;
     long host = 0;
     long passed = 0;
     long hook = 0;
     long bytes = 0;
     for (Statistics.Line l : lines) {
       device += l.device();
+      direct += l.direct();
       host += l.host();
       passed += l.passed();
       hook += l.hook();
       bytes += l.bytes();
     }
-    return new Statistics.Line(name, device, host, passed, hook, bytes, 0, 0);
+    return new Statistics.Line(name, device, direct, host, passed, hook, bytes, 0, 0);
   }
 
   private static void call(PrintStream out, Statistics.Line l) {

@@ -16,7 +16,7 @@ import java.util.StringJoiner;
  * @param cpu what hook and device have used; the device only if it is this command's
  */
 record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, List<CpuTime> cpu) {
-  private static final String ROW = "%-18s %10s %10s %10s %10s %14s %10s %10s%n";
+  private static final String ROW = "%-18s %10s %10s %10s %10s %10s %14s %10s %10s%n";
 
   static StatsReport of(Statistics statistics, List<CpuTime> cpu) {
     return new StatsReport(
@@ -30,6 +30,7 @@ record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, 
         ROW,
         "call",
         "device",
+        "direct",
         "host",
         "untrapped",
         "hook",
@@ -42,12 +43,13 @@ record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, 
           ROW,
           l.name(),
           l.device(),
+          l.direct(),
           l.host(),
           l.passed(),
           l.hook(),
           l.bytes(),
-          micros(l.device(), l.medianNanos()),
-          micros(l.device(), l.p99Nanos()));
+          micros(l.device() - l.direct(), l.medianNanos()),
+          micros(l.device() - l.direct(), l.p99Nanos()));
     }
     out.printf(
         Locale.ROOT, "channel: %,d bytes to the device, %,d bytes from it%n", toDevice, fromDevice);
@@ -68,10 +70,11 @@ record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, 
       calls.add(
           String.format(
               Locale.ROOT,
-              "\n    {\"name\": \"%s\", \"device\": %d, \"host\": %d, \"untrapped\": %d, \"hook\": %d,"
-                  + " \"bytes\": %d, \"p50Nanos\": %d, \"p99Nanos\": %d}",
+              "\n    {\"name\": \"%s\", \"device\": %d, \"direct\": %d, \"host\": %d,"
+                  + " \"untrapped\": %d, \"hook\": %d, \"bytes\": %d, \"p50Nanos\": %d, \"p99Nanos\": %d}",
               l.name(),
               l.device(),
+              l.direct(),
               l.host(),
               l.passed(),
               l.hook(),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import java.nio.ByteBuffer;
+import java.security.SecureRandom;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
@@ -19,9 +21,15 @@ import org.jspecify.annotations.Nullable;
  * <p>Any thread may call any method.
  */
 final class Handles {
+  /** How many random numbers are drawn at a time. */
+  private static final int BIRTHS = 256;
+
   /** One descriptor. */
   static final class Handle {
     final int fd;
+
+    /** What a slot that is lent must know to name it: random, so that only who was told knows. */
+    final int birth;
 
     /** Calls under way, and one for being open; at 0 the descriptor is closed in the kernel. */
     private final AtomicInteger uses = new AtomicInteger(1);
@@ -29,14 +37,18 @@ final class Handles {
     /** What {@link Readiness} knows of it; null while it is not watched. */
     volatile Readiness.@Nullable Watch watch;
 
-    private Handle(int fd) {
+    private Handle(int fd, int birth) {
       this.fd = fd;
+      this.birth = birth;
     }
   }
 
   private final AtomicReferenceArray<@Nullable Handle> open;
   private final AtomicInteger count = new AtomicInteger();
   private final int limit;
+  private final SecureRandom random = new SecureRandom();
+  private final int[] births = new int[BIRTHS]; // guarded by itself
+  private int birthsLeft;
 
   /**
    * @param limit how many descriptors the session may have at a time
@@ -50,18 +62,31 @@ final class Handles {
   /**
    * Takes note of a descriptor that a call of the session has just made.
    *
-   * @return false if the session has too many; the caller closes the descriptor
+   * @return its handle; null if the session has too many, and the caller closes the descriptor
    */
-  boolean add(int fd) {
+  @Nullable Handle add(int fd) {
     if (fd >= open.length()) {
-      return false;
+      return null;
     }
     if (count.incrementAndGet() > limit) {
       count.decrementAndGet();
-      return false;
+      return null;
     }
-    open.set(fd, new Handle(fd));
-    return true;
+    Handle handle = new Handle(fd, birth());
+    open.set(fd, handle);
+    return handle;
+  }
+
+  private int birth() {
+    synchronized (births) {
+      if (birthsLeft == 0) {
+        byte[] bytes = new byte[BIRTHS * Integer.BYTES];
+        random.nextBytes(bytes);
+        ByteBuffer.wrap(bytes).asIntBuffer().get(births);
+        birthsLeft = BIRTHS;
+      }
+      return births[--birthsLeft];
+    }
   }
 
   /** The handle, in use from now on, or null if the session has none of this number. */

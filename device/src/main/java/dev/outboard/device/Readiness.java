@@ -7,6 +7,7 @@ import dev.outboard.channel.Frame;
 import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -91,6 +92,7 @@ final class Readiness {
     private long changed;
     private @Nullable Watch newer;
     private @Nullable Watch older;
+    private boolean unsampled;
 
     Watch(int handle) {
       this.handle = handle;
@@ -105,6 +107,9 @@ final class Readiness {
   private final Object fetching = new Object();
 
   private int epoll = -1;
+
+  // Guarded by this: watches that calls of lent slots may have changed, each once.
+  private final List<Watch> unsampled = new ArrayList<>();
 
   // Guarded by this: all watches, newest change first.
   private @Nullable Watch newest;
@@ -209,6 +214,46 @@ final class Readiness {
     }
   }
 
+  /**
+   * A call on a handle was made of which the hook does not know: the next sync samples it, and
+   * tells. The caller has entered the handle.
+   */
+  void touched(Handles.Handle handle) {
+    Watch watch = handle.watch;
+    if (watch != null) {
+      synchronized (this) {
+        if (!watch.unsampled) {
+          watch.unsampled = true;
+          unsampled.add(watch);
+        }
+      }
+    }
+  }
+
+  private void sampleTouched(MemorySegment scratch, Sample out) {
+    List<Watch> all;
+    synchronized (this) {
+      if (unsampled.isEmpty()) {
+        return;
+      }
+      all = List.copyOf(unsampled);
+      unsampled.clear();
+      for (Watch watch : all) {
+        watch.unsampled = false;
+      }
+    }
+    for (Watch watch : all) {
+      Handles.Handle handle = handles.enter(watch.handle);
+      if (handle != null) {
+        if (handle.watch == watch) {
+          sample(watch, scratch, out);
+          touch(watch);
+        }
+        closeIfLast(handle);
+      }
+    }
+  }
+
   /** The result of a sample; reused. */
   static final class Sample {
     int mask = -1;
@@ -280,6 +325,7 @@ final class Readiness {
   long sync(long since, MemorySegment data, MemorySegment scratch, Sample out) {
     synchronized (fetching) {
       fetchAndSample(scratch, out, null, null);
+      sampleTouched(scratch, out);
     }
     long room = data.byteSize() / PseudoCall.SAMPLE_BYTES;
     int count = 0;

@@ -318,10 +318,20 @@ final class Session implements Runnable {
       ShadowThread like =
           attach.likeSlot() >= 0 && attach.likeSlot() < slots ? shadows[attach.likeSlot()] : null;
       int likeTid = like == null ? 0 : like.tid();
-      DeviceSlot slot =
-          new DeviceSlot(memory.memory().asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES));
+      MemorySegment place = memory.memory().asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES);
+      SlotLoan loan = null;
+      if (attach.lent()) {
+        int file = newMemory(SlotLayout.BYTES);
+        loan = file < 0 ? null : SlotLoan.begin(stream, place, file, memfd, index);
+        if (loan == null) {
+          server.giveThread();
+          send(new Frame.Attached(attach.id(), -Errno.ENOMEM));
+          return;
+        }
+      }
+      DeviceSlot slot = new DeviceSlot(place);
       slot.reset();
-      shadow = new ShadowThread(this, slot, index, likeTid > 0 ? likeTid : rootTid, attach);
+      shadow = new ShadowThread(this, slot, index, likeTid > 0 ? likeTid : rootTid, attach, loan);
       taken.set(index);
       shadows[index] = shadow;
       shadowCount++;
@@ -335,9 +345,12 @@ final class Session implements Runnable {
 
   /** A shadow thread is on its way out: its task is gone. Called by it, last of all. */
   void ended(ShadowThread shadow, boolean attached) {
+    SlotLoan loan = shadow.loan();
+    boolean whole = loan == null || loan.end();
     synchronized (this) {
       shadows[shadow.index()] = null;
-      taken.clear(shadow.index());
+      // A place that is not the session's memory again is not given out any more.
+      taken.set(shadow.index(), !whole);
       shadowCount--;
       pastCalls += shadow.calls();
       pastInterrupts += shadow.interrupts();
@@ -481,7 +494,7 @@ final class Session implements Runnable {
       // A task that does not come out may still use the memory: better a leak than its reuse.
       server.log(name + ": threads do not come out of the kernel; their memory stays mapped");
     }
-    if (memfd >= 0) {
+    if (memfd >= 0 && clean) {
       Linux.close(memfd);
     }
   }

@@ -55,12 +55,25 @@ final class ShadowThread implements Runnable {
   private final List<Frame.Sample> edges = new ArrayList<>();
   private final Handles.@Nullable Handle[] entered = new Handles.Handle[6];
   private Handles.@Nullable Handle subject;
+  private final @Nullable SlotLoan loan;
+  private int newBirth;
   private volatile int tid;
   private boolean gone; // guarded by this
   private final AtomicLong calls = new AtomicLong();
   private final AtomicLong interrupts = new AtomicLong();
 
-  ShadowThread(Session session, DeviceSlot slot, int index, int likeTid, Frame.Attach attach) {
+  /**
+   * @param loan what makes the slot's memory a process's of the program; null for a slot of the
+   *     hook; ended by {@link Session#ended}
+   */
+  ShadowThread(
+      Session session,
+      DeviceSlot slot,
+      int index,
+      int likeTid,
+      Frame.Attach attach,
+      @Nullable SlotLoan loan) {
+    this.loan = loan;
     this.session = session;
     this.kernel = session.kernel();
     this.handles = session.handles();
@@ -81,6 +94,11 @@ final class ShadowThread implements Runnable {
 
   void start() {
     thread.start();
+  }
+
+  /** The loan of its slot, or null. */
+  @Nullable SlotLoan loan() {
+    return loan;
   }
 
   /** The slot that it serves. */
@@ -183,24 +201,34 @@ final class ShadowThread implements Runnable {
             call.data.address(), call.data.byteSize(), marshalling, session.paths());
     Identity identity = new Identity(kernel, own.asSlice(0, Identity.SCRATCH_BYTES));
     long r = identity.apply(credentials);
-    session.send(new Frame.Attached(attachId, r < 0 ? (int) r : index));
+    if (r < 0 || loan == null) {
+      session.send(new Frame.Attached(attachId, r < 0 ? (int) r : index));
+    } else {
+      loan.send(new Frame.Attached(attachId, index));
+    }
     if (r < 0) {
       return;
     }
+    LentCalls lent = loan == null ? null : new LentCalls(kernel, handles, readiness);
     for (int sequence = slot.await(); sequence != DeviceSlot.CLOSED; sequence = slot.await()) {
       sample.none();
+      newBirth = 0;
       long result;
       try {
         slot.take(call);
-        result =
-            PseudoCall.isPseudo(call.number)
-                ? pseudo(own, identity)
-                : system(sequence, marshaller, own);
+        if (lent != null) {
+          result = lent.make(call, slot.birth(), own);
+        } else {
+          result =
+              PseudoCall.isPseudo(call.number)
+                  ? pseudo(own, identity)
+                  : system(sequence, marshaller, own);
+        }
       } catch (RuntimeException e) {
         session.log("call " + call.number + " of slot " + index + " fails", e);
         result = -Errno.EIO;
       }
-      slot.complete(result, sample.mask, sample.stamp);
+      slot.complete(result, sample.mask, sample.stamp, newBirth);
       calls.setRelease(calls.getPlain() + 1);
     }
   }
@@ -223,9 +251,13 @@ final class ShadowThread implements Runnable {
         return closeSubject();
       }
       long result = marshaller.finish(row, call, make(row, sequence, own));
-      if (result >= 0 && row.result() == ResultKind.FD && !handles.add((int) result)) {
-        kernel.syscall(Canonical.CLOSE, result, 0, 0, 0, 0, 0);
-        return -Errno.EMFILE;
+      if (result >= 0 && row.result() == ResultKind.FD) {
+        Handles.Handle made = handles.add((int) result);
+        if (made == null) {
+          kernel.syscall(Canonical.CLOSE, result, 0, 0, 0, 0, 0);
+          return -Errno.EMFILE;
+        }
+        newBirth = made.birth;
       }
       Handles.Handle handle = subject;
       if (handle != null) {

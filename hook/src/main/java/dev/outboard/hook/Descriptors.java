@@ -56,10 +56,12 @@ final class Descriptors {
   private static final int PIDFD_THREAD = 0x80;
 
   private final Placeholders placeholders;
+  private final OpenFiles files;
   private final long socketDevice;
   private final long memoryDevice;
 
-  Descriptors(Placeholders placeholders) {
+  Descriptors(Placeholders placeholders, OpenFiles files) {
+    this.files = files;
     this.placeholders = placeholders;
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment name = Linux.cString(arena, "");
@@ -113,7 +115,7 @@ final class Descriptors {
     if (found == null) {
       p.learnHost(fd, version, mark);
     } else {
-      p.learn(fd, found, version);
+      p.learnDevice(fd, found, files.get(found.handle()), version, mark);
       found.heldBy(p.pidfd(), fd);
     }
     return found;

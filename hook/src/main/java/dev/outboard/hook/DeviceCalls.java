@@ -7,6 +7,7 @@ import dev.outboard.abi.Poll;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.LentSlot;
 import dev.outboard.channel.LinkException;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
@@ -171,6 +172,7 @@ final class DeviceCalls {
         } while (r == AGAIN);
         if (row.result() == ResultKind.FD && r >= 0) {
           n.acceptedHandle(r);
+          n.newBirth(s.newBirth());
         }
         r = HostMarshaller.decode(row, args, c, n.memory());
         if (p != null) {
@@ -546,6 +548,29 @@ final class DeviceCalls {
       link.interrupt(busy);
     }
     sampler.threadEnded(t);
+  }
+
+  /**
+   * A call slot for the caller's process to use by itself.
+   *
+   * @return null if the device gives none
+   */
+  @Nullable LentSlot lend(Notification n) {
+    Credentials c = credentials(n);
+    if (c == null) {
+      return null;
+    }
+    n.willBlock();
+    try {
+      return link.lend(n.process().pid(), like(n.thread()), c);
+    } catch (LinkException e) {
+      return null; // Its calls trap, as they do now.
+    }
+  }
+
+  /** The process does not use it any more. */
+  void takeBack(LentSlot slot) {
+    link.takeBack(slot);
   }
 
   private long attach(Notification n, ThreadEntry t) {

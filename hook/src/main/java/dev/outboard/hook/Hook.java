@@ -133,7 +133,10 @@ public final class Hook {
       this.placeholders = new Placeholders(calls::close, capacity());
       this.readiness = new Readiness(placeholders, new HolderScan(processes));
       this.calls.connect(readiness, placeholders);
-      this.descriptors = new Descriptors(placeholders);
+      if (shim != null) {
+        shim.connect(calls);
+      }
+      this.descriptors = new Descriptors(placeholders, files);
       List<String> devicePaths = link.welcome().devicePaths();
       Stats stats = new Stats(calls);
       Paths set = new Paths(PathSet.of(devicePaths), descriptors, files, processes);
@@ -142,7 +145,7 @@ public final class Hook {
       if (statistics != null) {
         statistics.countsOn(link.traffic());
         if (shim != null) {
-          statistics.countsPassed(shim::passed);
+          statistics.counts(shim);
         }
       }
       this.observer = observer(options);
@@ -267,7 +270,7 @@ public final class Hook {
         // The caller is gone. That was the last reference, and the handle is closed like any other.
         return -Errno.EINTR;
       }
-      process.learn((int) fd, p, version);
+      process.learnDevice((int) fd, p, file, version, process.mark((int) fd));
       p.heldBy(process.pidfd(), (int) fd);
       return fd;
     }

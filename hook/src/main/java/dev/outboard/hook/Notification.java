@@ -39,6 +39,7 @@ final class Notification {
   private @Nullable Observer observer;
   private boolean unreadable;
   private long accepted;
+  private int newBirth;
   private long deviceNanos;
   private int deviceCalls;
   private boolean answered;
@@ -198,6 +199,16 @@ final class Notification {
   /** Notes the handle that an accept made, in case its answer cannot be given. */
   void acceptedHandle(long handle) {
     accepted = handle;
+  }
+
+  /** Notes the birth of the handle that the call made on the device. */
+  void newBirth(int birth) {
+    newBirth = birth;
+  }
+
+  /** The birth noted last. */
+  int newBirth() {
+    return newBirth;
   }
 
   /** The handle noted, or -1. */

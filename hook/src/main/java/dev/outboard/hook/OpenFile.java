@@ -5,6 +5,7 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Socket;
 import java.util.ArrayDeque;
 import java.util.Arrays;
+import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,6 +41,11 @@ final class OpenFile {
 
   /** The flags that it was opened with; the status flags among them as they are now. */
   private volatile int flags;
+
+  /** Whom to tell when the shim may not use this file any more; null if it may not. */
+  private volatile @Nullable IntConsumer withdrawal;
+
+  private int birth;
 
   private final ArrayDeque<OpenFile> waiting = new ArrayDeque<>(1);
 
@@ -89,6 +95,46 @@ final class OpenFile {
     this.kind = kind;
     this.path = path;
     this.exported = exported;
+  }
+
+  /**
+   * Lets programs send and receive on it without the hook, if it is a socket of a kind that can do
+   * with that. Before anybody else knows of it.
+   *
+   * @param ownBirth what a call slot that is lent has to say of its handle
+   * @param whenWithdrawn called with the handle, once, when that ends
+   */
+  void allowDirect(int ownBirth, IntConsumer whenWithdrawn) {
+    boolean internet = family == Socket.AF_INET || family == Socket.AF_INET6;
+    boolean known =
+        switch (protocol) {
+          case 0, Socket.IPPROTO_TCP, Socket.IPPROTO_UDP, Socket.IPPROTO_MPTCP -> true;
+          default -> false;
+        };
+    if (internet && known && (type == Socket.SOCK_STREAM || type == Socket.SOCK_DGRAM)) {
+      birth = ownBirth;
+      withdrawal = whenWithdrawn;
+    }
+  }
+
+  /** Whether the shim may send and receive on it. */
+  boolean direct() {
+    return withdrawal != null;
+  }
+
+  int birth() {
+    return birth;
+  }
+
+  /**
+   * From now on its calls come to the hook, which knows something of it that the device does not.
+   */
+  void endDirect() {
+    IntConsumer w = withdrawal;
+    withdrawal = null;
+    if (w != null) {
+      w.accept(handle);
+    }
   }
 
   Kind kind() {
@@ -184,8 +230,11 @@ final class OpenFile {
     return !waiting.isEmpty();
   }
 
-  synchronized void deferError(int errno) {
-    deferredError = errno;
+  void deferError(int errno) {
+    endDirect();
+    synchronized (this) {
+      deferredError = errno;
+    }
   }
 
   /** The error put off, once; 0 if there is none. */
@@ -207,15 +256,21 @@ final class OpenFile {
   }
 
   /** Keeps bytes behind those that are kept already. */
-  synchronized void keep(byte[] bytes) {
-    byte[] k = kept;
-    kept = k == null ? bytes : join(k, bytes);
+  void keep(byte[] bytes) {
+    endDirect();
+    synchronized (this) {
+      byte[] k = kept;
+      kept = k == null ? bytes : join(k, bytes);
+    }
   }
 
   /** Gives bytes back that were taken but could not be delivered either. */
-  synchronized void keepAgain(byte[] bytes) {
-    byte[] k = kept;
-    kept = k == null ? bytes : join(bytes, k);
+  void keepAgain(byte[] bytes) {
+    endDirect();
+    synchronized (this) {
+      byte[] k = kept;
+      kept = k == null ? bytes : join(bytes, k);
+    }
   }
 
   /** The first bytes that are kept, at most {@code most}, for good unless {@code peek}. */

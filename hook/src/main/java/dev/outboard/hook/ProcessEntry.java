@@ -214,6 +214,24 @@ final class ProcessEntry {
     }
   }
 
+  /** The same of a device fd, and whether the shim may use it. */
+  synchronized void learnDevice(
+      int fd, Placeholder what, @Nullable OpenFile file, long asOf, int mark) {
+    if (learn(fd, what, asOf) && table != null && file != null && file.direct()) {
+      table.learnDevice(fd, mark, file.handle(), file.birth());
+      if (!file.direct()) {
+        table.forget(fd, fd); // Withdrawn meanwhile, maybe before it was there.
+      }
+    }
+  }
+
+  /** A file of the device is the hook's alone from now on. */
+  synchronized void withdraw(int handle) {
+    if (table != null) {
+      table.withdraw(handle);
+    }
+  }
+
   /**
    * Keeps the result of a look-up, unless something may have changed since {@code asOf}.
    *
@@ -223,7 +241,7 @@ final class ProcessEntry {
     if (fd < MAX_KNOWN) {
       deviceNumbers.set(fd, what instanceof Placeholder);
     }
-    if (table != null && what instanceof Placeholder) {
+    if (table != null && what instanceof Placeholder && table.isHost(fd)) {
       table.forget(fd, fd); // It should not be there.
     }
     if (asOf != version || neverCache || fd >= MAX_KNOWN) {

@@ -4,6 +4,7 @@ package dev.outboard.hook;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.channel.LentSlot;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
@@ -12,6 +13,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLongArray;
+import java.util.function.ToLongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Notifier threads call {@link #arrived} before they serve a call, and the others while they do;
  * the janitor calls {@link #ended}.
  */
-final class Shim implements AutoCloseable {
+final class Shim implements AutoCloseable, Statistics.Untrapped {
   /** Most programs that end soon have made fewer trapped calls. */
   static final int PATIENCE = 16;
 
@@ -37,6 +39,9 @@ final class Shim implements AutoCloseable {
 
   private static final int KCMP_VM = 1;
 
+  /** No result of a request. */
+  private static final long NO_REQUEST = Long.MIN_VALUE;
+
   private final ShimBlob blob = ShimBlob.load();
   private final ShimTables tables = new ShimTables();
   private final Map<Long, ShimImage> images = new HashMap<>();
@@ -44,11 +49,26 @@ final class Shim implements AutoCloseable {
   private final ProcessTable processes;
   private final Messages messages;
   private final int self = Processes.getpid();
+  private final AtomicLongArray direct = new AtomicLongArray(ShimLayout.MAX_NUMBER);
+  private final AtomicLongArray directBytes = new AtomicLongArray(ShimLayout.MAX_NUMBER);
+  private @Nullable DeviceCalls calls;
   private long lastImage;
 
   Shim(ProcessTable processes, Messages messages) {
     this.processes = processes;
     this.messages = messages;
+  }
+
+  /** Sets what could not exist before this object; before the first call. */
+  void connect(DeviceCalls c) {
+    calls = c;
+  }
+
+  /** The shim may not use a file of the device any more, in no process. Any thread. */
+  void withdraw(int handle) {
+    for (ProcessEntry p : processes.processes()) {
+      p.withdraw(handle);
+    }
   }
 
   /**
@@ -69,8 +89,11 @@ final class Shim implements AutoCloseable {
     }
     long back = n.instructionPointer();
     if (back > ShimLayout.GATE && back <= ShimLayout.GATE_END) {
-      n.answerUnseen(request(n, p, s));
-      return true;
+      long r = n.nr() == SyscallNumbers.CLOSE ? request(n, p, s, n.intArg(0)) : NO_REQUEST;
+      if (r != NO_REQUEST) {
+        n.answerUnseen(r);
+      }
+      return r != NO_REQUEST; // Else it is a call that device.c makes for the program.
     }
     if (s.execing) {
       executed(n, p, s);
@@ -156,13 +179,27 @@ final class Shim implements AutoCloseable {
     }
   }
 
-  /** How often calls of that number went to the host's kernel without a trap. */
-  long passed(int number) {
-    long n = passed.get(number);
+  @Override
+  public long passed(int number) {
+    return passed.get(number) + sum(t -> t.calls(number));
+  }
+
+  @Override
+  public long direct(int number) {
+    return direct.get(number) + sum(t -> t.deviceCalls(number));
+  }
+
+  @Override
+  public long directBytes(int number) {
+    return directBytes.get(number) + sum(t -> t.deviceBytes(number));
+  }
+
+  private long sum(ToLongFunction<ShimTable> count) {
+    long n = 0;
     for (ProcessEntry p : processes.processes()) {
       ShimState s = p.shim();
       synchronized (s) {
-        n += s.table == null ? 0 : s.table.calls(number);
+        n += s.table == null ? 0 : count.applyAsLong(s.table);
       }
     }
     return n;
@@ -214,15 +251,19 @@ final class Shim implements AutoCloseable {
     if (table != null) {
       p.table(null);
       for (int i = 0; i < ShimLayout.MAX_NUMBER; i++) {
-        long calls = table.calls(i);
-        if (calls != 0) {
-          passed.addAndGet(i, calls);
-        }
+        passed.addAndGet(i, table.calls(i));
+        direct.addAndGet(i, table.deviceCalls(i));
+        directBytes.addAndGet(i, table.deviceBytes(i));
       }
       if (s.vforks == 0 && !s.memoryIsShared) {
         tables.give(table);
       } // Else another process may go on with the memory, and would look into the next one's table.
       s.table = null;
+    }
+    DeviceCalls device = calls;
+    if (device != null) {
+      s.slots.forEach(device::takeBack);
+      s.slots.clear();
     }
     if (s.image != null) {
       release(s.image);
@@ -343,10 +384,47 @@ final class Shim implements AutoCloseable {
 
   // --- requests
 
-  private long request(Notification n, ProcessEntry p, ShimState s) {
-    if (n.nr() != SyscallNumbers.CLOSE || n.intArg(0) != ShimLayout.ASK_ATTACH) {
-      return -Errno.ENOSYS;
+  private long request(Notification n, ProcessEntry p, ShimState s, int what) {
+    return switch (what) {
+      case ShimLayout.ASK_ATTACH -> attach(n, p, s);
+      case ShimLayout.ASK_SLOT -> lend(n, s);
+      default -> NO_REQUEST;
+    };
+  }
+
+  private long lend(Notification n, ShimState s) {
+    DeviceCalls device = calls;
+    ShimTable table;
+    synchronized (s) {
+      table = s.table;
+      if (s.phase != ShimState.Phase.ACTIVE
+          || s.vforks > 0
+          || table == null
+          || device == null
+          || s.slots.size() >= ShimLayout.MAX_SLOTS) {
+        return -Errno.EAGAIN;
+      }
     }
+    LentSlot slot = device.lend(n);
+    if (slot == null) {
+      return -Errno.EPERM;
+    }
+    synchronized (s) {
+      int fd =
+          s.table == table && s.phase == ShimState.Phase.ACTIVE
+              ? (int) n.addFd(slot.descriptor(), Fcntl.O_CLOEXEC)
+              : -Errno.EAGAIN;
+      if (fd < 0) {
+        device.takeBack(slot);
+        return -Errno.EAGAIN;
+      }
+      slot.given();
+      s.slots.add(slot);
+      return fd;
+    }
+  }
+
+  private long attach(Notification n, ProcessEntry p, ShimState s) {
     synchronized (s) {
       if (s.sharesMemory || s.vforks > 0) {
         return -Errno.EAGAIN; // A table would be seen by two processes.

@@ -9,7 +9,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
-/** The built {@code shim.S}: its bytes, and the offsets that its header names. Immutable. */
+/** The built shim: its bytes, and the offsets that its header names. Immutable. */
 final class ShimBlob {
   private static final String MAGIC = "outboard";
   private static final int PARAMETER_SITE = 0;

@@ -2,8 +2,10 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Memory;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
@@ -45,6 +47,25 @@ final class ShimFile implements AutoCloseable {
   /** A descriptor of it, owned by this object; -1 after {@link #closeDescriptor}. */
   int fd() {
     return fd;
+  }
+
+  /**
+   * Replaces the descriptor by one that only reads: whoever maps that cannot make his mapping
+   * writable.
+   *
+   * @throws IllegalStateException without descriptors
+   */
+  void makeReadOnly() {
+    try (Arena a = Arena.ofConfined()) {
+      long r =
+          Processes.openat(
+              Fcntl.AT_FDCWD,
+              Linux.cString(a, "/proc/self/fd/" + fd).address(),
+              Fcntl.O_RDONLY | Fcntl.O_CLOEXEC);
+      check(r, "open");
+      Linux.close(fd);
+      fd = (int) r;
+    }
   }
 
   /** Nobody else is to map it any more. */

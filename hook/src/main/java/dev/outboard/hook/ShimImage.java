@@ -37,6 +37,13 @@ final class ShimImage {
         ShimLayout.TEXT - ShimLayout.BASE,
         blob.bytes().length);
     slow = ShimLayout.TEXT + blob.slow();
+    try {
+      // Processes forked from one that has it share it, and some have fewer rights than others.
+      file.makeReadOnly();
+    } catch (IllegalStateException e) {
+      file.close();
+      throw e;
+    }
   }
 
   /** A descriptor of it, to be given to the program that maps it. */

@@ -2,7 +2,8 @@
 package dev.outboard.hook;
 
 /**
- * Where the parts of the shim lie in a program's memory: the constants of {@code shim.S}, in bytes.
+ * Where the parts of the shim lie in a program's memory: the constants of {@code layout.h}, in
+ * bytes.
  *
  * <p>All of it is below 2 GiB, so that an instruction can name it by a 32-bit address; where it
  * begins is chosen by {@link PatchSite}: an address whose upper half is the code of {@code
@@ -24,7 +25,7 @@ final class ShimLayout {
   /** Where an image's own number stands: behind the last pointer. */
   static final long IMAGE_NUMBER = STUBS - Long.BYTES;
 
-  /** The text of {@code shim.S}. */
+  /** The text of {@code shim.S} and {@code device.c}. */
   static final long TEXT = 0x0514_0000L;
 
   /** Its last page, where calls trap: requests to the hook. */
@@ -41,16 +42,38 @@ final class ShimLayout {
   /** SELF: the table is the process's own. */
   static final int ATTACHED = 1;
 
-  /** The table of descriptors, a word each, and behind it the counters, a long each. */
+  /**
+   * The table of descriptors, a word each; behind it counters, a long for each call: those let
+   * pass, those made on the device, and the bytes of these; a page that is the shim's own; and the
+   * handle and birth of each device fd, an int each.
+   */
   static final long TABLE = 0x0515_0000L;
 
   static final int MAX_FD = 1 << 16;
   static final int COUNTERS_OFFSET = MAX_FD * Integer.BYTES;
   static final int MAX_NUMBER = 512;
-  static final int TABLE_BYTES = COUNTERS_OFFSET + MAX_NUMBER * Long.BYTES;
+  static final int DEVICE_COUNTERS_OFFSET = COUNTERS_OFFSET + MAX_NUMBER * Long.BYTES;
+  static final int DEVICE_BYTES_OFFSET = DEVICE_COUNTERS_OFFSET + MAX_NUMBER * Long.BYTES;
+  static final int CONTROL_OFFSET = DEVICE_BYTES_OFFSET + MAX_NUMBER * Long.BYTES;
+  static final int HANDLES_OFFSET = CONTROL_OFFSET + 4096;
+  static final int TABLE_BYTES = HANDLES_OFFSET + MAX_FD * Long.BYTES;
+
+  /** What the low byte of a descriptor's word says: the host's. */
+  static final int STATE_HOST = 1;
+
+  /** A socket of the device on which the shim may send and receive. */
+  static final int STATE_DEVICE = 2;
+
+  /** Where call slots are mapped that the process uses by itself. */
+  static final long SLOTS = 0x0522_0000L;
+
+  static final int MAX_SLOTS = 4;
 
   /** The descriptor by which a forked child's {@code close} in the gate asks for a table. */
   static final int ASK_ATTACH = -0x6f62;
+
+  /** The same for one more call slot; the answer is its descriptor. */
+  static final int ASK_SLOT = -0x6f63;
 
   /** The answer: a descriptor of the tables, and above these bits which table it is. */
   static final int ATTACH_FD_BITS = 20;

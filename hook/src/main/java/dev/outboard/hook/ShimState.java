@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.channel.LentSlot;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -48,6 +51,9 @@ final class ShimState {
 
   /** Its table; while it is being injected, {@link ProcessEntry} does not know it. */
   @Nullable ShimTable table;
+
+  /** The call slots that it has for itself. */
+  final List<LentSlot> slots = new ArrayList<>();
 
   // The injection.
   long back;

@@ -6,23 +6,25 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.VarHandle;
 
 /**
- * One process's table: which of its descriptors are known to be the host's, in memory that it
- * shares with the shim in that process.
+ * One process's table: which of its descriptors are known to be the host's, and which to be sockets
+ * of the device that the shim may use, in memory that it shares with the shim in that process.
  *
- * <p>A word for each descriptor. Bits 0–7 are 1 if it is the host's and 0 if that is not known.
- * Bits 8–15 count closes that are going on in the shim, the others all that may have made knowledge
- * stale. The shim's {@code close} counts itself in and clears the low byte, closes, and counts
- * itself out; so a number that is free is never known, and {@link #learn} fails for a look-up that
- * a close overtook. A device fd is never entered: calls on it trap.
+ * <p>A word for each descriptor. Bits 0–7 are 1 if it is the host's, 2 if it is such a socket, and
+ * 0 if nothing is known. For a socket its handle and birth stand elsewhere in the table; the device
+ * compares them, so that handles read too early or too late lead to no other file. Bits 8–15 count
+ * closes that are going on in the shim, the others all that may have made knowledge stale. The
+ * shim's {@code close} counts itself in and clears the low byte, closes, and counts itself out; so
+ * a number that is free is never known, and {@link #learn} fails for a look-up that a close
+ * overtook.
  *
  * <p>The program could write anything here. It would harm no other than itself: what a process
  * makes its own kernel do with its own descriptors it could do without the hook as well.
  *
- * <p>{@link ProcessEntry} calls all but {@link #calls} under its monitor.
+ * <p>{@link ProcessEntry} calls all but what counts under its monitor.
  */
 final class ShimTable {
   private static final VarHandle INT = ValueLayout.JAVA_INT.varHandle();
-  private static final int HOST = 1;
+  private static final VarHandle LONG = ValueLayout.JAVA_LONG.varHandle();
   private static final int KNOWLEDGE = 0xff;
   private static final int CLOSING = 0xff00;
   private static final int CHANGE = 0x1_0000;
@@ -52,15 +54,39 @@ final class ShimTable {
 
   /** Notes that {@code fd} is the host's, unless something has happened to it since the mark. */
   void learn(int fd, int mark) {
+    learn(fd, mark, ShimLayout.STATE_HOST);
+  }
+
+  /** The same of a socket of the device. */
+  void learnDevice(int fd, int mark, int handle, int birth) {
+    if (covers(fd)) {
+      long what = (long) birth << 32 | Integer.toUnsignedLong(handle);
+      LONG.setVolatile(memory, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES, what);
+      learn(fd, mark, ShimLayout.STATE_DEVICE);
+    }
+  }
+
+  private void learn(int fd, int mark, int state) {
     if (covers(fd) && !frozen && (mark & (KNOWLEDGE | CLOSING)) == 0) {
       end = Math.max(end, fd + 1);
-      INT.compareAndSet(memory, (long) fd * Integer.BYTES, mark, mark | HOST);
+      INT.compareAndSet(memory, (long) fd * Integer.BYTES, mark, mark | state);
     }
   }
 
   /** Whether {@code fd} is known to be the host's. */
   boolean isHost(int fd) {
-    return (mark(fd) & KNOWLEDGE) == HOST;
+    return (mark(fd) & KNOWLEDGE) == ShimLayout.STATE_HOST;
+  }
+
+  /** Forgets all numbers that are known to have that handle. */
+  void withdraw(int handle) {
+    for (int fd = 0; fd < end; fd++) {
+      if ((mark(fd) & KNOWLEDGE) == ShimLayout.STATE_DEVICE
+          && memory.get(ValueLayout.JAVA_INT, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES)
+              == handle) {
+        forget(fd, fd);
+      }
+    }
   }
 
   /** Forgets the numbers from {@code first} to {@code last}; look-ups that go on are void. */
@@ -84,8 +110,21 @@ final class ShimTable {
 
   /** How often the shim let call {@code number} go to the host's kernel; by any thread. */
   long calls(int number) {
-    return memory.get(
-        ValueLayout.JAVA_LONG, ShimLayout.COUNTERS_OFFSET + (long) number * Long.BYTES);
+    return count(ShimLayout.COUNTERS_OFFSET, number);
+  }
+
+  /** How often the shim had the device make call {@code number}. */
+  long deviceCalls(int number) {
+    return count(ShimLayout.DEVICE_COUNTERS_OFFSET, number);
+  }
+
+  /** How many bytes such calls moved. */
+  long deviceBytes(int number) {
+    return count(ShimLayout.DEVICE_BYTES_OFFSET, number);
+  }
+
+  private long count(int counters, int number) {
+    return memory.get(ValueLayout.JAVA_LONG, counters + (long) number * Long.BYTES);
   }
 
   private static boolean covers(int fd) {

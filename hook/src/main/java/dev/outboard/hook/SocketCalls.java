@@ -50,6 +50,7 @@ final class SocketCalls {
           r = HostMarshaller.encode(n.row(), n.args(), n.memory(), c);
           r = r < 0 ? r : hook.calls().execute(n, n.slot());
         } while (r == DeviceCalls.AGAIN);
+        n.newBirth(n.slot().newBirth());
       } finally {
         hook.calls().end(n);
       }
@@ -63,12 +64,20 @@ final class SocketCalls {
         (kind == Socket.SOCK_STREAM || kind == Socket.SOCK_SEQPACKET)
             && (domain == Socket.AF_INET || domain == Socket.AF_INET6 || domain == Socket.AF_ALG);
     OpenFile file = new OpenFile((int) r, domain, kind, n.intArg(2), stream);
+    allowDirect(n, file);
     hook.files().add(file);
     r = install(n, file, type, false);
     if (r == -Errno.EMFILE) {
       hook.calls().close(file.handle());
     }
     n.answer(r);
+  }
+
+  private void allowDirect(Notification n, OpenFile made) {
+    Shim shim = hook.shim();
+    if (shim != null) {
+      made.allowDirect(n.newBirth(), shim::withdraw);
+    }
   }
 
   private void accept(Notification n) {
@@ -108,6 +117,7 @@ final class SocketCalls {
             listening.type(),
             listening.protocol(),
             listening.stream());
+    allowDirect(n, accepted);
     if (listening.lingers()) {
       accepted.setLingers();
     }
@@ -193,8 +203,12 @@ final class SocketCalls {
       return;
     }
     OpenFile file = hook.files().get(p.handle());
-    if (file != null && n.intArg(1) == Socket.SOL_SOCKET && n.intArg(2) == Socket.SO_LINGER) {
-      file.setLingers();
+    if (file != null && n.intArg(1) == Socket.SOL_SOCKET) {
+      switch (n.intArg(2)) {
+        case Socket.SO_LINGER -> file.setLingers();
+        case Socket.SO_RCVLOWAT -> file.endDirect(); // It tells receives how long to wait.
+        default -> {}
+      }
     }
     hook.answer(n, hook.calls().run(n, p));
   }

@@ -2,6 +2,7 @@
 package dev.outboard.hook;
 
 import dev.outboard.channel.Traffic;
+import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
@@ -10,7 +11,6 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.atomic.AtomicReferenceArray;
-import java.util.function.IntToLongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,23 +32,37 @@ public final class Statistics {
   private final AtomicReferenceArray<@Nullable AtomicLongArray> times =
       new AtomicReferenceArray<>(MAX_NUMBER);
   private volatile @Nullable Traffic traffic;
-  private volatile IntToLongFunction passed = nr -> 0;
+  private volatile @Nullable Untrapped untrapped;
+
+  /** Counts what the shim did, by the calls' numbers; some are lost among threads. */
+  interface Untrapped {
+    /** Calls that went to the host's kernel. */
+    long passed(int number);
+
+    /** Calls that went to the device. */
+    long direct(int number);
+
+    /** The bytes that these moved. */
+    long directBytes(int number);
+  }
 
   /**
    * What is known of one system call.
    *
    * @param name the call
-   * @param device how often the device did its work
+   * @param device how often the device did its work, after a trap or not
+   * @param direct how often of these the shim asked it, without a trap; some are lost among threads
    * @param host how often it was trapped and then left to the host's kernel
    * @param passed how often the shim let it go there without a trap; some are lost among threads
    * @param hook how often the hook answered it without either
    * @param bytes moved by it to and from the device
-   * @param medianNanos time on the device, channel included; 0 if it never ran there
+   * @param medianNanos time on the device, channel included, of calls that trapped; 0 without any
    * @param p99Nanos likewise
    */
   public record Line(
       String name,
       long device,
+      long direct,
       long host,
       long passed,
       long hook,
@@ -65,20 +79,45 @@ public final class Statistics {
   }
 
   /** Says who counts what was not trapped. */
-  void countsPassed(IntToLongFunction byNumber) {
-    passed = byNumber;
+  void counts(Untrapped u) {
+    untrapped = u;
   }
 
   /** Bytes of calls, data and frames from the host to the device. */
   public long channelToDevice() {
     Traffic t = traffic;
-    return t == null ? 0 : t.toDevice();
+    return t == null ? 0 : t.toDevice() + directCalls(Traffic.CALL_BYTES, true);
   }
 
   /** The same from the device to the host. */
   public long channelFromDevice() {
     Traffic t = traffic;
-    return t == null ? 0 : t.fromDevice();
+    return t == null ? 0 : t.fromDevice() + directCalls(Traffic.REPLY_BYTES, false);
+  }
+
+  /** Bytes of the calls that did not trap: so many each, and the data of those that send or not. */
+  private long directCalls(int each, boolean sends) {
+    Untrapped u = untrapped;
+    if (u == null) {
+      return 0;
+    }
+    long n = 0;
+    for (Row row : SyscallTable.rows()) {
+      long calls = u.direct(row.x86());
+      boolean data = calls > 0 && sends(row) == sends;
+      n += calls * each + (data ? u.directBytes(row.x86()) : 0);
+    }
+    return n;
+  }
+
+  private static boolean sends(Row row) {
+    for (int i = 0; i < row.argCount(); i++) {
+      Arg.Kind kind = row.arg(i).kind();
+      if (kind == Arg.Kind.IN || kind == Arg.Kind.IOVEC_IN) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Records an answer. */
@@ -108,22 +147,25 @@ public final class Statistics {
   /** One line for each call that was trapped or could have been, the most frequent first. */
   public List<Line> lines() {
     List<Line> lines = new ArrayList<>();
+    Untrapped u = untrapped;
     for (Row row : SyscallTable.rows()) {
       int nr = row.x86();
       long host = onHost.get(nr);
       long other = answered.get(nr);
       long device = deviceCalls.get(nr);
-      long untrapped = passed.applyAsLong(nr);
-      if (host + other + untrapped > 0) {
+      long passed = u == null ? 0 : u.passed(nr);
+      long direct = u == null ? 0 : u.direct(nr);
+      if (host + other + passed + direct > 0) {
         AtomicLongArray t = times.get(nr);
         lines.add(
             new Line(
                 row.name(),
-                device,
+                device + direct,
+                direct,
                 host,
-                untrapped,
+                passed,
                 Math.max(0, other - device),
-                bytes.get(nr),
+                bytes.get(nr) + (u == null ? 0 : u.directBytes(nr)),
                 t == null ? 0 : percentile(t, 50),
                 t == null ? 0 : percentile(t, 99)));
       }

@@ -40,7 +40,7 @@ class EpollSetsTest {
   @BeforeEach
   void open() {
     placeholders = new Placeholders(handle -> {}, 2000);
-    sets = new EpollSets(new Descriptors(placeholders));
+    sets = new EpollSets(new Descriptors(placeholders, new OpenFiles()));
     set = (int) Linux.epollCreate(EPOLL_CLOEXEC);
     assertThat(set).isNotNegative();
   }

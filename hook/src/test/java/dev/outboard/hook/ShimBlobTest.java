@@ -3,6 +3,8 @@ package dev.outboard.hook;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.channel.SlotLayout;
+import dev.outboard.syscalls.Call;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -15,24 +17,37 @@ import org.junit.jupiter.api.Test;
 class ShimBlobTest {
   private static long constant(String source, String name) {
     Matcher m =
-        Pattern.compile("\\.set\\s+" + name + ", (0x[0-9a-f]+|-?0x[0-9a-f]+|[0-9]+)")
-            .matcher(source);
+        Pattern.compile("(?m)^#define " + name + " (-?(?:0x[0-9a-f]+|[0-9]+))\\b").matcher(source);
     assertThat(m.find()).as(name).isTrue();
     return Long.decode(m.group(1));
   }
 
   @Test
   void theSourceHasTheLayoutsAddresses() throws IOException {
-    String s = Files.readString(Path.of("src/main/asm/shim.S"));
+    String s = Files.readString(Path.of("src/main/c/layout.h"));
     assertThat(constant(s, "BASE")).isEqualTo(ShimLayout.BASE);
     assertThat(constant(s, "TEXT")).isEqualTo(ShimLayout.TEXT);
     assertThat(constant(s, "GATE")).isEqualTo(ShimLayout.GATE);
     assertThat(constant(s, "FILE_BYTES")).isEqualTo(ShimLayout.FILE_BYTES);
     assertThat(constant(s, "SELF")).isEqualTo(ShimLayout.SELF);
     assertThat(constant(s, "TABLE")).isEqualTo(ShimLayout.TABLE);
+    assertThat(constant(s, "MAX_FD")).isEqualTo(ShimLayout.MAX_FD);
+    assertThat(constant(s, "COUNTERS_OFFSET")).isEqualTo(ShimLayout.COUNTERS_OFFSET);
+    assertThat(constant(s, "DEVICE_COUNTERS_OFFSET")).isEqualTo(ShimLayout.DEVICE_COUNTERS_OFFSET);
+    assertThat(constant(s, "DEVICE_BYTES_OFFSET")).isEqualTo(ShimLayout.DEVICE_BYTES_OFFSET);
+    assertThat(constant(s, "CONTROL_OFFSET")).isEqualTo(ShimLayout.CONTROL_OFFSET);
+    assertThat(constant(s, "HANDLES_OFFSET")).isEqualTo(ShimLayout.HANDLES_OFFSET);
     assertThat(constant(s, "TABLE_BYTES")).isEqualTo(ShimLayout.TABLE_BYTES);
     assertThat(constant(s, "ATTACHED")).isEqualTo(ShimLayout.ATTACHED);
+    assertThat(constant(s, "STATE_HOST")).isEqualTo(ShimLayout.STATE_HOST);
+    assertThat(constant(s, "STATE_DEVICE")).isEqualTo(ShimLayout.STATE_DEVICE);
     assertThat(constant(s, "ASK_ATTACH")).isEqualTo(ShimLayout.ASK_ATTACH);
+    assertThat(constant(s, "ASK_SLOT")).isEqualTo(ShimLayout.ASK_SLOT);
+    assertThat(constant(s, "SLOTS")).isEqualTo(ShimLayout.SLOTS);
+    assertThat(constant(s, "MAX_SLOTS")).isEqualTo(ShimLayout.MAX_SLOTS);
+    assertThat(constant(s, "SLOT_BYTES")).isEqualTo(SlotLayout.BYTES);
+    assertThat(constant(s, "SLOT_DATA")).isEqualTo(SlotLayout.DATA);
+    assertThat(constant(s, "PIECE_BYTES")).isEqualTo(Call.PIECE_BYTES);
   }
 
   @Test
@@ -43,6 +58,7 @@ class ShimBlobTest {
         .isLessThanOrEqualTo(ShimLayout.IMAGE_NUMBER);
     assertThat(ShimLayout.BASE >>> 16).as("the code of syscall").isEqualTo(0x050f);
     assertThat(ShimLayout.STUBS >>> 16).isEqualTo(0x0510);
+    assertThat(ShimLayout.TABLE + ShimLayout.TABLE_BYTES).isLessThanOrEqualTo(ShimLayout.SLOTS);
   }
 
   @Test

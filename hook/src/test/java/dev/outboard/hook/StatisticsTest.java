@@ -41,6 +41,6 @@ class StatisticsTest {
     assertThat(line.bytes()).isEqualTo(990);
     assertThat(line.medianNanos()).isBetween(900L, 1000L);
     assertThat(line.p99Nanos()).isBetween(900L, 1000L);
-    assertThat(s.lines().getLast()).isEqualTo(new Statistics.Line("close", 0, 1, 0, 1, 0, 0, 0));
+    assertThat(s.lines().getLast()).isEqualTo(new Statistics.Line("close", 0, 0, 1, 0, 1, 0, 0, 0));
   }
 }

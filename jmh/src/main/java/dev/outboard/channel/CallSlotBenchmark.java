@@ -37,7 +37,7 @@ public class CallSlotBenchmark {
     Call call = new Call(device.data());
     while (device.await() != DeviceSlot.CLOSED) {
       device.take(call);
-      device.complete(call.args[0], -1, 0);
+      device.complete(call.args[0], -1, 0, 0);
     }
   }
 

@@ -1,49 +1,37 @@
-# SPDX-License-Identifier: MIT
-#
-# The shim: what the hook puts into a program's memory, so that calls on descriptors of the host need
-# no trap. docs/adr/0025-the-shim.md says how it comes there and why it is safe; ShimLayout.java has
-# the same addresses, and ShimBlobTest compares them.
-#
-# It is linked at a fixed address. The seccomp filter lets calls pass whose `syscall` instruction lies
-# in the stubs or in .text up to `gate`; the one in `gate` traps, whatever the fd, and asks the hook.
-# Integer instructions only, and no use of the program's stack but below its red zone.
+// SPDX-License-Identifier: MIT
+//
+// The shim: what the hook puts into a program's memory, so that calls on descriptors of the host need
+// no trap. docs/adr/0025-the-shim.md says how it comes there and why it is safe; ShimLayout.java has
+// the same addresses, and ShimBlobTest compares them.
+//
+// It is linked at a fixed address. The seccomp filter lets calls pass whose `syscall` instruction lies
+// in the stubs or in .text up to `gate`; the one in `gate` traps, whatever the fd, and asks the hook.
+// Integer instructions only, and no use of the program's stack but below its red zone.
 
-        .set    BASE, 0x050f0000        # pointers to stubs, then stubs, then this text: one mapping
-        .set    TEXT, 0x05140000
-        .set    GATE, 0x05144000
-        .set    FILE_BYTES, 0x55000
-        .set    SELF, 0x05145000        # private to a process, zero after fork
-        .set    SELF_BYTES, 0x1000
-        .set    TABLE, 0x05150000       # one word per descriptor, then counters; shared with the hook
-        .set    TABLE_BYTES, 0x41000
+#include "layout.h"
 
-        # SELF: what the first word says. Its second word counts trapped calls of a forked child.
-        .set    DETACHED, 0             # fork has wiped it: the table is the parent's
-        .set    ATTACHED, 1             # the table is this process's own
-        .set    TRAPS, 2                # everything traps, for good
-        .set    ASKING, 3               # a thread is in `attach`
-
-        # A forked child asks for a table of its own when it has made so many calls from patched
-        # sites: most children execute another program before.
+        // A forked child asks for a table of its own when it has made so many calls from patched
+        // sites: most children execute another program before.
         .set    PATIENCE, 8
 
-        .set    STUB_TRAP, 112          # offset in a stub of the address of the site's `syscall`
+        // Offsets in a stub: of the address of the site's `syscall`, and of the one behind it.
+        .set    STUB_TRAP, 112
+        .set    STUB_BACK, 120
 
         .set    SYS_close, 3
         .set    SYS_mmap, 9
         .set    SYS_madvise, 28
         .set    PROT_READ_EXEC, 5
         .set    PROT_READ_WRITE, 3
-        .set    SHARED_FIXED, 0x11
         .set    SHARED_NOREPLACE, 0x100001
         .set    PRIVATE_ANONYMOUS_NOREPLACE, 0x100022
+        .set    MADV_DONTFORK, 10
         .set    MADV_WIPEONFORK, 18
         .set    RED_ZONE, 128
         .set    EINTR, 4
         .set    EAGAIN, 11
-        .set    ASK_ATTACH, -0x6f62     # as descriptor of a close: nobody has that one
 
-# The registers of a call's arguments.
+// The registers of a call's arguments.
         .macro  save_arguments
         push    %rdi
         push    %rsi
@@ -61,7 +49,7 @@
         pop     %rdi
         .endm
 
-        .text
+        .section .text.header, "ax"
         .globl  header
 header:
         .ascii  "outboard"
@@ -71,9 +59,11 @@ header:
         .long   inject_parameters - header
         .long   inject_end - header
 
-# A stub cannot tell that its descriptor is the host's. r11 = the stub, eax = the call's number, all
-# else as the program left it; rcx and r11 are the call's to destroy.
+// A stub cannot tell that its descriptor is the host's. r11 = the stub, eax = the call's number, all
+// else as the program left it; rcx and r11 are the call's to destroy.
 slow:
+        cmpl    $ATTACHED, SELF
+        je      attached
         cmpl    $DETACHED, SELF
         jne     1f
         incl    SELF + 4
@@ -81,7 +71,40 @@ slow:
         jae     attach
 1:      jmp     *STUB_TRAP(%r11)
 
-# A forked child asks for its own table. This call traps in any case; later ones may not.
+// The descriptor may be a socket of the device; then device.c has a try.
+attached:
+        cmp     $MAX_FD, %edi
+        jae     1b
+        mov     %edi, %ecx
+        cmpb    $STATE_DEVICE, TABLE(, %rcx, 4)
+        jne     1b
+        lea     -RED_ZONE(%rsp), %rsp
+        push    %r11
+        push    %rax
+        save_arguments
+        push    %rbx
+        mov     %rsp, %rbx
+        lea     8(%rsp), %rdi           // struct call
+        sub     $16, %rsp
+        and     $-16, %rsp
+        mov     %rsp, %rsi
+        cld
+        call    device_call
+        cmpl    $0, (%rsp)
+        mov     %rbx, %rsp
+        pop     %rbx
+        restore_arguments               // leaves the flags alone
+        je      2f
+        lea     8(%rsp), %rsp           // the number: rax is the result
+        pop     %r11
+        lea     RED_ZONE(%rsp), %rsp
+        jmp     *STUB_BACK(%r11)
+2:      pop     %rax
+        pop     %r11
+        lea     RED_ZONE(%rsp), %rsp
+        jmp     *STUB_TRAP(%r11)
+
+// A forked child asks for its own table. This call traps in any case; later ones may not.
 attach:
         lea     -RED_ZONE(%rsp), %rsp
         push    %r11
@@ -96,7 +119,7 @@ attach:
         call    gate
         test    %rax, %rax
         jns     2f
-        # A signal, or a moment at which it cannot be told: try again later.
+        // A signal, or a moment at which it cannot be told: try again later.
         cmp     $-EINTR, %rax
         je      1f
         cmp     $-EAGAIN, %rax
@@ -106,7 +129,7 @@ attach:
 1:      movl    $0, SELF + 4
         movl    $DETACHED, SELF
         jmp     9f
-        # The descriptor in the low 20 bits, above them the number of this process's table in it.
+        // The descriptor in the low 20 bits, above them the number of this process's table in it.
 2:      mov     %eax, %r8d
         and     $0xfffff, %r8d
         shr     $20, %rax
@@ -114,17 +137,19 @@ attach:
         mov     $TABLE, %edi
         mov     $TABLE_BYTES, %esi
         mov     $PROT_READ_WRITE, %edx
-        mov     $SHARED_FIXED, %r10d
+        mov     $SHARED_NOREPLACE, %r10d
         mov     $SYS_mmap, %eax
         syscall
-        mov     $TRAPS, %edx
-        mov     $ATTACHED, %ecx
         cmp     $TABLE, %rax
-        cmove   %ecx, %edx
+        mov     $TRAPS, %eax
+        jne     3f
+        call    keep_table
+3:      push    %rax
         mov     %r8d, %edi
         mov     $SYS_close, %eax
         syscall
-        mov     %edx, SELF
+        pop     %rax
+        mov     %eax, SELF
 9:
         restore_arguments
         pop     %rax
@@ -132,9 +157,23 @@ attach:
         lea     RED_ZONE(%rsp), %rsp
         jmp     *STUB_TRAP(%r11)
 
-# The end of an injection: `inject` has mapped this text. edi = the descriptor of tables, esi = that of
-# this mapping, rdx = where in the first the table lies, rcx = the site's `syscall`, eax = the number
-# of its call; on the stack what `inject` saved.
+// The table is mapped. No child may have it: one with fewer rights could mislead its parent. Returns
+// in eax what SELF is to be; leaves r8 alone.
+keep_table:
+        mov     $TABLE, %edi
+        mov     $TABLE_BYTES, %esi
+        mov     $MADV_DONTFORK, %edx
+        mov     $SYS_madvise, %eax
+        syscall
+        test    %eax, %eax
+        mov     $TRAPS, %ecx
+        mov     $ATTACHED, %eax
+        cmovne  %ecx, %eax
+        ret
+
+// The end of an injection: `inject` has mapped this text. edi = the descriptor of tables, esi = that of
+// this mapping, rdx = where in the first the table lies, rcx = the site's `syscall`, eax = the number
+// of its call; on the stack what `inject` saved.
 setup:
         push    %rax
         push    %rcx
@@ -168,7 +207,8 @@ setup:
         syscall
         cmp     $TABLE, %rax
         jne     1f
-        movl    $ATTACHED, SELF
+        call    keep_table
+        mov     %eax, SELF
         jmp     2f
 1:      movl    $TRAPS, SELF
 2:      mov     16(%rsp), %edi
@@ -180,15 +220,15 @@ setup:
         pop     %rdx
         pop     %rsi
         pop     %rdi
-        pop     %r11                    # the site
+        pop     %r11                    // the site
         pop     %rax
         restore_arguments
         lea     RED_ZONE(%rsp), %rsp
         jmp     *%r11
 
-# What the hook writes over the code behind a trapped `syscall`, with the parameters filled in. The
-# trapped call was answered without having been made; the last jump makes it again, and when that
-# traps, the hook puts the program's own code back.
+// What the hook writes over the code behind a trapped `syscall`, with the parameters filled in. The
+// trapped call was answered without having been made; the last jump makes it again, and when that
+// traps, the hook puts the program's own code back.
 inject:
         lea     -RED_ZONE(%rsp), %rsp
         save_arguments
@@ -211,7 +251,7 @@ inject:
         mov     inject_number(%rip), %eax
         mov     $setup, %r8d
         jmp     *%r8
-        # It cannot be: only the descriptors are given back.
+        // It cannot be: only the descriptors are given back.
 1:      mov     %r8d, %edi
         mov     $SYS_close, %eax
         syscall
@@ -223,15 +263,28 @@ inject:
         mov     inject_number(%rip), %eax
         jmp     *inject_site(%rip)
 inject_parameters:
-inject_site:    .quad   0               # address of the trapped `syscall`
+inject_site:    .quad   0               // address of the trapped `syscall`
 inject_offset:  .quad   0
-inject_tables:  .long   0               # a descriptor; -1: give the other one back, no more
+inject_tables:  .long   0               // a descriptor; -1: give the other one back, no more
 inject_image:   .long   0
 inject_number:  .long   0
 inject_end:
 
-        .org    GATE - TEXT
+// trapping_call(number, a, b, c, d) for device.c
+        .globl  trapping_call
+trapping_call:
+        mov     %rdi, %rax
+        mov     %rsi, %rdi
+        mov     %rdx, %rsi
+        mov     %rcx, %rdx
+        mov     %r8, %r10
+        xor     %r8d, %r8d
+        xor     %r9d, %r9d
+        jmp     gate
+
+        .section .text.gate, "ax"
+        .globl  gate
 gate:
         syscall
         ret
-        .org    GATE - TEXT + 0x1000
+        .section .note.GNU-stack, "", @progbits

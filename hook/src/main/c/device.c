@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Device calls that a program makes without a trap: by a call slot that it shares with the device.
+ *
+ * shim.S comes here with a call on a descriptor that the table says is a socket of the device. What
+ * is not done here traps, as if there were no shim: a call that would have to wait for long, that
+ * ends in an error with consequences, that faults, or that is too long. So there is nothing that the
+ * hook would have to know, but that a handle's readiness may have changed; the device tells it at its
+ * next look. docs/adr/0027-device-calls-without-a-trap.md has the argument.
+ *
+ * Freestanding, integer instructions only, no static data. Runs on the program's stack, in any of
+ * its threads, and in signal handlers that interrupt it here.
+ */
+#include <stdint.h>
+
+#include "layout.h"
+
+/* Linux's, of asm-generic where they go to the device. */
+enum {
+  SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
+  SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
+  SYS_process_vm_readv = 310,
+  DEVICE_sendto = 206, DEVICE_recvfrom = 207,
+  EINTR = 4, EPIPE = 32, ENETDOWN = 100,
+  FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
+  PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
+  MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, MSG_MORE = 0x8000,
+};
+
+enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8, PAGE = 4096 };
+
+/* How long to look for a reply before sleeping: turns of a pause each, at least and at most. */
+enum { LEAST_TURNS = 16, MOST_TURNS = 512 };
+
+/* Calls that a process makes the long way before it asks for a slot: many end before. */
+enum { PATIENCE = 16 };
+
+/* What shim.S saved of the program's registers, and what comes of it. */
+struct call {
+  int64_t r9, r8, r10, rdx, rsi, rdi, number, stub;
+};
+
+struct iovec {
+  char *base;
+  uint64_t bytes;
+};
+
+struct slot {
+  volatile uint32_t request, device_sleeps, unused0[14];
+  volatile uint32_t reply, host_sleeps, unused1[14];
+  uint32_t number, flags;
+  int64_t args[6];
+  uint32_t birth, unused2;
+  int64_t result;
+};
+
+_Static_assert(__builtin_offsetof(struct slot, reply) == 64, "SlotLayout.REPLY");
+_Static_assert(__builtin_offsetof(struct slot, number) == 128, "SlotLayout.NUMBER");
+_Static_assert(__builtin_offsetof(struct slot, args) == 136, "SlotLayout.ARGS");
+_Static_assert(__builtin_offsetof(struct slot, birth) == 184, "SlotLayout.BIRTH");
+_Static_assert(__builtin_offsetof(struct slot, result) == 192, "SlotLayout.RESULT");
+
+/* The page of a table that is this code's own; zeros at first. */
+struct control {
+  volatile int32_t slots; /* how many are mapped; less than 0 if there will be none */
+  volatile int32_t busy[MAX_SLOTS];
+  volatile int32_t asking;
+  volatile int32_t wanted; /* calls for which there was no slot */
+  volatile int32_t turns;  /* what looking for a reply is worth now */
+  volatile int32_t pid;    /* this process, as its own namespace has it */
+};
+
+#define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
+#define HANDLES ((volatile uint64_t *)(TABLE + HANDLES_OFFSET))
+#define STATES ((volatile uint8_t *)TABLE)
+#define DEVICE_CALLS ((volatile uint64_t *)(TABLE + DEVICE_COUNTERS_OFFSET))
+#define DEVICE_MOVED ((volatile uint64_t *)(TABLE + DEVICE_BYTES_OFFSET))
+
+static inline int64_t system_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d,
+                                  int64_t e, int64_t f) {
+  int64_t result;
+  register int64_t r10 __asm__("r10") = d;
+  register int64_t r8 __asm__("r8") = e;
+  register int64_t r9 __asm__("r9") = f;
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return result;
+}
+
+/* In shim.S: the same from the page whose calls trap. */
+extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d);
+
+static inline void copy(void *to, const void *from, uint64_t bytes) {
+  __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+}
+
+/* --- slots -------------------------------------------------------------------------------------- */
+
+static inline struct slot *slot(int index) {
+  return (struct slot *)(SLOTS + (uint64_t)index * SLOT_BYTES);
+}
+
+static inline char *data(struct slot *s) { return (char *)s + SLOT_DATA; }
+
+/* Asks the hook for one more slot; whether there is one now. */
+static int another_slot(void) {
+  struct control *c = CONTROL;
+  if (c->slots < 0 || c->slots >= MAX_SLOTS || ++c->wanted < PATIENCE ||
+      __sync_lock_test_and_set(&c->asking, 1))
+    return 0;
+  int got = 0;
+  c->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+  int64_t fd = trapping_call(SYS_close, ASK_SLOT, 0, 0, 0);
+  int64_t r = fd;
+  if (fd >= 0) {
+    int64_t address = SLOTS + (int64_t)c->slots * SLOT_BYTES;
+    got = system_call(SYS_mmap, address, SLOT_BYTES, PROT_READ_WRITE, MAP_SHARED_FIXED_NOREPLACE, fd,
+                      0) == address;
+    /* No child may have it: one with fewer rights could change what its parent sends. */
+    got = got && system_call(SYS_madvise, address, SLOT_BYTES, MADV_DONTFORK, 0, 0, 0) == 0;
+    system_call(SYS_close, fd, 0, 0, 0, 0, 0);
+    if (got) __atomic_store_n(&c->slots, c->slots + 1, __ATOMIC_RELEASE);
+  }
+  if (!got && r != -EINTR && c->slots == 0) c->slots = -1;
+  __sync_lock_release(&c->asking);
+  return got;
+}
+
+static int take_slot(void) {
+  struct control *c = CONTROL;
+  for (int again = 0; again < 2; again++) {
+    int count = __atomic_load_n(&c->slots, __ATOMIC_ACQUIRE);
+    for (int i = 0; i < count; i++)
+      if (!c->busy[i] && !__sync_lock_test_and_set(&c->busy[i], 1)) return i;
+    if (!another_slot()) return -1;
+  }
+  return -1;
+}
+
+static inline void give_slot(int index) { __sync_lock_release(&CONTROL->busy[index]); }
+
+/*
+ * Makes the call that is in a slot. 0 if the device is gone; then the call may or may not have been
+ * made, and the trap that follows says that it is gone.
+ *
+ * *interrupted is set if a handler ran meanwhile that was installed without SA_RESTART: the kernel
+ * restarts this wait, which has no time limit, after any other.
+ */
+static int make(struct slot *s, uint32_t number, uint64_t handle, int *interrupted) {
+  struct control *c = CONTROL;
+  if (s->reply >> 31) return 0;
+  uint32_t wanted = s->request == INT32_MAX ? 1 : s->request + 1;
+  s->number = number;
+  s->flags = 0;
+  s->birth = handle >> 32;
+  s->args[0] = (uint32_t)handle;
+  // Publishes all of the above, and is ordered before the look at the flag: SlotLayout has the why.
+  __atomic_store_n(&s->request, wanted, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&s->device_sleeps, __ATOMIC_SEQ_CST))
+    system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
+  int turns = c->turns;
+  for (int i = 0; i < turns; i++) {
+    if (__atomic_load_n(&s->reply, __ATOMIC_ACQUIRE) == wanted) {
+      c->turns = turns < MOST_TURNS / 2 ? 2 * turns : MOST_TURNS;
+      return 1;
+    }
+    __asm__ volatile("pause");
+  }
+  c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
+  __atomic_store_n(&s->host_sleeps, 1, __ATOMIC_SEQ_CST);
+  uint32_t now;
+  while ((now = __atomic_load_n(&s->reply, __ATOMIC_SEQ_CST)) != wanted && !(now >> 31))
+    if (system_call(SYS_futex, (int64_t)&s->reply, FUTEX_WAIT, now, 0, 0, 0) == -EINTR)
+      *interrupted = 1;
+  s->host_sleeps = 0;
+  return now == wanted;
+}
+
+/* --- transfers ---------------------------------------------------------------------------------- */
+
+/* What a transfer is about: at most MAX_VECTORS pieces of the program's memory. */
+struct transfer {
+  struct iovec pieces[MAX_VECTORS];
+  int count;
+  uint64_t bytes;
+};
+
+static int vectors(struct transfer *t, const void *from, int64_t count) {
+  if (count < 1 || count > MAX_VECTORS) return 0;
+  struct iovec here = {(char *)t->pieces, count * sizeof *t->pieces};
+  struct iovec there = {(char *)from, here.bytes};
+  if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)&there, 1, 0) !=
+      (int64_t)here.bytes)
+    return 0;
+  t->count = count;
+  t->bytes = 0;
+  for (int i = 0; i < count; i++) {
+    if (t->pieces[i].bytes > PIECE_BYTES) return 0;
+    t->bytes += t->pieces[i].bytes;
+  }
+  return 1;
+}
+
+static int one(struct transfer *t, int64_t base, int64_t bytes) {
+  t->pieces[0].base = (char *)base;
+  t->pieces[0].bytes = bytes;
+  t->count = 1;
+  t->bytes = bytes;
+  return bytes > 0;
+}
+
+/* Whether the memory can be written to; what cannot is the hook's business. */
+static int writable(const struct transfer *t, uint64_t bytes) {
+  for (int i = 0; i < t->count && bytes; i++) {
+    uint64_t n = t->pieces[i].bytes < bytes ? t->pieces[i].bytes : bytes;
+    uint64_t from = (uint64_t)t->pieces[i].base & -PAGE;
+    uint64_t to = (uint64_t)t->pieces[i].base + n;
+    if (n && system_call(SYS_madvise, from, to - from, MADV_POPULATE_WRITE, 0, 0, 0) != 0) return 0;
+    bytes -= n;
+  }
+  return 1;
+}
+
+/* What the trap finds out again, and then does what goes with it; of device.LentCalls. */
+enum { TRAP = -512 };
+
+static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint64_t handle,
+                       int *done) {
+  uint64_t bytes = t->bytes < PIECE_BYTES ? t->bytes : PIECE_BYTES;
+  if (!writable(t, bytes)) return 0;
+  s->args[1] = 0;
+  s->args[2] = bytes;
+  s->args[3] = flags;
+  int interrupted = 0;
+  if (!make(s, DEVICE_recvfrom, handle, &interrupted)) return 0;
+  int64_t r = s->result;
+  if (r == TRAP && interrupted) r = -EINTR;
+  if (r == TRAP || r == -ENETDOWN || r > (int64_t)bytes) return 0;
+  *done = 1;
+  const char *from = data(s);
+  int64_t left = r;
+  for (int i = 0; i < t->count && left > 0; i++) {
+    int64_t n = (int64_t)t->pieces[i].bytes < left ? (int64_t)t->pieces[i].bytes : left;
+    copy(t->pieces[i].base, from, n);
+    from += n;
+    left -= n;
+  }
+  return r;
+}
+
+static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t handle, int fd,
+                        int *done) {
+  if (t->bytes > PIECE_BYTES) return 0;
+  struct iovec here = {data(s), t->bytes};
+  if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)t->pieces,
+                  t->count, 0) != (int64_t)t->bytes)
+    return 0;
+  s->args[1] = 0;
+  s->args[2] = t->bytes;
+  s->args[3] = flags;
+  int interrupted = 0;
+  if (!make(s, DEVICE_sendto, handle, &interrupted)) return 0;
+  int64_t r = s->result;
+  if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > (int64_t)t->bytes) return 0;
+  *done = 1;
+  // A stream's buffer is full. The rest waits, or finds that it may not, in the hook; natively an
+  // error would not show now, nor raise a signal.
+  int64_t skip = r;
+  for (int i = 0; r >= 0 && i < t->count; i++) {
+    int64_t left = (int64_t)t->pieces[i].bytes - skip;
+    skip = left < 0 ? -left : 0;
+    if (left <= 0) continue;
+    char *from = t->pieces[i].base + t->pieces[i].bytes - left;
+    int64_t more = trapping_call(SYS_sendto, fd, (int64_t)from, left, flags | MSG_NOSIGNAL);
+    if (more > 0) r += more;
+    if (more < left) break;
+  }
+  return r;
+}
+
+/*
+ * A call on a descriptor of the device. *done is 0 if it has to trap, and then nothing has happened
+ * that the trap could not find.
+ */
+int64_t device_call(const struct call *c, int *done) {
+  *done = 0;
+  int fd = (int)c->rdi;
+  struct transfer t;
+  int flags = 0, sends = 0, known;
+  switch (c->number) {
+    case SYS_read: known = one(&t, c->rsi, c->rdx); break;
+    case SYS_recvfrom:
+      flags = (int)c->r10;
+      known = c->r8 == 0 && one(&t, c->rsi, c->rdx);
+      break;
+    case SYS_readv: known = vectors(&t, (void *)c->rsi, (int)c->rdx); break;
+    case SYS_write: sends = known = one(&t, c->rsi, c->rdx); break;
+    case SYS_sendto:
+      flags = (int)c->r10;
+      sends = known = c->r8 == 0 && one(&t, c->rsi, c->rdx);
+      break;
+    case SYS_writev: sends = known = vectors(&t, (void *)c->rsi, (int)c->rdx); break;
+    default: known = 0;
+  }
+  if (!known || t.bytes == 0 || (flags & ~KNOWN_FLAGS)) return 0;
+  // Taken together with its birth: a handle that is another file's by now is refused.
+  uint64_t handle = HANDLES[fd];
+  int state = STATES[fd * 4];
+  if (state != STATE_DEVICE) return 0;
+  int index = take_slot();
+  if (index < 0) return 0;
+  struct slot *s = slot(index);
+  int64_t r = sends ? transmit(s, &t, flags, handle, fd, done) : receive(s, &t, flags, handle, done);
+  give_slot(index);
+  if (*done) {
+    DEVICE_CALLS[c->number]++;
+    if (r > 0) DEVICE_MOVED[c->number] += r;
+  }
+  return r;
+}

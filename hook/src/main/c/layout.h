@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where things lie in a program's memory, and what is said by them: the same as ShimLayout.java, and
+ * SlotLayout.java for slots. ShimBlobTest compares them. For C and for the assembler.
+ */
+#ifndef OUTBOARD_SHIM_LAYOUT_H
+#define OUTBOARD_SHIM_LAYOUT_H
+
+/* Pointers to stubs, then stubs, then this code: one mapping. */
+#define BASE 0x050f0000
+#define TEXT 0x05140000
+#define GATE 0x05144000
+#define FILE_BYTES 0x55000
+
+/* Private to a process, zero after fork. */
+#define SELF 0x05145000
+#define SELF_BYTES 0x1000
+
+/* SELF: what the first word says. Its second word counts trapped calls of a forked child. */
+#define DETACHED 0 /* fork has wiped it: the table is the parent's */
+#define ATTACHED 1 /* the table is this process's own */
+#define TRAPS 2    /* everything traps, for good */
+#define ASKING 3   /* a thread is in `attach` */
+
+/* Shared with the hook: a word for each descriptor, counters, a page of control, handles. */
+#define TABLE 0x05150000
+#define MAX_FD 0x10000
+#define COUNTERS_OFFSET 0x40000
+#define DEVICE_COUNTERS_OFFSET 0x41000
+#define DEVICE_BYTES_OFFSET 0x42000
+#define CONTROL_OFFSET 0x43000
+#define HANDLES_OFFSET 0x44000
+#define TABLE_BYTES 0xc4000
+
+/* The low byte of a descriptor's word. */
+#define STATE_HOST 1
+#define STATE_DEVICE 2 /* a socket of the device, whose handle is known */
+
+/* Call slots, shared with the device. */
+#define SLOTS 0x05220000
+#define MAX_SLOTS 4
+#define SLOT_BYTES 0x29000
+#define SLOT_DATA 0x1000
+#define PIECE_BYTES 0x20000
+
+/* Requests to the hook: descriptors of a close in the gate; nobody has these. */
+#define ASK_ATTACH -0x6f62
+#define ASK_SLOT -0x6f63
+
+#endif
