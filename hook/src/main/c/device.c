@@ -60,8 +60,9 @@ _Static_assert(__builtin_offsetof(struct slot, args) == 136, "SlotLayout.ARGS");
 _Static_assert(__builtin_offsetof(struct slot, birth) == 184, "SlotLayout.BIRTH");
 _Static_assert(__builtin_offsetof(struct slot, result) == 192, "SlotLayout.RESULT");
 
-/* The page of a table that is this code's own; zeros at first. */
+/* The page of a table that is this code's own, but for its first word; zeros at first. */
 struct control {
+  volatile int32_t held;  /* the hook's: a close is under way that has to be finished first */
   volatile int32_t slots; /* how many are mapped; less than 0 if there will be none */
   volatile int32_t busy[MAX_SLOTS];
   volatile int32_t asking;
@@ -308,7 +309,7 @@ int64_t device_call(const struct call *c, int *done) {
   // Taken together with its birth: a handle that is another file's by now is refused.
   uint64_t handle = HANDLES[fd];
   int state = STATES[fd * 4];
-  if (state != STATE_DEVICE) return 0;
+  if (state != STATE_DEVICE || CONTROL->held) return 0;
   int index = take_slot();
   if (index < 0) return 0;
   struct slot *s = slot(index);

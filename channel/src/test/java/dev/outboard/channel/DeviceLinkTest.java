@@ -203,6 +203,58 @@ class DeviceLinkTest {
   }
 
   @Test
+  void aSlotIsLentWithAFileOfItsOwn() throws Exception {
+    try (DeviceLink link =
+        link(stream -> {
+          greet(stream);
+          answerLoan(stream, SlotLayout.BYTES, Memory.F_SEAL_SHRINK);
+          heard.add("" + ((Decoded.Received) stream.receive(5000)).frame());
+        })) {
+      LentSlot slot = link.lend(7, -1, Credentials.root());
+      assertThat(slot.index()).isEqualTo(2);
+      assertThat(Linux.lseek(slot.descriptor(), 0, 2)).isEqualTo(SlotLayout.BYTES);
+      slot.given();
+      link.takeBack(slot);
+      link.takeBack(slot);
+      heard.poll(5, TimeUnit.SECONDS);
+      assertThat(heard.poll(5, TimeUnit.SECONDS)).isEqualTo("Detach[slot=2]");
+    }
+  }
+
+  @Test
+  void aSlotThatIsLentBadlyIsNotTaken() throws Exception {
+    record Bad(long bytes, int seals, String message) {}
+    for (Bad bad :
+        List.of(
+            new Bad(4096, Memory.F_SEAL_SHRINK, "too short"),
+            new Bad(SlotLayout.BYTES, 0, "could shrink"),
+            new Bad(0, 0, "no memory"))) {
+      try (DeviceLink link =
+          link(stream -> {
+            greet(stream);
+            answerLoan(stream, bad.bytes(), bad.seals());
+            stream.receive(5000);
+          })) {
+        assertThatThrownBy(() -> link.lend(7, -1, Credentials.root()))
+            .isInstanceOf(LinkException.class)
+            .hasMessageContaining(bad.message());
+      }
+    }
+  }
+
+  private static void answerLoan(FrameStream stream, long bytes, int seals) {
+    Frame.Attach attach = (Frame.Attach) ((Decoded.Received) stream.receive(5000)).frame();
+    assertThat(attach.lent()).isTrue();
+    int fd = bytes == 0 ? -1 : memory(bytes, seals);
+    stream.send(new Frame.Ping(1)); // another frame just before
+    stream.send(new Frame.Attached(attach.id(), 2), fd);
+    if (fd >= 0) {
+      Linux.close(fd);
+    }
+    stream.receive(5000); // the Pong
+  }
+
+  @Test
   void aDeviceThatDiesEndsEveryWait() throws Exception {
     try (DeviceLink link =
         link(stream -> {

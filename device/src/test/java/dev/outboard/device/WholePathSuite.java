@@ -15,6 +15,7 @@ import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.LinkException;
 import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -126,6 +127,130 @@ abstract class WholePathSuite {
       assertThat(q.call(PseudoCall.WATCH, fd, 1)).isEqualTo(-Errno.EBADF);
       assertThat(p.call(Canonical.FCNTL, fd, Fcntl.F_DUPFD, 0)).isEqualTo(-Errno.EINVAL);
       p.close(fd);
+    }
+  }
+
+  /** Two ends of a connection, and their births. */
+  private static int[][] born(TestProgram p) {
+    int listener = p.listener(1);
+    int client = p.socket(Socket.SOCK_STREAM);
+    int clientBirth = p.slot.newBirth();
+    assertThat(p.connect(client, p.port(listener))).isZero();
+    int server = p.accept(listener);
+    int serverBirth = p.slot.newBirth();
+    p.close(listener);
+    return new int[][] {{client, clientBirth}, {server, serverBirth}};
+  }
+
+  @Test
+  void aSlotThatIsLentSendsAndReceives() throws Exception {
+    int slots = link.counts().slots();
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int a = ends[0][0];
+      int b = ends[1][0];
+      p.watch(b);
+      assertThat(p.call(PseudoCall.SYNC, 0)).isEqualTo(1);
+      long since = p.slot.readyStamp();
+      q.data().setString(0, "hello");
+      assertThat(q.call(Canonical.SENDTO, ends[0][1], a, 0, 5, 0)).isEqualTo(5);
+      assertThat(p.call(PseudoCall.SYNC, since)).isEqualTo(1);
+      since = p.slot.readyStamp();
+      q.data().setString(0, "-----");
+      assertThat(q.call(Canonical.RECVFROM, ends[1][1], b, 0, 3, Socket.MSG_PEEK)).isEqualTo(3);
+      assertThat(q.call(Canonical.RECVFROM, ends[1][1], b, 0, 100, 0)).isEqualTo(5);
+      assertThat(q.data().getString(0)).isEqualTo("hello");
+      // The hook did not see it; the next look tells that nothing is there any more.
+      assertThat(p.call(PseudoCall.SYNC, since)).isEqualTo(1);
+      assertThat(p.data().get(ValueLayout.JAVA_INT, PseudoCall.SAMPLE_MASK) & Poll.POLLIN).isZero();
+      // Nothing there: to wait is the hook's business, not to wait is an answer.
+      long start = System.nanoTime();
+      assertThat(q.call(Canonical.RECVFROM, ends[1][1], b, 0, 1, 0)).isEqualTo(LentCalls.TRAP);
+      assertThat(System.nanoTime() - start).isGreaterThanOrEqualTo(LentCalls.WAIT_NANOS);
+      assertThat(q.call(Canonical.RECVFROM, ends[1][1], b, 0, 1, Socket.MSG_DONTWAIT))
+          .isEqualTo(-Errno.EAGAIN);
+      p.expect(Canonical.FCNTL, b, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      assertThat(q.call(Canonical.RECVFROM, ends[1][1], b, 0, 1, 0)).isEqualTo(-Errno.EAGAIN);
+      // A buffer that is full is the hook's business always.
+      p.expect(Canonical.FCNTL, a, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      long r;
+      do {
+        r = q.call(Canonical.SENDTO, ends[0][1], a, 0, 100_000, 0);
+      } while (r > 0);
+      assertThat(r).isEqualTo(LentCalls.TRAP);
+      p.close(a);
+      assertThat(q.call(Canonical.SENDTO, ends[0][1], a, 0, 1, 0)).isEqualTo(LentCalls.TRAP);
+      p.close(b);
+    }
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(10);
+    while (link.counts().slots() != slots) {
+      assertThat(System.nanoTime()).as("both slots are given back").isLessThan(deadline);
+      Thread.sleep(1);
+    }
+  }
+
+  @Test
+  void aSlotThatIsLentDoesNothingElse() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int a = ends[0][0];
+      int birth = ends[0][1];
+      assertThat(birth).isNotEqualTo(ends[1][1]);
+      for (int number :
+          new int[] {
+            Canonical.SOCKET,
+            Canonical.CLOSE,
+            Canonical.OPENAT,
+            Canonical.SETSOCKOPT,
+            Canonical.RECVMSG,
+            PseudoCall.PING,
+            PseudoCall.CREDENTIALS,
+            PseudoCall.WATCH,
+            PseudoCall.SYNC,
+            -1
+          }) {
+        assertThat(q.call(number, birth, a, 0, 1, 0)).as("%d", number).isEqualTo(LentCalls.TRAP);
+      }
+      assertThat(q.call(Canonical.SENDTO, birth, a, 0, 1, Socket.MSG_OOB))
+          .isEqualTo(LentCalls.TRAP);
+      for (long bytes : new long[] {-1, Call.PIECE_BYTES + 1, Long.MAX_VALUE, Long.MIN_VALUE}) {
+        assertThat(q.call(Canonical.SENDTO, birth, a, 0, bytes, 0)).isEqualTo(LentCalls.TRAP);
+        assertThat(q.call(Canonical.RECVFROM, birth, a, 0, bytes, 0)).isEqualTo(LentCalls.TRAP);
+      }
+      assertThat(q.call(Canonical.SENDTO, birth, a, 0, 1, 0)).isEqualTo(1);
+      // Who guesses has a few guesses, and then no say at all.
+      for (int i = 1; i < 400; i++) {
+        assertThat(q.call(Canonical.SENDTO, birth + i, a, 0, 1, 0)).isEqualTo(LentCalls.TRAP);
+      }
+      assertThat(q.call(Canonical.SENDTO, birth, a, 0, 1, 0)).isEqualTo(LentCalls.TRAP);
+      assertThat(p.send(a, new byte[1])).as("the hook's calls go on").isEqualTo(1);
+    }
+  }
+
+  @Test
+  void aLentSlotsPlaceIsTheSessionsAgain() throws Exception {
+    for (int i = 0; i < 200; i++) {
+      try (LentProgram q = new LentProgram(link);
+          TestProgram p = new TestProgram(link)) {
+        assertThat(p.call(PseudoCall.PING)).isZero();
+        assertThat(q.call(PseudoCall.PING, 0)).isEqualTo(LentCalls.TRAP);
+      }
+    }
+  }
+
+  @Test
+  void whoWaitsInALentSlotHearsOfTheEnd() throws Exception {
+    TestDevice.Ear other = new TestDevice.Ear();
+    try (DeviceLink second = device.link(other, 8);
+        LentProgram q = new LentProgram(second)) {
+      second.bye();
+      long r;
+      do {
+        r = q.call(PseudoCall.PING, 0);
+      } while (r != LentProgram.LOST);
+      assertThat(second.lost()).isTrue();
     }
   }
 
@@ -693,7 +818,7 @@ abstract class WholePathSuite {
     write(fd, bytes);
     byte[] answer = read(fd);
     assertThat(kind(answer)).isEqualTo(14);
-    assertThat(new String(answer, StandardCharsets.ISO_8859_1)).contains("speaks versions 2 to 2");
+    assertThat(new String(answer, StandardCharsets.ISO_8859_1)).contains("speaks versions 3 to 3");
     Linux.close(fd);
   }
 
@@ -773,6 +898,40 @@ abstract class WholePathSuite {
     try (TestProgram p = new TestProgram(link)) {
       int[] pair = p.pair();
       assertThat(p.send(pair[0], new byte[] {1})).isEqualTo(1);
+    }
+  }
+
+  @Test
+  void randomCallsOfALentSlotNeverHarmTheDevice() throws Exception {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("randomCallsOfALentSlotNeverHarmTheDevice -Dtests.seed=" + seed);
+    Random random = new Random(seed);
+    int[] numbers = {Canonical.SENDTO, Canonical.RECVFROM, Canonical.READ, Canonical.IOCTL, 212};
+    try (TestProgram p = new TestProgram(link)) {
+      int[][] ends = born(p);
+      for (int end = 0; end < 2; end++) {
+        p.expect(Canonical.FCNTL, ends[end][0], Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      }
+      int served = 0;
+      for (int round = 0; round < 20; round++) {
+        try (LentProgram q = new LentProgram(link)) {
+          for (int i = 0; i < FUZZ_CALLS / 20; i++) {
+            int[] end = ends[random.nextInt(2)];
+            long[] args = new long[6];
+            for (int a = 1; a < 6; a++) {
+              args[a] = random.nextBoolean() ? random.nextInt(200_000) : odd(random);
+            }
+            args[0] = random.nextInt(20) == 0 ? odd(random) : end[0];
+            args[3] = random.nextInt(3) == 0 ? odd(random) : random.nextInt(4) * Socket.MSG_PEEK;
+            int birth = random.nextInt(20) == 0 ? random.nextInt() : end[1];
+            long r = q.call(numbers[random.nextInt(numbers.length)], birth, args);
+            assertThat(r).isBetween(LentCalls.TRAP, (long) Call.PIECE_BYTES);
+            served += r > 0 ? 1 : 0;
+          }
+        }
+      }
+      assertThat(served).isPositive();
+      assertThat(p.call(PseudoCall.PING)).isZero();
     }
   }
 

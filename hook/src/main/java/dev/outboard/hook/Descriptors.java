@@ -136,6 +136,8 @@ final class Descriptors {
   void arrived(ThreadEntry t) {
     if (t.hasClosing) {
       t.hasClosing = false;
+      // The next call may go to the device without being seen here.
+      placeholders.reapClosing();
       t.process().settled(t.tid());
     }
   }

@@ -138,6 +138,7 @@ final class ProcessEntry {
     table = t;
     if (t != null) {
       t.freeze(neverCache);
+      t.hold(closing.length > 0);
       // What was known before could be closed by the shim unseen.
       forget(0, Integer.MAX_VALUE);
     }
@@ -270,6 +271,9 @@ final class ProcessEntry {
     closing[n] = tid;
     closing[n + 1] = first;
     closing[n + 2] = last;
+    if (table != null) {
+      table.hold(true);
+    }
   }
 
   /** Whatever thread {@code tid} was about to close is closed now, or never will be. */
@@ -285,6 +289,9 @@ final class ProcessEntry {
       }
     }
     closing = Arrays.copyOf(closing, kept);
+    if (table != null && kept == 0) {
+      table.hold(false);
+    }
   }
 
   /** Forgets all, and learns nothing any more: the table is shared in ways not followed. */

@@ -78,6 +78,14 @@ final class ShimTable {
     return (mark(fd) & KNOWLEDGE) == ShimLayout.STATE_HOST;
   }
 
+  /**
+   * While it is so, calls on sockets of the device trap: a descriptor is being closed, and what
+   * that does on the device must have been done before.
+   */
+  void hold(boolean on) {
+    INT.setVolatile(memory, (long) ShimLayout.CONTROL_OFFSET, on ? 1 : 0);
+  }
+
   /** Forgets all numbers that are known to have that handle. */
   void withdraw(int handle) {
     for (int fd = 0; fd < end; fd++) {

@@ -103,10 +103,53 @@ class ShimTableTest {
     assertThat(table.isHost(6)).isTrue();
   }
 
+  private int state(int fd) {
+    return memory.get(ValueLayout.JAVA_INT, 4L * fd) & 0xff;
+  }
+
+  @Test
+  void deviceFdsHaveTheirHandles() {
+    table.learnDevice(5, table.mark(5), 1234, -7);
+    assertThat(state(5)).isEqualTo(ShimLayout.STATE_DEVICE);
+    assertThat(table.isHost(5)).isFalse();
+    assertThat(memory.get(ValueLayout.JAVA_INT, ShimLayout.HANDLES_OFFSET + 40L)).isEqualTo(1234);
+    assertThat(memory.get(ValueLayout.JAVA_INT, ShimLayout.HANDLES_OFFSET + 44L)).isEqualTo(-7);
+    learn(5);
+    assertThat(state(5)).as("it is known already").isEqualTo(ShimLayout.STATE_DEVICE);
+    table.forget(5, 5);
+    assertThat(state(5)).isZero();
+    int mark = table.mark(5);
+    table.forget(5, 5);
+    table.learnDevice(5, mark, 1234, -7);
+    assertThat(state(5)).isZero();
+    table.learnDevice(ShimLayout.MAX_FD, 0, 1, 1);
+    table.learnDevice(-1, 0, 1, 1);
+    assertThat(table.calls(0)).as("what is behind the words").isZero();
+  }
+
+  @Test
+  void aFileIsWithdrawnFromAllItsNumbers() {
+    for (int fd = 3; fd < 9; fd++) {
+      table.learnDevice(fd, table.mark(fd), fd % 2 == 0 ? 50 : 51, fd);
+    }
+    learn(20);
+    table.withdraw(50);
+    for (int fd = 3; fd < 9; fd++) {
+      assertThat(state(fd)).isEqualTo(fd % 2 == 0 ? 0 : ShimLayout.STATE_DEVICE);
+    }
+    assertThat(table.isHost(20)).isTrue();
+    table.freeze(true);
+    assertThat(state(3)).isZero();
+  }
+
   @Test
   void countersAreTheShims() {
     memory.set(ValueLayout.JAVA_LONG, ShimLayout.COUNTERS_OFFSET + 8L * 3, 42);
+    memory.set(ValueLayout.JAVA_LONG, ShimLayout.DEVICE_COUNTERS_OFFSET + 8L * 3, 43);
+    memory.set(ValueLayout.JAVA_LONG, ShimLayout.DEVICE_BYTES_OFFSET + 8L * 3, 44);
     assertThat(table.calls(3)).isEqualTo(42);
+    assertThat(table.deviceCalls(3)).isEqualTo(43);
+    assertThat(table.deviceBytes(3)).isEqualTo(44);
   }
 
   /** As a model: descriptors that are opened, closed and looked up in every order. */

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.abi.Memory;
+import dev.outboard.channel.Credentials;
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.LentSlot;
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.SlotLayout;
+import dev.outboard.posix.Linux;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** A process of the program that has a call slot to itself, and may write there what it likes. */
+final class LentProgram implements AutoCloseable {
+  private static final long PATIENCE_NANOS = 20_000_000_000L;
+
+  /** No result: the device is gone. */
+  static final long LOST = Long.MAX_VALUE;
+
+  private final DeviceLink link;
+  private final LentSlot lent;
+  private final MemorySegment slot;
+  private int sequence;
+
+  LentProgram(DeviceLink link) throws LinkException {
+    this.link = link;
+    lent = link.lend(77, -1, Credentials.root());
+    long address =
+        Linux.mmap(
+            0,
+            SlotLayout.BYTES,
+            Memory.PROT_READ | Memory.PROT_WRITE,
+            Memory.MAP_SHARED,
+            lent.descriptor(),
+            0);
+    assertThat(address).isPositive();
+    slot = Linux.at(address, SlotLayout.BYTES);
+    lent.given();
+    assertThat(lent.descriptor()).isEqualTo(-1);
+  }
+
+  MemorySegment data() {
+    return slot.asSlice(SlotLayout.DATA, SlotLayout.DATA_BYTES);
+  }
+
+  /** Makes a call; what comes of it, or {@link #LOST}. */
+  long call(int number, int birth, long... args) {
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.NUMBER, number);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.BIRTH, birth);
+    for (int i = 0; i < 6; i++) {
+      slot.set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, i < args.length ? args[i] : 0);
+    }
+    ValueLayout.JAVA_INT.varHandle().setVolatile(slot, SlotLayout.REQUEST, ++sequence);
+    Linux.futexWake(slot.address() + SlotLayout.REQUEST, 1);
+    long deadline = System.nanoTime() + PATIENCE_NANOS;
+    for (; ; ) {
+      int reply = (int) ValueLayout.JAVA_INT.varHandle().getVolatile(slot, SlotLayout.REPLY);
+      if (reply == sequence) {
+        return slot.get(ValueLayout.JAVA_LONG, SlotLayout.RESULT);
+      }
+      if (reply < 0) {
+        return LOST;
+      }
+      assertThat(System.nanoTime()).isLessThan(deadline);
+      Thread.onSpinWait();
+    }
+  }
+
+  @Override
+  public void close() {
+    link.takeBack(lent);
+    Linux.munmap(slot.address(), slot.byteSize());
+  }
+}
