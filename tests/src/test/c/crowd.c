@@ -103,7 +103,7 @@ int main(int argc, char **argv) {
   CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
   files.rlim_cur = files.rlim_max < 4096 ? files.rlim_max : 4096;
   CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
-  connections(10);
+  connections(64);
   forks(10);
   threads(10);
   int before = open_descriptors();

@@ -187,7 +187,7 @@ int main(int argc, char **argv) {
   CHECK(sigaction(SIGALRM, &action, NULL) == 0);
   struct itimerval often = {{0, 3000}, {0, 3000}};
   CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
-  for (int i = 0; i < rounds; i++) {
+  for (int i = 0; i < rounds || alarms == 0; i++) {
     steps(200);
     switch (chance(4)) {
       case 0: in_child(); break;

@@ -922,7 +922,8 @@ abstract class WholePathSuite {
               args[a] = random.nextBoolean() ? random.nextInt(200_000) : odd(random);
             }
             args[0] = random.nextInt(20) == 0 ? odd(random) : end[0];
-            args[3] = random.nextInt(3) == 0 ? odd(random) : random.nextInt(4) * Socket.MSG_PEEK;
+            args[3] =
+                random.nextInt(3) == 0 ? odd(random) : (long) Socket.MSG_PEEK * random.nextInt(4);
             int birth = random.nextInt(20) == 0 ? random.nextInt() : end[1];
             long r = q.call(numbers[random.nextInt(numbers.length)], birth, args);
             assertThat(r).isBetween(LentCalls.TRAP, (long) Call.PIECE_BYTES);

@@ -26,6 +26,8 @@ import org.junit.jupiter.api.parallel.Isolated;
 /** Ends of all kinds: of the device, the hook, the command and the program. */
 @Isolated("it counts what is left on the machine")
 class LifetimeTest {
+  private static final String DEVICE_THREADS = "device threads";
+  private static final int SLOTS_OF_A_PROCESS = 4;
   private static final Duration LIMIT = Duration.ofSeconds(30);
 
   /** How soon a call on a device fd must fail when the device is gone. */
@@ -156,10 +158,17 @@ class LifetimeTest {
     }
   }
 
-  /** Nothing may be left; something less than at first is no leak. */
+  /**
+   * Nothing may be left; something less than at first is no leak. A process keeps its own call
+   * slots, with a thread on the device each, as long as it lives; how many of the four it has come
+   * to need is a matter of chance.
+   */
   private static boolean noMore(Map<String, Integer> before, Map<String, Integer> after) {
     return after.entrySet().stream()
-        .allMatch(e -> e.getValue() <= before.getOrDefault(e.getKey(), 0));
+        .allMatch(e ->
+            e.getValue()
+                <= before.getOrDefault(e.getKey(), 0)
+                    + (e.getKey().equals(DEVICE_THREADS) ? SLOTS_OF_A_PROCESS - 1 : 0));
   }
 
   private static Map<String, Integer> counts(List<Long> processes) {
@@ -167,7 +176,7 @@ class LifetimeTest {
     for (int i = 0; i < processes.size(); i++) {
       String role = i == 0 ? "hook" : "device";
       counts.put(role + " descriptors", ProcFile.descriptors(processes.get(i)));
-      counts.put(role + " threads", threads(processes.get(i)).size());
+      counts.put(i == 0 ? "hook threads" : DEVICE_THREADS, threads(processes.get(i)).size());
     }
     return counts;
   }
