@@ -41,7 +41,11 @@ public final class Socket {
   public static final int SO_RCVLOWAT = 18;
   public static final int SO_RCVTIMEO = 20;
   public static final int SO_SNDTIMEO = 21;
+  public static final int SO_TIMESTAMP = 29;
+  public static final int SO_TIMESTAMPNS = 35;
   public static final int SO_DOMAIN = 39;
+  public static final int SO_TIMESTAMP_NEW = 63;
+  public static final int SO_TIMESTAMPNS_NEW = 64;
   public static final int SO_SNDBUFFORCE = 32;
   public static final int SO_RCVBUFFORCE = 33;
 

@@ -139,6 +139,11 @@ public final class CallSlot {
     }
   }
 
+  /** Whether the device has ended the call last submitted. Any thread; a moment's view. */
+  public boolean answered() {
+    return reply.get() == sequence;
+  }
+
   /** Whether a call was submitted whose end {@link #await} has not yet seen. */
   public boolean pending() {
     return pending;

@@ -3,6 +3,10 @@ package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Ioctl;
+import dev.outboard.abi.MessageHeader;
+import dev.outboard.abi.Poll;
+import dev.outboard.abi.Socket;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
@@ -10,11 +14,14 @@ import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.DeviceMarshaller;
 import dev.outboard.syscalls.PseudoCall;
+import dev.outboard.syscalls.ReceivedMessage;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -38,6 +45,13 @@ final class ShadowThread implements Runnable {
   /** How often a call is made again whose interruption was not meant for it. */
   private static final int MAX_REPEATS = 1000;
 
+  // Of the thread's own memory, what RECEIVE builds there.
+  private static final int IOVEC = 128;
+  private static final int MESSAGE = 256;
+
+  /** What a socket may put before a message without counting it ({@code virtio_net_hdr}). */
+  private static final int LONGEST_PREFIX = 16;
+
   private final Session session;
   private final Kernel kernel;
   private final Handles handles;
@@ -57,6 +71,9 @@ final class ShadowThread implements Runnable {
   private Handles.@Nullable Handle subject;
   private final @Nullable SlotLoan loan;
   private int newBirth;
+  // What ended RECEIVE's messages before, and is still to be told.
+  private int failedOn = -1;
+  private long failure;
   private volatile int tid;
   private boolean gone; // guarded by this
   private final AtomicLong calls = new AtomicLong();
@@ -221,7 +238,7 @@ final class ShadowThread implements Runnable {
         } else {
           result =
               PseudoCall.isPseudo(call.number)
-                  ? pseudo(own, identity)
+                  ? pseudo(sequence, own, identity)
                   : system(sequence, marshaller, own);
         }
       } catch (RuntimeException e) {
@@ -250,7 +267,7 @@ final class ShadowThread implements Runnable {
       if (call.number == Canonical.CLOSE) {
         return closeSubject();
       }
-      long result = marshaller.finish(row, call, make(row, sequence, own));
+      long result = marshaller.finish(row, call, make(call.number, row.mayBlock(), sequence, own));
       if (result >= 0 && row.result() == ResultKind.FD) {
         Handles.Handle made = handles.add((int) result);
         if (made == null) {
@@ -317,10 +334,10 @@ final class ShadowThread implements Runnable {
     return handle != null && handles.close(handle) ? 0 : -Errno.EBADF;
   }
 
-  private long make(Row row, int sequence, MemorySegment own) {
+  private long make(int number, boolean mayBlock, int sequence, MemorySegment own) {
     long[] a = kernelArgs;
-    if (!row.mayBlock()) {
-      return kernel.syscall(call.number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (!mayBlock) {
+      return kernel.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     }
     for (int repeats = 0; ; repeats++) {
       if (!phase.begin(sequence)) {
@@ -332,7 +349,7 @@ final class ShadowThread implements Runnable {
         // that has to wait is interrupted: the others do what they have to do.
         session.repeatInterruption(this, sequence);
       }
-      long result = kernel.syscall(call.number, a[0], a[1], a[2], a[3], a[4], a[5]);
+      long result = kernel.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
       if (!phase.end()) {
         // A strike that was meant for an earlier call, or a signal of the device process's own:
         // the kernel says that nothing has happened yet, so the call is made again.
@@ -347,7 +364,7 @@ final class ShadowThread implements Runnable {
       }
       return phase.ending()
           ? -Errno.ENETDOWN
-          : count(kernel.interrupted(result, call.number, (int) a[0], own));
+          : count(kernel.interrupted(result, number, (int) a[0], own));
     }
   }
 
@@ -366,7 +383,7 @@ final class ShadowThread implements Runnable {
   }
 
   /** A request of the hook that is no system call. */
-  private long pseudo(MemorySegment own, Identity identity) {
+  private long pseudo(int sequence, MemorySegment own, Identity identity) {
     switch (call.number) {
       case PseudoCall.PING -> {
         return 0;
@@ -378,14 +395,18 @@ final class ShadowThread implements Runnable {
         Credentials changed = Credentials.decode(call.data, call.args[0]);
         return changed == null ? -Errno.EINVAL : identity.apply(changed);
       }
-      case PseudoCall.WATCH, PseudoCall.SAMPLE -> {
+      case PseudoCall.WATCH, PseudoCall.SAMPLE, PseudoCall.RECEIVE -> {
         long fd = call.args[0];
         Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
         if (handle == null) {
           return -Errno.EBADF;
         }
         try {
-          return call.number == PseudoCall.WATCH ? watch(handle, own) : sample(handle, own);
+          return switch (call.number) {
+            case PseudoCall.WATCH -> watch(handle, own);
+            case PseudoCall.SAMPLE -> sample(handle, own);
+            default -> receive(handle.fd, sequence, own);
+          };
         } finally {
           readiness.closeIfLast(handle);
         }
@@ -416,5 +437,99 @@ final class ShadowThread implements Runnable {
       return sample.mask;
     }
     return readiness.poll(handle.fd, own);
+  }
+
+  /** Messages one behind the other, as long as there are any and the data have room. */
+  private long receive(int fd, int sequence, MemorySegment own) {
+    MemorySegment data = call.data;
+    long room = data.byteSize();
+    long most = Math.clamp(call.args[1], 0, room);
+    boolean waits = call.args[2] == 1;
+    long at = 0;
+    if (failedOn == fd) {
+      failedOn = -1;
+      return failure;
+    }
+    // A message that does not fit would lose its end; the first has all the room that there is.
+    while (room - at > ReceivedMessage.PAYLOAD && (at == 0 || fits(fd, most, room - at, own))) {
+      long r = receiveOne(fd, at, Math.min(most, room - at - ReceivedMessage.PAYLOAD), own);
+      if (r == -Errno.EAGAIN && waits) {
+        waits = false;
+        r = awaitMessage(fd, sequence, own);
+        if (r >= 0) {
+          continue;
+        }
+      }
+      if (r < 0) {
+        if (at > 0 && r != -Errno.EAGAIN) {
+          failedOn = fd;
+          failure = r;
+        }
+        return at > 0 ? at : r;
+      }
+      waits = false;
+      at += ReceivedMessage.bytes(ReceivedMessage.payloadBytes(r, most, room - at));
+    }
+    return at;
+  }
+
+  private long receiveOne(int fd, long at, long wanted, MemorySegment own) {
+    MemorySegment data = call.data;
+    long start = data.address() + at;
+    own.set(ValueLayout.JAVA_LONG, IOVEC + MessageHeader.IOV_BASE, start + ReceivedMessage.PAYLOAD);
+    own.set(ValueLayout.JAVA_LONG, IOVEC + MessageHeader.IOV_LEN, wanted);
+    own.set(ValueLayout.JAVA_LONG, MESSAGE + MessageHeader.NAME, start + ReceivedMessage.NAME);
+    own.set(ValueLayout.JAVA_LONG, MESSAGE + MessageHeader.NAME_BYTES, ReceivedMessage.NAME_BYTES);
+    own.set(ValueLayout.JAVA_LONG, MESSAGE + MessageHeader.IOV, own.address() + IOVEC);
+    own.set(ValueLayout.JAVA_LONG, MESSAGE + MessageHeader.IOV_COUNT, 1);
+    own.set(
+        ValueLayout.JAVA_LONG, MESSAGE + MessageHeader.CONTROL, start + ReceivedMessage.CONTROL);
+    own.set(
+        ValueLayout.JAVA_LONG,
+        MESSAGE + MessageHeader.CONTROL_BYTES,
+        ReceivedMessage.CONTROL_BYTES);
+    own.set(ValueLayout.JAVA_LONG, MESSAGE + MessageHeader.FLAGS, 0);
+    long r =
+        kernel.syscall(
+            Canonical.RECVMSG,
+            fd,
+            own.address() + MESSAGE,
+            Socket.MSG_TRUNC | Socket.MSG_DONTWAIT,
+            0,
+            0,
+            0);
+    if (r < 0) {
+      return r;
+    }
+    data.set(ValueLayout.JAVA_INT, at + ReceivedMessage.LENGTH, (int) r);
+    copyInt(own, MessageHeader.FLAGS, at + ReceivedMessage.FLAGS);
+    copyInt(own, MessageHeader.NAME_BYTES, at + ReceivedMessage.NAME_LENGTH);
+    copyInt(own, MessageHeader.CONTROL_BYTES, at + ReceivedMessage.CONTROL_LENGTH);
+    return r;
+  }
+
+  private void copyInt(MemorySegment own, long field, long to) {
+    call.data.set(ValueLayout.JAVA_INT, to, own.get(ValueLayout.JAVA_INT, MESSAGE + field));
+  }
+
+  /** By poll, so that neither O_NONBLOCK nor SO_RCVTIMEO of the socket ends it. */
+  private long awaitMessage(int fd, int sequence, MemorySegment own) {
+    own.set(ValueLayout.JAVA_INT, IOVEC, fd);
+    own.set(ValueLayout.JAVA_INT, IOVEC + 4L, Poll.POLLIN);
+    kernelArgs[0] = own.address() + IOVEC;
+    kernelArgs[1] = 1;
+    Arrays.fill(kernelArgs, 2, kernelArgs.length, 0);
+    return make(Canonical.PPOLL, true, sequence, own);
+  }
+
+  /** Whether the socket's next message would come whole. */
+  private boolean fits(int fd, long most, long room, MemorySegment own) {
+    long payload = room - ReceivedMessage.PAYLOAD - LONGEST_PREFIX;
+    if (payload >= most) {
+      return true;
+    }
+    own.set(ValueLayout.JAVA_INT, IOVEC, 0);
+    long r = kernel.syscall(Canonical.IOCTL, fd, Ioctl.FIONREAD, own.address() + IOVEC, 0, 0, 0);
+    return r == 0 && own.get(ValueLayout.JAVA_INT, IOVEC) <= payload;
   }
 }

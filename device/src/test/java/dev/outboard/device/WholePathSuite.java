@@ -17,6 +17,7 @@ import dev.outboard.channel.LinkException;
 import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
+import dev.outboard.syscalls.ReceivedMessage;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -89,6 +90,57 @@ abstract class WholePathSuite {
       assertThat(p.receive(pair[1], 10, 0)).isZero();
       p.close(pair[1]);
       assertThat(link.counts().handles()).isZero();
+    }
+  }
+
+  @Test
+  void messagesComeManyAtATime() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int to = p.socket(Socket.SOCK_DGRAM | Socket.SOCK_NONBLOCK);
+      p.address(0);
+      p.expect(Canonical.BIND, to, 0, 16);
+      int from = p.socket(Socket.SOCK_DGRAM);
+      assertThat(p.connect(from, p.port(to))).isZero();
+      assertThat(p.call(PseudoCall.RECEIVE, to, 1 << 20, 0)).isEqualTo(-Errno.EAGAIN);
+      for (int i = 1; i <= 3; i++) {
+        assertThat(p.send(from, new byte[100 * i])).isEqualTo(100L * i);
+      }
+      // Two more that together have no room.
+      assertThat(p.send(from, new byte[60_000])).isEqualTo(60_000);
+      assertThat(p.send(from, new byte[60_000])).isEqualTo(60_000);
+      assertThat(p.send(from, new byte[60_000])).isEqualTo(60_000);
+      long all = 2 * ReceivedMessage.bytes(60_000);
+      for (int i = 1; i <= 3; i++) {
+        all += ReceivedMessage.bytes(100L * i);
+      }
+      assertThat(p.call(PseudoCall.RECEIVE, to, 1 << 20, 0)).isEqualTo(all);
+      long at = 0;
+      for (int i = 1; i <= 3; i++) {
+        assertThat(p.data().get(ValueLayout.JAVA_INT, at)).isEqualTo(100 * i);
+        assertThat(p.data().get(ValueLayout.JAVA_INT, at + ReceivedMessage.NAME_LENGTH))
+            .isEqualTo(16);
+        at += ReceivedMessage.bytes(100L * i);
+      }
+      assertThat(p.data().get(ValueLayout.JAVA_INT, at)).isEqualTo(60_000);
+      // Each is cut to what is wanted, and says how long it was.
+      assertThat(p.call(PseudoCall.RECEIVE, to, 10, 1)).isEqualTo(ReceivedMessage.bytes(10));
+      assertThat(p.data().get(ValueLayout.JAVA_INT, 0)).isEqualTo(60_000);
+      assertThat(p.data().get(ValueLayout.JAVA_INT, ReceivedMessage.FLAGS) & Socket.MSG_TRUNC)
+          .isNotZero();
+      // Waits though the socket does not, until a message comes or somebody interrupts.
+      p.submit(PseudoCall.RECEIVE, to, 1 << 20, 1);
+      assertThat(p.slot.await(20_000_000)).isFalse();
+      try (TestProgram q = new TestProgram(link)) {
+        assertThat(q.send(from, new byte[5])).isEqualTo(5);
+      }
+      assertThat(p.await()).isEqualTo(ReceivedMessage.bytes(5));
+      p.submit(PseudoCall.RECEIVE, to, 1 << 20, 1);
+      assertThat(p.slot.await(20_000_000)).isFalse();
+      link.interrupt(p.slot);
+      assertThat(p.await()).isIn((long) -Errno.EINTR, (long) -Errno.ERESTARTSYS);
+      assertThat(p.call(PseudoCall.RECEIVE, 9999, 1 << 20, 0)).isEqualTo(-Errno.EBADF);
+      p.close(to);
+      p.close(from);
     }
   }
 
@@ -853,6 +905,7 @@ abstract class WholePathSuite {
       PseudoCall.WATCH,
       PseudoCall.SAMPLE,
       PseudoCall.CREDENTIALS,
+      PseudoCall.RECEIVE,
       269,
       243,
     };

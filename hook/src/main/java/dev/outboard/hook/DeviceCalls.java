@@ -57,6 +57,8 @@ final class DeviceCalls {
 
   private static final int CLOSE = canonical("close");
   private static final int SOCKET = canonical("socket");
+  private static final int GETSOCKOPT = canonical("getsockopt");
+  private static final int SETSOCKOPT = canonical("setsockopt");
 
   private final DeviceLink link;
   private final SignalSampler sampler;
@@ -347,6 +349,50 @@ final class DeviceCalls {
     return execute(n, n.slot());
   }
 
+  /**
+   * Reads an option of a socket whose value is an int.
+   *
+   * @param initial what the value is before
+   * @return the value, or {@code -errno}
+   */
+  long option(Notification n, int handle, int level, int name, int initial) {
+    return option(n, GETSOCKOPT, handle, level, name, initial);
+  }
+
+  /** Sets an option of a socket whose value is an int; 0 or {@code -errno}. */
+  long setOption(Notification n, int handle, int level, int name, int value) {
+    return option(n, SETSOCKOPT, handle, level, name, value);
+  }
+
+  private long option(Notification n, int call, int handle, int level, int name, int value) {
+    long r = begin(n);
+    if (r < 0) {
+      return r;
+    }
+    boolean gets = call == GETSOCKOPT;
+    try {
+      Call c = n.slot().call();
+      do {
+        c.start(call);
+        c.toDevice = Long.BYTES + Integer.BYTES;
+        c.fromDevice = gets ? Long.BYTES + Integer.BYTES : 0;
+        c.args[0] = handle;
+        c.args[1] = level;
+        c.args[2] = name;
+        c.args[3] = Long.BYTES;
+        c.args[4] = gets ? 0 : Integer.BYTES;
+        c.data.set(ValueLayout.JAVA_INT, 0, Integer.BYTES);
+        c.data.set(ValueLayout.JAVA_INT, Long.BYTES, value);
+        r = execute(n, n.slot());
+      } while (r == AGAIN);
+      return r < 0 || !gets
+          ? r
+          : Integer.toUnsignedLong(c.data.get(ValueLayout.JAVA_INT, Long.BYTES));
+    } finally {
+      end(n);
+    }
+  }
+
   /** Asks for the readiness of a file now, if it is watched. */
   void sample(Notification n, Placeholder p) {
     if (!p.watched() || begin(n) < 0) {
@@ -475,6 +521,10 @@ final class DeviceCalls {
     if (file.abandon()) {
       closeNow(handle);
     }
+    RingFeed ring = file.takeRing();
+    if (ring != null) {
+      ring.stop();
+    }
   }
 
   private void closeNow(int handle) {
@@ -497,9 +547,8 @@ final class DeviceCalls {
       s = service.poll();
     }
     if (s == null) {
-      try {
-        s = link.attach(Processes.getpid(), Processes.gettid(), -1, ownCredentials());
-      } catch (LinkException e) {
+      s = attachOwn();
+      if (s == null) {
         return -Errno.ENETDOWN;
       }
     }
@@ -526,6 +575,15 @@ final class DeviceCalls {
       service.push(s);
     }
     return s.result();
+  }
+
+  /** A slot for calls of the hook's own, which the caller is to detach; null if there is none. */
+  @Nullable CallSlot attachOwn() {
+    try {
+      return link.attach(Processes.getpid(), Processes.gettid(), -1, ownCredentials());
+    } catch (LinkException e) {
+      return null;
+    }
   }
 
   private void reclaim() {

@@ -51,9 +51,11 @@ final class FileCalls {
 
   private final Hook.Services hook;
   private final Stats stats;
+  private final PacketRings rings;
 
-  FileCalls(Hook.Services hook, Stats stats) {
+  FileCalls(Hook.Services hook, Stats stats, PacketRings rings) {
     this.hook = hook;
+    this.rings = rings;
     this.stats = stats;
   }
 
@@ -355,12 +357,17 @@ final class FileCalls {
   }
 
   /**
-   * Maps a regular file of the device: its placeholder, filled with what the file holds now. Writes
-   * to the mapping could not reach the device, so there is none that shares them.
+   * Maps the ring of a packet socket; or a regular file of the device: its placeholder, filled with
+   * what the file holds now. Writes to that mapping could not reach the device, so there is none
+   * that shares them.
    */
   private void map(Notification n) {
     Placeholder p = hook.lookup(n, 4);
     OpenFile file = p == null ? null : hook.files().get(p.handle());
+    if (file != null && file.family() == Socket.AF_PACKET) {
+      rings.map(n, file);
+      return;
+    }
     if (p == null || file == null || file.kind() != OpenFile.Kind.REGULAR) {
       hook.onHost(n);
       return;

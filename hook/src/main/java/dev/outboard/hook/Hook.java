@@ -115,6 +115,7 @@ public final class Hook {
     private final Descriptors descriptors;
     private final PathCalls paths;
     private final Splices splices;
+    private final PacketRings rings;
     private final Handlers handlers = new Handlers();
     private final DeviceLink link;
     private final @Nullable Shim shim;
@@ -156,12 +157,13 @@ public final class Hook {
               options,
               pid -> pid == g.pid() || options.ownChild().test(pid),
               filter(!devicePaths.isEmpty(), shim != null));
-      FileCalls fileCalls = new FileCalls(this, stats);
+      this.rings = new PacketRings(this);
+      FileCalls fileCalls = new FileCalls(this, stats, rings);
       fileCalls.register(handlers);
       paths.register(handlers);
-      new SocketCalls(this).register(handlers);
+      new SocketCalls(this, rings).register(handlers);
       new ProcessCalls(this).register(handlers);
-      new Pollers(descriptors, calls, placeholders, readiness).register(handlers);
+      new Pollers(descriptors, calls, placeholders, readiness, rings).register(handlers);
       this.splices = new Splices(this);
       splices.register(handlers);
       new FileTransfers(this, splices, stats).register(handlers);
@@ -344,6 +346,10 @@ public final class Hook {
           n.answerContinue();
           return;
         }
+        if (t.held) {
+          n.answerContinue();
+          return;
+        }
         n.observer(observer);
         n.thread(t);
         n.row(row);
@@ -416,6 +422,7 @@ public final class Hook {
         shim.close();
       }
       sampler.close();
+      rings.close();
       placeholders.close();
       paths.close();
       splices.close();

@@ -273,6 +273,19 @@ final class Notification {
     answer(result);
   }
 
+  /** Ends the wait of a thread that is held: what it gets comes later, by {@link #heldResult}. */
+  void answerHeld() {
+    send(0, 0, 0);
+  }
+
+  /** Tells the observer what a thread that is held is about to get. */
+  void heldResult(long result) {
+    Observer o = observer;
+    if (o != null) {
+      o.answering(this, Answer.VALUE, result);
+    }
+  }
+
   void answerValue(long result) {
     answer(result);
   }

@@ -72,6 +72,9 @@ final class OpenFile {
   /** The last connect was to the loopback address, where a refusal needs an explanation. */
   private volatile boolean loopbackTarget;
 
+  /** What fills the ring that the program has asked for; null without one. */
+  private @Nullable RingFeed ring;
+
   OpenFile(int handle, int family, int type, int protocol, boolean stream) {
     this.handle = handle;
     this.family = family;
@@ -295,6 +298,26 @@ final class OpenFile {
     byte[] all = Arrays.copyOf(a, a.length + b.length);
     System.arraycopy(b, 0, all, a.length, b.length);
     return all;
+  }
+
+  synchronized @Nullable RingFeed ring() {
+    return ring;
+  }
+
+  /** Keeps what fills the file's ring; false if the last descriptor is gone already. */
+  synchronized boolean ring(RingFeed feed) {
+    if (closeDue) {
+      return false;
+    }
+    ring = feed;
+    return true;
+  }
+
+  /** The file has no ring any more: what filled it is the caller's to stop. */
+  synchronized @Nullable RingFeed takeRing() {
+    RingFeed feed = ring;
+    ring = null;
+    return feed;
   }
 
   /** Begins a call; false if the last descriptor is gone already. */

@@ -107,6 +107,8 @@ final class Placeholder {
 
   private static final long NOBODY = -1;
 
+  private static final int IN = POLLIN | POLLRDNORM;
+
   private static final int ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
   /** A memory file: {@code endA} is the hook's own open file, {@code endB} the program's. */
@@ -133,6 +135,12 @@ final class Placeholder {
 
   /** Bits that show whatever the device says. */
   private int pinned;
+
+  /** Its readers look into a ring and not into the socket's queue. */
+  private boolean ringed;
+
+  /** What the device says of its queue. */
+  private boolean queued;
 
   // The device's truth, as far as it is known.
   private int mask = POLLOUT;
@@ -316,6 +324,12 @@ final class Placeholder {
     }
   }
 
+  /** Whether that is where it was last seen. */
+  boolean isHeldBy(int pidfd) {
+    long h = holder;
+    return h != NOBODY && (int) (h >>> 32) == pidfd;
+  }
+
   /** Whether the device reports this file's readiness. */
   boolean watched() {
     return watched;
@@ -390,7 +404,7 @@ final class Placeholder {
     if (gone || memory) {
       return false;
     }
-    int newMask = deviceMask | pinned;
+    int newMask = (ringed ? deviceMask & ~IN : deviceMask) | pinned;
     if (!watched) {
       // Either it overtook the answer to WATCH, or it is about an earlier file with this handle:
       // the stamp will tell.
@@ -409,6 +423,7 @@ final class Placeholder {
     if (newer) {
       stamp = newStamp;
       mask = newMask;
+      queued = (deviceMask & IN) != 0;
       if ((newMask & POLLOUT) != 0 && (newMask & (POLLHUP | POLLERR)) == 0) {
         connected = true;
       }
@@ -441,6 +456,37 @@ final class Placeholder {
       show(bits != 0 ? 1 : 0);
       countInexact();
     }
+  }
+
+  /**
+   * What the file's readers read is a ring that the hook fills; the device's queue is nothing to
+   * them.
+   *
+   * @param readable whether there is something for them
+   * @param more whether there is more than before
+   * @return whether end B shows what is not true, so that {@link #settle} is due
+   */
+  synchronized boolean ring(boolean readable, boolean more) {
+    ringed = true;
+    pinned = readable ? IN : 0;
+    if (gone || !watched || stamp == Long.MAX_VALUE) {
+      return false;
+    }
+    mask = (mask & ~IN) | pinned;
+    show(readable && more ? 1 : 0);
+    countInexact();
+    return isStale();
+  }
+
+  /** There is no ring any more; the next sample tells what is true. */
+  synchronized void ringEnded() {
+    ringed = false;
+    pinned = 0;
+  }
+
+  /** Whether the device's own queue holds something, as far as is known. */
+  synchronized boolean deviceReadable() {
+    return queued;
   }
 
   /** The device is lost: everything is ready, so that no waiter sleeps on. */

@@ -94,6 +94,7 @@ final class Pollers {
   private final DeviceCalls calls;
   private final Placeholders placeholders;
   private final Readiness readiness;
+  private final PacketRings rings;
   private final EpollSets sets;
 
   private final LongAdder answered = new LongAdder();
@@ -130,7 +131,12 @@ final class Pollers {
   private final ThreadLocal<Work> work = ThreadLocal.withInitial(Work::new);
 
   Pollers(
-      Descriptors descriptors, DeviceCalls calls, Placeholders placeholders, Readiness readiness) {
+      Descriptors descriptors,
+      DeviceCalls calls,
+      Placeholders placeholders,
+      Readiness readiness,
+      PacketRings rings) {
+    this.rings = rings;
     this.descriptors = descriptors;
     this.calls = calls;
     this.placeholders = placeholders;
@@ -399,6 +405,17 @@ final class Pollers {
         sync(n);
       } finally {
         calls.end(n);
+      }
+    }
+    if (rings.any()) {
+      for (int i = 0; i < w.count; i++) {
+        Placeholder p = w.files[i];
+        if (p != null) {
+          rings.look(n, p);
+        }
+      }
+      if (w.count == 0) {
+        rings.look(n); // an epoll set's members are not known
       }
     }
     readiness.settle();

@@ -104,6 +104,18 @@ final class Readiness {
     }
   }
 
+  /**
+   * Shows what a ring holds for the program.
+   *
+   * @param readable whether there is something, and
+   * @param more whether something has come
+   */
+  void ring(Placeholder p, boolean readable, boolean more) {
+    if (p.ring(readable, more)) {
+      enlist(p);
+    }
+  }
+
   /** What to ask SYNC for: all changes since this time are to be told. */
   long syncedTo() {
     return syncedTo.get();

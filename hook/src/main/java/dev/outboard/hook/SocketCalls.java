@@ -24,10 +24,12 @@ final class SocketCalls {
   private static final int ACCEPT_FLAGS = Socket.SOCK_NONBLOCK | Socket.SOCK_CLOEXEC;
 
   private final Hook.Services hook;
+  private final PacketRings rings;
   private final Row peerName = Objects.requireNonNull(SyscallTable.byName("getpeername"));
 
-  SocketCalls(Hook.Services hook) {
+  SocketCalls(Hook.Services hook, PacketRings rings) {
     this.hook = hook;
+    this.rings = rings;
   }
 
   void register(Handlers h) {
@@ -210,7 +212,11 @@ final class SocketCalls {
         default -> {}
       }
     }
-    hook.answer(n, hook.calls().run(n, p));
+    if (file != null && file.family() == Socket.AF_PACKET) {
+      hook.answer(n, rings.setOption(n, p, file));
+    } else {
+      hook.answer(n, hook.calls().run(n, p));
+    }
   }
 
   private void getOption(Notification n) {
@@ -220,8 +226,12 @@ final class SocketCalls {
       return;
     }
     long r = hook.calls().run(n, p);
+    OpenFile file = hook.files().get(p.handle());
+    RingFeed ring = file == null ? null : file.ring();
+    if (r == 0 && ring != null) {
+      r = rings.adjustOption(n, ring);
+    }
     if (r == 0 && n.intArg(1) == Socket.SOL_SOCKET && n.intArg(2) == Socket.SO_ERROR) {
-      OpenFile file = hook.files().get(p.handle());
       if (file != null && file.loopbackTarget()) {
         MemorySegment value = n.statScratch();
         if (n.memory().read(n.args()[3], value, 0, Integer.BYTES) == 0

@@ -30,6 +30,9 @@ final class ThreadEntry {
   /** A close was let through in its last notification. */
   boolean hasClosing;
 
+  /** The calls that it makes now are the hook's; a {@link HeldCall}'s. */
+  volatile boolean held;
+
   // The sampler's view of a blocked call; all guarded by the sampler.
   int blockedSequence;
   int blockedEvent = -1;

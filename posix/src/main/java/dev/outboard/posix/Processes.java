@@ -48,9 +48,17 @@ public final class Processes {
 
   public static final int RLIMIT_NOFILE = 7;
 
+  public static final int PTRACE_GETREGS = 12;
+  public static final int PTRACE_SETREGS = 13;
   public static final int PTRACE_DETACH = 17;
+  public static final int PTRACE_SYSCALL = 24;
+  public static final int PTRACE_GETSIGINFO = 0x4202;
   public static final int PTRACE_SEIZE = 0x4206;
   public static final int PTRACE_INTERRUPT = 0x4207;
+  public static final int PTRACE_O_TRACESYSGOOD = 1;
+  public static final int PTRACE_GETSIGMASK = 0x420A;
+  public static final int PTRACE_SETSIGMASK = 0x420B;
+  public static final int PTRACE_GET_SYSCALL_INFO = 0x420E;
 
   private static final int WALL = 0x40000000;
 

@@ -269,7 +269,7 @@ public final class DeviceMarshaller {
       return -Errno.ENOPROTOOPT;
     }
     return switch (o.form()) {
-      case REFUSED -> -o.errno();
+      case HOOK, REFUSED -> -o.errno();
       case FILTER -> filter(c, k);
       case INTEGER, STRUCTURE, VARIABLE ->
           inData(0, c.args[OPTION_LENGTH])
@@ -302,7 +302,7 @@ public final class DeviceMarshaller {
     if (o == null) {
       return -Errno.ENOPROTOOPT;
     }
-    if (o.form() == SocketOptions.Form.REFUSED) {
+    if (!o.crosses()) {
       return -o.errno();
     }
     long at = c.args[OPTION_LENGTH];

@@ -47,6 +47,17 @@ public final class PseudoCall {
    */
   public static final int CREDENTIALS = FIRST + 4;
 
+  /**
+   * Takes messages out of a socket, as {@code recvmsg(2)} would one after the other, into data: the
+   * first at 0, each in the form of {@link ReceivedMessage}. {@code args[0]} handle, {@code
+   * args[1]} how many bytes of each message are wanted at most, {@code args[2]} 1 to wait for the
+   * first if there is none. The result is how many bytes of data they take; or, if there is not
+   * even one, {@code -errno}: EAGAIN when nothing was to be waited for. The call ends when there is
+   * no more message, or no room for the next one; an error that comes after the first message is
+   * left to the next call.
+   */
+  public static final int RECEIVE = FIRST + 5;
+
   /** Edges are counted modulo this number, a power of two. */
   public static final int EDGES = 1 << 14;
 
@@ -89,6 +100,7 @@ public final class PseudoCall {
       case SAMPLE -> "sample";
       case PING -> "ping";
       case CREDENTIALS -> "credentials";
+      case RECEIVE -> "receive";
       default -> "pseudo_" + Integer.toHexString(number);
     };
   }

@@ -36,6 +36,8 @@ public final class SocketOptions {
     VARIABLE,
     /** {@code struct sock_fprog}: the filter it points to goes along. */
     FILTER,
+    /** Served by the hook; what reaches the marshalling all the same is refused. */
+    HOOK,
     /** Refused. */
     REFUSED
   }
@@ -52,8 +54,8 @@ public final class SocketOptions {
    * @param reads whether getsockopt reads the value as well
    * @param writes whether setsockopt writes to the value
    * @param secret whether the value holds a key, which no trace shows
-   * @param errno what a refused option answers, else 0
-   * @param note why it is refused; else empty
+   * @param errno what an option that does not cross answers, else 0
+   * @param note why it does not cross; else empty
    */
   public record Option(
       int level,
@@ -67,6 +69,11 @@ public final class SocketOptions {
       boolean secret,
       int errno,
       String note) {
+    /** Whether it may reach the device's kernel. */
+    public boolean crosses() {
+      return form != Form.HOOK && form != Form.REFUSED;
+    }
+
     /** More than any value, so that a length that the kernel refuses as too long stays so. */
     int bound() {
       return bytes + Long.BYTES;
@@ -376,7 +383,7 @@ public final class SocketOptions {
     t.bytes  (  1, "PACKET_ADD_MEMBERSHIP", 40);
     t.bytes  (  2, "PACKET_DROP_MEMBERSHIP", 40);
     t.integer(  3, "PACKET_RECV_OUTPUT");
-    t.refuse (  5, "PACKET_RX_RING", ENOPROTOOPT, "its ring is memory of the device's kernel");
+    t.hook   (  5, "PACKET_RX_RING", ENOPROTOOPT, "filled by the hook");
     t.bytes  (  6, "PACKET_STATISTICS", 12);
     t.integer(  7, "PACKET_COPY_THRESH");
     t.integer(  8, "PACKET_AUXDATA");
@@ -525,7 +532,7 @@ public final class SocketOptions {
     }
     out.saved[ROOM] = 0;
     return switch (o.form()) {
-      case REFUSED -> -o.errno();
+      case HOOK, REFUSED -> -o.errno();
       case FILTER -> encodeFilter(a, m, out, length);
       case INTEGER, STRUCTURE, VARIABLE -> {
         int crosses = Math.min(length, o.bound());
@@ -611,7 +618,7 @@ public final class SocketOptions {
     if (o == null) {
       return -ENOPROTOOPT;
     }
-    if (o.form() == Form.REFUSED) {
+    if (!o.crosses()) {
       return -o.errno();
     }
     int unit = unit(o);
@@ -685,6 +692,10 @@ public final class SocketOptions {
 
     void refuse(int name, String cName, int errno, String why) {
       add(name, cName, Form.REFUSED, 0, errno, why);
+    }
+
+    void hook(int name, String cName, int errno, String how) {
+      add(name, cName, Form.HOOK, 0, errno, how);
     }
 
     /** getsockopt reads the value too. */

@@ -95,9 +95,10 @@ public final class SyscallDocs {
           switch (o.form()) {
             case STRUCTURE -> ", " + o.bytes() + " bytes";
             case VARIABLE -> ", at most " + o.bytes() + " bytes";
-            case INTEGER, FILTER, REFUSED -> "";
+            case INTEGER, FILTER, HOOK, REFUSED -> "";
           });
-      s.append(" | ").append(o.errno() == 0 ? "" : Errno.name(o.errno()) + ": ");
+      boolean refused = o.form() == SocketOptions.Form.REFUSED;
+      s.append(" | ").append(refused ? Errno.name(o.errno()) + ": " : "");
       s.append(o.note()).append(" |\n");
     }
   }

@@ -33,9 +33,9 @@ import org.jspecify.annotations.Nullable;
  * the call that does its work. Every prototype is in the language of {@link Prototype}.
  *
  * <p>A call that is not trapped meets, on a device fd, the placeholder: a socket of the host, which
- * answers as the device's socket would. That is why calls such as {@code pread64} or {@code mmap}
- * need no trap while a device has no exports; where it has, they trap, too ({@code whenExports}),
- * since a descriptor may be a regular file of the device's then.
+ * answers as the device's socket would. That is why calls such as {@code pread64} or most {@code
+ * mmap} need no trap while a device has no exports; where it has, they trap, too ({@code
+ * whenExports}), since a descriptor may be a regular file of the device's then.
  *
  * <p>Immutable; all methods may be called by any thread and allocate nothing.
  */
@@ -68,6 +68,13 @@ public final class SyscallTable {
               masked(1, 0xFFE0, 0x54C0),
               is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO)),
           not(is(1, Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
+
+  /** A file's memory, to be written to and shared: rings are mapped so, and little else is. */
+  private static final Condition SHARED_MAPPING =
+      all(
+          bits(2, Memory.PROT_WRITE),
+          bits(3, Memory.MAP_SHARED),
+          not(bits(3, Memory.MAP_ANONYMOUS)));
 
   private static final Row[] BY_X86 = new Row[NUMBERS];
   private static final Row[] BY_CANONICAL = new Row[NUMBERS];
@@ -304,7 +311,7 @@ public final class SyscallTable {
   }
 
   private static void memory(Builder t) {
-    t.hookFd(  9, 222, "mmap(addr, length, prot, flags, fd, offset) -> address").when(NEVER).whenExports(not(bits(3, Memory.MAP_ANONYMOUS))).partial("a file of an export is mapped by copy: what it was then; ENODEV if the mapping would write to it");
+    t.hookFd(  9, 222, "mmap(addr, length, prot, flags, fd, offset) -> address").when(SHARED_MAPPING).whenExports(not(bits(3, Memory.MAP_ANONYMOUS))).partial("a packet socket's PACKET_RX_RING, if shared and writable; a file of an export is mapped by copy: what it was then; ENODEV if the mapping would write to it");
     t.host  ( 11, 215, "munmap(addr, length)");
     t.host  ( 10, 226, "mprotect(addr, length, prot)");
     t.host  ( 25, 216, "mremap(addr, old_size, new_size, flags, new_addr) -> address");

@@ -9,6 +9,7 @@ import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.MessageHeader;
 import dev.outboard.abi.Sched;
 import dev.outboard.abi.Struct;
+import dev.outboard.abi.Tpacket;
 import java.lang.reflect.Field;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -133,6 +134,7 @@ class LayoutTest {
     offsets.put("offsetof(struct cmsghdr, cmsg_level)", MessageHeader.CMSG_LEVEL);
     offsets.put("offsetof(struct cmsghdr, cmsg_type)", MessageHeader.CMSG_TYPE);
     offsets.put("sizeof(struct cmsghdr)", MessageHeader.CMSG_BYTES);
+    ringFields(offsets);
     offsets.put("offsetof(struct ifreq, ifr_data)", IoctlRequests.IFR_DATA);
     offsets.put("sizeof(struct ifreq)", IoctlRequests.IFREQ_BYTES);
     offsets.put("offsetof(struct ifconf, ifc_len)", IoctlRequests.IFC_LENGTH);
@@ -154,6 +156,79 @@ class LayoutTest {
     offsets.put("offsetof(struct ethtool_link_settings, link_mode_masks_nwords)", 15);
     Map<String, Long> answers = ask(List.copyOf(offsets.keySet()));
     offsets.forEach((what, is) -> assertThat(answers.get(what)).as(what).isEqualTo((long) is));
+  }
+
+  private static void ringFields(Map<String, Integer> to) {
+    field(to, "tpacket_req", "tp_block_size", Tpacket.REQ_BLOCK_SIZE);
+    field(to, "tpacket_req", "tp_block_nr", Tpacket.REQ_BLOCK_NR);
+    field(to, "tpacket_req", "tp_frame_size", Tpacket.REQ_FRAME_SIZE);
+    field(to, "tpacket_req", "tp_frame_nr", Tpacket.REQ_FRAME_NR);
+    to.put("sizeof(struct tpacket_req)", Tpacket.REQ_BYTES);
+    field(to, "tpacket_req3", "tp_retire_blk_tov", Tpacket.REQ3_RETIRE_TOV);
+    field(to, "tpacket_req3", "tp_sizeof_priv", Tpacket.REQ3_SIZEOF_PRIV);
+    field(to, "tpacket_req3", "tp_feature_req_word", Tpacket.REQ3_FEATURES);
+    to.put("sizeof(struct tpacket_req3)", Tpacket.REQ3_BYTES);
+    field(to, "tpacket_stats_v3", "tp_packets", Tpacket.STATS_PACKETS);
+    field(to, "tpacket_stats_v3", "tp_drops", Tpacket.STATS_DROPS);
+    field(to, "tpacket_stats_v3", "tp_freeze_q_cnt", Tpacket.STATS_FREEZES);
+    to.put("sizeof(struct tpacket_stats_v3)", Tpacket.STATS_BYTES);
+    field(to, "tpacket_hdr", "tp_status", Tpacket.H1_STATUS);
+    field(to, "tpacket_hdr", "tp_len", Tpacket.H1_LEN);
+    field(to, "tpacket_hdr", "tp_snaplen", Tpacket.H1_SNAPLEN);
+    field(to, "tpacket_hdr", "tp_mac", Tpacket.H1_MAC);
+    field(to, "tpacket_hdr", "tp_net", Tpacket.H1_NET);
+    field(to, "tpacket_hdr", "tp_sec", Tpacket.H1_SEC);
+    field(to, "tpacket_hdr", "tp_usec", Tpacket.H1_USEC);
+    to.put("sizeof(struct tpacket_hdr)", Tpacket.H1_BYTES);
+    field(to, "tpacket2_hdr", "tp_status", Tpacket.H2_STATUS);
+    field(to, "tpacket2_hdr", "tp_len", Tpacket.H2_LEN);
+    field(to, "tpacket2_hdr", "tp_snaplen", Tpacket.H2_SNAPLEN);
+    field(to, "tpacket2_hdr", "tp_mac", Tpacket.H2_MAC);
+    field(to, "tpacket2_hdr", "tp_net", Tpacket.H2_NET);
+    field(to, "tpacket2_hdr", "tp_sec", Tpacket.H2_SEC);
+    field(to, "tpacket2_hdr", "tp_nsec", Tpacket.H2_NSEC);
+    field(to, "tpacket2_hdr", "tp_vlan_tci", Tpacket.H2_VLAN_TCI);
+    field(to, "tpacket2_hdr", "tp_vlan_tpid", Tpacket.H2_VLAN_TPID);
+    field(to, "tpacket2_hdr", "tp_padding", Tpacket.H2_PADDING);
+    to.put("sizeof(struct tpacket2_hdr)", Tpacket.H2_BYTES);
+    field(to, "tpacket3_hdr", "tp_next_offset", Tpacket.H3_NEXT);
+    field(to, "tpacket3_hdr", "tp_sec", Tpacket.H3_SEC);
+    field(to, "tpacket3_hdr", "tp_nsec", Tpacket.H3_NSEC);
+    field(to, "tpacket3_hdr", "tp_snaplen", Tpacket.H3_SNAPLEN);
+    field(to, "tpacket3_hdr", "tp_len", Tpacket.H3_LEN);
+    field(to, "tpacket3_hdr", "tp_status", Tpacket.H3_STATUS);
+    field(to, "tpacket3_hdr", "tp_mac", Tpacket.H3_MAC);
+    field(to, "tpacket3_hdr", "tp_net", Tpacket.H3_NET);
+    field(to, "tpacket3_hdr", "hv1.tp_rxhash", Tpacket.H3_RXHASH);
+    field(to, "tpacket3_hdr", "hv1.tp_vlan_tci", Tpacket.H3_VLAN_TCI);
+    field(to, "tpacket3_hdr", "hv1.tp_vlan_tpid", Tpacket.H3_VLAN_TPID);
+    field(to, "tpacket3_hdr", "hv1.tp_padding", Tpacket.H3_PADDING);
+    to.put("sizeof(struct tpacket3_hdr)", Tpacket.H3_BYTES);
+    field(to, "tpacket_block_desc", "version", Tpacket.BLOCK_VERSION);
+    field(to, "tpacket_block_desc", "offset_to_priv", Tpacket.BLOCK_PRIV_OFFSET);
+    field(to, "tpacket_block_desc", "hdr.bh1.block_status", Tpacket.BLOCK_STATUS);
+    field(to, "tpacket_block_desc", "hdr.bh1.num_pkts", Tpacket.BLOCK_PACKETS);
+    field(to, "tpacket_block_desc", "hdr.bh1.offset_to_first_pkt", Tpacket.BLOCK_FIRST);
+    field(to, "tpacket_block_desc", "hdr.bh1.blk_len", Tpacket.BLOCK_LEN);
+    field(to, "tpacket_block_desc", "hdr.bh1.seq_num", Tpacket.BLOCK_SEQUENCE);
+    field(to, "tpacket_block_desc", "hdr.bh1.ts_first_pkt.ts_sec", Tpacket.BLOCK_FIRST_SEC);
+    field(to, "tpacket_block_desc", "hdr.bh1.ts_first_pkt.ts_nsec", Tpacket.BLOCK_FIRST_NSEC);
+    field(to, "tpacket_block_desc", "hdr.bh1.ts_last_pkt.ts_sec", Tpacket.BLOCK_LAST_SEC);
+    field(to, "tpacket_block_desc", "hdr.bh1.ts_last_pkt.ts_nsec", Tpacket.BLOCK_LAST_NSEC);
+    to.put("sizeof(struct tpacket_block_desc)", Tpacket.BLOCK_BYTES);
+    field(to, "tpacket_auxdata", "tp_status", Tpacket.AUX_STATUS);
+    field(to, "tpacket_auxdata", "tp_len", Tpacket.AUX_LEN);
+    field(to, "tpacket_auxdata", "tp_snaplen", Tpacket.AUX_SNAPLEN);
+    field(to, "tpacket_auxdata", "tp_net", Tpacket.AUX_NET);
+    field(to, "tpacket_auxdata", "tp_vlan_tci", Tpacket.AUX_VLAN_TCI);
+    field(to, "tpacket_auxdata", "tp_vlan_tpid", Tpacket.AUX_VLAN_TPID);
+    to.put("sizeof(struct tpacket_auxdata)", Tpacket.AUX_BYTES);
+    to.put("(int) (TPACKET2_HDRLEN)", 52);
+    to.put("(int) (TPACKET3_HDRLEN)", 68);
+  }
+
+  private static void field(Map<String, Integer> to, String struct, String name, int offset) {
+    to.put("offsetof(struct " + struct + ", " + name + ")", offset);
   }
 
   @Test

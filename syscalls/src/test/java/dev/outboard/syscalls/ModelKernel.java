@@ -281,7 +281,7 @@ final class ModelKernel {
       return -ENOPROTOOPT;
     }
     switch (o.form()) {
-      case REFUSED -> {
+      case HOOK, REFUSED -> {
         return -o.errno();
       }
       case FILTER -> {
@@ -316,7 +316,7 @@ final class ModelKernel {
     if (o == null) {
       return -ENOPROTOOPT;
     }
-    if (o.form() == SocketOptions.Form.REFUSED) {
+    if (!o.crosses()) {
       return -o.errno();
     }
     if (o.reads() && room > 0) {

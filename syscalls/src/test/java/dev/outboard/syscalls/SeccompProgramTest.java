@@ -206,6 +206,10 @@ class SeccompProgramTest {
     assertThat(run("unshare", Sched.CLONE_NEWNS)).isEqualTo(allow);
     assertThat(run("unshare", Sched.CLONE_FILES)).isEqualTo(trap);
     assertThat(run("io_uring_setup")).isEqualTo(ENOSYS);
+    assertThat(run("mmap", 0, 4096, 3, 1, 3)).isEqualTo(trap);
+    assertThat(run("mmap", 0, 4096, 1, 1, 3)).isEqualTo(allow);
+    assertThat(run("mmap", 0, 4096, 3, 2, 3)).isEqualTo(allow);
+    assertThat(run("mmap", 0, 4096, 3, 0x21, -1)).isEqualTo(allow);
     for (String untouched : new String[] {"futex", "mmap", "munmap", "getpid", "exit_group"}) {
       assertThat(run(untouched)).as(untouched).isEqualTo(allow);
     }

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Processes;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+
+/**
+ * Makes a thread of the program carry out its {@code mmap} with another descriptor than the one
+ * that it named, by {@code ptrace(2)}.
+ *
+ * <p>The thread waits in a notification. It is seized and interrupted, so that it stops when it has
+ * been answered, before an instruction of the program's runs; signals wait. With its registers
+ * changed it goes back to the {@code syscall} that it came from, twice: to map, and to close the
+ * descriptor that it was given for that. Then registers and signal mask are as they were, but for
+ * the result. These two calls trap, too, and are let through ({@link ThreadEntry#held}).
+ *
+ * <p>ptrace obeys one thread: the one that calls, from the seizure to the release.
+ */
+final class HeldCall {
+  // struct user_regs_struct of x86-64.
+  private static final int REGISTERS_BYTES = 27 * 8;
+  private static final int R8 = 9 * 8;
+  private static final int RAX = 10 * 8;
+  private static final int RDI = 14 * 8;
+  private static final int ORIGINAL_RAX = 15 * 8;
+  private static final int RIP = 16 * 8;
+
+  private static final int SYSCALL_BYTES = 2;
+  private static final int MASK_BYTES = 8;
+  private static final int INFO_BYTES = 88;
+  private static final int INFO_EXIT = 2;
+
+  /** A call's entry, its end, and a few stops for what cannot be held back (SIGSTOP). */
+  private static final int MOST_STOPS = 64;
+
+  private static final long LOOK_NANOS = 20_000;
+  private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(10);
+
+  private final Notification n;
+  private final int tid;
+  private final MemorySegment before;
+  private final MemorySegment registers;
+  private final MemorySegment mask;
+  private final MemorySegment info;
+  private boolean stopDue;
+
+  private HeldCall(Notification n, Arena a) {
+    this.n = n;
+    this.tid = n.tid();
+    this.before = a.allocate(REGISTERS_BYTES, 8);
+    this.registers = a.allocate(REGISTERS_BYTES, 8);
+    this.mask = a.allocate(2 * MASK_BYTES, 8);
+    this.info = a.allocate(Processes.SIGINFO_BYTES, 8);
+  }
+
+  /**
+   * Carries out the {@code mmap} of the notification on {@code fd}, and answers it.
+   *
+   * @param fd a descriptor of the hook's
+   * @return false if the thread cannot be traced: then nothing is done, and nothing answered
+   */
+  static boolean map(Notification n, int fd) {
+    n.willBlock();
+    try (Arena a = Arena.ofConfined()) {
+      return new HeldCall(n, a).map(fd);
+    }
+  }
+
+  private boolean map(int fd) {
+    // Without that option a call's end cannot be told from other stops.
+    if (Processes.ptrace(Processes.PTRACE_SEIZE, tid, 0, Processes.PTRACE_O_TRACESYSGOOD) < 0) {
+      return false;
+    }
+    // From here on the thread must be let go, and for that it has to stop.
+    Processes.ptrace(Processes.PTRACE_INTERRUPT, tid, 0, 0);
+    n.thread().held = true;
+    long number = n.addFd(fd, Fcntl.O_CLOEXEC);
+    if (number < 0) {
+      n.answer(number == -Errno.EMFILE ? -Errno.ENOMEM : -Errno.EINTR);
+      if (stopped(before)) {
+        release();
+      }
+      return true;
+    }
+    n.answerHeld();
+    if (!stopped(before)) {
+      return true;
+    }
+    Processes.ptrace(Processes.PTRACE_GETSIGMASK, tid, MASK_BYTES, mask.address());
+    mask.set(ValueLayout.JAVA_LONG, MASK_BYTES, -1);
+    Processes.ptrace(Processes.PTRACE_SETSIGMASK, tid, MASK_BYTES, mask.address() + MASK_BYTES);
+    registers.copyFrom(before);
+    registers.set(ValueLayout.JAVA_LONG, R8, number);
+    if (!make(SyscallNumbers.MMAP)) {
+      return true;
+    }
+    long result = registers.get(ValueLayout.JAVA_LONG, RAX);
+    registers.copyFrom(before);
+    registers.set(ValueLayout.JAVA_LONG, RDI, number);
+    if (!make(SyscallNumbers.CLOSE)) {
+      return true;
+    }
+    before.set(ValueLayout.JAVA_LONG, RAX, result);
+    before.set(ValueLayout.JAVA_LONG, ORIGINAL_RAX, -1); // nothing is to be restarted
+    Processes.ptrace(Processes.PTRACE_SETREGS, tid, 0, before.address());
+    Processes.ptrace(Processes.PTRACE_SETSIGMASK, tid, MASK_BYTES, mask.address());
+    n.heldResult(result);
+    release();
+    return true;
+  }
+
+  /** Makes a call with the arguments in {@link #registers}, which are the thread's afterwards. */
+  private boolean make(int number) {
+    registers.set(ValueLayout.JAVA_LONG, RAX, number);
+    registers.set(ValueLayout.JAVA_LONG, ORIGINAL_RAX, -1);
+    registers.set(
+        ValueLayout.JAVA_LONG, RIP, before.get(ValueLayout.JAVA_LONG, RIP) - SYSCALL_BYTES);
+    Processes.ptrace(Processes.PTRACE_SETREGS, tid, 0, registers.address());
+    for (int i = 0; i < MOST_STOPS; i++) {
+      Processes.ptrace(Processes.PTRACE_SYSCALL, tid, 0, 0);
+      if (!stopped(registers)) {
+        return false;
+      }
+      long r = Processes.ptrace(Processes.PTRACE_GET_SYSCALL_INFO, tid, INFO_BYTES, info.address());
+      if (r > 0 && info.get(ValueLayout.JAVA_BYTE, 0) == INFO_EXIT) {
+        return true;
+      }
+      if (Processes.ptrace(Processes.PTRACE_GETSIGINFO, tid, 0, info.address()) == 0) {
+        stopDue |= info.get(ValueLayout.JAVA_INT, 0) == Processes.SIG_STOP;
+      }
+    }
+    release();
+    return false;
+  }
+
+  /** Waits until the thread has stopped, and reads its registers; false if it is gone. */
+  private boolean stopped(MemorySegment into) {
+    long deadline = System.nanoTime() + PATIENCE_NANOS;
+    // Not by wait(2): whoever waits for the program's first process takes its stops.
+    while (Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, into.address()) < 0) {
+      try (Arena a = Arena.ofConfined()) {
+        TaskStatus status = new TaskStatus(a);
+        if (status.read(a, tid) < 0 || status.state == 'Z') {
+          // A dead one stays until its tracer has seen its end; but the program's first process is
+          // waited for by somebody else.
+          if (tid != n.process().pid() || n.process().parentPid() != Processes.getpid()) {
+            Processes.waitTask(tid, 0, Processes.WNOHANG);
+          }
+          return false;
+        }
+      }
+      if (System.nanoTime() - deadline > 0) {
+        return false;
+      }
+      LockSupport.parkNanos(LOOK_NANOS);
+    }
+    return true;
+  }
+
+  private void release() {
+    n.thread().held = false;
+    Processes.ptrace(Processes.PTRACE_DETACH, tid, 0, 0);
+    if (stopDue) {
+      Processes.tgkill(n.process().pid(), tid, Processes.SIG_STOP);
+    }
+  }
+}

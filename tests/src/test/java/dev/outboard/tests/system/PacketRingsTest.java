@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Trial;
+import java.time.Duration;
+
+/** Packets in memory that program and kernel share: PACKET_RX_RING, and tcpdump, which needs it. */
+class PacketRingsTest {
+  private static final Duration LIMIT = Duration.ofSeconds(40);
+
+  @Scenario
+  void ringsAreByteForByteAsNatively(Trial trial) {
+    Finished done =
+        trial.program(Programs.PYTHON, Programs.python("packet_ring")).run(LIMIT).expectSuccess();
+    assertThat(done.output()).contains("child 6");
+    trial.outcome("output", done.output());
+  }
+
+  @Scenario
+  void tcpdumpOfAPing(Trial trial) {
+    Finished done =
+        trial
+            .shell(
+                """
+                set -e
+                tcpdump -n -i lo -c 4 -w pings icmp 2>counts & dump=$!
+                until grep -q listening counts; do sleep 0.02; done
+                ping -q -c 2 -i 0.2 127.0.0.1 >/dev/null
+                wait $dump
+                tail -n +2 counts | sort
+                tcpdump -n -r pings 2>/dev/null | cut -d ' ' -f 2- | sed 's/id [0-9]*/id N/'
+                # A signal ends it, and what it has seen until then was in its memory.
+                tcpdump --immediate-mode -l -n -i lo 'icmp[icmptype] == icmp-echoreply' >replies 2>counts & dump=$!
+                until grep -q listening counts; do sleep 0.02; done
+                ping -q -c 3 -i 0.05 127.0.0.1 >/dev/null
+                until test "$(wc -l <replies)" -eq 3; do sleep 0.02; done
+                kill -INT $dump
+                wait $dump
+                tail -n +3 counts
+                """)
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output()).contains("ICMP echo reply, id N, seq 2, length 64");
+    trial.outcome("output", done.output());
+  }
+
+  @Scenario
+  void tcpdumpOfAConnectionOnAnyInterface(Trial trial) {
+    int port = trial.port();
+    Finished done =
+        trial
+            .shell(
+                """
+                set -e
+                tcpdump -n -i any -c 4 'tcp port %1$d and tcp[tcpflags] & (tcp-syn|tcp-fin) != 0' \
+                  >ends 2>counts & dump=$!
+                # Which takes frames, where others take blocks.
+                tcpdump --immediate-mode -U -n -i lo -s 100 -w all 'tcp port %1$d' 2>counts.all & all=$!
+                until grep -q listening counts && grep -q listening counts.all; do sleep 0.02; done
+                head -c 3000000 /dev/zero >zeros
+                socat -u TCP-LISTEN:%1$d,bind=127.0.0.1,reuseaddr OPEN:copy,creat & sink=$!
+                until ss -Htln | grep -q :%1$d; do sleep 0.02; done
+                socat -u OPEN:zeros TCP:127.0.0.1:%1$d
+                wait $sink $dump
+                sed 's/^[^ ]* *lo *\\([A-Za-z]*\\) .*\\(Flags [^,]*\\),.*/\\1 \\2/' ends
+                until tcpdump -n -r all 'tcp[tcpflags] & tcp-fin != 0' 2>/dev/null | grep -c F | grep -q 2; do
+                  sleep 0.02
+                done
+                kill -INT $all; wait $all
+                grep dropped counts.all
+                tcpdump -n -r all 2>/dev/null | sed -n 's/.*length //p' |
+                  { sum=0; while read n; do sum=$((sum + n)); done; echo "$sum bytes"; }
+                """
+                    .formatted(port))
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output()).contains("3000000 bytes", "0 packets dropped by kernel");
+    trial.outcome("output", done.output());
+  }
+}
