@@ -136,9 +136,9 @@ def full(version):
 
 def blocks(private):
     s = opened(V3)
-    memory = ring(s, V3, tov=60, private=private)
+    memory = ring(s, V3, tov=150, private=private)
     began = time.monotonic()
-    send(10, 300)
+    send(20)
     print("in time", ready(s, 2000), 0.0 <= time.monotonic() - began < 1.0)
     index = seen = 0
     losing = False
@@ -167,7 +167,10 @@ def blocks(private):
         index = (index + 1) % BLOCKS
         return n
 
-    n = take(True)
+    n = take(False)
+    # A block has just been opened, so these come into one.
+    send(10, 300)
+    n += take(True)
     print("empty again", ready(s))
     # More than fits into all blocks: the ring stands still until one is given back.
     send(*[1000] * 20)
