@@ -118,6 +118,31 @@ class MeasuresTest {
     trial.outcome("output", done.output());
   }
 
+  /** DHCP is packet sockets, broadcasts, and addresses of the interface that a datagram came by. */
+  @Scenario(trace = false)
+  void dnsmasqOffersAnAddress(Trial trial) {
+    Programs.require("dnsmasq");
+    Finished done =
+        trial
+            .shell(
+                """
+                # What it offers depends on the client's MAC address.
+                ip link add v0 type veth peer name v1 address 02:00:00:00:00:02
+                ip addr add 198.51.100.1/24 dev v0; ip link set v0 up; ip link set v1 up
+                dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --pid-file --user=$(id -un) \
+                  --interface=v0 --except-interface=lo --bind-interfaces --dhcp-leasefile=$PWD/leases \
+                  --dhcp-range=198.51.100.10,198.51.100.20,1h 2>log & server=$!
+                until ss -Hulnt | grep -q :67; do sleep 0.05; done
+                python3 %s v1
+                kill $server; wait $server; echo "dnsmasq $?"; ip link del v0
+                """
+                    .formatted(Programs.python("dhcp_discover")))
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output()).contains("offered 198.51.100.");
+    trial.outcome("output", done.output());
+  }
+
   @Scenario(trace = false)
   void mptcpizeMakesTcpMultipath(Trial trial) {
     Programs.require("mptcpize");
