@@ -8,6 +8,7 @@ import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
@@ -22,11 +23,16 @@ final class Machine {
 
   /** Runs a short command of the harness itself; its output, or a failure with it. */
   static String command(String... words) {
+    return command(Duration.ofSeconds(20), words);
+  }
+
+  /** The same with a time limit of its own. */
+  static String command(Duration limit, String... words) {
     try {
       Process p = new ProcessBuilder(words).redirectErrorStream(true).start();
       p.getOutputStream().close();
       String said = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-      if (!p.waitFor(20, TimeUnit.SECONDS) || p.exitValue() != 0) {
+      if (!p.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS) || p.exitValue() != 0) {
         p.destroyForcibly();
         throw new AssertionError(List.of(words) + " failed: " + said);
       }

@@ -5,10 +5,12 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.Stream;
 
 /** Where the launcher is, and the tests' own programs; C ones are compiled when first asked for. */
 public final class Programs {
@@ -17,6 +19,9 @@ public final class Programs {
 
   /** The JVM that the tests run on. */
   public static final String JAVA = Path.of(System.getProperty("java.home"), "bin/java").toString();
+
+  /** Where each command of a trial looks for programs. */
+  static final String PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
   private static final Map<String, Path> COMPILED = new ConcurrentHashMap<>();
 
@@ -50,6 +55,31 @@ public final class Programs {
     return given.isEmpty() ? module().resolve("../outboard").normalize() : Path.of(given);
   }
 
+  /** The executable of {@code src/test/programs/NAME.go}, as Go links it by itself. */
+  public static String go(String name) {
+    return COMPILED.computeIfAbsent(name + ".go", n -> compileGo(name, n, "1")).toString();
+  }
+
+  /** The executable of {@code src/test/programs/NAME.go}, linked with nothing, not even libc. */
+  public static String staticGo(String name) {
+    return COMPILED.computeIfAbsent(name + "-static.go", n -> compileGo(name, n, "0")).toString();
+  }
+
+  /** Fails, and says what to do, if a program that is to be judged is not installed. */
+  public static void require(String... names) {
+    List<String> missing = Stream.of(names).filter(name -> !installed(name)).toList();
+    if (!missing.isEmpty()) {
+      throw new AssertionError(
+          missing + " cannot be judged: not installed; run scripts/install-packages judges");
+    }
+  }
+
+  /** Whether a trial's commands find a program of this name. */
+  public static boolean installed(String name) {
+    return Stream.of(PATH.split(":", -1))
+        .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
+  }
+
   static Path buildDirectory() {
     return module().resolve("target");
   }
@@ -58,6 +88,23 @@ public final class Programs {
     // Maven says where the module is; an IDE starts tests in the module or at the root.
     Path here = Path.of(System.getProperty("basedir", "")).toAbsolutePath();
     return Files.isDirectory(here.resolve("src/test/c")) ? here : here.resolve("tests");
+  }
+
+  private static Path compileGo(String source, String name, String cgo) {
+    require("go");
+    Path program = buildDirectory().resolve("programs").resolve(name);
+    // go has no option for where it keeps what it compiled.
+    Machine.command(
+        Duration.ofMinutes(5),
+        "env",
+        "CGO_ENABLED=" + cgo,
+        "GOCACHE=" + buildDirectory().resolve("go-cache"),
+        "go",
+        "build",
+        "-o",
+        program.toString(),
+        data(source + ".go"));
+    return program;
   }
 
   private static Path compile(String source, String name, List<String> more) {

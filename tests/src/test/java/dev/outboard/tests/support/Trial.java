@@ -320,7 +320,7 @@ public final class Trial implements AutoCloseable {
     });
     own.put("LC_ALL", "C.UTF-8");
     own.put("TERM", "dumb");
-    own.put("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    own.put("PATH", Programs.PATH);
     own.put("TMPDIR", temporary.toString());
     own.put("XDG_RUNTIME_DIR", temporary.toString());
     own.put("JAVA_HOME", System.getProperty("java.home"));
