@@ -94,7 +94,7 @@ final class DeviceCalls {
 
   /** The canonical number of a call. */
   static int canonical(String name) {
-    return Objects.requireNonNull(SyscallTable.byName(name), name).canonical();
+    return SyscallTable.row(name).canonical();
   }
 
   /**

@@ -44,10 +44,10 @@ final class FileCalls {
   private static final int MAP_TYPE = 0xf;
   private static final long PAGE_MASK = 4095;
 
-  private static final Row PREAD = row("pread64");
-  private static final Row WRITE = row("write");
-  private static final Row SENDTO = row("sendto");
-  private static final Row SENDMSG = row("sendmsg");
+  private static final Row PREAD = SyscallTable.row("pread64");
+  private static final Row WRITE = SyscallTable.row("write");
+  private static final Row SENDTO = SyscallTable.row("sendto");
+  private static final Row SENDMSG = SyscallTable.row("sendmsg");
 
   private final Hook.Services hook;
   private final Stats stats;
@@ -57,10 +57,6 @@ final class FileCalls {
     this.hook = hook;
     this.rings = rings;
     this.stats = stats;
-  }
-
-  private static Row row(String name) {
-    return Objects.requireNonNull(SyscallTable.byName(name), name);
   }
 
   void register(Handlers h) {

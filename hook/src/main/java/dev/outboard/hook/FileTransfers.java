@@ -15,7 +15,6 @@ import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -55,11 +54,11 @@ final class FileTransfers {
   /** What the kernel hands to a socket at once: sixteen pages, which are one datagram. */
   private static final long SOCKET_BYTES = 1 << 16;
 
-  private static final Row READ = row("read");
-  private static final Row PREAD = row("pread64");
-  private static final Row LSEEK = row("lseek");
-  private static final Row SENDTO = row("sendto");
-  private static final Row WRITE = row("write");
+  private static final Row READ = SyscallTable.row("read");
+  private static final Row PREAD = SyscallTable.row("pread64");
+  private static final Row LSEEK = SyscallTable.row("lseek");
+  private static final Row SENDTO = SyscallTable.row("sendto");
+  private static final Row WRITE = SyscallTable.row("write");
 
   private final Hook.Services hook;
   private final Splices splices;
@@ -74,10 +73,6 @@ final class FileTransfers {
   void register(Handlers handlers) {
     handlers.register(this::sendfile, "sendfile");
     handlers.register(this::copyRange, "copy_file_range");
-  }
-
-  private static Row row(String name) {
-    return Objects.requireNonNull(SyscallTable.byName(name), name);
   }
 
   private void sendfile(Notification n) {

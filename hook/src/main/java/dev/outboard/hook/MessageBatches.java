@@ -8,7 +8,6 @@ import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Objects;
 
 /**
  * Serves sendmmsg and recvmmsg: loops over the single calls, as in {@code net/socket.c}. An error
@@ -31,9 +30,9 @@ final class MessageBatches {
 
   private static final long NANOS = 1_000_000_000;
 
-  private static final Row SENDMSG = row("sendmsg");
-  private static final Row RECVMSG = row("recvmsg");
-  private static final Row GETSOCKOPT = row("getsockopt");
+  private static final Row SENDMSG = SyscallTable.row("sendmsg");
+  private static final Row RECVMSG = SyscallTable.row("recvmsg");
+  private static final Row GETSOCKOPT = SyscallTable.row("getsockopt");
 
   private final Hook.Services hook;
   private final FileCalls files;
@@ -46,10 +45,6 @@ final class MessageBatches {
   void register(Handlers handlers) {
     handlers.register(this::sendMessages, "sendmmsg");
     handlers.register(this::receiveMessages, "recvmmsg");
-  }
-
-  private static Row row(String name) {
-    return Objects.requireNonNull(SyscallTable.byName(name), name);
   }
 
   private void sendMessages(Notification n) {

@@ -21,7 +21,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,19 +46,19 @@ final class PathCalls implements AutoCloseable {
   private static final long MICROSECONDS = 1_000_000;
   private static final int STATUS_BYTES = 4096;
 
-  private static final Row OPENAT = row("openat");
-  private static final Row OPENAT2 = row("openat2");
-  private static final Row FACCESSAT = row("faccessat");
-  private static final Row READLINKAT = row("readlinkat");
-  private static final Row RENAMEAT2 = row("renameat2");
-  private static final Row MKDIRAT = row("mkdirat");
-  private static final Row UNLINKAT = row("unlinkat");
-  private static final Row LINKAT = row("linkat");
-  private static final Row SYMLINKAT = row("symlinkat");
-  private static final Row MKNODAT = row("mknodat");
-  private static final Row FCHMODAT = row("fchmodat");
-  private static final Row FCHOWNAT = row("fchownat");
-  private static final Row UTIMENSAT = row("utimensat");
+  private static final Row OPENAT = SyscallTable.row("openat");
+  private static final Row OPENAT2 = SyscallTable.row("openat2");
+  private static final Row FACCESSAT = SyscallTable.row("faccessat");
+  private static final Row READLINKAT = SyscallTable.row("readlinkat");
+  private static final Row RENAMEAT2 = SyscallTable.row("renameat2");
+  private static final Row MKDIRAT = SyscallTable.row("mkdirat");
+  private static final Row UNLINKAT = SyscallTable.row("unlinkat");
+  private static final Row LINKAT = SyscallTable.row("linkat");
+  private static final Row SYMLINKAT = SyscallTable.row("symlinkat");
+  private static final Row MKNODAT = SyscallTable.row("mknodat");
+  private static final Row FCHMODAT = SyscallTable.row("fchmodat");
+  private static final Row FCHOWNAT = SyscallTable.row("fchownat");
+  private static final Row UTIMENSAT = SyscallTable.row("utimensat");
 
   private final Hook.Services hook;
   private final Paths paths;
@@ -77,10 +76,6 @@ final class PathCalls implements AutoCloseable {
     this.stats = stats;
     this.memfd = text.isEmpty() ? -1 : file(text);
     this.memfdPath = arena.allocateFrom("/proc/self/fd/" + memfd);
-  }
-
-  private static Row row(String name) {
-    return Objects.requireNonNull(SyscallTable.byName(name), name);
   }
 
   void register(Handlers h) {

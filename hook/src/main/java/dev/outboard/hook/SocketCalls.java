@@ -13,7 +13,6 @@ import dev.outboard.syscalls.HostMarshaller;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
-import java.util.Objects;
 
 /** Calls that make device fds, and connect. */
 final class SocketCalls {
@@ -25,7 +24,7 @@ final class SocketCalls {
 
   private final Hook.Services hook;
   private final PacketRings rings;
-  private final Row peerName = Objects.requireNonNull(SyscallTable.byName("getpeername"));
+  private final Row peerName = SyscallTable.row("getpeername");
 
   SocketCalls(Hook.Services hook, PacketRings rings) {
     this.hook = hook;

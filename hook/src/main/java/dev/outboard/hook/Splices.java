@@ -17,7 +17,6 @@ import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Objects;
 
 /**
  * Serves splice, and sendfile into a pipe. The program's pipes are the host's kernel's; between one
@@ -56,13 +55,13 @@ final class Splices implements AutoCloseable {
   private static final int LENGTH = 4;
   private static final int FLAGS = 5;
 
-  private static final Row READ = row("read");
-  private static final Row PREAD = row("pread64");
-  private static final Row WRITE = row("write");
-  private static final Row PWRITE = row("pwrite64");
-  private static final Row LSEEK = row("lseek");
-  private static final Row SENDTO = row("sendto");
-  private static final Row RECVFROM = row("recvfrom");
+  private static final Row READ = SyscallTable.row("read");
+  private static final Row PREAD = SyscallTable.row("pread64");
+  private static final Row WRITE = SyscallTable.row("write");
+  private static final Row PWRITE = SyscallTable.row("pwrite64");
+  private static final Row LSEEK = SyscallTable.row("lseek");
+  private static final Row SENDTO = SyscallTable.row("sendto");
+  private static final Row RECVFROM = SyscallTable.row("recvfrom");
 
   private final Hook.Services hook;
   private final SparePipes spares = new SparePipes();
@@ -81,10 +80,6 @@ final class Splices implements AutoCloseable {
   void register(Handlers handlers) {
     handlers.register(this::splice, "splice");
     handlers.register(this::tee, "tee");
-  }
-
-  private static Row row(String name) {
-    return Objects.requireNonNull(SyscallTable.byName(name), name);
   }
 
   private void splice(Notification n) {

@@ -14,7 +14,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -58,7 +57,7 @@ final class Stats {
   private static final ValueLayout.OfLong LONG =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
-  private static final Row STATX = Objects.requireNonNull(SyscallTable.byName("statx"));
+  private static final Row STATX = SyscallTable.row("statx");
   private static final byte[] NOTHING = {};
   private static final byte[] HERE = {'.'};
 

@@ -20,6 +20,7 @@ import dev.outboard.abi.Socket;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -128,6 +129,15 @@ public final class SyscallTable {
       }
     }
     return null;
+  }
+
+  /**
+   * The row of a call that is known to be in the table.
+   *
+   * @throws NullPointerException if it is not: our bug
+   */
+  public static Row row(String name) {
+    return Objects.requireNonNull(byName(name), name);
   }
 
   /** All rows, by x86-64 number. */
