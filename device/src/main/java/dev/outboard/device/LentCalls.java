@@ -84,7 +84,7 @@ final class LentCalls {
               : receive(call, handle, flags, scratch);
       readiness.touched(handle);
       boolean full = sends && result == -Errno.EAGAIN;
-      return full || isInterruption(result) ? TRAP : result;
+      return full || ShadowThread.isRestart(result) ? TRAP : result;
     } finally {
       readiness.closeIfLast(handle);
     }
@@ -120,10 +120,5 @@ final class LentCalls {
             Canonical.PPOLL, scratch.address() + POLLFD, 1, scratch.address() + TIMESPEC, 0, 0, 0);
     result = ready > 0 ? once(call, handle, flags) : TRAP;
     return result == -Errno.EAGAIN ? TRAP : result;
-  }
-
-  private static boolean isInterruption(long result) {
-    return result == -Errno.EINTR
-        || (result <= -Errno.ERESTARTSYS && result >= -Errno.ERESTART_RESTARTBLOCK);
   }
 }

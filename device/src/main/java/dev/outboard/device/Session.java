@@ -2,7 +2,6 @@
 package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.Memory;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceCounts;
 import dev.outboard.channel.DeviceSlot;
@@ -13,9 +12,9 @@ import dev.outboard.channel.SlotLayout;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.SealedMemory;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.PathSet;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -217,29 +216,7 @@ final class Session implements Runnable {
   }
 
   private static int newMemory(long bytes) {
-    try (Arena arena = Arena.ofConfined()) {
-      long fd =
-          Linux.memfdCreate(
-              Linux.cString(arena, "outboard-slots").address(),
-              Memory.MFD_CLOEXEC | Memory.MFD_ALLOW_SEALING);
-      if (fd < 0) {
-        return (int) fd;
-      }
-      long r = Linux.ftruncate((int) fd, bytes);
-      if (r == 0) {
-        // Neither side may be able to make the other's accesses fault.
-        r =
-            Linux.fcntl(
-                (int) fd,
-                Memory.F_ADD_SEALS,
-                Memory.F_SEAL_SHRINK | Memory.F_SEAL_GROW | Memory.F_SEAL_SEAL);
-      }
-      if (r < 0) {
-        Linux.close((int) fd);
-        return (int) r;
-      }
-      return (int) fd;
-    }
+    return SealedMemory.create("outboard-slots", bytes);
   }
 
   /** The call of a shadow thread is to be interrupted until it is out. */

@@ -374,7 +374,8 @@ final class ShadowThread implements Runnable {
     return result;
   }
 
-  private static boolean isRestart(long result) {
+  /** Whether a call was interrupted before anything had happened. */
+  static boolean isRestart(long result) {
     return result == -Errno.EINTR
         || result == -Errno.ERESTARTSYS
         || result == -Errno.ERESTARTNOINTR

@@ -5,13 +5,12 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Memory;
 import dev.outboard.abi.PacketSocket;
 import dev.outboard.abi.Socket;
-import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.abi.Tpacket;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.SealedMemory;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
@@ -275,7 +274,7 @@ final class PacketRings implements AutoCloseable {
     if (closed || feeds.size() >= MAX_RINGS || size > MAX_BYTES - bytes.get()) {
       return -Errno.ENOMEM;
     }
-    int fd = allocate(size);
+    int fd = SealedMemory.allocate(MEMORY_NAME, size);
     if (fd < 0) {
       return -Errno.ENOMEM;
     }
@@ -377,33 +376,6 @@ final class PacketRings implements AutoCloseable {
           line -> line.contains(inode) && line.contains(" /memfd:" + MEMORY_NAME));
     } catch (IOException | UncheckedIOException e) {
       return false; // It is gone.
-    }
-  }
-
-  /** A memory file of that size, all of it there; its descriptor, or {@code -errno}. */
-  private static int allocate(long size) {
-    try (Arena a = Arena.ofConfined()) {
-      long fd =
-          Linux.memfdCreate(
-              Linux.cString(a, MEMORY_NAME).address(),
-              Memory.MFD_CLOEXEC | Memory.MFD_ALLOW_SEALING);
-      if (fd < 0) {
-        return (int) fd;
-      }
-      long r = Linux.syscall(SyscallNumbers.FALLOCATE, fd, 0, 0, size, 0, 0);
-      if (r == 0) {
-        // The program has it mapped: it must not be able to make our accesses fault.
-        r =
-            Linux.fcntl(
-                (int) fd,
-                Memory.F_ADD_SEALS,
-                Memory.F_SEAL_SHRINK | Memory.F_SEAL_GROW | Memory.F_SEAL_SEAL);
-      }
-      if (r < 0) {
-        Linux.close((int) fd);
-        return (int) r;
-      }
-      return (int) fd;
     }
   }
 
