@@ -62,7 +62,9 @@ class TunnelsTest {
                     until ss -Htln | grep -q :6001; do sleep 0.02; done
                     (iperf3 -c 10.9.0.2 -p 6001 -n 20M >client)
                     wait $!
-                    grep -o '20.0 MBytes.*' client | cut -c 1-11 | head -n 1
+                    # It sends a little more when its last write is taken in part, and what it says
+                    # of the receiver leaves out what was still on its way.
+                    grep -c '20[.][0-9] MBytes.*sender' client
                     for i in 0 1; do
                       [ "$(wg show wg$i peers)" = "$(cat public$((1 - i)))" ] && echo its peer
                       [ $(wg show wg$i latest-handshakes | cut -f 2) -gt 0 ] && echo shook hands
@@ -79,7 +81,7 @@ class TunnelsTest {
         .containsExactly(
             "1 received",
             "WireGuard: 3 received",
-            "20.0 MBytes",
+            "1",
             "its peer",
             "shook hands",
             "its peer",
