@@ -153,55 +153,7 @@ class FrontTest(unittest.TestCase):
     def ready(self, process):
         self.assertEqual(process.stdout.readline(), b"ready\n")
 
-    # --- status
-
-    def test_status_is_the_programs(self):
-        for script in ("exit 0", "exit 7", "exit 255", "kill -TERM $$", "kill -KILL $$"):
-            with self.subTest(script=script):
-                shell = ["sh", "-c", '"$@"; echo $?', "sh"]
-                program = ["sh", "-c", script]
-                native = run(shell + program).stdout
-                self.assertEqual(run(shell + OUTBOARD + program).stdout, native)
-
-    def test_programs_that_cannot_be_run(self):
-        self.assertEqual(run(OUTBOARD + ["/nonexistent/program"]).returncode, 127)
-        self.assertEqual(run(OUTBOARD + ["no-such-program-anywhere"]).returncode, 127)
-        with tempfile.NamedTemporaryFile() as plain:
-            os.chmod(plain.name, 0o644)
-            self.assertEqual(run(OUTBOARD + [plain.name]).returncode, 126)
-
-    def test_wrong_usage(self):
-        result = run(OUTBOARD[:2] + ["--no-such-option", "--", "true"])
-        self.assertEqual(result.returncode, 125)
-        self.assertIn(b"unknown option '--no-such-option'", result.stderr)
-        self.assertEqual(result.stdout, b"")
-
-    # --- what the program starts with
-
-    def test_streams_arguments_and_environment(self):
-        program = ["sh", "-c", 'cat; echo "$@" "$#"; env | sort; umask; pwd', "sh", "grün", "", "a b"]
-        environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "LC_ALL": "C", "root": "1",
-                       "PWD": os.getcwd()}
-        native = run(program, input=b"line\n\0\xff", env=environment).stdout
-        self.assertEqual(run(OUTBOARD + program, input=b"line\n\0\xff", env=environment).stdout, native)
-
-    def test_descriptors_limits_and_signals(self):
-        script = (
-            "cat <&3; ls /proc/self/fd | tr '\\n' ' '; ulimit -Sn; ulimit -Hn;"
-            "grep -E 'Sig(Blk|Ign)' /proc/self/status"
-        )
-        # The shell that gives the program an ignored signal and a third descriptor.
-        shell = ["sh", "-c", "trap '' HUP USR1; \"$@\" 3<<E\ninherited\nE\n", "sh"]
-        native = run(shell + ["sh", "-c", script]).stdout
-        self.assertIn(b"inherited", native)
-        self.assertEqual(run(shell + OUTBOARD + ["sh", "-c", script]).stdout, native)
-
-    def test_pipe_closed_early(self):
-        shell = '"$@" | head -c 4; exit'
-        began = time.monotonic()
-        result = run(["bash", "-c", '"$@" | head -c 4; echo " ${PIPESTATUS[0]}"', "sh"] + OUTBOARD + ["yes"])
-        self.assertEqual(result.stdout, b"y\ny\n 141\n", shell)
-        self.assertLess(time.monotonic() - began, PATIENCE)
+    # --- what the program starts with and leaves (SurroundingsTest has more)
 
     def test_nobody_keeps_a_pipe_open_that_the_program_closed(self):
         process = self.start(["sh", "-c", "echo ready; exec >&- <&-; sleep 30"], stdin=subprocess.PIPE)

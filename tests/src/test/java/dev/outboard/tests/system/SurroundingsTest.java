@@ -4,6 +4,7 @@ package dev.outboard.tests.system;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.TestFiles;
 import dev.outboard.tests.support.Trial;
@@ -70,12 +71,11 @@ class SurroundingsTest {
     trial.outcome("status", done.status());
   }
 
-  @Scenario
+  /** The device has no part in them. */
+  @Scenario(modes = {Mode.NATIVE, Mode.LIBRARY})
   void exitStatuses(Trial trial) {
     for (String script :
-        new String[] {
-          "exit 0", "exit 7", "exit 255", "kill -TERM $$", "kill -KILL $$", "kill -SEGV $$",
-        }) {
+        new String[] {"exit 7", "exit 255", "kill -TERM $$", "kill -KILL $$", "kill -SEGV $$"}) {
       trial.outcome(script, trial.shell("ulimit -c 0; " + script).run(LIMIT).status());
     }
   }
