@@ -18,6 +18,9 @@ import org.jspecify.annotations.Nullable;
 record SshTarget(String destination, @Nullable String port, String outboard) {
   static final String SCHEME = "ssh://";
 
+  /** Another program in place of {@code ssh}, which understands the same arguments. */
+  private static final String SSH_VARIABLE = "OUTBOARD_SSH";
+
   // No destination may begin with a dash: ssh would take it for an option.
   private static final Pattern FORM =
       Pattern.compile(
@@ -44,8 +47,8 @@ record SshTarget(String destination, @Nullable String port, String outboard) {
    */
   List<String> command(List<String> settings) {
     // There is no terminal to ask on: it is the program's. No escape character in what is bytes.
-    List<String> command =
-        new ArrayList<>(List.of("ssh", "-T", "-e", "none", "-o", "BatchMode=yes"));
+    String ssh = System.getenv().getOrDefault(SSH_VARIABLE, "ssh");
+    List<String> command = new ArrayList<>(List.of(ssh, "-T", "-e", "none", "-o", "BatchMode=yes"));
     if (port != null) {
       command.addAll(List.of("-p", port));
     }

@@ -38,6 +38,10 @@ import org.jspecify.annotations.Nullable;
 public final class HostRelay implements AutoCloseable {
   private static final Duration PING = Duration.ofSeconds(5);
   private static final Duration PATIENCE = Duration.ofSeconds(20);
+
+  /** How long the other end may take to close the wire after a Bye. */
+  private static final Duration PARTING = Duration.ofSeconds(5);
+
   private static final int CLOSING_PAUSE_MILLIS = 2;
 
   private final Wire wire;
@@ -122,14 +126,25 @@ public final class HostRelay implements AutoCloseable {
         carrier.end();
       }
     }
-    stream.sendLast(new Frame.Bye(why));
+    if (memory != null) {
+      // Before there is a session, what the other end says last is what there is to be said.
+      stream.sendLast(new Frame.Bye(why));
+    }
     stream.stop();
     wire.close();
   }
 
-  /** Waits until both ends are done with each other, then gives all back. */
+  /** Waits until both ends are done with each other, if that does not take long; gives all back. */
   @Override
   public void close() {
+    try {
+      if (!wireReader.join(PARTING)) {
+        wire.stop();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      wire.stop();
+    }
     Uninterrupted.join(wireReader);
     Uninterrupted.join(hookReader);
     stream.close();
@@ -165,8 +180,11 @@ public final class HostRelay implements AutoCloseable {
         case Frame.Counts f -> stream.send(f);
         case Frame.Ping f -> stream.send(f);
         case Frame.Pong f -> stream.send(f);
-        case Frame.Bye(String why) -> {
-          return why;
+        case Frame.Bye f -> {
+          if (memory == null) {
+            stream.sendLast(f);
+          }
+          return f.why();
         }
         case Frame.Unknown f -> {}
         default -> {
