@@ -68,7 +68,7 @@ class ElsewhereTest {
             .outboard("run", "--device=ssh://elsewhere/no/such/outboard", "--", "echo", "ran")
             .run(LIMIT)
             .expectStatus(125);
-    assertThat(done.errors()).contains("/no/such/outboard", "The device did not answer");
+    assertThat(done.errors()).contains("/no/such/outboard", "outboard: The device");
     assertThat(done.output()).isEmpty();
     done =
         trial
