@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The outboard command. */
 module dev.outboard.cli {
+  requires dev.outboard.relay;
   requires dev.outboard.hook;
   requires dev.outboard.device;
   requires dev.outboard.bench;

@@ -52,6 +52,16 @@ public final class CallSlot {
     this.sequence = request.get() & ~SlotLayout.ABANDONED;
   }
 
+  /**
+   * The host's side of a slot whose bytes nobody counts.
+   *
+   * @param slot {@link SlotLayout#BYTES} of shared memory that the device has just given out
+   * @param arena lives at least as long as the result; a few bytes are taken from it
+   */
+  public static CallSlot of(int index, MemorySegment slot, Arena arena) {
+    return new CallSlot(index, slot, arena, new Traffic());
+  }
+
   /** The slot's index: its name on the link, and what a child's slot is attached like. */
   public int index() {
     return index;
@@ -170,7 +180,7 @@ public final class CallSlot {
   }
 
   /** Makes the pending call and all later ones end with -ENETDOWN. Called by the link's reader. */
-  void lose() {
+  public void lose() {
     lost = true;
     reply.abandon();
   }

@@ -2,7 +2,6 @@
 package dev.outboard.channel;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.Memory;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Uninterrupted;
@@ -69,7 +68,7 @@ public final class DeviceLink implements AutoCloseable {
     this.welcome = welcome;
     // The slots stay mapped until no thread can look into one: until all are garbage.
     this.arena = Arena.ofAuto();
-    this.memory = memory.reinterpret(arena, DeviceLink::unmap);
+    this.memory = SlotMemory.owned(memory, arena);
     this.slots = new AtomicReferenceArray<>(welcome.slots());
     this.reader = Thread.ofPlatform().name("link-reader").daemon(true).unstarted(this::readFrames);
   }
@@ -182,47 +181,11 @@ public final class DeviceLink implements AutoCloseable {
       throw new LinkException("The device sent no memory for its call slots.");
     }
     try {
-      return new DeviceLink(stream, listener, options, welcome, map(welcome, descriptor));
+      return new DeviceLink(
+          stream, listener, options, welcome, SlotMemory.map(welcome, descriptor));
     } finally {
       Linux.close(descriptor);
     }
-  }
-
-  /** Maps the slots, after checks that make it impossible for a touch of them to fault. */
-  private static MemorySegment map(Welcome welcome, int descriptor) throws LinkException {
-    if (welcome.slots() < 1
-        || welcome.slots() > SlotLayout.MAX_SLOTS
-        || welcome.slotBytes() != SlotLayout.BYTES) {
-      throw new LinkException("The device offers call slots of a layout that this side lacks.");
-    }
-    long bytes = welcome.slots() * SlotLayout.BYTES;
-    return map(descriptor, bytes, bytes);
-  }
-
-  /**
-   * Maps the start of a file of slots.
-   *
-   * @param bytes how long the file must be at least, and
-   * @param mapped how much of it to map
-   */
-  private static MemorySegment map(int descriptor, long bytes, long mapped) throws LinkException {
-    long size = Linux.lseek(descriptor, 0, 2);
-    long seals = Linux.fcntl(descriptor, Memory.F_GET_SEALS, 0);
-    if (size < bytes || seals < 0 || (seals & Memory.F_SEAL_SHRINK) == 0) {
-      throw new LinkException("The memory for the call slots is too short or could shrink.");
-    }
-    long address =
-        Linux.mmap(
-            0, mapped, Memory.PROT_READ | Memory.PROT_WRITE, Memory.MAP_SHARED, descriptor, 0);
-    if (address < 0 && address > -4096) {
-      throw new LinkException(
-          "The call slots cannot be mapped: " + Errno.name((int) -address) + ".");
-    }
-    return Linux.at(address, mapped);
-  }
-
-  private static void unmap(MemorySegment memory) {
-    Linux.munmap(memory.address(), memory.byteSize());
   }
 
   /** What the device said of itself. */
@@ -320,7 +283,8 @@ public final class DeviceLink implements AutoCloseable {
       if (index >= welcome.slots() || descriptor < 0) {
         throw new LinkException("The device lends a call slot and sends no memory for it.");
       }
-      return new LentSlot(index, map(descriptor, SlotLayout.BYTES, SlotLayout.DATA), descriptor);
+      return new LentSlot(
+          index, SlotMemory.map(descriptor, SlotLayout.BYTES, SlotLayout.DATA), descriptor);
     } catch (LinkException e) {
       stream.send(new Frame.Detach(index));
       throw e;

@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
 import dev.outboard.device.Device;
 import dev.outboard.device.DeviceException;
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
 import dev.outboard.kernel.ConsoleSink;
 import dev.outboard.posix.Linux;
+import dev.outboard.relay.DescriptorWire;
+import dev.outboard.relay.DeviceRelay;
+import dev.outboard.relay.Wire;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -16,10 +25,13 @@ import java.util.function.Consumer;
 
 /** {@code outboard device}: a kernel that carries out calls for programs elsewhere. */
 final class DeviceCommand implements Command {
+  private static final int STANDARD_INPUT = 0;
+  private static final int STANDARD_OUTPUT = 1;
   private static final int STANDARD_ERROR = 2;
 
   private static final String LISTEN = "--listen";
   private static final String FD = "--fd";
+  private static final String STDIO = "--stdio";
   private static final String LOG = "--log";
   private static final String UNIX = "unix:";
 
@@ -38,6 +50,12 @@ final class DeviceCommand implements Command {
             "N",
             "Serve one program over inherited descriptor N, a connected Unix socket,",
             "and end with it. So 'outboard run' starts its embedded device."));
+    options.add(
+        Option.flag(
+            STDIO,
+            (char) 0,
+            "Serve one program over standard input and output, and end with it. So",
+            "'outboard run --device ssh://HOST' starts a device on another machine."));
     options.addAll(DeviceSettings.OPTIONS);
     options.add(
         Option.optional(LOG, "FILE", "Write the library kernel's log to standard error or FILE."));
@@ -59,22 +77,24 @@ final class DeviceCommand implements Command {
     Syntax syntax = syntax();
     String listen = arguments.value(LISTEN);
     String fd = arguments.value(FD);
-    if ((listen == null) == (fd == null)) {
-      throw syntax.usageError("a device needs either --listen or --fd");
+    boolean stdio = arguments.has(STDIO);
+    if ((listen == null ? 0 : 1) + (fd == null ? 0 : 1) + (stdio ? 1 : 0) != 1) {
+      throw syntax.usageError("a device needs one of --listen, --fd and --stdio");
     }
     DeviceSettings settings = DeviceSettings.from(arguments, syntax);
     try (LineLog log = LineLog.open(arguments.value(LOG), LOG, terminal)) {
       Consumer<String> sink = log.sink();
       DeviceOptions options =
           settings
-              .options(fd != null ? Limits.EMBEDDED : Limits.SHARED)
+              .options(listen == null ? Limits.EMBEDDED : Limits.SHARED)
               .kernelLog(sink == null ? ConsoleSink.NONE : sink::accept)
               // An embedded device tells its one session what it has to say.
               .log(listen != null ? terminal::say : line -> {})
               .build();
-      return listen != null
-          ? listen(options, path(listen, syntax), terminal)
-          : serve(options, descriptor(String.valueOf(fd), syntax));
+      if (listen != null) {
+        return listen(options, path(listen, syntax), terminal);
+      }
+      return stdio ? stdio(options) : serve(options, descriptor(String.valueOf(fd), syntax));
     } catch (DeviceException e) {
       throw new Failure(String.valueOf(e.getMessage()));
     }
@@ -92,6 +112,25 @@ final class DeviceCommand implements Command {
     // Whoever has started this device need not wait until the JVM's memory is freed.
     Linux.close(STANDARD_ERROR);
     return ExitStatus.OK;
+  }
+
+  /** The session comes by standard input and output: a relay stands between it and the device. */
+  private static int stdio(DeviceOptions options) throws DeviceException {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment pair = arena.allocate(8, 4);
+      long r =
+          Linux.socketpair(
+              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address());
+      if (r < 0) {
+        throw new Failure("cannot make a link to the device: " + Errno.name((int) -r));
+      }
+      int relays = pair.get(ValueLayout.JAVA_INT, 4);
+      Wire wire = DescriptorWire.of(STANDARD_INPUT, STANDARD_OUTPUT);
+      Thread.ofPlatform().daemon().name("relay").start(() -> DeviceRelay.serve(wire, relays));
+      return serve(options, pair.get(ValueLayout.JAVA_INT, 0));
+    } catch (IOException e) {
+      throw new Failure("cannot carry a session: " + e.getMessage());
+    }
   }
 
   private static int listen(DeviceOptions options, Path path, Terminal terminal)

@@ -21,7 +21,7 @@ import java.util.function.Consumer;
 
 /**
  * A device process of this command's own, at the other end of a socket pair: {@code outboard device
- * --fd 3}.
+ * --fd 3}, or {@code ssh} and what it runs on another machine.
  *
  * <p>It leads a session of its own, so that the terminal's signals pass it by, and it ends when the
  * link does; so it needs no looking after. What it writes to its standard error is handed on.
@@ -76,6 +76,25 @@ final class EmbeddedDevice {
 
   /** Starts the process. It boots while the caller goes on: connect to {@link #linkFd()}. */
   static EmbeddedDevice start(List<String> deviceArguments, Consumer<String> messages) {
+    List<String> command = new ArrayList<>(prefix());
+    command.addAll(List.of("device", "--fd", Integer.toString(CHILD_FD)));
+    command.addAll(deviceArguments);
+    return start(command, false, messages);
+  }
+
+  /**
+   * Starts a command that reaches a device elsewhere by its standard input and output. What is at
+   * {@link #linkFd()} is not a link but what carries one.
+   */
+  static EmbeddedDevice startCarrier(List<String> command, Consumer<String> messages) {
+    return start(command, true, messages);
+  }
+
+  /**
+   * @param standard whether the child's end is its standard input and output, or {@link #CHILD_FD}
+   */
+  private static EmbeddedDevice start(
+      List<String> command, boolean standard, Consumer<String> messages) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment pair = arena.allocate(8, 4);
       long r =
@@ -94,20 +113,19 @@ final class EmbeddedDevice {
       }
       int messagesFrom = pair.get(ValueLayout.JAVA_INT, 0);
       int messagesTo = pair.get(ValueLayout.JAVA_INT, 4);
-      List<String> command = new ArrayList<>(prefix());
-      command.addAll(List.of("device", "--fd", Integer.toString(CHILD_FD)));
-      command.addAll(deviceArguments);
-      // Our standard streams may be pipes whose other ends wait for the program alone to close
-      // them.
-      long pid =
-          new Spawn(command)
-              .open(0, "/dev/null", Fcntl.O_RDWR)
-              .open(1, "/dev/null", Fcntl.O_RDWR)
-              .duplicate(messagesTo, 2)
-              .duplicate(theirs, CHILD_FD)
-              .closeFrom(CHILD_FD + 1)
-              .newSession()
-              .start();
+      Spawn spawn = new Spawn(command).duplicate(messagesTo, 2);
+      if (standard) {
+        spawn.duplicate(theirs, 0).duplicate(theirs, 1).closeFrom(CHILD_FD).searchPath();
+      } else {
+        // Our standard streams may be pipes whose other ends wait for the program alone to close
+        // them.
+        spawn
+            .open(0, "/dev/null", Fcntl.O_RDWR)
+            .open(1, "/dev/null", Fcntl.O_RDWR)
+            .duplicate(theirs, CHILD_FD)
+            .closeFrom(CHILD_FD + 1);
+      }
+      long pid = spawn.newSession().start();
       Linux.close(theirs);
       Linux.close(messagesTo);
       if (pid < 0) {

@@ -9,6 +9,9 @@ import dev.outboard.hook.Hook;
 import dev.outboard.hook.HookException;
 import dev.outboard.hook.HookOptions;
 import dev.outboard.hook.Statistics;
+import dev.outboard.relay.DescriptorWire;
+import dev.outboard.relay.HostRelay;
+import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -43,9 +46,11 @@ final class RunCommand implements Command {
     options.add(
         Option.single(
             DEVICE,
-            "embedded|unix:PATH",
-            "The device: one that is started for this program (the default), or",
-            "one that 'outboard device --listen unix:PATH' runs already."));
+            "embedded|unix:PATH|ssh://[USER@]HOST[:PORT][/PATH]",
+            "The device: one that is started for this program (the default), one",
+            "that 'outboard device --listen unix:PATH' runs already, or one that is",
+            "started for it on another machine, by ssh without a password, where",
+            "'outboard' is in PATH or at /PATH. Options for the device hold there."));
     options.addAll(DeviceSettings.OPTIONS);
     options.add(
         Option.single(
@@ -87,6 +92,8 @@ final class RunCommand implements Command {
             "      with a service of this machine's loopback",
             "  outboard run --trace=calls.txt --stats -- ping -c1 10.0.2.2",
             "      to see what is done where",
+            "  outboard run --device ssh://root@nic --net tap:name=ob0,addr=10.77.0.2/24 -- nginx",
+            "      on the network of another machine, by its CPU",
             "  outboard device --listen unix:/run/outboard.sock --net tap:name=ob0,addr=10.77.0.2/24 &",
             "  outboard run --device unix:/run/outboard.sock -- redis-server",
             "      several programs on one device"));
@@ -101,32 +108,29 @@ final class RunCommand implements Command {
           "which program? It is named after the options, as in: outboard run -- ls");
     }
     String device = arguments.value(DEVICE);
-    if (device == null || device.equals("embedded")) {
+    if (device == null || device.equals("embedded") || device.startsWith(SshTarget.SCHEME)) {
       // Wrong settings are an error of this command, not of the device's.
       DeviceSettings.from(arguments, syntax);
-      EmbeddedDevice embedded =
-          EmbeddedDevice.start(DeviceSettings.words(arguments), terminal.err()::println);
-      try {
-        int status =
-            run(
-                arguments,
-                terminal,
-                own,
-                embedded.pid(),
-                listener ->
-                    DeviceLink.overDescriptor(
-                        embedded.linkFd(), listener, LinkOptions.ofNewDevice(CLIENT)));
-        if (!embedded.awaitEnd(USER_WAITS)) {
-          // What the program sent last is on its way: that is no reason to keep the user.
-          ProgramWatch.release(Front.ofThisProcess(), status);
-        }
-        return status;
-      } finally {
-        embedded.awaitEnd();
+      List<String> settings = DeviceSettings.words(arguments);
+      if (device == null || device.equals("embedded")) {
+        EmbeddedDevice embedded = EmbeddedDevice.start(settings, terminal.err()::println);
+        return run(
+            arguments, terminal, own, embedded, listener -> link(embedded.linkFd(), listener));
+      }
+      SshTarget target = SshTarget.parse(device);
+      if (target == null) {
+        throw syntax.usageError(
+            "--device is ssh://[USER@]HOST[:PORT][/PATH], not '" + device + "'");
+      }
+      EmbeddedDevice ssh =
+          EmbeddedDevice.startCarrier(target.command(settings), terminal.err()::println);
+      try (HostRelay relay = relay(ssh.linkFd())) {
+        return run(arguments, terminal, own, ssh, listener -> link(relay.linkFd(), listener));
       }
     }
     if (!device.startsWith(UNIX) || device.length() == UNIX.length()) {
-      throw syntax.usageError("--device is 'embedded' or unix:PATH, not '" + device + "'");
+      throw syntax.usageError(
+          "--device is 'embedded', unix:PATH or ssh://HOST, not '" + device + "'");
     }
     List<String> settings = DeviceSettings.words(arguments);
     if (!settings.isEmpty()) {
@@ -143,6 +147,37 @@ final class RunCommand implements Command {
         own,
         NO_PROCESS,
         listener -> DeviceLink.connect(socket, listener, LinkOptions.of(CLIENT)));
+  }
+
+  private static DeviceLink link(int fd, LinkListener listener) throws LinkException {
+    return DeviceLink.overDescriptor(fd, listener, LinkOptions.ofNewDevice(CLIENT));
+  }
+
+  private static HostRelay relay(int fd) {
+    try {
+      return HostRelay.start(DescriptorWire.of(fd, fd));
+    } catch (IOException e) {
+      throw new Failure("cannot carry a session: " + e.getMessage());
+    }
+  }
+
+  /** With a device that was started for this program, and ends after it. */
+  private static int run(
+      Arguments arguments,
+      Terminal terminal,
+      OwnDescriptors own,
+      EmbeddedDevice device,
+      Connector connector) {
+    try {
+      int status = run(arguments, terminal, own, device.pid(), connector);
+      if (!device.awaitEnd(USER_WAITS)) {
+        // What the program sent last is on its way: that is no reason to keep the user.
+        ProgramWatch.release(Front.ofThisProcess(), status);
+      }
+      return status;
+    } finally {
+      device.awaitEnd();
+    }
   }
 
   private static int run(

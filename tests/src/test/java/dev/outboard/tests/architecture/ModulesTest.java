@@ -34,6 +34,7 @@ class ModulesTest {
     USES.put("posix", Set.of("abi"));
     USES.put("syscalls", Set.of("abi"));
     USES.put("channel", Set.of("abi", "posix", "syscalls"));
+    USES.put("relay", Set.of("abi", "posix", "syscalls", "channel"));
     USES.put("hook", Set.of("abi", "posix", "syscalls", "channel"));
     USES.put("kernel", Set.of("abi", "posix"));
     USES.put("virtio", Set.of("abi", "posix"));
@@ -42,7 +43,16 @@ class ModulesTest {
     USES.put(
         "cli",
         Set.of(
-            "abi", "posix", "syscalls", "channel", "hook", "kernel", "virtio", "device", "bench"));
+            "abi",
+            "posix",
+            "syscalls",
+            "channel",
+            "relay",
+            "hook",
+            "kernel",
+            "virtio",
+            "device",
+            "bench"));
   }
 
   private static final JavaClasses PRODUCT =

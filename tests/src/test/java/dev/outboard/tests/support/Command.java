@@ -23,6 +23,7 @@ public final class Command {
   private Path directory;
   private Optional<Path> input = Optional.empty();
   private boolean ownNetwork = true;
+  private boolean overSsh;
 
   Command(Trial trial, boolean inMode, List<String> words) {
     this.trial = trial;
@@ -61,6 +62,14 @@ public final class Command {
     return this;
   }
 
+  /**
+   * Has the device started by ssh, or what takes its place here; so -Dtests.ssh=true does for all.
+   */
+  public Command overSsh() {
+    overSsh = true;
+    return this;
+  }
+
   /** Sets the directory that the command starts in; without this it is the trial's. */
   public Command in(Path newDirectory) {
     directory = newDirectory;
@@ -73,6 +82,9 @@ public final class Command {
     line.addAll(before);
     if (inMode && trial.mode().offloaded()) {
       line.addAll(List.of(trial.launcher(), "run", "--kernel", trial.mode().word()));
+      if (overSsh || Boolean.getBoolean("tests.ssh")) {
+        line.add("--device=ssh://elsewhere" + Programs.launcher());
+      }
       if (ownNetwork) {
         line.addAll(trial.networkOptions());
       }
@@ -101,6 +113,8 @@ public final class Command {
             .redirectError(errors.toFile());
     input.ifPresent(file -> builder.redirectInput(file.toFile()));
     trial.prepare(builder.environment());
+    // Runs here what it is to run elsewhere.
+    builder.environment().put("OUTBOARD_SSH", Programs.data("ssh"));
     builder.environment().putAll(environment);
     try {
       Files.writeString(

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.channel.CallSlot;
+import dev.outboard.channel.Decoded;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.SlotLayout;
+import dev.outboard.channel.SlotMemory;
+import dev.outboard.channel.Welcome;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Uninterrupted;
+import dev.outboard.syscalls.Call;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.concurrent.Semaphore;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The device's end of a session whose host is elsewhere: stands for the host towards the device.
+ * See {@link HostRelay}.
+ *
+ * <p>The device checks what comes from here as it checks any host; what this object checks is what
+ * itself depends on.
+ */
+public final class DeviceRelay {
+  private static final Duration PING = Duration.ofSeconds(5);
+  private static final Duration PATIENCE = Duration.ofSeconds(20);
+
+  private final Wire wire;
+  private final WireFrames frames;
+  private final FrameStream stream;
+  private final Arena arena = Arena.ofAuto();
+
+  // Guarded by this: both readers use them.
+  private @Nullable MemorySegment memory;
+  private Carrier[] carriers = new Carrier[0];
+
+  private DeviceRelay(Wire wire, int deviceFd) {
+    this.wire = wire;
+    this.frames = new WireFrames(wire);
+    this.stream = new FrameStream(deviceFd);
+  }
+
+  /**
+   * Carries one session, until either side ends it.
+   *
+   * @param wire a connection to where a {@link HostRelay} is
+   * @param deviceFd a connected Unix socket whose other end the device serves; both are closed when
+   *     this returns
+   * @return why it has ended
+   */
+  public static String serve(Wire wire, int deviceFd) {
+    return new DeviceRelay(wire, deviceFd).serve();
+  }
+
+  private String serve() {
+    Thread deviceReader = Thread.ofPlatform().daemon().name("relay-device").start(this::readDevice);
+    String why;
+    try (Heartbeat heartbeat = new Heartbeat(wire, frames, PING, PATIENCE)) {
+      why = heartbeat.reason(frames.serve(new FromHost()));
+    }
+    stream.sendLast(new Frame.Bye(why));
+    stream.stop();
+    wire.stop();
+    Uninterrupted.join(deviceReader);
+    stream.close();
+    wire.close();
+    return why;
+  }
+
+  private void readDevice() {
+    String why = null;
+    while (why == null) {
+      why =
+          switch (stream.receive(-1)) {
+            case Decoded.Received(Frame frame) -> fromDevice(frame);
+            case Decoded.Malformed(String what) -> what;
+            case Decoded.Ended(String what) -> what;
+          };
+    }
+    frames.send(new Frame.Bye(why));
+    wire.stop();
+    synchronized (this) {
+      for (Carrier carrier : carriers) {
+        if (carrier != null) {
+          carrier.end();
+        }
+      }
+    }
+  }
+
+  /** Null, or why the session has ended. */
+  private @Nullable String fromDevice(Frame frame) {
+    switch (frame) {
+      case Welcome welcome -> {
+        int fd = stream.takeDescriptor();
+        try {
+          MemorySegment slots = SlotMemory.owned(SlotMemory.map(welcome, fd), arena);
+          synchronized (this) {
+            memory = slots;
+            carriers = new Carrier[welcome.slots()];
+          }
+        } catch (LinkException e) {
+          return String.valueOf(e.getMessage());
+        } finally {
+          Linux.close(fd);
+        }
+      }
+      case Frame.Attached f when f.slot() >= 0 -> begin(f.slot());
+      case Frame.Detached f -> end(f.slot());
+      case Frame.Bye(String why) -> {
+        return why;
+      }
+      default -> {}
+    }
+    frames.send(frame);
+    return null;
+  }
+
+  private synchronized void begin(int index) {
+    MemorySegment slots = memory;
+    if (slots == null) {
+      return;
+    }
+    Carrier before = carriers[index];
+    carriers[index] =
+        new Carrier(index, slots.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), before);
+    carriers[index].thread.start();
+  }
+
+  private void end(int index) {
+    Carrier carrier;
+    synchronized (this) {
+      carrier = carriers[index];
+    }
+    carrier.end();
+    Uninterrupted.join(carrier.thread);
+  }
+
+  private synchronized @Nullable Carrier carrier(int slot) {
+    Carrier carrier = slot >= 0 && slot < carriers.length ? carriers[slot] : null;
+    return carrier == null || carrier.over ? null : carrier;
+  }
+
+  /** What the host's end says. All of it is checked: it may be hostile. */
+  private final class FromHost implements WireFrames.Receiver {
+    @Override
+    public @Nullable String frame(Frame frame) {
+      switch (frame) {
+        case Frame.Attach f when f.lent() ->
+            frames.send(new Frame.Attached(f.id(), -Errno.EOPNOTSUPP));
+        case Frame.Ping f when f.id() == Heartbeat.ID -> frames.send(new Frame.Pong(f.id()));
+        case Frame.Pong f when f.id() == Heartbeat.ID -> {}
+        default -> stream.send(frame);
+      }
+      return null;
+    }
+
+    @Override
+    public @Nullable String data(int slot, int offset, ByteBuffer bytes) {
+      Carrier carrier = carrier(slot);
+      if (carrier == null) {
+        return null; // for a thread that is on its way out
+      }
+      if (carrier.busy) {
+        return "the host wrote to a call slot while it has a call";
+      }
+      if (!carrier.mirror.holds(offset, bytes.remaining())) {
+        return "the host wrote beyond the end of a call slot";
+      }
+      carrier.mirror.apply(offset, bytes);
+      return null;
+    }
+
+    @Override
+    public @Nullable String call(int slot, int sequence, int number, int flags, long[] args) {
+      Carrier carrier = carrier(slot);
+      if (carrier == null) {
+        return null;
+      }
+      if (carrier.busy) {
+        return "the host made a call in a slot that has one";
+      }
+      Call call = carrier.slot.call();
+      call.start(number);
+      call.flags = flags;
+      System.arraycopy(args, 0, call.args, 0, call.args.length);
+      carrier.busy = true;
+      carrier.wanted = sequence;
+      carrier.calls.release();
+      return null;
+    }
+
+    @Override
+    public @Nullable String reply(
+        int slot, int sequence, long result, int mask, int birth, long stamp) {
+      return "the host answered a call";
+    }
+  }
+
+  /** Makes the calls of one slot and sends their ends. */
+  private final class Carrier implements Runnable {
+    private final int index;
+    private final CallSlot slot;
+    private final SlotMirror mirror;
+    private final Semaphore calls = new Semaphore(0);
+    private final Thread thread;
+    private int wanted; // handed over by the semaphore
+    private volatile boolean busy;
+    private volatile boolean over;
+
+    Carrier(int index, MemorySegment place, @Nullable Carrier before) {
+      this.index = index;
+      this.slot = CallSlot.of(index, place, arena);
+      this.mirror = before == null ? new SlotMirror(slot.call().data, arena) : before.mirror;
+      this.thread = Thread.ofPlatform().daemon().name("relay-slot-" + index).unstarted(this);
+    }
+
+    @Override
+    public void run() {
+      while (true) {
+        calls.acquireUninterruptibly();
+        if (over) {
+          return;
+        }
+        slot.submit();
+        if (slot.sequence() != wanted) {
+          wire.stop(); // the two ends do not speak of the same call
+          return;
+        }
+        slot.await(Long.MAX_VALUE);
+        if (over) {
+          return;
+        }
+        // Before the reply, which the next call may follow at once. A host that writes before it
+        // has
+        // the reply spoils what it receives itself.
+        busy = false;
+        frames.sendReply(
+            index,
+            wanted,
+            slot.result(),
+            slot.readyMask(),
+            slot.newBirth(),
+            slot.readyStamp(),
+            mirror);
+      }
+    }
+
+    /** Ends the thread; a call that is pending has no end any more. */
+    void end() {
+      over = true;
+      slot.lose();
+      calls.release();
+    }
+  }
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.Decoded;
+import dev.outboard.channel.DeviceSlot;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.SlotLayout;
+import dev.outboard.channel.SlotMemory;
+import dev.outboard.channel.Welcome;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.SealedMemory;
+import dev.outboard.posix.Uninterrupted;
+import dev.outboard.syscalls.Call;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The host's end of a session with a device that shares no memory with it: stands for the device
+ * towards the hook, and carries what the hook says and writes over a {@link Wire}.
+ *
+ * <p>Frames are handed on as they are. A call slot is memory of this machine, with a thread here
+ * that waits for its calls; {@link SlotMirror} says what of it crosses. Slots that are lent to a
+ * program cannot be had.
+ *
+ * <p>Threads: one that reads the hook's frames, one that reads the wire, one for each slot in use,
+ * two of {@link Heartbeat}; all daemons, all gone when {@link #close} returns but for one that the
+ * wire holds up.
+ */
+public final class HostRelay implements AutoCloseable {
+  private static final Duration PING = Duration.ofSeconds(5);
+  private static final Duration PATIENCE = Duration.ofSeconds(20);
+
+  /** How long the other end may take to close the wire after a Bye. */
+  private static final Duration PARTING = Duration.ofSeconds(5);
+
+  private static final int CLOSING_PAUSE_MILLIS = 2;
+
+  private final Wire wire;
+  private final WireFrames frames;
+  private final FrameStream stream;
+  private final int linkFd;
+  private final Heartbeat heartbeat;
+  private final Arena arena = Arena.ofAuto();
+  private final Thread hookReader;
+  private final Thread wireReader;
+
+  // The wire's reader alone uses these.
+  private @Nullable MemorySegment memory;
+  private Carrier[] carriers = new Carrier[0];
+
+  private HostRelay(Wire wire, int theirs, int ours) {
+    this.wire = wire;
+    this.frames = new WireFrames(wire);
+    this.stream = new FrameStream(ours);
+    this.linkFd = theirs;
+    this.heartbeat = new Heartbeat(wire, frames, PING, PATIENCE);
+    this.hookReader = Thread.ofPlatform().daemon().name("relay-hook").start(this::readHook);
+    this.wireReader = Thread.ofPlatform().daemon().name("relay-wire").start(this::readWire);
+  }
+
+  /**
+   * Begins to carry.
+   *
+   * @param wire a connection to where a {@link DeviceRelay} is; owned by the result from here on
+   * @throws IOException if there are no descriptors left
+   */
+  public static HostRelay start(Wire wire) throws IOException {
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment pair = a.allocate(8, 4);
+      long r =
+          Linux.socketpair(
+              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address());
+      if (r < 0) {
+        wire.close();
+        throw new IOException("no link within this process: " + Errno.name((int) -r));
+      }
+      return new HostRelay(
+          wire, pair.get(ValueLayout.JAVA_INT, 0), pair.get(ValueLayout.JAVA_INT, 4));
+    }
+  }
+
+  /** A connected socket for {@code DeviceLink.overDescriptor}, which owns it from then on. */
+  public int linkFd() {
+    return linkFd;
+  }
+
+  private void readHook() {
+    while (true) {
+      switch (stream.receive(-1)) {
+        case Decoded.Received(Frame.Bye bye) -> {
+          // What is under way from the other side is still of interest; it closes the wire.
+          frames.send(bye);
+          return;
+        }
+        case Decoded.Received(Frame.Attach attach) when attach.lent() ->
+            stream.send(new Frame.Attached(attach.id(), -Errno.EOPNOTSUPP));
+        case Decoded.Received(Frame frame) -> frames.send(frame);
+        case Decoded.Malformed(String why) -> {
+          frames.send(new Frame.Bye(why));
+          wire.stop();
+          return;
+        }
+        case Decoded.Ended(String why) -> {
+          wire.stop();
+          return;
+        }
+      }
+    }
+  }
+
+  private void readWire() {
+    String why = heartbeat.reason(frames.serve(new FromDevice()));
+    heartbeat.close();
+    wire.stop();
+    for (Carrier carrier : carriers) {
+      if (carrier != null) {
+        carrier.end();
+      }
+    }
+    if (memory != null) {
+      // Before there is a session, what the other end says last is what there is to be said.
+      stream.sendLast(new Frame.Bye(why));
+    }
+    stream.stop();
+    wire.close();
+  }
+
+  /** Waits until both ends are done with each other, if that does not take long; gives all back. */
+  @Override
+  public void close() {
+    try {
+      if (!wireReader.join(PARTING)) {
+        wire.stop();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      wire.stop();
+    }
+    Uninterrupted.join(wireReader);
+    Uninterrupted.join(hookReader);
+    stream.close();
+  }
+
+  /** What the device's end says. All of it is checked: it may be hostile. */
+  private final class FromDevice implements WireFrames.Receiver {
+    @Override
+    public @Nullable String frame(Frame frame) {
+      switch (frame) {
+        case Welcome welcome -> {
+          return welcome(welcome);
+        }
+        case Frame.Attached f -> {
+          if (f.slot() >= 0 && !begin(f.slot())) {
+            return "the device gave out call slot " + f.slot() + ", which is not free";
+          }
+          stream.send(f);
+        }
+        case Frame.Detached f -> {
+          Carrier carrier = carrier(f.slot());
+          if (carrier == null) {
+            return "the device took back call slot " + f.slot() + ", which nobody had";
+          }
+          carrier.end();
+          carriers[f.slot()].reset();
+          stream.send(f);
+        }
+        case Frame.Ping f when f.id() == Heartbeat.ID -> frames.send(new Frame.Pong(f.id()));
+        case Frame.Pong f when f.id() == Heartbeat.ID -> {}
+        case Frame.Ready f -> stream.send(f);
+        case Frame.Notice f -> stream.send(f);
+        case Frame.Counts f -> stream.send(f);
+        case Frame.Ping f -> stream.send(f);
+        case Frame.Pong f -> stream.send(f);
+        case Frame.Bye f -> {
+          if (memory == null) {
+            stream.sendLast(f);
+          }
+          return f.why();
+        }
+        case Frame.Unknown f -> {}
+        default -> {
+          return "it sent a frame that only a host sends";
+        }
+      }
+      return null;
+    }
+
+    private @Nullable String welcome(Welcome welcome) {
+      if (memory != null) {
+        return "it sent a second welcome";
+      }
+      if (welcome.slots() < 1 || welcome.slots() > SlotLayout.MAX_SLOTS) {
+        return "the device offers " + welcome.slots() + " call slots";
+      }
+      int fd = SealedMemory.create("outboard-slots", welcome.slots() * SlotLayout.BYTES);
+      if (fd < 0) {
+        return "no memory for the call slots: " + Errno.name(-fd);
+      }
+      try {
+        memory = SlotMemory.owned(SlotMemory.map(welcome, fd), arena);
+        carriers = new Carrier[welcome.slots()];
+        stream.send(welcome, fd);
+      } catch (LinkException e) {
+        return String.valueOf(e.getMessage());
+      } finally {
+        Linux.close(fd);
+      }
+      return null;
+    }
+
+    private boolean begin(int index) {
+      MemorySegment slots = memory;
+      if (slots == null || index >= carriers.length || carrier(index) != null) {
+        return false;
+      }
+      Carrier before = carriers[index];
+      Carrier carrier =
+          new Carrier(
+              index, slots.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), before, arena);
+      carriers[index] = carrier;
+      carrier.thread.start();
+      return true;
+    }
+
+    /** Who serves a slot that is in use. */
+    private @Nullable Carrier carrier(int slot) {
+      Carrier carrier = slot >= 0 && slot < carriers.length ? carriers[slot] : null;
+      return carrier == null || carrier.ended ? null : carrier;
+    }
+
+    @Override
+    public @Nullable String data(int slot, int offset, ByteBuffer bytes) {
+      Carrier carrier = carrier(slot);
+      if (carrier == null || carrier.pending == 0) {
+        return "the device wrote to call slot " + slot + ", which has no call";
+      }
+      if (!carrier.mirror.holds(offset, bytes.remaining())) {
+        return "the device wrote beyond the end of a call slot";
+      }
+      carrier.mirror.apply(offset, bytes);
+      return null;
+    }
+
+    @Override
+    public @Nullable String call(int slot, int sequence, int number, int flags, long[] args) {
+      return "the device made a call";
+    }
+
+    @Override
+    public @Nullable String reply(
+        int slot, int sequence, long result, int mask, int birth, long stamp) {
+      Carrier carrier = carrier(slot);
+      if (carrier == null || sequence == 0 || carrier.pending != sequence) {
+        return "the device answered a call that was not made";
+      }
+      carrier.pending = 0;
+      carrier.slot.complete(result, mask, stamp, birth);
+      return null;
+    }
+  }
+
+  /** Waits for the calls of one slot and sends them; replies are the wire's reader's. */
+  private final class Carrier implements Runnable {
+    private final int index;
+    private final DeviceSlot slot;
+    private final Call call;
+    private final SlotMirror mirror;
+    private final Thread thread;
+    // Written here before the call goes out, and by the wire's reader when its end has come.
+    private volatile int pending;
+    private boolean ended;
+
+    /**
+     * @param before whoever had the slot; what both ends know of its data goes on
+     */
+    Carrier(int index, MemorySegment place, @Nullable Carrier before, Arena arena) {
+      this.index = index;
+      this.slot = new DeviceSlot(place);
+      slot.reset();
+      this.call = new Call(slot.data());
+      this.mirror = before == null ? new SlotMirror(slot.data(), arena) : before.mirror;
+      this.thread = Thread.ofPlatform().daemon().name("relay-slot-" + index).unstarted(this);
+    }
+
+    @Override
+    public void run() {
+      for (int s = slot.await(); s != DeviceSlot.CLOSED; s = slot.await()) {
+        slot.take(call);
+        pending = s;
+        frames.sendCall(index, s, call, mirror);
+      }
+    }
+
+    /** Ends the thread. The wire's reader alone. */
+    void end() {
+      if (ended) {
+        return;
+      }
+      ended = true;
+      while (thread.isAlive()) {
+        // The hook may write the word back in between.
+        slot.close();
+        try {
+          if (thread.join(Duration.ofMillis(CLOSING_PAUSE_MILLIS))) {
+            return;
+          }
+        } catch (InterruptedException e) {
+          Thread.currentThread().interrupt();
+          return;
+        }
+      }
+    }
+
+    void reset() {
+      pending = 0;
+    }
+  }
+}

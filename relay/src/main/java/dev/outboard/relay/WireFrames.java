@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import dev.outboard.channel.Decoded;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameCodec;
+import dev.outboard.syscalls.Call;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Frames over a {@link Wire}: those of the control link, and three more that carry what call slots
+ * hold ({@code docs/protocol.md}).
+ *
+ * <pre>
+ *   Data   slot u32, offset u32, bytes           changed there, as of the Call or Reply that follows
+ *   Call   slot u32, sequence u32, number u32, flags u32, six arguments u64
+ *   Reply  slot u32, sequence u32, result s64, poll mask s32, birth s32, stamp s64
+ * </pre>
+ *
+ * <p>Any thread sends; one receives. What cannot be sent is lost with the wire, whose reader says
+ * so.
+ */
+final class WireFrames {
+  private static final int DATA = 16;
+  private static final int CALL = 17;
+  private static final int REPLY = 18;
+  private static final int DATA_FIELDS = 8;
+  private static final int CALL_BODY = 16 + 6 * 8;
+  private static final int REPLY_BODY = 8 + 8 + 8 + 8;
+  private static final int MOST_DATA = FrameCodec.MAX_BYTES - FrameCodec.HEADER_BYTES - DATA_FIELDS;
+
+  /** Room for all that one call changes, in one write. */
+  private static final int OUT_BYTES = 4 * FrameCodec.MAX_BYTES;
+
+  private static final int IN_BYTES = 4 * FrameCodec.MAX_BYTES;
+
+  /** What comes; each method returns null, or why the wire must end. */
+  interface Receiver {
+    @Nullable String frame(Frame frame);
+
+    /** Bytes of a slot's data: all that remains of the buffer, valid during the call. */
+    @Nullable String data(int slot, int offset, ByteBuffer bytes);
+
+    /** A call; the six arguments are valid during this one. */
+    @Nullable String call(int slot, int sequence, int number, int flags, long[] args);
+
+    @Nullable String reply(int slot, int sequence, long result, int mask, int birth, long stamp);
+  }
+
+  private final Wire wire;
+  private final ByteBuffer out = direct(OUT_BYTES);
+  private final ByteBuffer in = direct(IN_BYTES);
+  private final ByteBuffer encoded = FrameCodec.newBuffer();
+  private final long[] args = new long[6];
+  private volatile long heard = System.nanoTime();
+
+  WireFrames(Wire wire) {
+    this.wire = wire;
+  }
+
+  private static ByteBuffer direct(int bytes) {
+    return ByteBuffer.allocateDirect(bytes).order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  /** When something came last, as {@link System#nanoTime}. */
+  long heard() {
+    return heard;
+  }
+
+  /** Sends a frame of the control link. */
+  synchronized void send(Frame frame) {
+    FrameCodec.encode(frame, encoded);
+    out.clear();
+    out.put(encoded);
+    flush();
+  }
+
+  /** Sends a call and what it needs: all that has changed in its slot's data. */
+  synchronized void sendCall(int slot, int sequence, Call call, SlotMirror mirror) {
+    putChanges(slot, mirror);
+    begin(CALL, CALL_BODY);
+    out.putInt(slot).putInt(sequence).putInt(call.number).putInt(call.flags);
+    for (long arg : call.args) {
+      out.putLong(arg);
+    }
+    flush();
+  }
+
+  /** Sends a call's end, and all that it has changed in its slot's data. */
+  synchronized void sendReply(
+      int slot, int sequence, long result, int mask, int birth, long stamp, SlotMirror mirror) {
+    putChanges(slot, mirror);
+    begin(REPLY, REPLY_BODY);
+    out.putInt(slot).putInt(sequence).putLong(result).putInt(mask).putInt(birth).putLong(stamp);
+    flush();
+  }
+
+  private void putChanges(int slot, SlotMirror mirror) {
+    out.clear();
+    for (long at = 0; mirror.next(at, MOST_DATA); at = mirror.end()) {
+      int bytes = (int) (mirror.end() - mirror.start());
+      if (out.remaining() < FrameCodec.MAX_BYTES + FrameCodec.HEADER_BYTES + CALL_BODY) {
+        flush();
+        out.clear();
+      }
+      begin(DATA, DATA_FIELDS + bytes);
+      out.putInt(slot).putInt((int) mirror.start());
+      mirror.copy(out);
+    }
+  }
+
+  private void begin(int kind, int body) {
+    out.putInt(FrameCodec.HEADER_BYTES + body).putShort((short) kind).putShort((short) 0);
+  }
+
+  private void flush() {
+    out.flip();
+    try {
+      wire.write(out);
+    } catch (IOException e) {
+      // The reader ends, too, and says why; nobody can do without it.
+      wire.stop();
+    }
+  }
+
+  /** Hands on all that comes, until the wire's end; returns why it has ended. */
+  String serve(Receiver receiver) {
+    in.clear();
+    while (true) {
+      try {
+        int n = wire.read(in);
+        if (n < 0) {
+          return in.position() > 0
+              ? "the other side closed the link in the middle of a frame"
+              : "the other side closed the link";
+        }
+      } catch (IOException e) {
+        return "the link failed: " + e.getMessage();
+      }
+      heard = System.nanoTime();
+      in.flip();
+      int filled = in.limit();
+      String why = null;
+      while (why == null && filled - in.position() >= FrameCodec.HEADER_BYTES) {
+        int start = in.position();
+        int length = FrameCodec.length(in);
+        if (length < 0) {
+          why = "a frame header says " + in.getInt(start) + " bytes, which none has";
+        } else if (filled - start < length) {
+          break;
+        } else {
+          in.limit(start + length);
+          why = receive(receiver, start);
+          in.limit(filled).position(start + length);
+        }
+      }
+      if (why != null) {
+        return why;
+      }
+      in.compact();
+    }
+  }
+
+  /** One whole frame, from {@code start} to the buffer's limit. */
+  private @Nullable String receive(Receiver receiver, int start) {
+    int kind = in.getShort(start + 4);
+    if (kind < DATA || kind > REPLY) {
+      in.position(start);
+      return switch (FrameCodec.decode(in)) {
+        case Decoded.Received(Frame frame) -> receiver.frame(frame);
+        case Decoded.Malformed(String what) -> "it sent what is not a frame: " + what;
+        case Decoded.Ended(String what) -> what;
+      };
+    }
+    in.position(start + FrameCodec.HEADER_BYTES);
+    int body = in.remaining();
+    if (in.getShort(start + 6) != 0
+        || (kind == DATA ? body <= DATA_FIELDS : body != (kind == CALL ? CALL_BODY : REPLY_BODY))) {
+      return "a call's frame has a wrong length";
+    }
+    int slot = in.getInt();
+    return switch (kind) {
+      case DATA -> receiver.data(slot, in.getInt(), in);
+      case CALL -> call(receiver, slot);
+      default ->
+          receiver.reply(slot, in.getInt(), in.getLong(), in.getInt(), in.getInt(), in.getLong());
+    };
+  }
+
+  private @Nullable String call(Receiver receiver, int slot) {
+    int sequence = in.getInt();
+    int number = in.getInt();
+    int flags = in.getInt();
+    for (int i = 0; i < args.length; i++) {
+      args[i] = in.getLong();
+    }
+    return receiver.call(slot, sequence, number, flags, args);
+  }
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.CallSlot;
+import dev.outboard.channel.Credentials;
+import dev.outboard.channel.Decoded;
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.DeviceSlot;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameCodec;
+import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.LinkListener;
+import dev.outboard.channel.LinkOptions;
+import dev.outboard.channel.SlotLayout;
+import dev.outboard.channel.SlotMemory;
+import dev.outboard.channel.Welcome;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.SealedMemory;
+import dev.outboard.posix.Uninterrupted;
+import dev.outboard.syscalls.Call;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** Both ends of a carried session, between a {@link DeviceLink} and a device made for the test. */
+class RelayTest {
+  private static final int SLOTS = 8;
+  private static final int SUM = 0x1234;
+  private static final int BLOCK = 0x1235;
+  private static final Credentials CREDENTIALS = Credentials.root();
+
+  private final List<AutoCloseable> open = new ArrayList<>();
+  private final BlockingQueue<String> lost = new LinkedBlockingQueue<>();
+
+  private static int[] pair() {
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment pair = a.allocate(8, 4);
+      assertThat(
+              Linux.socketpair(
+                  Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address()))
+          .isZero();
+      return new int[] {pair.get(ValueLayout.JAVA_INT, 0), pair.get(ValueLayout.JAVA_INT, 4)};
+    }
+  }
+
+  @AfterEach
+  void closeAll() throws Exception {
+    for (AutoCloseable it : open.reversed()) {
+      it.close();
+    }
+  }
+
+  private DeviceLink link(HostRelay relay) throws LinkException {
+    DeviceLink link =
+        DeviceLink.overDescriptor(
+            relay.linkFd(),
+            new LinkListener() {
+              @Override
+              public void ready(int handle, int pollMask, long stamp) {}
+
+              @Override
+              public void lost(String why) {
+                lost.add(why);
+              }
+
+              @Override
+              public void notice(String line) {}
+            },
+            LinkOptions.of("a test"));
+    open.add(link);
+    return link;
+  }
+
+  /** A host relay, a device relay and a device behind them. */
+  private DeviceLink carried() throws Exception {
+    int[] wire = pair();
+    int[] device = pair();
+    open.add(new Device(device[0]));
+    Thread far =
+        Thread.ofPlatform().daemon().start(() -> DeviceRelay.serve(wireOf(wire[1]), device[1]));
+    open.add(() -> assertThat(far.join(java.time.Duration.ofSeconds(5))).isTrue());
+    HostRelay relay = HostRelay.start(wireOf(wire[0]));
+    open.add(relay);
+    return link(relay);
+  }
+
+  private static Wire wireOf(int fd) {
+    try {
+      return DescriptorWire.of(fd, fd);
+    } catch (IOException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Test
+  void callsAndTheirBytesCrossInBothDirections() throws Exception {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("-Dtests.seed=" + seed);
+    DeviceLink link = carried();
+    List<Thread> threads = new ArrayList<>();
+    BlockingQueue<Throwable> failures = new LinkedBlockingQueue<>();
+    for (int t = 0; t < SLOTS; t++) {
+      Random random = new Random(seed + t);
+      CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+      threads.add(
+          Thread.ofPlatform()
+              .start(() -> {
+                try {
+                  for (int i = 0; i < 200; i++) {
+                    sum(slot, random);
+                  }
+                  link.detach(slot);
+                } catch (Throwable e) {
+                  failures.add(e);
+                }
+              }));
+    }
+    for (Thread thread : threads) {
+      thread.join();
+    }
+    assertThat(failures).isEmpty();
+  }
+
+  /** The device adds one to each byte, and says their sum. */
+  private static void sum(CallSlot slot, Random random) {
+    Call call = slot.call();
+    call.start(SUM);
+    int length = random.nextInt(3) == 0 ? random.nextInt(SlotLayout.DATA_BYTES) + 1 : 20;
+    byte[] bytes = new byte[length];
+    random.nextBytes(bytes);
+    MemorySegment.copy(bytes, 0, call.data, ValueLayout.JAVA_BYTE, 0, length);
+    call.args[0] = length;
+    slot.submit();
+    assertThat(slot.await(Long.MAX_VALUE)).isTrue();
+    long sum = 0;
+    for (int i = 0; i < length; i++) {
+      sum += bytes[i];
+      bytes[i]++;
+    }
+    assertThat(slot.result()).isEqualTo(sum);
+    assertThat(slot.readyMask()).isEqualTo(5);
+    assertThat(slot.readyStamp()).isEqualTo(length);
+    assertThat(call.data.asSlice(0, length).toArray(ValueLayout.JAVA_BYTE)).isEqualTo(bytes);
+  }
+
+  @Test
+  void slotsAreGivenOutAgain() throws Exception {
+    DeviceLink link = carried();
+    Random random = new Random(1);
+    for (int round = 0; round < 50; round++) {
+      CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+      sum(slot, random);
+      link.detach(slot);
+    }
+    assertThatThrownBy(() -> link.lend(1, -1, CREDENTIALS))
+        .isInstanceOf(LinkException.class)
+        .hasMessageContaining("EOPNOTSUPP");
+  }
+
+  @Test
+  void aBlockedCallIsInterruptedAndOneThatIsLeftEndsWithTheLink() throws Exception {
+    DeviceLink link = carried();
+    CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+    slot.call().start(BLOCK);
+    slot.submit();
+    assertThat(slot.await(TimeUnit.MILLISECONDS.toNanos(50))).isFalse();
+    link.interrupt(slot);
+    assertThat(slot.await(TimeUnit.SECONDS.toNanos(5))).isTrue();
+    assertThat(slot.result()).isEqualTo(-Errno.ERESTARTSYS);
+    slot.call().start(BLOCK);
+    slot.submit();
+    ((Device) open.getFirst()).leave();
+    assertThat(slot.await(TimeUnit.SECONDS.toNanos(5))).isTrue();
+    assertThat(slot.result()).isEqualTo(-Errno.ENETDOWN);
+    assertThat(lost.poll(5, TimeUnit.SECONDS)).contains("over");
+  }
+
+  @Test
+  void aWireThatBreaksIsALostDevice() throws Exception {
+    int[] wire = pair();
+    HostRelay relay = HostRelay.start(wireOf(wire[0]));
+    open.add(relay);
+    try (FrameStream far = new FrameStream(wire[1])) {
+      Thread greets =
+          Thread.ofPlatform()
+              .start(() -> {
+                far.receive(5_000);
+                far.send(welcome());
+              });
+      link(relay);
+      greets.join();
+      Linux.shutdown(wire[1], Socket.SHUT_RDWR);
+      assertThat(lost.poll(5, TimeUnit.SECONDS)).contains("closed the link");
+    }
+  }
+
+  @Test
+  void nonsenseFromTheDeviceEndsTheSession() throws Exception {
+    ByteBuffer dataNobodyWaitsFor = frame(16, 8 + 4).putInt(0).putInt(0).putInt(1);
+    ByteBuffer replyToNothing = frame(18, 32).putInt(0).putInt(1);
+    ByteBuffer beyondTheEnd = frame(16, 8 + 4).putInt(0).putInt(SlotLayout.DATA_BYTES - 2);
+    ByteBuffer negativeSlot = frame(18, 32).putInt(-1).putInt(1);
+    ByteBuffer shortReply = frame(18, 12).putInt(0).putInt(1);
+    ByteBuffer call = frame(17, 64);
+    ByteBuffer tooLong = frame(16, FrameCodec.MAX_BYTES);
+    ByteBuffer reserved = frame(18, 32).putShort(6, (short) 1);
+    for (ByteBuffer wrong :
+        List.of(
+            dataNobodyWaitsFor,
+            replyToNothing,
+            beyondTheEnd,
+            negativeSlot,
+            shortReply,
+            call,
+            tooLong,
+            reserved)) {
+      int[] wire = pair();
+      try (HostRelay relay = HostRelay.start(wireOf(wire[0]));
+          FrameStream far = new FrameStream(wire[1])) {
+        Thread greets =
+            Thread.ofPlatform()
+                .start(() -> {
+                  far.receive(5_000);
+                  far.send(welcome());
+                });
+        DeviceLink link = link(relay);
+        greets.join();
+        try (Arena a = Arena.ofConfined()) {
+          MemorySegment bytes = a.allocate(wrong.capacity());
+          bytes.copyFrom(MemorySegment.ofBuffer(wrong.clear()));
+          Linux.write(wire[1], bytes.address(), bytes.byteSize());
+        }
+        assertThat(lost.poll(5, TimeUnit.SECONDS)).as("%s", wrong).isNotNull();
+        link.close();
+      }
+    }
+  }
+
+  private static ByteBuffer frame(int kind, int body) {
+    return ByteBuffer.allocate(8 + Math.min(body, 64))
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .putInt(8 + body)
+        .putShort((short) kind)
+        .putShort((short) 0);
+  }
+
+  private static Welcome welcome() {
+    return new Welcome(
+        FrameCodec.HIGHEST_VERSION,
+        SLOTS,
+        SlotLayout.BYTES,
+        "test",
+        "1",
+        "a test",
+        "",
+        List.of(),
+        List.of());
+  }
+
+  /** A device whose calls are sums, and blocks. */
+  private static final class Device implements AutoCloseable {
+    private final FrameStream stream;
+    private final Thread reader;
+    private final @Nullable Shadow[] shadows = new Shadow[SLOTS];
+    private MemorySegment memory = MemorySegment.NULL;
+
+    Device(int fd) {
+      stream = new FrameStream(fd);
+      reader = Thread.ofPlatform().daemon().start(this::read);
+    }
+
+    void leave() {
+      stream.sendLast(new Frame.Bye("it is over"));
+      stream.stop();
+    }
+
+    private void read() {
+      while (stream.receive(-1) instanceof Decoded.Received(Frame frame)) {
+        switch (frame) {
+          case Frame.Hello f -> {
+            int fd = SealedMemory.create("test-slots", SLOTS * SlotLayout.BYTES);
+            try {
+              memory = SlotMemory.owned(SlotMemory.map(welcome(), fd), Arena.ofAuto());
+            } catch (LinkException e) {
+              throw new IllegalStateException(e);
+            }
+            stream.send(welcome(), fd);
+            Linux.close(fd);
+          }
+          case Frame.Attach f -> {
+            int index = 0;
+            while (shadows[index] != null) {
+              index++;
+            }
+            shadows[index] = new Shadow(memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES));
+            stream.send(new Frame.Attached(f.id(), index));
+          }
+          case Frame.Detach f -> {
+            end(f.slot());
+            stream.send(new Frame.Detached(f.slot()));
+          }
+          case Frame.Interrupt f -> {
+            Shadow shadow = shadows[f.slot()];
+            if (shadow != null) {
+              shadow.interrupts.add(f.sequence());
+            }
+          }
+          case Frame.Bye f -> stream.stop();
+          default -> {}
+        }
+      }
+      for (int i = 0; i < SLOTS; i++) {
+        end(i);
+      }
+    }
+
+    private void end(int index) {
+      Shadow shadow = shadows[index];
+      shadows[index] = null;
+      if (shadow != null) {
+        shadow.interrupts.add(0);
+        shadow.slot.close();
+        Uninterrupted.join(shadow.thread);
+      }
+    }
+
+    @Override
+    public void close() {
+      stream.stop();
+      Uninterrupted.join(reader);
+      stream.close();
+    }
+  }
+
+  private static final class Shadow {
+    final DeviceSlot slot;
+    final BlockingQueue<Integer> interrupts = new LinkedBlockingQueue<>();
+    final Thread thread;
+
+    Shadow(MemorySegment place) {
+      slot = new DeviceSlot(place);
+      slot.reset();
+      thread = Thread.ofPlatform().daemon().start(this::serve);
+    }
+
+    private void serve() {
+      Call call = new Call(slot.data());
+      for (int sequence = slot.await(); sequence != DeviceSlot.CLOSED; sequence = slot.await()) {
+        slot.take(call);
+        if (call.number == SUM) {
+          long sum = 0;
+          for (long i = 0; i < call.args[0]; i++) {
+            byte b = call.data.get(ValueLayout.JAVA_BYTE, i);
+            sum += b;
+            call.data.set(ValueLayout.JAVA_BYTE, i, (byte) (b + 1));
+          }
+          slot.complete(sum, 5, call.args[0], 0);
+        } else {
+          Integer interrupted = interrupted();
+          slot.complete(
+              interrupted != null && interrupted == sequence ? -Errno.ERESTARTSYS : -Errno.EIO,
+              -1,
+              0,
+              0);
+        }
+      }
+    }
+
+    private @Nullable Integer interrupted() {
+      try {
+        return interrupts.poll(10, TimeUnit.SECONDS);
+      } catch (InterruptedException e) {
+        return null;
+      }
+    }
+  }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.Eventually;
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Running;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Trial;
+import java.time.Duration;
+import java.util.List;
+
+/**
+ * A device that is reached by ssh and shares no memory with the host. Here a script takes ssh's
+ * place; with {@code -Dtests.ssh=true} all other scenarios have such a device, too.
+ */
+class ElsewhereTest {
+  private static final Duration LIMIT = Duration.ofSeconds(60);
+
+  @Scenario
+  void whatProgramsDoEveryDay(Trial trial) {
+    Finished done = trial.program(Programs.staticC("everyday")).overSsh().run(LIMIT);
+    trial.outcome("output", done.output());
+    done.expectSuccess();
+  }
+
+  @Scenario(
+      modes = {Mode.NATIVE, Mode.LIBRARY},
+      trace = false)
+  void clientsThreadsAndTransfers(Trial trial) {
+    for (List<String> words :
+        List.of(
+            List.of(Programs.PYTHON, Programs.python("threads")),
+            List.of(Programs.PYTHON, Programs.python("asyncio_echo")))) {
+      Finished done =
+          trial.program(words.toArray(String[]::new)).overSsh().run(LIMIT).expectSuccess();
+      trial.outcome(words.getLast(), done.output());
+    }
+  }
+
+  @Scenario(modes = Mode.LIBRARY)
+  void aConnectionThatBreaksIsALostDevice(Trial trial) {
+    Duration loss = Duration.ofSeconds(2);
+    try (Running program =
+        trial.program(Programs.PYTHON, Programs.python("survivor")).overSsh().start()) {
+      program.awaitOutput(LIMIT, "ready");
+      Eventually.pause(300); // all five calls are blocked by now
+      // The device's process is what stands where ssh would: the script has become it.
+      Trial.signal(trial.device(), "KILL");
+      for (String call : List.of("recv", "accept", "read")) {
+        program.awaitOutput(loss, call + " failed with ENETDOWN");
+      }
+      program.awaitOutput(loss, "^epoll returned woken");
+      program.type("go on\n");
+      Finished done = program.await(LIMIT).expectSuccess();
+      assertThat(done.output()).contains("later send failed with ENETDOWN", "alive");
+      assertThat(done.errors().lines()).hasSize(1).allMatch(line -> line.contains("device"));
+    }
+  }
+
+  @Scenario(modes = Mode.LIBRARY)
+  void whatCannotBeReachedIsSaid(Trial trial) {
+    Finished done =
+        trial
+            .outboard("run", "--device=ssh://elsewhere/no/such/outboard", "--", "echo", "ran")
+            .run(LIMIT)
+            .expectStatus(125);
+    assertThat(done.errors()).contains("/no/such/outboard", "outboard: The device");
+    assertThat(done.output()).isEmpty();
+    done =
+        trial
+            .outboard("run", "--device=ssh://-oProxyCommand=x/", "--", "echo", "ran")
+            .run(LIMIT)
+            .expectStatus(125);
+    assertThat(done.errors()).contains("ssh://[USER@]HOST");
+    done =
+        trial
+            .outboard("device", "--stdio", "--net=none")
+            .input(trial.file("nonsense", "Welcome to this machine!\n"))
+            .run(LIMIT);
+    assertThat(done.errors()).doesNotContain("\tat ");
+  }
+}
