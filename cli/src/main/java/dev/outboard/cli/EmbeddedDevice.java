@@ -56,12 +56,14 @@ final class EmbeddedDevice {
 
   private static final int RELAY_BYTES = 4096;
 
+  private final String role;
   private final int pid;
   private final int linkFd;
   private final Thread relay;
   private final Thread reaper;
 
-  private EmbeddedDevice(int pid, int linkFd, Thread relay) {
+  private EmbeddedDevice(String role, int pid, int linkFd, Thread relay) {
+    this.role = role;
     this.pid = pid;
     this.linkFd = linkFd;
     this.relay = relay;
@@ -134,7 +136,8 @@ final class EmbeddedDevice {
         throw new Failure(
             "cannot start the device, " + command.getFirst() + ": " + Errno.name((int) -pid));
       }
-      return new EmbeddedDevice((int) pid, ours, relay(messagesFrom, messages));
+      return new EmbeddedDevice(
+          standard ? "ssh" : "device", (int) pid, ours, relay(messagesFrom, messages));
     }
   }
 
@@ -201,6 +204,11 @@ final class EmbeddedDevice {
 
   int pid() {
     return pid;
+  }
+
+  /** What the process is called in a report. */
+  String role() {
+    return role;
   }
 
   /**

@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** {@code outboard run}: a program with its network on a device. */
 final class RunCommand implements Command {
@@ -31,9 +32,6 @@ final class RunCommand implements Command {
 
   /** How long the command may wait for what the program sent last to arrive. */
   private static final Duration USER_WAITS = Duration.ofSeconds(1);
-
-  /** Stands for the device's process id where the device is no child of this process. */
-  private static final int NO_PROCESS = -1;
 
   /** How to reach the device. */
   private interface Connector {
@@ -141,11 +139,11 @@ final class RunCommand implements Command {
               + " has settings of its own");
     }
     Path socket = Path.of(device.substring(UNIX.length()));
-    return run(
+    return offload(
         arguments,
         terminal,
         own,
-        NO_PROCESS,
+        null,
         listener -> DeviceLink.connect(socket, listener, LinkOptions.of(CLIENT)));
   }
 
@@ -169,7 +167,7 @@ final class RunCommand implements Command {
       EmbeddedDevice device,
       Connector connector) {
     try {
-      int status = run(arguments, terminal, own, device.pid(), connector);
+      int status = offload(arguments, terminal, own, device, connector);
       if (!device.awaitEnd(USER_WAITS)) {
         // What the program sent last is on its way: that is no reason to keep the user.
         ProgramWatch.release(Front.ofThisProcess(), status);
@@ -180,11 +178,14 @@ final class RunCommand implements Command {
     }
   }
 
-  private static int run(
+  /**
+   * @param device null for one that was there already
+   */
+  private static int offload(
       Arguments arguments,
       Terminal terminal,
       OwnDescriptors own,
-      int devicePid,
+      @Nullable EmbeddedDevice device,
       Connector connector) {
     Front front = Front.ofThisProcess();
     boolean shim = shim(arguments);
@@ -197,7 +198,7 @@ final class RunCommand implements Command {
           HookOptions.of(arguments.operands())
               .withIgnoredSignals(front == null ? 0 : front.ignoredSignals())
               .withEvents(watch)
-              .withOwnChild(pid -> pid == devicePid)
+              .withOwnChild(pid -> device != null && pid == device.pid())
               .withMessages(terminal::say)
               .withStatistics(statistics)
               .withTrace(trace.sink())
@@ -210,7 +211,7 @@ final class RunCommand implements Command {
           return hook.run(link);
         } finally {
           if (statistics != null) {
-            report(statistics, stats, devicePid);
+            report(statistics, stats, device);
           }
         }
       }
@@ -234,15 +235,15 @@ final class RunCommand implements Command {
   }
 
   /** While the device still runs: its CPU time is part of it. */
-  private static void report(Statistics statistics, LineLog log, int devicePid) {
+  private static void report(Statistics statistics, LineLog log, @Nullable EmbeddedDevice device) {
     PrintStream to = log.stream();
     if (to == null) {
       return;
     }
     List<CpuTime> cpu = new ArrayList<>();
     cpu.add(CpuTime.ofThisProcess());
-    if (devicePid != NO_PROCESS) {
-      cpu.add(CpuTime.of("device", devicePid));
+    if (device != null) {
+      cpu.add(CpuTime.of(device.role(), device.pid()));
     }
     StatsReport report = StatsReport.of(statistics, cpu);
     if (log.toFile()) {
