@@ -12,6 +12,7 @@ import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.time.Duration;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 
 /**
  * A device that is reached by ssh and shares no memory with the host. Here a script takes ssh's
@@ -82,5 +83,55 @@ class ElsewhereTest {
             .input(trial.file("nonsense", "Welcome to this machine!\n"))
             .run(LIMIT);
     assertThat(done.errors()).doesNotContain("\tat ");
+  }
+
+  /** The real thing: a server of the machine's own, which knows one key. */
+  @Tag("judges")
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void byOpenSsh(Trial trial) {
+    Programs.require("sshd", "ssh", "ssh-keygen", "unshare");
+    int port = trial.port();
+    trial
+        .machine(
+            "sh",
+            "-c",
+            """
+            set -e
+            for key in host user; do ssh-keygen -q -t ed25519 -N '' -f $PWD/$key; done
+            printf '#!/bin/sh\nexec ssh -F none -i %%s -o UserKnownHostsFile=%%s "$@"\n' \
+              $PWD/user $PWD/known >ours
+            chmod +x ours
+            echo "[127.0.0.1]:%1$d $(cat host.pub)" >known
+            cat >config <<END
+            Port %1$d
+            ListenAddress 127.0.0.1
+            HostKey $PWD/host
+            AuthorizedKeysFile $PWD/user.pub
+            StrictModes no
+            PidFile none
+            END
+            """
+                .formatted(port))
+        .run(LIMIT)
+        .expectSuccess();
+    try (Running server =
+        trial
+            .machine(
+                "unshare",
+                "-m",
+                "sh",
+                "-c",
+                "mount -t tmpfs none /run; mkdir /run/sshd; exec /usr/sbin/sshd -D -e -f $PWD/config")
+            .start()) {
+      server.awaitErrors(LIMIT, "Server listening");
+      for (String program : List.of("threads", "asyncio_echo")) {
+        trial
+            .program(Programs.PYTHON, Programs.python(program))
+            .environment("OUTBOARD_SSH", trial.directory().resolve("ours").toString())
+            .with("--device=ssh://127.0.0.1:%d%s".formatted(port, Programs.launcher()))
+            .run(LIMIT)
+            .expectSuccess();
+      }
+    }
   }
 }
