@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
+import static dev.outboard.abi.Virtio.NET_HDR_F_NEEDS_CSUM;
+import static dev.outboard.abi.Virtio.NET_HDR_GSO_ECN;
+import static dev.outboard.abi.Virtio.NET_HDR_GSO_TCPV6;
 import static dev.outboard.abi.Virtio.NET_HEADER_BYTES;
 import static dev.outboard.abi.Virtio.NET_HEADER_CSUM_START;
 import static dev.outboard.abi.Virtio.NET_HEADER_FLAGS;
 import static dev.outboard.abi.Virtio.NET_HEADER_GSO_SIZE;
 import static dev.outboard.abi.Virtio.NET_HEADER_GSO_TYPE;
 import static dev.outboard.abi.Virtio.NET_HEADER_HEADERS;
-import static dev.outboard.abi.Virtio.NET_HDR_F_NEEDS_CSUM;
-import static dev.outboard.abi.Virtio.NET_HDR_GSO_ECN;
-import static dev.outboard.abi.Virtio.NET_HDR_GSO_TCPV6;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import java.lang.foreign.Arena;
@@ -59,6 +59,7 @@ final class JumboSplitter {
   private final IoVectors piece;
 
   private int tcpBytes;
+  private int gsoSize;
   private long sequence;
   private int flags;
   private long dataBytes;
@@ -98,7 +99,7 @@ final class JumboSplitter {
       return false;
     }
     tcpBytes = (original.get(JAVA_BYTE, TCP + 12) >> 4 & 0xf) * 4;
-    int gsoSize = original.get(LE16, NET_HEADER_GSO_SIZE);
+    gsoSize = original.get(LE16, NET_HEADER_GSO_SIZE);
     dataBytes = bytes - TCP - tcpBytes;
     // An interface takes less than 64 KiB, Ethernet's header included.
     int room = 65535 - ETHERNET_BYTES - IP_BYTES - tcpBytes;
@@ -131,12 +132,15 @@ final class JumboSplitter {
     long bytes = Math.min(mostBytes, dataBytes - at);
     boolean last = at + bytes == dataBytes;
     int payload = (int) bytes + tcpBytes;
+    if (bytes <= gsoSize) {
+      // Linux refuses a segment that is one packet.
+      headers.set(JAVA_BYTE, NET_HEADER_GSO_TYPE, (byte) 0);
+      headers.set(LE16, NET_HEADER_GSO_SIZE, (char) 0);
+    }
     headers.set(BE16, IP + 4, (char) payload);
     headers.set(BE32, OPTION + 4, (int) (sequence + at));
     headers.set(
-        JAVA_BYTE,
-        OPTION + 13,
-        (byte) (flags & ~(last ? 0 : FIN_AND_PSH) & ~(at == 0 ? 0 : CWR)));
+        JAVA_BYTE, OPTION + 13, (byte) (flags & ~(last ? 0 : FIN_AND_PSH) & ~(at == 0 ? 0 : CWR)));
     headers.set(BE16, OPTION + 16, pseudoHeader(payload));
     piece.clear();
     piece.add(headers.address(), OPTION + tcpBytes);

@@ -330,7 +330,9 @@ final class NetDevice extends VirtualDevice {
       frames = 0;
     }
 
-    /** What the driver has handed over until now still goes out, if the backend takes it at once. */
+    /**
+     * What the driver has handed over until now still goes out, if the backend takes it at once.
+     */
     void rest() throws RingViolation {
       for (int left = queue.size(); left > 0; left--) {
         vectors.clear();

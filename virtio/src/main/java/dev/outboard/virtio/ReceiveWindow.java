@@ -39,8 +39,7 @@ final class ReceiveWindow {
    * @param usual bytes of the largest frame that is expected at first, its header included
    * @param largestEver bytes of the largest frame that may come
    */
-  ReceiveWindow(
-      Arena arena, VirtQueue queue, GuestMemory memory, int usual, int largestEver) {
+  ReceiveWindow(Arena arena, VirtQueue queue, GuestMemory memory, int usual, int largestEver) {
     this.queue = queue;
     this.memory = memory.segment();
     this.largestEver = largestEver;

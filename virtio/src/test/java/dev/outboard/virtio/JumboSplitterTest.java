@@ -37,7 +37,11 @@ class JumboSplitterTest {
 
   /** A segment of IPv6 above 64 KiB, by RFC 2675, behind virtio's header. */
   private static byte[] segment() {
-    byte[] frame = new byte[HEADERS + DATA];
+    return segment(DATA);
+  }
+
+  private static byte[] segment(int data) {
+    byte[] frame = new byte[HEADERS + data];
     new Random(1).nextBytes(frame);
     ByteBuffer b = ByteBuffer.wrap(frame);
     b.order(ByteOrder.LITTLE_ENDIAN);
@@ -46,7 +50,7 @@ class JumboSplitterTest {
     b.order(ByteOrder.BIG_ENDIAN).position(12 + 12).putShort((short) 0x86dd);
     b.putInt(0x6000_0000).putShort((short) 0).put((byte) 0).put((byte) 64);
     b.position(12 + 14 + 40).put((byte) 6).put((byte) 0).put((byte) 0xc2).put((byte) 4);
-    b.putInt(8 + TCP_BYTES + DATA);
+    b.putInt(8 + TCP_BYTES + data);
     // Ports, sequence, acknowledgement, 8 words, CWR PSH ACK FIN.
     b.putInt(0x1234_0050).putInt(SEQUENCE).putInt(77).put((byte) 0x80).put((byte) 0x99);
     return frame;
@@ -117,6 +121,23 @@ class JumboSplitterTest {
       at += data;
     }
     assertThat(at).isEqualTo(DATA);
+  }
+
+  /** What is left for the last piece may be one packet: that is no segment. */
+  @Test
+  void endsWithAPacket() {
+    int whole = (65535 - 14 - 40 - TCP_BYTES) / MSS * MSS;
+    for (int rest : new int[] {1, MSS, MSS + 1}) {
+      byte[] frame = segment(whole + rest);
+      IoVectors vectors = scattered(frame);
+      assertThat(splitter.take(vectors, frame.length)).isTrue();
+      assertThat(gathered(splitter.next(vectors))[1]).isEqualTo((byte) 0x84);
+      byte[] last = gathered(splitter.next(vectors));
+      assertThat(splitter.hasNext()).isFalse();
+      assertThat(last).hasSize(HEADERS - 8 + rest);
+      assertThat(last[1]).isEqualTo((byte) (rest > MSS ? 0x84 : 0));
+      assertThat(last[4] != 0).isEqualTo(rest > MSS);
+    }
   }
 
   /** As RFC 8200, 8.1 has it: a pseudo-header of 40 bytes, in one's complement. */

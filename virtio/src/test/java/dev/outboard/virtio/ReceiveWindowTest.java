@@ -132,7 +132,8 @@ class ReceiveWindowTest {
     for (int i = 0; i < 512; i++) {
       driver.offer(0);
     }
-    ReceiveWindow window = new ReceiveWindow(arena, driver.queue(true, true), driver.guest, 65_565, 65_565);
+    ReceiveWindow window =
+        new ReceiveWindow(arena, driver.queue(true, true), driver.guest, 65_565, 65_565);
     assertThatThrownBy(window::fill).isInstanceOf(RingViolation.class);
     assertThat(window.vectors().count()).isLessThan(IoVectors.CALL_LIMIT);
   }

@@ -91,8 +91,7 @@ final class FrameSizes implements AutoCloseable {
       protocol = frame.get(ValueLayout.JAVA_BYTE, 14 + 40);
     }
     if (protocol == TCP) {
-      byte[] source =
-          frame.asSlice(14 + (v6 ? 8 : 12), v6 ? 16 : 4).toArray(ValueLayout.JAVA_BYTE);
+      byte[] source = frame.asSlice(14 + (v6 ? 8 : 12), v6 ? 16 : 4).toArray(ValueLayout.JAVA_BYTE);
       try {
         largest.merge(InetAddress.getByAddress(source), bytes, Math::max);
       } catch (UnknownHostException e) {

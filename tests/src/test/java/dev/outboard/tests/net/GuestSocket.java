@@ -55,8 +55,7 @@ final class GuestSocket implements AutoCloseable {
 
   /** Of the family of an address. */
   static GuestSocket tcp(GuestCalls calls, InetAddress address) {
-    return open(
-        calls, address instanceof Inet4Address ? AF_INET : AF_INET6, Socket.SOCK_STREAM, 0);
+    return open(calls, address instanceof Inet4Address ? AF_INET : AF_INET6, Socket.SOCK_STREAM, 0);
   }
 
   /** Gives the interface its addresses and sets it and loopback up. */

@@ -134,8 +134,7 @@ final class LinkBenchmark {
     } else if (kind.equals("xdp")) {
       run("ethtool", "-K", NEAR, "tx", "off");
     }
-    return new Plug(
-        kind + ":if=" + device + address, List.of(), peer, List.of(NEAR, far, device));
+    return new Plug(kind + ":if=" + device + address, List.of(), peer, List.of(NEAR, far, device));
   }
 
   private static int freePort() throws IOException {
@@ -158,8 +157,7 @@ final class LinkBenchmark {
     }
   }
 
-  private static void compare(String kind, Peer device, long bytes, int rounds)
-      throws IOException {
+  private static void compare(String kind, Peer device, long bytes, int rounds) throws IOException {
     Peer other = new Peer(InetAddress.ofLiteral(VETH_NET + "2"), SINK, SOURCE);
     double[][] results = new double[4][rounds];
     double[][] cpu = new double[4][rounds];
@@ -198,9 +196,7 @@ final class LinkBenchmark {
     }
   }
 
-  /**
-   * Of the client and, over a link, of the device; the peer behind the veth is another process.
-   */
+  /** Of the client and, over a link, of the device; the peer behind the veth is another process. */
   private static long processCpuNanos() {
     return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean())
         .getProcessCpuTime();

@@ -279,7 +279,11 @@ abstract class LinkTest {
       InetAddress device = v6 ? device6() : device();
       InetAddress host = v6 ? host6() : host();
       try (FrameSizes sizes = FrameSizes.capture(hostInterface())) {
+        long dropped = counts().dropped();
         sendsOut(device, host);
+        if (v6 && bigSegmentOut6() == 0) {
+          assertThat(counts().dropped()).as("pieces that the link refused").isEqualTo(dropped);
+        }
         sendsIn(device);
         System.out.println("big: " + sizes + ", " + counts());
         checkBig(sizes.largestFrom(device), v6 ? bigSegmentOut6() : bigSegmentOut());
