@@ -106,7 +106,8 @@ final class JumboSplitter {
     if (tcpBytes < TCP_MIN_BYTES || gsoSize == 0 || gsoSize > room || dataBytes <= 0) {
       return false;
     }
-    mostBytes = room - room % gsoSize;
+    int most = room - room % gsoSize;
+    mostBytes = most;
     sequence = Integer.toUnsignedLong(original.get(BE32, TCP + 4));
     flags = original.get(JAVA_BYTE, TCP + 13) & 0xff;
     MemorySegment.copy(original, 0, headers, 0, OPTION);
