@@ -99,7 +99,7 @@ class JumboSplitterTest {
       ByteBuffer b = ByteBuffer.wrap(piece);
       int data = piece.length - (HEADERS - 8);
       assertThat(piece.length - 12).as("what an interface takes").isLessThan(65536);
-      assertThat(last || data % MSS == 0 && data > 65535 - 2 * MSS).isTrue();
+      assertThat(last || (data % MSS == 0 && data > 65535 - 2 * MSS)).isTrue();
       b.order(ByteOrder.LITTLE_ENDIAN);
       assertThat(b.get(1)).isEqualTo((byte) 0x84);
       assertThat(b.getShort(4)).isEqualTo((short) MSS);
