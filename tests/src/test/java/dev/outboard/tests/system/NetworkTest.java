@@ -326,11 +326,11 @@ class NetworkTest {
         table ip congested {
           chain in {
             type filter hook input priority mangle;
-            meta l4proto tcp numgen inc mod 32 0 ip ecn set ce
+            meta l4proto tcp ip ecn ect0 numgen inc mod 32 0 ip ecn set ce
           }
           chain out {
             type filter hook output priority mangle;
-            meta l4proto tcp numgen inc mod 32 0 ip ecn set ce
+            meta l4proto tcp ip ecn ect0 numgen inc mod 32 0 ip ecn set ce
           }
         }
         """);
