@@ -3,7 +3,6 @@ package dev.outboard.tests.net;
 
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.Network;
-import dev.outboard.virtio.PortMapping;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -24,9 +23,9 @@ import java.util.Set;
  * <pre>java ... dev.outboard.tests.net.LinkBenchmark [KIND [MiB [ROUNDS [OPTIONS [GSO]]]]]</pre>
  *
  * KIND is as in {@code --net}: {@code tap} (the default), {@code macvtap}, {@code packet}, {@code
- * xdp}, {@code passt}; for the three in the middle a veth pair is made. OPTIONS are further ones of
- * it, as in {@code offload=off}, or {@code -}. GSO is the limit of a segment on both sides, in
- * bytes, if not that of the kernels ({@code gso_max_size}, {@code gso_ipv4_max_size}).
+ * xdp}; for the last three a veth pair is made. OPTIONS are further ones of it, as in {@code
+ * offload=off}, or {@code -}. GSO is the limit of a segment on both sides, in bytes, if not that of
+ * the kernels ({@code gso_max_size}, {@code gso_ipv4_max_size}).
  */
 final class LinkBenchmark {
   private static final int SINK = 7001;
@@ -59,7 +58,7 @@ final class LinkBenchmark {
     Process peer = null;
     try {
       Plug plug = plug(kind, options.equals("-") ? "" : "," + options);
-      Network network = Network.open(NetSpec.parse(plug.net), plug.published);
+      Network network = Network.open(NetSpec.parse(plug.net), List.of());
       try (LibraryKernel kernel = new LibraryKernel()) {
         try {
           network.attach(kernel.guest(), LibraryKernel.LINE, System.err::println);
@@ -102,25 +101,13 @@ final class LinkBenchmark {
    * @param net the value of {@code --net}
    * @param interfaces this machine's, on the way
    */
-  private record Plug(
-      String net, List<PortMapping> published, Peer peer, List<String> interfaces) {}
+  private record Plug(String net, Peer peer, List<String> interfaces) {}
 
   private static Plug plug(String kind, String options) throws IOException, InterruptedException {
     Peer peer = new Peer(InetAddress.ofLiteral(NET + "2"), SINK, SOURCE);
-    if (kind.equals("passt")) {
-      int sink = freePort();
-      int source = freePort();
-      return new Plug(
-          options.isEmpty() ? kind : kind + ":" + options.substring(1),
-          List.of(
-              PortMapping.parse("127.0.0.1:" + sink + ":" + SINK),
-              PortMapping.parse("127.0.0.1:" + source + ":" + SOURCE)),
-          new Peer(InetAddress.getLoopbackAddress(), sink, source),
-          List.of());
-    }
     String address = ",addr=" + NET + "2/24" + options;
     if (!BETWEEN.contains(kind)) {
-      return new Plug(kind + ":name=" + NEAR + address, List.of(), peer, List.of(NEAR));
+      return new Plug(kind + ":name=" + NEAR + address, peer, List.of(NEAR));
     }
     String far = NEAR + "f";
     run("ip", "link", "add", NEAR, "type", "veth", "peer", "name", far);
@@ -134,13 +121,7 @@ final class LinkBenchmark {
     } else if (kind.equals("xdp")) {
       run("ethtool", "-K", NEAR, "tx", "off");
     }
-    return new Plug(kind + ":if=" + device + address, List.of(), peer, List.of(NEAR, far, device));
-  }
-
-  private static int freePort() throws IOException {
-    try (ServerSocket s = new ServerSocket(0)) {
-      return s.getLocalPort();
-    }
+    return new Plug(kind + ":if=" + device + address, peer, List.of(NEAR, far, device));
   }
 
   /** Raises the limit of a segment wherever one is; a TAP of this machine refuses it. */
@@ -222,6 +203,8 @@ final class LinkBenchmark {
                         for (long i = 0; i < bytes; i += BLOCK) {
                           s.send(block.asSlice(0, BLOCK));
                         }
+                        // The client ends it.
+                        s.receive(block);
                       }
                     }
                   }
@@ -250,6 +233,7 @@ final class LinkBenchmark {
                   for (long i = 0; i < bytes; i += BLOCK) {
                     s.getOutputStream().write(block, 0, BLOCK);
                   }
+                  int ignored = s.getInputStream().read();
                 }
               } catch (IOException e) {
                 System.err.println(e);
@@ -317,11 +301,12 @@ final class LinkBenchmark {
       InputStream in = s.getInputStream();
       long got = 0;
       long begin = System.nanoTime();
-      for (int n = in.read(block); n > 0; n = in.read(block)) {
+      while (got < bytes) {
+        int n = in.read(block);
+        if (n < 0) {
+          throw new IOException(got + " of " + bytes + " bytes came");
+        }
         got += n;
-      }
-      if (got != bytes) {
-        throw new IOException(got + " of " + bytes + " bytes came");
       }
       return bytes / (double) (System.nanoTime() - begin);
     }
