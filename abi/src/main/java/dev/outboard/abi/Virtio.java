@@ -71,6 +71,25 @@ public final class Virtio {
   /** {@code struct virtio_net_hdr_mrg_rxbuf} (5.1.6): before each frame, both ways. */
   public static final int NET_HEADER_BYTES = 12;
 
+  /** Offsets of {@code flags} and {@code gso_type}, a u8 each, in the header. */
+  public static final int NET_HEADER_FLAGS = 0;
+
+  public static final int NET_HEADER_GSO_TYPE = 1;
+
+  /** Offsets of {@code hdr_len}, {@code gso_size}, {@code csum_start}, u16s, in the header. */
+  public static final int NET_HEADER_HEADERS = 2;
+
+  public static final int NET_HEADER_GSO_SIZE = 4;
+  public static final int NET_HEADER_CSUM_START = 6;
+
+  /** In {@code flags}: a checksum is to be finished. */
+  public static final int NET_HDR_F_NEEDS_CSUM = 1;
+
+  /** In {@code gso_type}: a TCP segment of IPv6; the bit for one with ECN. */
+  public static final int NET_HDR_GSO_TCPV6 = 4;
+
+  public static final int NET_HDR_GSO_ECN = 0x80;
+
   /** Offset of {@code num_buffers}, a u16, in the header. */
   public static final int NET_HEADER_BUFFERS = 10;
 

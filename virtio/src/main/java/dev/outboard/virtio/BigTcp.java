@@ -18,15 +18,25 @@ final class BigTcp {
    */
   private static final int MAX_SEGMENT = 4 * 65535;
 
+  /**
+   * Bytes of the largest frame that a kernel gives to a process, virtio's header included: whoever
+   * sent it may have been allowed all that Linux segments (GSO_MAX_SIZE), and the interfaces on the
+   * way have no limit for what they receive. A TAP's own limit is 64 KiB.
+   */
+  static final int LARGEST_RECEIVED = 8 * 65535 - 65535 + NetBackend.LARGEST_FRAME;
+
+  private static final int LARGEST_SENT =
+      isSince(System.getProperty("os.version", ""), MAJOR, MINOR)
+          ? MAX_SEGMENT - 65535 + NetBackend.LARGEST_FRAME
+          : NetBackend.LARGEST_FRAME;
+
   private BigTcp() {}
 
   /**
    * Bytes of the largest frame that this machine takes from a process, virtio's header included.
    */
   static int largestFrame() {
-    return isSince(System.getProperty("os.version", ""), MAJOR, MINOR)
-        ? MAX_SEGMENT - 65535 + NetBackend.LARGEST_FRAME
-        : NetBackend.LARGEST_FRAME;
+    return LARGEST_SENT;
   }
 
   /** Whether a kernel's release, as in {@code 6.12.1-amd64}, is a version or a later one. */

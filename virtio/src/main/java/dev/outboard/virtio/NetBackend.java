@@ -51,7 +51,7 @@ interface NetBackend extends AutoCloseable {
   /**
    * Takes one frame.
    *
-   * @param vectors room for header and frame, at least {@link #largestReceived} bytes
+   * @param vectors room for header and frame; a larger frame is cut to it
    * @return bytes of header and frame, {@link #AGAIN}, or another {@code -errno} after which there
    *     will be no more frames
    */
@@ -75,7 +75,10 @@ interface NetBackend extends AutoCloseable {
     return true;
   }
 
-  /** Bytes of the largest frame that {@link #receive} gives, its header included. */
+  /**
+   * Bytes of the largest frame that {@link #receive} gives, its header included. If it is more than
+   * {@link #LARGEST_FRAME}, then until the first of those there may be room for less; it is cut.
+   */
   int largestReceived();
 
   /**
@@ -83,6 +86,11 @@ interface NetBackend extends AutoCloseable {
    * than {@link #LARGEST_FRAME}, the driver may be made to send such segments (BIG TCP).
    */
   int largestSent();
+
+  /** Whether segments of IPv6 above 64 KiB do not cross, though others do. */
+  default boolean splitsJumbo() {
+    return false;
+  }
 
   /** Why there will be no more frames, for the user; empty if unknown. */
   String epitaph();

@@ -65,6 +65,7 @@ final class NetDevice extends VirtualDevice {
   private final NetBackend backend;
   private final Kick receiveKick;
   private final Kick transmitKick;
+  private final int largestSent;
 
   // Of the control thread only.
   private @Nullable Thread receiver;
@@ -96,12 +97,13 @@ final class NetDevice extends VirtualDevice {
             | bit(NET_F_MRG_RXBUF),
         notices);
     this.backend = backend;
+    this.largestSent = backend.largestSent();
     this.receiveKick = queueKick();
     this.transmitKick = queueKick();
     // As RECEIVE and TRANSMIT number them.
     addQueue(QUEUE_SIZE, receiveKick);
     addQueue(QUEUE_SIZE, transmitKick);
-    int more = backend.largestSent() - NetBackend.LARGEST_FRAME;
+    int more = largestSent - NetBackend.LARGEST_FRAME;
     setMaxSegment(more > 0 ? MAX_PACKET + more : 0);
     setConfiguration(configuration(NET_STATUS_LINK_UP));
   }
@@ -201,98 +203,169 @@ final class NetDevice extends VirtualDevice {
 
   private void receive(VirtQueue queue) throws RingViolation {
     try (Arena own = Arena.ofConfined()) {
-      ReceiveWindow window = new ReceiveWindow(own, queue, memory(), backend.largestReceived());
-      Waiter waiter = new Waiter(own, receiveKick);
-      int frames = 0;
-      long bytes = 0;
+      Receiver receiving = new Receiver(own, queue);
       queue.disableKick();
       while (running()) {
-        if (!window.fill()) {
-          flush(queue, RECEIVE);
-          frames = 0;
-          bytes = 0;
-          starved.increment();
-          if (!queue.enableKick()) {
-            waiter.forKick();
-          }
-          queue.disableKick();
-          continue;
+        // A method of its own: this one is called once, and would be interpreted for long.
+        receiving.step();
+      }
+    }
+  }
+
+  /** Moves frames from the backend to the driver. */
+  private final class Receiver {
+    private final VirtQueue queue;
+    private final ReceiveWindow window;
+    private final Waiter waiter;
+
+    // Since the driver was told.
+    private int frames;
+    private long bytes;
+
+    Receiver(Arena arena, VirtQueue queue) {
+      this.queue = queue;
+      this.window =
+          new ReceiveWindow(
+              arena, queue, memory(), NetBackend.LARGEST_FRAME, backend.largestReceived());
+      this.waiter = new Waiter(arena, receiveKick);
+    }
+
+    /** One frame, or one wait. */
+    void step() throws RingViolation {
+      if (!window.fill()) {
+        tell();
+        starved.increment();
+        if (!queue.enableKick()) {
+          waiter.forKick();
         }
-        long n = backend.receive(window.vectors());
-        if (n >= NET_HEADER_BYTES) {
-          window.complete(n);
-          framesIn.increment();
-          bytesIn.add(n - NET_HEADER_BYTES);
-          bytes += n;
-          if (++frames < BATCH && bytes < BATCH_BYTES) {
-            continue;
-          }
+        queue.disableKick();
+        return;
+      }
+      long n = backend.receive(window.vectors());
+      if (n >= NET_HEADER_BYTES) {
+        if (window.cut(n)) {
+          // The first segment above 64 KiB, and the only one that is lost.
+          dropped.increment();
+          return;
         }
-        flush(queue, RECEIVE);
-        frames = 0;
-        bytes = 0;
-        if (n == NetBackend.AGAIN) {
-          if (!waiter.forDescriptor(backend.descriptor(), Poll.POLLIN, backend.lookMillis())
-              && !backend.isThere()) {
-            fail(backend.epitaph());
-          }
-        } else if (n < NET_HEADER_BYTES && n != -Errno.EINTR) {
-          fail(backend.epitaph());
+        window.complete(n);
+        framesIn.increment();
+        bytesIn.add(n - NET_HEADER_BYTES);
+        bytes += n;
+        if (++frames < BATCH && bytes < BATCH_BYTES) {
+          return;
         }
       }
+      tell();
+      if (n == NetBackend.AGAIN) {
+        if (!waiter.forDescriptor(backend.descriptor(), Poll.POLLIN, backend.lookMillis())
+            && !backend.isThere()) {
+          fail(backend.epitaph());
+        }
+      } else if (n < NET_HEADER_BYTES && n != -Errno.EINTR) {
+        fail(backend.epitaph());
+      }
+    }
+
+    private void tell() {
+      flush(queue, RECEIVE);
+      frames = 0;
+      bytes = 0;
     }
   }
 
   private void transmit(VirtQueue queue) throws RingViolation {
     try (Arena own = Arena.ofConfined()) {
-      IoVectors vectors = new IoVectors(own, queue.size());
-      Waiter waiter = new Waiter(own, transmitKick);
-      int frames = 0;
+      Transmitter transmitting = new Transmitter(own, queue);
       queue.disableKick();
       while (running()) {
-        vectors.clear();
-        int head = queue.next(vectors);
-        if (head == VirtQueue.EMPTY) {
-          finish(waiter);
-          flush(queue, TRANSMIT);
-          frames = 0;
-          if (!queue.enableKick()) {
-            waiter.forKick();
-          }
-          queue.disableKick();
-          continue;
-        }
-        send(vectors, queue.chainBytes(), waiter);
-        queue.push(head, 0);
-        // The driver's window of unfinished segments is small: it should see each one go.
-        queue.publish();
-        if (++frames >= BATCH || queue.chainBytes() >= BATCH_BYTES / BATCH) {
-          finish(waiter);
-          flush(queue, TRANSMIT);
-          frames = 0;
-        }
+        transmitting.step();
       }
-      sendRest(queue, vectors, waiter);
+      transmitting.rest();
     }
   }
 
-  /** What the driver has handed over until now still goes out, if the backend takes it at once. */
-  private void sendRest(VirtQueue queue, IoVectors vectors, Waiter waiter) throws RingViolation {
-    for (int left = queue.size(); left > 0; left--) {
+  /** Moves frames from the driver to the backend. */
+  private final class Transmitter {
+    private final VirtQueue queue;
+    private final IoVectors vectors;
+    private final Waiter waiter;
+    private final @Nullable JumboSplitter splitter;
+
+    /** Since the driver was told. */
+    private int frames;
+
+    Transmitter(Arena arena, VirtQueue queue) {
+      this.queue = queue;
+      this.vectors = new IoVectors(arena, queue.size());
+      this.waiter = new Waiter(arena, transmitKick);
+      this.splitter =
+          backend.splitsJumbo() ? new JumboSplitter(arena, memory(), queue.size()) : null;
+    }
+
+    /** One frame, or one wait. */
+    void step() throws RingViolation {
       vectors.clear();
       int head = queue.next(vectors);
       if (head == VirtQueue.EMPTY) {
-        break;
+        tell();
+        if (!queue.enableKick()) {
+          waiter.forKick();
+        }
+        queue.disableKick();
+        return;
       }
-      send(vectors, queue.chainBytes(), waiter);
+      sendChain();
       queue.push(head, 0);
+      // The driver's window of unfinished segments is small: it should see each one go.
+      queue.publish();
+      if (++frames >= BATCH || queue.chainBytes() >= BATCH_BYTES / BATCH) {
+        tell();
+      }
     }
-    queue.publish();
-    finish(waiter);
+
+    private void tell() {
+      finish(waiter);
+      flush(queue, TRANSMIT);
+      frames = 0;
+    }
+
+    /**
+     * What the driver has handed over until now still goes out, if the backend takes it at once.
+     */
+    void rest() throws RingViolation {
+      for (int left = queue.size(); left > 0; left--) {
+        vectors.clear();
+        int head = queue.next(vectors);
+        if (head == VirtQueue.EMPTY) {
+          break;
+        }
+        sendChain();
+        queue.push(head, 0);
+      }
+      queue.publish();
+      finish(waiter);
+    }
+
+    private void sendChain() {
+      long bytes = queue.chainBytes();
+      JumboSplitter s = splitter;
+      if (s == null
+          || bytes <= NetBackend.LARGEST_FRAME
+          || bytes > largestSent
+          || !s.take(vectors, bytes)) {
+        send(vectors, bytes, waiter);
+        return;
+      }
+      while (s.hasNext() && running()) {
+        IoVectors piece = s.next(vectors);
+        send(piece, s.bytes(), waiter);
+      }
+    }
   }
 
   private void send(IoVectors vectors, long bytes, Waiter waiter) {
-    if (bytes <= NET_HEADER_BYTES || bytes > backend.largestSent()) {
+    if (bytes <= NET_HEADER_BYTES || bytes > largestSent) {
       dropped.increment();
       return;
     }

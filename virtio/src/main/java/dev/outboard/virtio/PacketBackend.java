@@ -245,12 +245,17 @@ final class PacketBackend implements NetBackend {
 
   @Override
   public int largestReceived() {
-    return LARGEST_FRAME;
+    return BigTcp.LARGEST_RECEIVED;
   }
 
   @Override
   public int largestSent() {
     return BigTcp.largestFrame();
+  }
+
+  @Override
+  public boolean splitsJumbo() {
+    return true;
   }
 
   @Override

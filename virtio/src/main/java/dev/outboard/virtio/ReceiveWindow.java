@@ -23,7 +23,8 @@ final class ReceiveWindow {
   private final VirtQueue queue;
   private final MemorySegment memory;
   private final IoVectors vectors;
-  private final int largestFrame;
+  private final int largestEver;
+  private int largestFrame;
 
   // A ring of the chains in the window; never more than the queue has entries.
   private final int[] heads;
@@ -35,12 +36,15 @@ final class ReceiveWindow {
 
   /**
    * @param memory what the queue's buffers lie in
-   * @param largestFrame bytes, its header included
+   * @param usual bytes of the largest frame that is expected at first, its header included
+   * @param largestEver bytes of the largest frame that may come
    */
-  ReceiveWindow(Arena arena, VirtQueue queue, GuestMemory memory, int largestFrame) {
+  ReceiveWindow(Arena arena, VirtQueue queue, GuestMemory memory, int usual, int largestEver) {
     this.queue = queue;
     this.memory = memory.segment();
-    this.largestFrame = largestFrame;
+    this.largestEver = largestEver;
+    // A frame that fills the window may have been cut: one that is as large as usual must not.
+    this.largestFrame = Math.min(largestEver, usual + 1);
     this.vectors = new IoVectors(arena, 2 * queue.size());
     this.heads = new int[queue.size()];
     this.parts = new int[queue.size()];
@@ -82,6 +86,18 @@ final class ReceiveWindow {
       bytes += queue.chainBytes();
       chains++;
     }
+    return true;
+  }
+
+  /**
+   * Whether a frame of {@code length} bytes may be the beginning only of one that was larger than
+   * the window. If so, from the next {@link #fill} on there is room for the largest of all.
+   */
+  boolean cut(long length) {
+    if (length < bytes || largestFrame == largestEver) {
+      return false;
+    }
+    largestFrame = largestEver;
     return true;
   }
 

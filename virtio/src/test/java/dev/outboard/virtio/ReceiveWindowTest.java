@@ -31,7 +31,7 @@ class ReceiveWindowTest {
     Random random = new Random(seed);
     ModelDriver driver = new ModelDriver(arena, 64, 4096);
     VirtQueue queue = driver.queue(true, true);
-    ReceiveWindow window = new ReceiveWindow(arena, queue, driver.guest, LARGEST);
+    ReceiveWindow window = new ReceiveWindow(arena, queue, driver.guest, LARGEST, LARGEST);
     long[] addresses = new long[64];
     int free = 64;
     int nextBuffer = 0;
@@ -88,7 +88,7 @@ class ReceiveWindowTest {
     driver.add(List.of(new ModelDriver.Buffer(ModelDriver.BASE, 2000, true)));
     driver.add(List.of(new ModelDriver.Buffer(ModelDriver.BASE, 11, true)));
     ReceiveWindow window =
-        new ReceiveWindow(arena, driver.queue(true, true), driver.guest, LARGEST);
+        new ReceiveWindow(arena, driver.queue(true, true), driver.guest, LARGEST, LARGEST);
     assertThatThrownBy(window::fill).hasMessageContaining("without room for the header");
   }
 
@@ -99,8 +99,27 @@ class ReceiveWindowTest {
       driver.add(List.of(new ModelDriver.Buffer(ModelDriver.BASE, 1000, true)));
     }
     ReceiveWindow window =
-        new ReceiveWindow(arena, driver.queue(true, true), driver.guest, LARGEST);
+        new ReceiveWindow(arena, driver.queue(true, true), driver.guest, LARGEST, LARGEST);
     assertThatThrownBy(window::fill).hasMessageContaining("a frame has up to 9000");
+  }
+
+  /** A frame that fills the window may have been cut: the window grows, once. */
+  @Test
+  void makesRoomForLargerFramesOnceOneWasCut() throws RingViolation {
+    ModelDriver driver = new ModelDriver(arena, 64, 4096);
+    for (int i = 0; i < 64; i++) {
+      driver.add(List.of(new ModelDriver.Buffer(ModelDriver.BASE + 1024L * i, 1000, true)));
+    }
+    ReceiveWindow window =
+        new ReceiveWindow(arena, driver.queue(true, true), driver.guest, LARGEST, 4 * LARGEST);
+    assertThat(window.fill()).isTrue();
+    // As large as usual is never taken for cut.
+    assertThat(window.vectors().bytes()).isGreaterThan(LARGEST).isLessThan(2 * LARGEST);
+    assertThat(window.cut(LARGEST)).isFalse();
+    assertThat(window.cut(window.vectors().bytes())).isTrue();
+    assertThat(window.fill()).isTrue();
+    assertThat(window.vectors().bytes()).isGreaterThanOrEqualTo(4 * LARGEST);
+    assertThat(window.cut(window.vectors().bytes())).as("there is no larger one").isFalse();
   }
 
   /** Chains that share descriptors cannot make more parts than one call takes. */
@@ -113,7 +132,8 @@ class ReceiveWindowTest {
     for (int i = 0; i < 512; i++) {
       driver.offer(0);
     }
-    ReceiveWindow window = new ReceiveWindow(arena, driver.queue(true, true), driver.guest, 65_565);
+    ReceiveWindow window =
+        new ReceiveWindow(arena, driver.queue(true, true), driver.guest, 65_565, 65_565);
     assertThatThrownBy(window::fill).isInstanceOf(RingViolation.class);
     assertThat(window.vectors().count()).isLessThan(IoVectors.CALL_LIMIT);
   }

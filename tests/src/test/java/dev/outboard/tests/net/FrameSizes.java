@@ -13,6 +13,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.net.InetAddress;
 import java.net.NetworkInterface;
+import java.net.UnknownHostException;
+import java.nio.ByteOrder;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -21,12 +23,16 @@ import java.util.concurrent.ConcurrentHashMap;
  * address sent.
  */
 final class FrameSizes implements AutoCloseable {
-  private static final int HEADERS = 14 + 20;
+  private static final int HEADERS = 14 + 40 + 8;
   private static final int TCP = 6;
+  private static final int HOP_BY_HOP = 0;
+  private static final int ETH_P_IPV6 = 0x86dd;
+  private static final ValueLayout.OfChar TYPE =
+      ValueLayout.JAVA_CHAR_UNALIGNED.withOrder(ByteOrder.BIG_ENDIAN);
 
   private final int fd;
   private final Thread thread;
-  private final Map<Integer, Integer> largest = new ConcurrentHashMap<>();
+  private final Map<InetAddress, Integer> largest = new ConcurrentHashMap<>();
   private volatile boolean closing;
 
   private FrameSizes(int fd) {
@@ -70,23 +76,38 @@ final class FrameSizes implements AutoCloseable {
         if (n < 0) {
           return;
         }
-        if (n > HEADERS && frame.get(ValueLayout.JAVA_BYTE, 14 + 9) == TCP) {
-          int source = frame.get(ValueLayout.JAVA_INT_UNALIGNED, 14 + 12);
-          largest.merge(source, (int) n, Math::max);
+        if (n > HEADERS) {
+          note(frame, (int) n);
         }
       }
     }
   }
 
-  /** Bytes of the largest TCP frame that came from this IPv4 address, its headers included. */
+  private void note(MemorySegment frame, int bytes) {
+    boolean v6 = frame.get(TYPE, 12) == ETH_P_IPV6;
+    int protocol = frame.get(ValueLayout.JAVA_BYTE, 14 + (v6 ? 6 : 9));
+    if (v6 && protocol == HOP_BY_HOP) {
+      // That of a segment above 64 KiB has its length.
+      protocol = frame.get(ValueLayout.JAVA_BYTE, 14 + 40);
+    }
+    if (protocol == TCP) {
+      byte[] source = frame.asSlice(14 + (v6 ? 8 : 12), v6 ? 16 : 4).toArray(ValueLayout.JAVA_BYTE);
+      try {
+        largest.merge(InetAddress.getByAddress(source), bytes, Math::max);
+      } catch (UnknownHostException e) {
+        throw new AssertionError(e);
+      }
+    }
+  }
+
+  /** Bytes of the largest TCP frame that came from this address, its headers included. */
   int largestFrom(InetAddress address) {
-    int key = MemorySegment.ofArray(address.getAddress()).get(ValueLayout.JAVA_INT_UNALIGNED, 0);
-    return largest.getOrDefault(key, 0);
+    return largest.getOrDefault(address, 0);
   }
 
   @Override
   public String toString() {
-    return "largest frames " + largest.values();
+    return "largest frames " + largest;
   }
 
   @Override

@@ -18,6 +18,7 @@ import java.net.Inet4Address;
 import java.net.InetAddress;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 
 /** A socket of the kernel under test. A call that fails is a test that fails. */
 final class GuestSocket implements AutoCloseable {
@@ -25,6 +26,10 @@ final class GuestSocket implements AutoCloseable {
       ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.BIG_ENDIAN);
   private static final int ADDRESS_BYTES = 28;
   static final int SET_LINK_BYTES = 40;
+
+  /** IFLA_GSO_MAX_SIZE and IFLA_GSO_IPV4_MAX_SIZE. */
+  static final List<Integer> SEGMENT_LIMITS = List.of(41, 63);
+
   private static final short RTM_SETLINK = 19;
   private static final short NLM_F_REQUEST_ACK = 5;
 
@@ -48,6 +53,11 @@ final class GuestSocket implements AutoCloseable {
     return open(calls, AF_INET, Socket.SOCK_STREAM, 0);
   }
 
+  /** Of the family of an address. */
+  static GuestSocket tcp(GuestCalls calls, InetAddress address) {
+    return open(calls, address instanceof Inet4Address ? AF_INET : AF_INET6, Socket.SOCK_STREAM, 0);
+  }
+
   /** Gives the interface its addresses and sets it and loopback up. */
   static void configure(GuestCalls calls, String name, NetworkConfig config) {
     try (GuestSocket control = open(calls, AF_INET, Socket.SOCK_DGRAM, 0)) {
@@ -55,6 +65,8 @@ final class GuestSocket implements AutoCloseable {
       for (InterfaceAddress a : config.addresses()) {
         if (a.address() instanceof Inet4Address) {
           control.address(name, a);
+        } else {
+          address6(calls, name, a);
         }
       }
       control.up(name);
@@ -85,6 +97,16 @@ final class GuestSocket implements AutoCloseable {
         NetInterface.IFREQ_UNION + 4,
         mask);
     ioctl("SIOCSIFNETMASK", NetInterface.SIOCSIFNETMASK, request);
+  }
+
+  private static void address6(GuestCalls calls, String name, InterfaceAddress a) {
+    try (GuestSocket control = open(calls, AF_INET6, Socket.SOCK_DGRAM, 0)) {
+      MemorySegment request = calls.allocate(NetInterface.IN6_IFREQ_BYTES);
+      MemorySegment.copy(a.address().getAddress(), 0, request, JAVA_BYTE, 0, 16);
+      request.set(JAVA_INT, NetInterface.IN6_IFREQ_PREFIX, a.prefixBits());
+      request.set(JAVA_INT, NetInterface.IN6_IFREQ_INDEX, control.index(name));
+      control.ioctl("SIOCSIFADDR", NetInterface.SIOCSIFADDR, request);
+    }
   }
 
   private MemorySegment request(String name) {
@@ -154,8 +176,13 @@ final class GuestSocket implements AutoCloseable {
   }
 
   void bind(InetAddress address, int port) {
+    checked("bind", tryBind(address, port));
+  }
+
+  /** The result of {@link #bind}'s call. */
+  long tryBind(InetAddress address, int port) {
     int length = putAddress(scratch, address, port);
-    checked("bind", calls.call(GuestCalls.BIND, fd, scratch.address(), length, 0, 0, 0));
+    return calls.call(GuestCalls.BIND, fd, scratch.address(), length, 0, 0, 0);
   }
 
   void listen() {

@@ -56,8 +56,6 @@ abstract class LinkTest {
   static final Executor THREADS = task -> Thread.ofPlatform().daemon().start(task);
   private static final long BULK_BYTES = Long.getLong("tests.net.bytes", 64L << 20);
   private static final int IFF_RUNNING = 0x40;
-  private static final int IFLA_GSO_MAX_SIZE = 41;
-  private static final int IFLA_GSO_IPV4_MAX_SIZE = 63;
   private static final AtomicInteger LINKS = new AtomicInteger();
 
   /** Distinct for each class of one run and for runs at one time. */
@@ -67,6 +65,8 @@ abstract class LinkTest {
   final String stem = "ob" + PID % 1_000_000 + (char) ('a' + number);
 
   final String prefix = "10." + (100 + (PID / 250 + number) % 100) + "." + PID % 250 + ".";
+
+  private final String prefix6 = "fd6f:62:" + Long.toHexString(PID & 0xffff) + ":" + number + "::";
 
   private final Queue<String> notices = new ConcurrentLinkedQueue<>();
   private @Nullable LibraryKernel kernel;
@@ -104,8 +104,11 @@ abstract class LinkTest {
     assumeTrue(
         Files.isWritable(Path.of("/dev/net/tun")) && "root".equals(System.getProperty("user.name")),
         "a link needs root");
-    Network n = Network.open(NetSpec.parse(plug()), published());
+    NetSpec spec = NetSpec.parse(plug() + ",addr6=" + prefix6 + "2/64");
+    Network n = Network.open(spec, published());
     network = n;
+    // By then it is there in any case; the device's own goes through its detection meanwhile.
+    command("ip", "addr", "replace", prefix6 + "1/64", "dev", hostInterface(), "nodad");
     LibraryKernel k = new LibraryKernel();
     kernel = k;
     n.attach(k.guest(), LibraryKernel.LINE, notices::add);
@@ -167,6 +170,14 @@ abstract class LinkTest {
 
   InetAddress host() {
     return InetAddress.ofLiteral(prefix + "1");
+  }
+
+  InetAddress device6() {
+    return InetAddress.ofLiteral(prefix6 + "2");
+  }
+
+  InetAddress host6() {
+    return InetAddress.ofLiteral(prefix6 + "1");
   }
 
   /** Tests of one instance share the thread that is the kernel's first task. */
@@ -234,50 +245,85 @@ abstract class LinkTest {
   @Order(3)
   void carriesBulkOut() throws Exception {
     System.out.println("seed " + seed);
-    try (FrameSizes sizes = FrameSizes.capture(hostInterface());
-        ServerSocket service = new ServerSocket(0, 5, host())) {
-      CompletableFuture<Long> received =
-          CompletableFuture.supplyAsync(() -> sumOf(service), THREADS);
-      long sum = sendPattern(service.getLocalPort());
-      assertThat(received.get()).isEqualTo(sum);
+    try (FrameSizes sizes = FrameSizes.capture(hostInterface())) {
+      sendsOut(device(), host());
       System.out.println("out: " + sizes + ", " + counts());
       check(sizes.largestFrom(device()), unsplitOut());
     }
     assertThat(counts().dropped()).isZero();
   }
 
-  /** BIG TCP: segments above 64 KiB, as far as the link takes them. */
+  /** BIG TCP: segments above 64 KiB, of IPv4 and IPv6, each way as far as the link takes them. */
   @Test
   @Order(50)
   void carriesSegmentsAbove64KiB() throws Exception {
-    int bytes = bigSegment();
+    int bytes = Math.max(bigSegmentOut(), bigSegmentIn());
     assumeTrue(bytes > 0, "not on such a link");
     // A veth splits what is larger than its own limit; a TAP's receiving side has none.
-    for (String name : new String[] {deviceInterface(), lowerInterface()}) {
-      setHostLink(name, IFLA_GSO_MAX_SIZE, bytes);
-      setHostLink(name, IFLA_GSO_IPV4_MAX_SIZE, bytes);
+    for (String name : new String[] {hostInterface(), deviceInterface(), lowerInterface()}) {
+      for (int attribute : GuestSocket.SEGMENT_LIMITS) {
+        setHostLink(name, attribute, bytes);
+      }
     }
     asTask(() -> {
       try (GuestSocket any = GuestSocket.tcp(kernel())) {
         int index = any.index("eth0");
-        GuestSocket.setLink(kernel(), index, IFLA_GSO_MAX_SIZE, bytes);
-        GuestSocket.setLink(kernel(), index, IFLA_GSO_IPV4_MAX_SIZE, bytes);
+        for (int attribute : GuestSocket.SEGMENT_LIMITS) {
+          GuestSocket.setLink(kernel(), index, attribute, bytes);
+        }
       }
     });
+    awaitAddress6();
     System.out.println("seed " + seed);
-    try (FrameSizes sizes = FrameSizes.capture(hostInterface());
-        ServerSocket service = new ServerSocket(0, 5, host())) {
-      CompletableFuture<Long> received =
-          CompletableFuture.supplyAsync(() -> sumOf(service), THREADS);
-      long sum = sendPattern(service.getLocalPort());
-      assertThat(received.get()).isEqualTo(sum);
-      System.out.println("big: " + sizes + ", " + counts());
-      assertThat(sizes.largestFrom(device())).isGreaterThan(bytes / 2);
+    for (boolean v6 : new boolean[] {false, true}) {
+      InetAddress device = v6 ? device6() : device();
+      InetAddress host = v6 ? host6() : host();
+      try (FrameSizes sizes = FrameSizes.capture(hostInterface())) {
+        long dropped = counts().dropped();
+        sendsOut(device, host);
+        if (v6 && bigSegmentOut6() == 0) {
+          assertThat(counts().dropped()).as("pieces that the link refused").isEqualTo(dropped);
+        }
+        sendsIn(device);
+        System.out.println("big: " + sizes + ", " + counts());
+        checkBig(sizes.largestFrom(device), v6 ? bigSegmentOut6() : bigSegmentOut());
+        checkBig(sizes.largestFrom(host), bigSegmentIn());
+      }
+    }
+  }
+
+  /** Until then somebody else may have it ({@code tentative}, RFC 4862). */
+  private void awaitAddress6() throws Exception {
+    asTask(() -> {
+      long deadline = System.nanoTime() + 10_000_000_000L;
+      try (GuestSocket s = GuestSocket.tcp(kernel(), device6())) {
+        while (s.tryBind(device6(), 0) == -Errno.EADDRNOTAVAIL && System.nanoTime() < deadline) {
+          Thread.sleep(20);
+        }
+      }
+    });
+  }
+
+  private static void checkBig(int largest, int limit) {
+    if (limit == 0) {
+      assertThat(largest).isBetween(10 * 1500, 65535 + 14);
+    } else {
+      assertThat(largest).isBetween(limit / 2, limit);
     }
   }
 
   /** Bytes of the largest segment that the link takes from the device; 0 if it is 64 KiB. */
-  int bigSegment() {
+  int bigSegmentOut() {
+    return 0;
+  }
+
+  /** The same for IPv6. */
+  int bigSegmentOut6() {
+    return bigSegmentOut();
+  }
+
+  /** Bytes of the largest segment that the link gives to the device; 0 if it is 64 KiB. */
+  int bigSegmentIn() {
     return 0;
   }
 
@@ -287,7 +333,7 @@ abstract class LinkTest {
   }
 
   /** As {@link GuestSocket#setLink}, of this machine; a driver may refuse it. */
-  private static void setHostLink(String name, int attribute, int value) throws IOException {
+  static void setHostLink(String name, int attribute, int value) throws IOException {
     long fd = Linux.socket(Socket.AF_NETLINK, Socket.SOCK_RAW, Socket.NETLINK_ROUTE);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment message = arena.allocate(GuestSocket.SET_LINK_BYTES, 8);
@@ -301,12 +347,23 @@ abstract class LinkTest {
     }
   }
 
+  /** The device sends a pattern to the machine, and all of it arrives. */
+  private void sendsOut(InetAddress device, InetAddress host) throws Exception {
+    try (ServerSocket service = new ServerSocket(0, 5, host)) {
+      CompletableFuture<Long> received =
+          CompletableFuture.supplyAsync(() -> sumOf(service), THREADS);
+      long sum = sendPattern(device, host, service.getLocalPort());
+      assertThat(received.get()).isEqualTo(sum);
+    }
+  }
+
   /** Sends a pattern from the device to the machine; its checksum. */
-  private long sendPattern(int port) throws Exception {
+  private long sendPattern(InetAddress device, InetAddress host, int port) throws Exception {
     Pattern pattern = new Pattern(seed, BULK_BYTES);
     asTask(() -> {
-      try (GuestSocket s = GuestSocket.tcp(kernel())) {
-        s.connect(host(), port);
+      try (GuestSocket s = GuestSocket.tcp(kernel(), host)) {
+        s.bind(device, 0);
+        s.connect(host, port);
         MemorySegment block = kernel().allocate(Pattern.blockBytes());
         for (byte[] next = pattern.next(); next != null; next = pattern.next()) {
           MemorySegment.copy(next, 0, block, ValueLayout.JAVA_BYTE, 0, next.length);
@@ -345,16 +402,24 @@ abstract class LinkTest {
   @Order(4)
   void carriesBulkIn() throws Exception {
     System.out.println("seed " + seed);
+    try (FrameSizes sizes = FrameSizes.capture(hostInterface())) {
+      sendsIn(device());
+      System.out.println("in: " + sizes + ", " + counts());
+      check(sizes.largestFrom(host()), unsplitIn());
+    }
+  }
+
+  /** The machine sends a pattern to the device, and all of it arrives. */
+  private void sendsIn(InetAddress device) throws Exception {
     Pattern pattern = new Pattern(seed, BULK_BYTES);
     CRC32C sum = new CRC32C();
-    FrameSizes sizes = FrameSizes.capture(hostInterface());
     asTask(() -> {
-      try (GuestSocket listener = GuestSocket.tcp(kernel())) {
-        listener.bind(device(), 0);
+      try (GuestSocket listener = GuestSocket.tcp(kernel(), device)) {
+        listener.bind(device, 0);
         listener.listen();
         int port = listener.localPort();
         CompletableFuture<Void> sent =
-            CompletableFuture.runAsync(() -> send(pattern, port), THREADS);
+            CompletableFuture.runAsync(() -> send(pattern, device, port), THREADS);
         try (GuestSocket s = listener.accept()) {
           MemorySegment buffer = kernel().allocate(256 << 10);
           for (long n = s.receive(buffer); n > 0; n = s.receive(buffer)) {
@@ -365,13 +430,10 @@ abstract class LinkTest {
       }
     });
     assertThat(sum.getValue()).isEqualTo(pattern.sum());
-    System.out.println("in: " + sizes + ", " + counts());
-    check(sizes.largestFrom(host()), unsplitIn());
-    sizes.close();
   }
 
-  private void send(Pattern pattern, int port) {
-    try (java.net.Socket s = new java.net.Socket(device(), port)) {
+  private static void send(Pattern pattern, InetAddress device, int port) {
+    try (java.net.Socket s = new java.net.Socket(device, port)) {
       OutputStream out = s.getOutputStream();
       for (byte[] next = pattern.next(); next != null; next = pattern.next()) {
         out.write(next);

@@ -37,7 +37,17 @@ class MacvtapTest extends VethLinkTest {
   }
 
   @Override
-  int bigSegment() {
+  int bigSegmentOut() {
+    return 4 * 65535;
+  }
+
+  @Override
+  int bigSegmentOut6() {
+    return 0;
+  }
+
+  @Override
+  int bigSegmentIn() {
     return 4 * 65535;
   }
 

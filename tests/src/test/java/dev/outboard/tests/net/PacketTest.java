@@ -15,7 +15,17 @@ class PacketTest extends VethLinkTest {
   }
 
   @Override
-  int bigSegment() {
+  int bigSegmentOut() {
+    return 4 * 65535;
+  }
+
+  @Override
+  int bigSegmentOut6() {
+    return 0;
+  }
+
+  @Override
+  int bigSegmentIn() {
     return 4 * 65535;
   }
 

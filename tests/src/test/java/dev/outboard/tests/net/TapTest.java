@@ -50,7 +50,7 @@ class TapTest extends LinkTest {
   }
 
   @Override
-  int bigSegment() {
+  int bigSegmentOut() {
     return 4 * 65535;
   }
 

@@ -221,6 +221,142 @@ class NetworkTest {
     assertThat(off).contains("generic-receive-offload: on");
   }
 
+  /** What a side sees on its interfaces: the largest frame of each kind by who sent it. */
+  private static final String WATCH =
+      """
+      import socket, struct, threading
+      largest = {}
+      def watch():
+          s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(3))
+          b = bytearray(64)
+          def listen():
+              while True:
+                  n = s.recv_into(b, 64, socket.MSG_TRUNC)
+                  if n > 54 and b[12:14] == b'\\x08\\0':
+                      kind = {17: 'udp', 6: 'cwr' if b[47] & 0x80 else 'tcp'}.get(b[23])
+                      key = kind, socket.inet_ntoa(b[26:30])
+                      largest[key] = max(n, largest.get(key, 0))
+          threading.Thread(target=listen, daemon=True).start()
+      def unsplit(kind, sender):
+          n = largest.get((kind, sender), 0)
+          print(kind, 'above the MTU' if n > 1514 else n, flush=True)
+      def send(s):
+          for i in range(32):
+              s.sendall(bytes(1 << 20))
+      def receive(s):
+          n = 0
+          while b := s.recv(1 << 20):
+              n += len(b)
+          return n >> 20
+      def datagrams(s, n):
+          for i in range(n):
+              assert s.recv(65536) == bytes([i]) * 1400
+      SEGMENTS = b''.join(bytes([i]) * 1400 for i in range(30))
+      """;
+
+  /**
+   * Segments with ECN's answer in them, and of datagrams, cross the TAP as they are. Every 32nd
+   * packet is marked as by a router that is congested.
+   */
+  @Scenario(link = Link.TO_MACHINE, modes = Mode.LIBRARY)
+  void segmentsWithEcnAndOfDatagrams(Trial trial) {
+    trial.file("watch.py", WATCH);
+    trial.file(
+        "machine.py",
+        """
+        import sys, time
+        from watch import *
+        me, device, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+        watch()
+        while True:
+            try:
+                service = socket.create_server((me, port))
+                break
+            except OSError:
+                time.sleep(0.02)
+        print('ready', flush=True)
+        s, peer = service.accept()
+        print('received', receive(s))
+        send(s)
+        s.close()
+        u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        u.bind((me, port))
+        hello, peer = u.recvfrom(10)
+        u.setsockopt(17, 103, 1400)
+        u.connect(peer)
+        u.send(SEGMENTS)
+        datagrams(u, 30)
+        unsplit('cwr', device)
+        unsplit('udp', device)
+        """);
+    trial.file(
+        "device.py",
+        """
+        import sys, time
+        from watch import *
+        machine, port = sys.argv[1], int(sys.argv[2])
+        watch()
+        while True:
+            try:
+                s = socket.create_connection((machine, port))
+                break
+            except OSError:
+                time.sleep(0.05)
+        send(s)
+        s.shutdown(socket.SHUT_WR)
+        print('received', receive(s))
+        u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        u.connect((machine, port))
+        u.settimeout(10)
+        while True:
+            try:
+                u.send(b'hello')
+                datagrams(u, 30)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+        u.setsockopt(17, 103, 1400)
+        u.send(SEGMENTS)
+        unsplit('cwr', machine)
+        unsplit('udp', machine)
+        """);
+    trial.file(
+        "rules",
+        """
+        table ip congested {
+          chain in {
+            type filter hook input priority mangle;
+            meta l4proto tcp ip ecn ect0 numgen inc mod 32 0 ip ecn set ce
+          }
+          chain out {
+            type filter hook output priority mangle;
+            meta l4proto tcp ip ecn ect0 numgen inc mod 32 0 ip ecn set ce
+          }
+        }
+        """);
+    String port = Integer.toString(trial.port());
+    try (Running machine =
+        trial
+            .machine(Programs.PYTHON, "machine.py", trial.outside(), trial.inside(), port)
+            .in(trial.directory())
+            .start()) {
+      Finished device =
+          trial
+              .shell(
+                  "set -e; echo 1 >/proc/sys/net/ipv4/tcp_ecn; nft -f rules;"
+                      + " ethtool -K eth0 tx-udp-segmentation on;"
+                      + " exec %s device.py %s %s"
+                          .formatted(Programs.PYTHON, trial.outside(), port))
+              .in(trial.directory())
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(device.output()).isEqualTo("received 32\ncwr above the MTU\nudp above the MTU\n");
+      machine.awaitOutput(LIMIT, "udp");
+      assertThat(machine.output())
+          .isEqualTo("ready\nreceived 32\ncwr above the MTU\nudp above the MTU\n");
+    }
+  }
+
   /** Two programs of two commands meet on one device. */
   @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
   void programsOfOneDeviceMeet(Trial trial) {

@@ -14,16 +14,20 @@ import java.net.Socket;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 
 /**
- * Bulk TCP between this machine and a library kernel over a TAP, interleaved with the same between
- * two network namespaces of this machine over a veth pair. Run as root:
+ * Bulk TCP between this machine and a library kernel over a link of one kind, interleaved with the
+ * same between two network namespaces of this machine over a veth pair. Run as root:
  *
- * <pre>java ... dev.outboard.tests.net.TapBenchmark [MiB [ROUNDS [OPTIONS]]]</pre>
+ * <pre>java ... dev.outboard.tests.net.LinkBenchmark [KIND [MiB [ROUNDS [OPTIONS [GSO]]]]]</pre>
  *
- * with further options of the TAP, as in {@code offload=off}.
+ * KIND is as in {@code --net}: {@code tap} (the default), {@code macvtap}, {@code packet}, {@code
+ * xdp}; for the last three a veth pair is made. OPTIONS are further ones of it, as in {@code
+ * offload=off}, or {@code -}. GSO is the limit of a segment on both sides, in bytes, if not that of
+ * the kernels ({@code gso_max_size}, {@code gso_ipv4_max_size}).
  */
-final class TapBenchmark {
+final class LinkBenchmark {
   private static final int SINK = 7001;
   private static final int SOURCE = 7002;
   private static final int BLOCK = 128 << 10;
@@ -32,75 +36,148 @@ final class TapBenchmark {
   private static final String NET = "10." + (200 + PID / 250 % 50) + "." + PID % 250 + ".";
   private static final String VETH_NET = "10." + (150 + PID / 250 % 50) + "." + PID % 250 + ".";
 
-  private TapBenchmark() {}
+  /** This machine's interface to the device. */
+  private static final String NEAR = "obb" + PID % 100_000;
+
+  /** Kinds that take one end of a veth pair. */
+  private static final Set<String> BETWEEN = Set.of("macvtap", "packet", "xdp");
+
+  private LinkBenchmark() {}
 
   public static void main(String[] args) throws Exception {
     if (args.length == 2 && args[0].equals("peer")) {
       servePeer(Long.parseLong(args[1]));
       return;
     }
-    long bytes = (args.length > 0 ? Long.parseLong(args[0]) : 1024) << 20;
-    int rounds = args.length > 1 ? Integer.parseInt(args[1]) : 5;
-    String options = args.length > 2 ? "," + args[2] : "";
+    String kind = argument(args, 0, "tap");
+    long bytes = Long.parseLong(argument(args, 1, "1024")) << 20;
+    int rounds = Integer.parseInt(argument(args, 2, "5"));
+    String options = argument(args, 3, "-");
+    int gso = Integer.parseInt(argument(args, 4, "0"));
     String namespace = "obb" + PID;
-    Network network =
-        Network.open(
-            NetSpec.parse("tap:name=obb" + PID % 100_000 + ",addr=" + NET + "2/24" + options),
-            List.of());
     Process peer = null;
-    try (LibraryKernel kernel = new LibraryKernel()) {
-      try {
-        network.attach(kernel.guest(), LibraryKernel.LINE, System.err::println);
-        GuestSocket.configure(kernel, "eth0", network.config().orElseThrow());
-        serve(kernel, bytes);
-        peer = veth(namespace, bytes);
-        compare(bytes, rounds);
-        System.out.println(network.counts().orElseThrow());
-      } finally {
-        network.detach();
+    try {
+      Plug plug = plug(kind, options.equals("-") ? "" : "," + options);
+      Network network = Network.open(NetSpec.parse(plug.net), List.of());
+      try (LibraryKernel kernel = new LibraryKernel()) {
+        try {
+          network.attach(kernel.guest(), LibraryKernel.LINE, System.err::println);
+          GuestSocket.configure(kernel, "eth0", network.config().orElseThrow());
+          if (gso > 0) {
+            raise(kernel, plug, gso);
+          }
+          serve(kernel, bytes);
+          peer = veth(namespace, bytes);
+          compare(kind, plug.peer, bytes, rounds);
+          System.out.println(network.counts().orElseThrow());
+        } finally {
+          network.detach();
+        }
       }
+      network.close();
     } finally {
       if (peer != null) {
         peer.destroyForcibly().waitFor();
         run("ip", "netns", "del", namespace);
       }
-      network.close();
+      if (BETWEEN.contains(kind)) {
+        run("ip", "link", "del", NEAR);
+      }
     }
     // The kernel's tasks that serve are gone with it.
     System.exit(0);
   }
 
-  private static void compare(long bytes, int rounds) throws IOException {
-    InetAddress device = InetAddress.ofLiteral(NET + "2");
-    InetAddress other = InetAddress.ofLiteral(VETH_NET + "2");
+  private static String argument(String[] args, int index, String otherwise) {
+    return args.length > index ? args[index] : otherwise;
+  }
+
+  /** Where a service is reached: ports of the sink and of the source. */
+  private record Peer(InetAddress address, int sink, int source) {}
+
+  /**
+   * What the device is plugged into.
+   *
+   * @param net the value of {@code --net}
+   * @param interfaces this machine's, on the way
+   */
+  private record Plug(String net, Peer peer, List<String> interfaces) {}
+
+  private static Plug plug(String kind, String options) throws IOException, InterruptedException {
+    Peer peer = new Peer(InetAddress.ofLiteral(NET + "2"), SINK, SOURCE);
+    String address = ",addr=" + NET + "2/24" + options;
+    if (!BETWEEN.contains(kind)) {
+      return new Plug(kind + ":name=" + NEAR + address, peer, List.of(NEAR));
+    }
+    String far = NEAR + "f";
+    run("ip", "link", "add", NEAR, "type", "veth", "peer", "name", far);
+    run("ip", "addr", "add", NET + "1/24", "dev", NEAR);
+    run("ip", "link", "set", NEAR, "up");
+    run("ip", "link", "set", far, "up");
+    String device = far;
+    if (kind.equals("macvtap")) {
+      device = NEAR + "m";
+      run("ip", "link", "add", "link", far, "name", device, "type", kind, "mode", "bridge");
+    } else if (kind.equals("xdp")) {
+      run("ethtool", "-K", NEAR, "tx", "off");
+    }
+    return new Plug(kind + ":if=" + device + address, peer, List.of(NEAR, far, device));
+  }
+
+  /** Raises the limit of a segment wherever one is; a TAP of this machine refuses it. */
+  private static void raise(LibraryKernel kernel, Plug plug, int bytes) throws IOException {
+    int index;
+    try (GuestSocket any = GuestSocket.tcp(kernel)) {
+      index = any.index("eth0");
+    }
+    for (int attribute : GuestSocket.SEGMENT_LIMITS) {
+      GuestSocket.setLink(kernel, index, attribute, bytes);
+      for (String name : plug.interfaces) {
+        LinkTest.setHostLink(name, attribute, bytes);
+      }
+    }
+  }
+
+  private static void compare(String kind, Peer device, long bytes, int rounds) throws IOException {
+    Peer other = new Peer(InetAddress.ofLiteral(VETH_NET + "2"), SINK, SOURCE);
     double[][] results = new double[4][rounds];
     double[][] cpu = new double[4][rounds];
+    double[][] ratios = new double[2][rounds];
     // The first round is for the JIT compilers of both.
     for (int i = -1; i < rounds; i++) {
+      double[] rates = new double[4];
       for (int k = 0; k < 4; k++) {
-        InetAddress peer = k % 2 == 0 ? device : other;
+        Peer peer = k % 2 == 0 ? device : other;
         long before = processCpuNanos();
-        double rate = k < 2 ? to(peer, bytes) : from(peer, bytes);
+        rates[k] = k < 2 ? to(peer, bytes) : from(peer, bytes);
         if (i >= 0) {
-          results[k][i] = rate;
+          results[k][i] = rates[k];
           cpu[k][i] = (processCpuNanos() - before) / (double) bytes;
         }
       }
+      if (i >= 0) {
+        ratios[0][i] = rates[0] / rates[1];
+        ratios[1][i] = rates[2] / rates[3];
+      }
     }
-    String[] names = {"in, TAP", "in, veth", "out, TAP", "out, veth"};
+    String[] names = {"to, " + kind, "to, veth", "from, " + kind, "from, veth"};
     for (int k = 0; k < 4; k++) {
       double[] r = results[k];
       Arrays.sort(r);
       Arrays.sort(cpu[k]);
       System.out.printf(
-          "%-10s %.2f GB/s (%.2f to %.2f), this process %.2f CPU s/GB%n",
+          "%-14s %.2f GB/s (%.2f to %.2f), this process %.2f CPU s/GB%n",
           names[k], r[rounds / 2], r[0], r[rounds - 1], cpu[k][rounds / 2]);
+    }
+    for (int k = 0; k < 2; k++) {
+      Arrays.sort(ratios[k]);
+      System.out.printf(
+          "%-14s %.2f of veth (%.2f to %.2f)%n",
+          names[2 * k], ratios[k][rounds / 2], ratios[k][0], ratios[k][rounds - 1]);
     }
   }
 
-  /**
-   * Of the client and, over the TAP, of the device; the peer behind the veth is another process.
-   */
+  /** Of the client and, over a link, of the device; the peer behind the veth is another process. */
   private static long processCpuNanos() {
     return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean())
         .getProcessCpuTime();
@@ -126,6 +203,8 @@ final class TapBenchmark {
                         for (long i = 0; i < bytes; i += BLOCK) {
                           s.send(block.asSlice(0, BLOCK));
                         }
+                        // The client ends it.
+                        s.receive(block);
                       }
                     }
                   }
@@ -154,6 +233,7 @@ final class TapBenchmark {
                   for (long i = 0; i < bytes; i += BLOCK) {
                     s.getOutputStream().write(block, 0, BLOCK);
                   }
+                  int ignored = s.getInputStream().read();
                 }
               } catch (IOException e) {
                 System.err.println(e);
@@ -182,7 +262,7 @@ final class TapBenchmark {
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-cp",
                 System.getProperty("java.class.path"),
-                TapBenchmark.class.getName(),
+                LinkBenchmark.class.getName(),
                 "peer",
                 Long.toString(bytes))
             .redirectError(ProcessBuilder.Redirect.INHERIT)
@@ -199,8 +279,8 @@ final class TapBenchmark {
     }
   }
 
-  private static double to(InetAddress peer, long bytes) throws IOException {
-    try (Socket s = new Socket(peer, SINK)) {
+  private static double to(Peer peer, long bytes) throws IOException {
+    try (Socket s = new Socket(peer.address, peer.sink)) {
       byte[] block = new byte[BLOCK];
       OutputStream out = s.getOutputStream();
       long begin = System.nanoTime();
@@ -215,17 +295,18 @@ final class TapBenchmark {
     }
   }
 
-  private static double from(InetAddress peer, long bytes) throws IOException {
-    try (Socket s = new Socket(peer, SOURCE)) {
+  private static double from(Peer peer, long bytes) throws IOException {
+    try (Socket s = new Socket(peer.address, peer.source)) {
       byte[] block = new byte[2 * BLOCK];
       InputStream in = s.getInputStream();
       long got = 0;
       long begin = System.nanoTime();
-      for (int n = in.read(block); n > 0; n = in.read(block)) {
+      while (got < bytes) {
+        int n = in.read(block);
+        if (n < 0) {
+          throw new IOException(got + " of " + bytes + " bytes came");
+        }
         got += n;
-      }
-      if (got != bytes) {
-        throw new IOException(got + " of " + bytes + " bytes came");
       }
       return bytes / (double) (System.nanoTime() - begin);
     }
