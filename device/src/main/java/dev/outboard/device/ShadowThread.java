@@ -13,6 +13,7 @@ import dev.outboard.channel.Frame;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.DeviceMarshaller;
+import dev.outboard.syscalls.IoctlRequests;
 import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.ReceivedMessage;
 import dev.outboard.syscalls.ResultKind;
@@ -313,6 +314,11 @@ final class ShadowThread implements Runnable {
           subject = handle;
         }
       }
+    }
+    if (call.number == Canonical.IOCTL && IoctlRequests.namesDescriptor((int) call.args[1])) {
+      long fd = call.args[IoctlRequests.HANDLE];
+      entered[IoctlRequests.HANDLE] = fd == (int) fd ? handles.enter((int) fd) : null;
+      return entered[IoctlRequests.HANDLE] == null ? -Errno.EBADF : 0;
     }
     return 0;
   }

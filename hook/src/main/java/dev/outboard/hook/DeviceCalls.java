@@ -13,6 +13,7 @@ import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.IoctlRequests;
 import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
@@ -153,6 +154,25 @@ final class DeviceCalls {
 
   /** The same for a file that may have no placeholder. */
   long run(Notification n, Row row, long[] args, OpenFile file, @Nullable Placeholder p) {
+    return run(n, row, args, file, p, null);
+  }
+
+  /**
+   * The same for a request of ioctl whose argument names another file.
+   *
+   * @param second that file, which is the caller's to {@link OpenFile#use}
+   */
+  long runRequest(Notification n, OpenFile file, Placeholder p, OpenFile second) {
+    return run(n, n.row(), n.args(), file, p, second);
+  }
+
+  private long run(
+      Notification n,
+      Row row,
+      long[] args,
+      OpenFile file,
+      @Nullable Placeholder p,
+      @Nullable OpenFile second) {
     if (!file.use()) {
       return -Errno.EBADF;
     }
@@ -170,6 +190,9 @@ final class DeviceCalls {
             return memoryError(n, r);
           }
           c.args[row.fdIndex()] = file.handle();
+          if (second != null) {
+            c.args[IoctlRequests.HANDLE] = second.handle();
+          }
           r = execute(n, s);
         } while (r == AGAIN);
         if (row.result() == ResultKind.FD && r >= 0) {
