@@ -18,6 +18,7 @@ import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.ReceivedMessage;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -269,7 +270,7 @@ final class ShadowThread implements Runnable {
         return closeSubject();
       }
       long result = marshaller.finish(row, call, make(call.number, row.mayBlock(), sequence, own));
-      if (result >= 0 && row.result() == ResultKind.FD) {
+      if (result >= 0 && makesHandle(row)) {
         Handles.Handle made = handles.add((int) result);
         if (made == null) {
           kernel.syscall(Canonical.CLOSE, result, 0, 0, 0, 0, 0);
@@ -288,6 +289,12 @@ final class ShadowThread implements Runnable {
     } finally {
       leave();
     }
+  }
+
+  private boolean makesHandle(Row row) {
+    return row.result() == ResultKind.FD
+        || (call.number == Canonical.GETSOCKOPT
+            && SocketOptions.makesDescriptor((int) call.args[1], (int) call.args[2]));
   }
 
   /** Looks up every descriptor that the call names. */

@@ -17,6 +17,7 @@ import dev.outboard.syscalls.IoctlRequests;
 import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -195,7 +196,7 @@ final class DeviceCalls {
           }
           r = execute(n, s);
         } while (r == AGAIN);
-        if (row.result() == ResultKind.FD && r >= 0) {
+        if (r >= 0 && makesHandle(row, args)) {
           n.acceptedHandle(r);
           n.newBirth(s.newBirth());
         }
@@ -210,6 +211,12 @@ final class DeviceCalls {
     } finally {
       unuse(file);
     }
+  }
+
+  private static boolean makesHandle(Row row, long[] args) {
+    return row.result() == ResultKind.FD
+        || (row.canonical() == GETSOCKOPT
+            && SocketOptions.makesDescriptor((int) args[1], (int) args[2]));
   }
 
   /**

@@ -270,6 +270,7 @@ public final class DeviceMarshaller {
     }
     return switch (o.form()) {
       case HOOK, REFUSED -> -o.errno();
+      case DESCRIPTOR -> -Errno.ENOPROTOOPT;
       case FILTER -> filter(c, k);
       case INTEGER, STRUCTURE, VARIABLE ->
           inData(0, c.args[OPTION_LENGTH])

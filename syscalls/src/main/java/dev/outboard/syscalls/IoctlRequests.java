@@ -487,15 +487,12 @@ public final class IoctlRequests {
     MemorySegment s = done.staging;
     MemorySegment.copy(done.data, FIEMAP_FLAGS, s, 0, FIEMAP_COUNT - FIEMAP_FLAGS);
     long room = done.saved[POINTED_BYTES];
-    int written = HostMarshaller.clamp(s.get(Wire.INT, FIEMAP_MAPPED - FIEMAP_FLAGS), room);
+    long written = HostMarshaller.clamp(s.get(Wire.INT, FIEMAP_MAPPED - FIEMAP_FLAGS), room);
     long error =
         written == 0
             ? 0
             : m.write(
-                address + FIEMAP_BYTES,
-                done.data,
-                FIEMAP_BYTES,
-                (long) written * FIEMAP_EXTENT_BYTES);
+                address + FIEMAP_BYTES, done.data, FIEMAP_BYTES, written * FIEMAP_EXTENT_BYTES);
     return error < 0 ? error : m.write(address + FIEMAP_FLAGS, s, 0, FIEMAP_COUNT - FIEMAP_FLAGS);
   }
 

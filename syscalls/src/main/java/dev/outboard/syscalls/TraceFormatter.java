@@ -459,7 +459,7 @@ public final class TraceFormatter {
       case VALUE -> number(s, a[2]);
       case DESCRIPTOR -> {
         if (q.bytes() == 0) {
-          number(s, (int) a[2]);
+          number(s, a[2]);
         } else {
           buffer(s, a[2], q.bytes(), q.bytes(), m);
         }

@@ -284,6 +284,9 @@ final class ModelKernel {
       case HOOK, REFUSED -> {
         return -o.errno();
       }
+      case DESCRIPTOR -> {
+        return -ENOPROTOOPT;
+      }
       case FILTER -> {
         if (length != 16) {
           return -EINVAL;
