@@ -49,5 +49,5 @@ print("clone onto a host's file", caught(lambda: fcntl.ioctl(host, FICLONE, f)))
 print("deduplication", caught(lambda: fcntl.ioctl(f, FIDEDUPERANGE, bytes(56))))
 with socket.socket(socket.AF_INET) as s:
     print("on a socket", caught(lambda: fcntl.ioctl(s, FICLONE + 0x100, 0)))
-fcntl.ioctl(f, RESVSP64, struct.pack("=hhqqiI16x", 0, 0, 10 * PAGE, 10 * PAGE, 0, 0))
+fcntl.ioctl(f, RESVSP64, struct.pack("=hh4xqqiI16x", 0, 0, 10 * PAGE, 10 * PAGE, 0, 0))
 print("reserved", os.stat(f).st_blocks * 512 - 5 * PAGE - 5 * PAGE)
