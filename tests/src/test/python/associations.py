@@ -13,7 +13,7 @@ import threading
 SOL_SCTP = socket.IPPROTO_SCTP
 INITMSG, NODELAY, EVENTS, STATUS, RECVRCVINFO = 2, 3, 11, 14, 32
 BINDX_ADD, PEELOFF, GET_PEER_ADDRS, CONNECTX = 100, 102, 108, 110
-ASSOC_ID_LIST = 29
+ASSOC_ID_LIST, PEELOFF_FLAGS = 29, 122
 CMSG_SNDINFO, CMSG_RCVINFO = 2, 3
 MSG_NOTIFICATION, MSG_EOR = 0x8000, 0x80
 ASSOC_CHANGE = 0x8001
@@ -126,7 +126,10 @@ os.close(lowest)
 number = library.sctp_peeloff(many.fileno(), ids[0])
 first = socket.socket(fileno=number)
 print("peeled off:", number == lowest, first.type.name, first.getpeername()[0], os.get_inheritable(number))
-number = library.sctp_peeloff_flags(many.fileno(), ids[1], socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+value = struct.pack("=iii", ids[1], 0, socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+value = ctypes.create_string_buffer(value, 12)
+number = library.getsockopt(many.fileno(), SOL_SCTP, PEELOFF_FLAGS, value, ctypes.byref(ctypes.c_int(12)))
+print("in the value:", struct.unpack_from("=i", value, 4)[0] == number)
 second = socket.socket(fileno=number)
 print("another:", os.get_blocking(number), os.get_inheritable(number))
 print("no more:", library.sctp_peeloff(many.fileno(), ids[1]), errno.errorcode[ctypes.get_errno()])

@@ -39,6 +39,7 @@ class SctpTest {
             "associations 2",
             "no such association: -1 EINVAL",
             "peeled off: True SOCK_SEQPACKET ::1 True",
+            "in the value: True",
             "another: False False",
             "no more: -1 EINVAL",
             "by setsockopt: Protocol not available",
