@@ -16,7 +16,7 @@ BINDX_ADD, PEELOFF, GET_PEER_ADDRS, CONNECTX = 100, 102, 108, 110
 ASSOC_ID_LIST, PEELOFF_FLAGS = 29, 122
 CMSG_SNDINFO, CMSG_RCVINFO = 2, 3
 MSG_NOTIFICATION, MSG_EOR = 0x8000, 0x80
-ASSOC_CHANGE = 0x8001
+ASSOC_CHANGE, SHUTDOWN_COMP = 0x8001, 3
 
 
 def ipv4(host, port):
@@ -140,7 +140,9 @@ for peeled, c in zip((first, second), clients):
     peeled.send(b"and back")
     print(c.recv(99))
 clients[0].close()
-print("its end:", first.recv(99))
+# What it was to be told of, its socket of its own is told of, too.
+kind, _, _, state = struct.unpack_from("=HHIH", first.recv(99))
+print("its end:", kind == ASSOC_CHANGE and state == SHUTDOWN_COMP)
 print("the other goes on:", library_errno(lambda: second.recv(99)))
 many.close()
 second.send(b"still")

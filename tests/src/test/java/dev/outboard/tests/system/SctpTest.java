@@ -47,7 +47,7 @@ class SctpTest {
             "b'and back'",
             "True b'to its own'",
             "b'and back'",
-            "its end: b''",
+            "its end: True",
             "the other goes on: Resource temporarily unavailable",
             "b'still'",
             "received 100 {20000}");
