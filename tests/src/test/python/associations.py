@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 """SCTP: messages, streams, several addresses, notifications, both styles of socket."""
 
+import ctypes
+import errno
+import os
+import select
 import signal
 import socket
 import struct
@@ -9,9 +13,10 @@ import threading
 SOL_SCTP = socket.IPPROTO_SCTP
 INITMSG, NODELAY, EVENTS, STATUS, RECVRCVINFO = 2, 3, 11, 14, 32
 BINDX_ADD, PEELOFF, GET_PEER_ADDRS, CONNECTX = 100, 102, 108, 110
+ASSOC_ID_LIST, PEELOFF_FLAGS = 29, 122
 CMSG_SNDINFO, CMSG_RCVINFO = 2, 3
 MSG_NOTIFICATION, MSG_EOR = 0x8000, 0x80
-ASSOC_CHANGE = 0x8001
+ASSOC_CHANGE, SHUTDOWN_COMP = 0x8001, 3
 
 
 def ipv4(host, port):
@@ -31,6 +36,13 @@ def receive(s):
             stream, _, _, payload = struct.unpack_from("=HHHxxI", value)
             about = f" on stream {stream}, payload {socket.ntohl(payload)}"
     return data, f"{len(data)} bytes, whole: {bool(flags & MSG_EOR)}{about}", flags
+
+
+def library_errno(call):
+    try:
+        return call()
+    except OSError as e:
+        return e.strerror
 
 
 # One-to-one: messages of one association keep apart.
@@ -103,10 +115,38 @@ for i in range(2):
         else:
             seen.append(data.decode())
     print(seen)
-try:
-    many.getsockopt(SOL_SCTP, PEELOFF, 8)
-except OSError as e:
-    print("peeling off:", e.strerror)
+
+# Associations get sockets of their own.
+library = ctypes.CDLL("libsctp.so.1", use_errno=True)
+count, *ids = struct.unpack_from("=Iii", many.getsockopt(SOL_SCTP, ASSOC_ID_LIST, 64))
+print("associations", count)
+print("no such association:", library.sctp_peeloff(many.fileno(), 99), errno.errorcode[ctypes.get_errno()])
+lowest = os.dup(0)
+os.close(lowest)
+number = library.sctp_peeloff(many.fileno(), ids[0])
+first = socket.socket(fileno=number)
+print("peeled off:", number == lowest, first.type.name, first.getpeername()[0], os.get_inheritable(number))
+value = struct.pack("=iii", ids[1], 0, socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+value = ctypes.create_string_buffer(value, 12)
+number = library.getsockopt(many.fileno(), SOL_SCTP, PEELOFF_FLAGS, value, ctypes.byref(ctypes.c_int(12)))
+print("in the value:", struct.unpack_from("=i", value, 4)[0] == number)
+second = socket.socket(fileno=number)
+print("another:", os.get_blocking(number), os.get_inheritable(number))
+print("no more:", library.sctp_peeloff(many.fileno(), ids[1]), errno.errorcode[ctypes.get_errno()])
+print("by setsockopt:", library_errno(lambda: first.setsockopt(SOL_SCTP, PEELOFF, bytes(8))))
+for peeled, c in zip((first, second), clients):
+    c.sendto(b"to its own", ("::1", 5002))
+    print(select.select([first, second], [], [], 10)[0] == [peeled], peeled.recv(99))
+    peeled.send(b"and back")
+    print(c.recv(99))
+clients[0].close()
+# What it was to be told of, its socket of its own is told of, too.
+kind, _, _, state = struct.unpack_from("=HHIH", first.recv(99))
+print("its end:", kind == ASSOC_CHANGE and state == SHUTDOWN_COMP)
+print("the other goes on:", library_errno(lambda: second.recv(99)))
+many.close()
+second.send(b"still")
+print(clients[1].recv(99))
 
 # A sender that waits for room.
 received = []

@@ -117,6 +117,14 @@ for name, size, iv in (
             except OSError as e:
                 print(name, "changed:", e.strerror)
 
+# Random numbers: as many as asked for, 128 bytes at most, and others each time.
+with algorithm("rng", "stdrng", b"seed" * 8) as a:
+    got = []
+    for _ in range(2):
+        with a.accept()[0] as s:
+            got += [s.recv(128), s.recv(20), s.recv(4096)]
+    print("random", [len(g) for g in got], len(set(got)) == 6, b"\0" * 20 not in got)
+
 try:
     algorithm("hash", "no-such-hash")
 except FileNotFoundError:

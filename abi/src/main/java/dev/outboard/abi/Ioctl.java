@@ -2,7 +2,7 @@
 package dev.outboard.abi;
 
 /**
- * Requests of {@code ioctl(2)} that sockets know.
+ * Requests of {@code ioctl(2)} that sockets and files know.
  *
  * <p>Source: {@code include/uapi/asm-generic/ioctls.h}, {@code include/uapi/asm-generic/sockios.h},
  * {@code include/uapi/linux/sockios.h}.
@@ -18,6 +18,10 @@ public final class Ioctl {
   public static final int SIOCSPGRP = 0x8902;
   public static final int FIOGETOWN = 0x8903;
   public static final int SIOCGPGRP = 0x8904;
+
+  public static final int FIBMAP = 1;
+  public static final int FIGETBSZ = 2;
+  public static final int FIOQSIZE = 0x5460;
 
   private Ioctl() {}
 }

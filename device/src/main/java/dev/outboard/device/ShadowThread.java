@@ -13,10 +13,12 @@ import dev.outboard.channel.Frame;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.DeviceMarshaller;
+import dev.outboard.syscalls.IoctlRequests;
 import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.ReceivedMessage;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -268,7 +270,7 @@ final class ShadowThread implements Runnable {
         return closeSubject();
       }
       long result = marshaller.finish(row, call, make(call.number, row.mayBlock(), sequence, own));
-      if (result >= 0 && row.result() == ResultKind.FD) {
+      if (result >= 0 && makesHandle(row)) {
         Handles.Handle made = handles.add((int) result);
         if (made == null) {
           kernel.syscall(Canonical.CLOSE, result, 0, 0, 0, 0, 0);
@@ -287,6 +289,12 @@ final class ShadowThread implements Runnable {
     } finally {
       leave();
     }
+  }
+
+  private boolean makesHandle(Row row) {
+    return row.result() == ResultKind.FD
+        || (call.number == Canonical.GETSOCKOPT
+            && SocketOptions.makesDescriptor((int) call.args[1], (int) call.args[2]));
   }
 
   /** Looks up every descriptor that the call names. */
@@ -313,6 +321,11 @@ final class ShadowThread implements Runnable {
           subject = handle;
         }
       }
+    }
+    if (call.number == Canonical.IOCTL && IoctlRequests.namesDescriptor((int) call.args[1])) {
+      long fd = call.args[IoctlRequests.HANDLE];
+      entered[IoctlRequests.HANDLE] = fd == (int) fd ? handles.enter((int) fd) : null;
+      return entered[IoctlRequests.HANDLE] == null ? -Errno.EBADF : 0;
     }
     return 0;
   }

@@ -13,9 +13,11 @@ import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
+import dev.outboard.syscalls.IoctlRequests;
 import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -153,6 +155,25 @@ final class DeviceCalls {
 
   /** The same for a file that may have no placeholder. */
   long run(Notification n, Row row, long[] args, OpenFile file, @Nullable Placeholder p) {
+    return run(n, row, args, file, p, null);
+  }
+
+  /**
+   * The same for a request of ioctl whose argument names another file.
+   *
+   * @param second that file, which is the caller's to {@link OpenFile#use}
+   */
+  long runRequest(Notification n, OpenFile file, Placeholder p, OpenFile second) {
+    return run(n, n.row(), n.args(), file, p, second);
+  }
+
+  private long run(
+      Notification n,
+      Row row,
+      long[] args,
+      OpenFile file,
+      @Nullable Placeholder p,
+      @Nullable OpenFile second) {
     if (!file.use()) {
       return -Errno.EBADF;
     }
@@ -170,9 +191,12 @@ final class DeviceCalls {
             return memoryError(n, r);
           }
           c.args[row.fdIndex()] = file.handle();
+          if (second != null) {
+            c.args[IoctlRequests.HANDLE] = second.handle();
+          }
           r = execute(n, s);
         } while (r == AGAIN);
-        if (row.result() == ResultKind.FD && r >= 0) {
+        if (r >= 0 && makesHandle(row, args)) {
           n.acceptedHandle(r);
           n.newBirth(s.newBirth());
         }
@@ -187,6 +211,12 @@ final class DeviceCalls {
     } finally {
       unuse(file);
     }
+  }
+
+  private static boolean makesHandle(Row row, long[] args) {
+    return row.result() == ResultKind.FD
+        || (row.canonical() == GETSOCKOPT
+            && SocketOptions.makesDescriptor((int) args[1], (int) args[2]));
   }
 
   /**

@@ -458,8 +458,11 @@ final class FileCalls {
       }
       return;
     }
-    long r = hook.calls().run(n, p);
     OpenFile file = hook.files().get(p.handle());
+    long r =
+        file != null && IoctlRequests.namesDescriptor(n.intArg(1))
+            ? requestWithAnother(n, p, file)
+            : hook.calls().run(n, p);
     if (r == 0 && file != null && file.keeps()) {
       r = countKept(n, file);
     }
@@ -467,6 +470,34 @@ final class FileCalls {
       n.answerContinue();
     } else {
       hook.answer(n, r);
+    }
+  }
+
+  /**
+   * A request that names another file, which must be the device's too: {@code ioctl_file_clone()}.
+   */
+  private long requestWithAnother(Notification n, Placeholder p, OpenFile file) {
+    long fd = IoctlRequests.descriptor(n.args(), n.memory(), n.statScratch());
+    if (fd < -1) {
+      return hook.calls().memoryError(n, fd);
+    }
+    Placeholder named = hook.lookupNumber(n, (int) fd);
+    OpenFile other = named == null ? null : hook.files().get(named.handle());
+    if (other == null) {
+      int host = Descriptors.borrow(n, (int) fd);
+      if (host < 0) {
+        return -Errno.EBADF;
+      }
+      Linux.close(host);
+      return -Errno.EXDEV;
+    }
+    if (!other.use()) {
+      return -Errno.EBADF;
+    }
+    try {
+      return hook.calls().runRequest(n, file, p, other);
+    } finally {
+      hook.calls().unuse(other);
     }
   }
 

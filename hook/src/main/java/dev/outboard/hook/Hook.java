@@ -292,6 +292,11 @@ public final class Hook {
       return index < 0 ? null : descriptors.lookup(n, n.intArg(index));
     }
 
+    /** What a descriptor refers to that is named in the caller's memory, as {@link #lookup}. */
+    @Nullable Placeholder lookupNumber(Notification n, int fd) {
+      return descriptors.lookup(n, fd);
+    }
+
     /** Continues a call that is not the device's; refuses it if that cannot be known. */
     void onHost(Notification n) {
       if (n.unreadable() && n.process().mayBeDevice(n.intArg(Math.max(0, n.row().fdIndex())))) {

@@ -11,6 +11,7 @@ import dev.outboard.abi.Socket;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
 import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 
@@ -224,6 +225,10 @@ final class SocketCalls {
       hook.onHost(n);
       return;
     }
+    if (SocketOptions.makesDescriptor(n.intArg(1), n.intArg(2))) {
+      makeByOption(n, p);
+      return;
+    }
     long r = hook.calls().run(n, p);
     OpenFile file = hook.files().get(p.handle());
     RingFeed ring = file == null ? null : file.ring();
@@ -241,6 +246,54 @@ final class SocketCalls {
       }
     }
     hook.answer(n, r);
+  }
+
+  /**
+   * An association of an SCTP socket gets a socket of its own, whose number is the result and in
+   * the value: {@code sctp_getsockopt_peeloff()}.
+   */
+  private void makeByOption(Notification n, Placeholder p) {
+    OpenFile from = hook.files().get(p.handle());
+    if (from == null) {
+      n.answerErrno(Errno.EBADF);
+      return;
+    }
+    long value = n.args()[3];
+    int flags = makingFlags(n, value);
+    long r = hook.calls().run(n, p);
+    if (r < 0) {
+      long made = n.acceptedHandle();
+      if (made >= 0) {
+        hook.calls().close((int) made);
+      }
+      hook.answer(n, r);
+      return;
+    }
+    OpenFile file =
+        new OpenFile((int) r, from.family(), Socket.SOCK_SEQPACKET, from.protocol(), true);
+    allowDirect(n, file);
+    hook.files().add(file);
+    r = install(n, file, flags, true);
+    if (r == -Errno.EMFILE) {
+      hook.calls().close(file.handle()); // As natively, where the number is looked for last.
+    }
+    if (r >= 0) {
+      MemorySegment number = n.statScratch();
+      number.set(JAVA_INT_UNALIGNED, 0, (int) r);
+      // It has just been written to; only the program itself can have taken it away since.
+      n.memory().write(value + SocketOptions.MADE, number, 0, Integer.BYTES);
+    }
+    n.answer(r);
+  }
+
+  private static int makingFlags(Notification n, long value) {
+    SocketOptions.Option o = SocketOptions.find(n.intArg(1), n.intArg(2));
+    MemorySegment flags = n.statScratch();
+    return o != null
+            && o.bytes() > SocketOptions.MADE_FLAGS
+            && n.memory().read(value + SocketOptions.MADE_FLAGS, flags, 0, Integer.BYTES) == 0
+        ? flags.get(JAVA_INT_UNALIGNED, 0)
+        : 0;
   }
 
   private void explainRefusal() {

@@ -31,7 +31,7 @@ public final class DeviceMarshaller {
   private static final int MESSAGE = 32;
   private static final int STRUCTURE = 128;
   private static final int NESTED = 512;
-  private static final int NESTED_BYTES = EthtoolCommands.LONGEST;
+  static final int NESTED_BYTES = EthtoolCommands.LONGEST;
   private static final int STRINGS = 4096;
 
   /** An address that no kernel accepts from a program, for what faulted in the program. */
@@ -270,6 +270,7 @@ public final class DeviceMarshaller {
     }
     return switch (o.form()) {
       case HOOK, REFUSED -> -o.errno();
+      case DESCRIPTOR -> -Errno.ENOPROTOOPT;
       case FILTER -> filter(c, k);
       case INTEGER, STRUCTURE, VARIABLE ->
           inData(0, c.args[OPTION_LENGTH])
@@ -341,7 +342,7 @@ public final class DeviceMarshaller {
       k[REQUEST] = Integer.toUnsignedLong(r.number());
       return 0;
     }
-    if (!inData(at, r.bytes())) {
+    if (!inData(at, Math.max(r.bytes(), sizeInNumber(r.number())))) {
       return -Errno.EFAULT;
     }
     k[REQUEST] = Integer.toUnsignedLong(r.number());
@@ -351,15 +352,55 @@ public final class DeviceMarshaller {
         k[ARGUMENT] = dataAddress + at;
         return 0;
       }
-      case IFCONF, ETHTOOL, HWTSTAMP, ROUTE ->
+      case IFCONF, ETHTOOL, HWTSTAMP, ROUTE, DESCRIPTOR ->
           MemorySegment.copy(c.data, at, scratch, STRUCTURE, r.bytes());
+      case FIEMAP -> {
+        k[ARGUMENT] = scratchAddress + NESTED;
+        return extents(at, c);
+      }
     }
     return switch (r.form()) {
       case IFCONF -> configuration();
       case ROUTE -> route();
       case ETHTOOL, HWTSTAMP -> nested(r.form(), c);
-      case VALUE, IN, OUT, INOUT, REFUSED -> 0;
+      case DESCRIPTOR -> {
+        // The caller has looked it up; what the host wrote into the structure counts for nothing.
+        scratch.set(
+            Wire.LONG, STRUCTURE + IoctlRequests.CLONE_SOURCE, c.args[IoctlRequests.HANDLE]);
+        if (r.bytes() == 0) {
+          k[ARGUMENT] = c.args[IoctlRequests.HANDLE];
+        }
+        yield 0;
+      }
+      case VALUE, IN, OUT, INOUT, FIEMAP, REFUSED -> 0;
     };
+  }
+
+  /**
+   * A driver or file system may go by the size that is in a request's number ({@code _IOC_SIZE}).
+   */
+  private static int sizeInNumber(int request) {
+    return request >>> 16 & 0x3fff;
+  }
+
+  /** The count and the extents behind it lie where no host can change the count. */
+  private long extents(long at, Call c) {
+    MemorySegment.copy(c.data, at, scratch, NESTED, IoctlRequests.FIEMAP_BYTES);
+    int count = scratch.get(Wire.INT, NESTED + IoctlRequests.FIEMAP_COUNT);
+    if (count < 0 || count > IoctlRequests.FIEMAP_EXTENTS) {
+      return -Errno.EINVAL;
+    }
+    long bytes = IoctlRequests.FIEMAP_BYTES + (long) count * IoctlRequests.FIEMAP_EXTENT_BYTES;
+    if (!inData(at, bytes)) {
+      return -Errno.EFAULT;
+    }
+    // Extents that the kernel does not write must not show what was here before.
+    scratch
+        .asSlice(NESTED + IoctlRequests.FIEMAP_BYTES, bytes - IoctlRequests.FIEMAP_BYTES)
+        .fill((byte) 0);
+    nestedAt = at;
+    nestedBytes = bytes;
+    return 0;
   }
 
   private long configuration() {
@@ -425,8 +466,9 @@ public final class DeviceMarshaller {
               Wire.INT,
               c.args[ARGUMENT] + IoctlRequests.IFC_LENGTH,
               scratch.get(Wire.INT, STRUCTURE + IoctlRequests.IFC_LENGTH));
-      case ETHTOOL, HWTSTAMP -> MemorySegment.copy(scratch, NESTED, c.data, nestedAt, nestedBytes);
-      case VALUE, IN, OUT, INOUT, ROUTE, REFUSED -> {}
+      case ETHTOOL, HWTSTAMP, FIEMAP ->
+          MemorySegment.copy(scratch, NESTED, c.data, nestedAt, nestedBytes);
+      case VALUE, IN, OUT, INOUT, ROUTE, DESCRIPTOR, REFUSED -> {}
     }
   }
 

@@ -2,6 +2,7 @@
 package dev.outboard.syscalls;
 
 import static dev.outboard.abi.Errno.EFAULT;
+import static dev.outboard.abi.Errno.EINVAL;
 import static dev.outboard.abi.Errno.ENOTTY;
 import static dev.outboard.abi.Errno.EOPNOTSUPP;
 
@@ -17,8 +18,9 @@ import org.jspecify.annotations.Nullable;
  * without a line answers ENOTTY: its argument may hold a pointer, which the device's kernel would
  * follow in the device's memory.
  *
- * <p>Source: {@code include/uapi/linux/sockios.h}, {@code include/uapi/asm-generic/ioctls.h} and,
- * for what each reads and writes, {@code net/socket.c} and {@code net/core/dev_ioctl.c}.
+ * <p>Source: {@code include/uapi/linux/sockios.h}, {@code include/uapi/asm-generic/ioctls.h},
+ * {@code include/uapi/linux/fs.h} and, for what each reads and writes, {@code net/socket.c}, {@code
+ * net/core/dev_ioctl.c} and {@code fs/ioctl.c}.
  *
  * <p>Immutable; all methods may be called by any thread and allocate nothing.
  */
@@ -41,6 +43,10 @@ public final class IoctlRequests {
     HWTSTAMP,
     /** {@code struct rtentry} with a pointer to a device's name, or {@code struct in6_rtmsg}. */
     ROUTE,
+    /** {@code struct fiemap}: as many extents behind it as it says. */
+    FIEMAP,
+    /** A descriptor, or a structure that begins with one: its handle is in {@link #HANDLE}. */
+    DESCRIPTOR,
     /** Refused. */
     REFUSED
   }
@@ -75,6 +81,7 @@ public final class IoctlRequests {
     sockets(t);
     interfaces(t);
     tunnels(t);
+    files(t);
     t.requests.sort(Comparator.comparingInt(Request::number));
     ROWS = List.copyOf(t.requests);
     KEYS = ROWS.stream().mapToInt(Request::number).toArray();
@@ -187,6 +194,39 @@ public final class IoctlRequests {
     t.in   (0x400454d9, "TUNSETQUEUE", 40);
   }
 
+  /**
+   * {@code include/uapi/linux/fs.h fiemap.h falloc.h}; {@code fs/ioctl.c}, {@code fs/ext4/ioctl.c}.
+   * Where a number says {@code long}, an int crosses: that is what the kernel reads and writes.
+   */
+  private static void files(Builder t) {
+    t.ofNetwork = false;
+    t.inout(0x00000001, "FIBMAP", 4);
+    t.out  (0x00000002, "FIGETBSZ", 4);
+    t.out  (0x00005460, "FIOQSIZE", 8);
+    t.out  (0x80086601, "FS_IOC_GETFLAGS", 4);
+    t.in   (0x40086602, "FS_IOC_SETFLAGS", 4);
+    t.out  (0x80087601, "FS_IOC_GETVERSION", 4);
+    t.in   (0x40087602, "FS_IOC_SETVERSION", 4);
+    t.out  (0x801c581f, "FS_IOC_FSGETXATTR", 28);
+    t.in   (0x401c5820, "FS_IOC_FSSETXATTR", 28);
+    t.out  (0x81009431, "FS_IOC_GETFSLABEL", 256);
+    t.in   (0x41009432, "FS_IOC_SETFSLABEL", 256);
+    t.out  (0x80111500, "FS_IOC_GETFSUUID", 17);
+    t.out  (0x80811501, "FS_IOC_GETFSSYSFSPATH", 129);
+    t.add  (0xc020660b, "FS_IOC_FIEMAP", Form.FIEMAP, 32).note("at most 36 extents at a time: the last of them says whether there are more");
+    t.in   (0x40305828, "FS_IOC_RESVSP", 48);
+    t.in   (0x40305829, "FS_IOC_UNRESVSP", 48);
+    t.in   (0x4030582a, "FS_IOC_RESVSP64", 48);
+    t.in   (0x4030582b, "FS_IOC_UNRESVSP64", 48);
+    t.in   (0x40305839, "FS_IOC_ZERO_RANGE", 48);
+    t.inout(0xc0185879, "FITRIM", 24);
+    t.add  (0x40049409, "FICLONE", Form.DESCRIPTOR, 0).note("from a file of the host EXDEV");
+    t.add  (0x4020940d, "FICLONERANGE", Form.DESCRIPTOR, 32).note("from a file of the host EXDEV");
+    t.refuse(0xc0189436, "FIDEDUPERANGE", EOPNOTSUPP, "names descriptors in an array");
+    t.refuse(0xc0045877, "FIFREEZE", EOPNOTSUPP, "would stop all who share the file system");
+    t.refuse(0xc0045878, "FITHAW", EINVAL, "nothing is frozen");
+  }
+
   // spotless:on
 
   // Slots of Call.saved.
@@ -219,6 +259,26 @@ public final class IoctlRequests {
 
   static final int HWTSTAMP_BYTES = 12;
 
+  static final int FIEMAP_FLAGS = 16;
+  static final int FIEMAP_MAPPED = 20;
+  static final int FIEMAP_COUNT = 24;
+  static final int FIEMAP_BYTES = 32;
+  static final int FIEMAP_EXTENT_BYTES = 56;
+
+  /** So many fit in what the device keeps where no host can change it. */
+  static final int FIEMAP_EXTENTS =
+      (DeviceMarshaller.NESTED_BYTES - FIEMAP_BYTES) / FIEMAP_EXTENT_BYTES;
+
+  private static final int FIEMAP_MAX_EXTENTS = Integer.divideUnsigned(-1, FIEMAP_EXTENT_BYTES) - 1;
+
+  static final int CLONE_SOURCE = 0;
+
+  /**
+   * Of a request with a descriptor in its argument: which of the call's arguments is its handle. No
+   * kernel has one there.
+   */
+  public static final int HANDLE = 3;
+
   /** In a pointer's place: what the program's pointer faults on. Only some kernels look at it. */
   static final long FAULT = -2;
 
@@ -244,7 +304,34 @@ public final class IoctlRequests {
       case ETHTOOL -> encodeEthtool(a[ARGUMENT], m, out);
       case HWTSTAMP -> encodeTimestamping(a[ARGUMENT], m, out);
       case ROUTE -> encodeRoute(a[ARGUMENT], m, out);
+      case FIEMAP -> encodeExtents(a[ARGUMENT], m, out);
+      case DESCRIPTOR -> {
+        out.args[HANDLE] = Call.NULL;
+        yield r.bytes() == 0 ? 0 : readStructure(r, a[ARGUMENT], m, out);
+      }
     };
+  }
+
+  /** Whether a request has a descriptor in its argument. */
+  public static boolean namesDescriptor(int number) {
+    Request r = find(number);
+    return r != null && r.form() == Form.DESCRIPTOR;
+  }
+
+  /**
+   * The descriptor in the argument of such a request, as the program sees it.
+   *
+   * @param a the six arguments as the program passed them
+   * @param scratch where its structure may be put
+   * @return a number, which may be none of an open file; or {@code -EFAULT} below {@code -1}
+   */
+  public static long descriptor(long[] a, ProgramMemory m, MemorySegment scratch) {
+    Request r = find((int) a[REQUEST]);
+    if (r == null || r.bytes() == 0) {
+      return Math.max(-1, (int) a[ARGUMENT]);
+    }
+    long error = m.read(a[ARGUMENT], scratch, 0, Long.BYTES);
+    return error < 0 ? error : Math.max(-1, (int) scratch.get(Wire.LONG, CLONE_SOURCE));
   }
 
   /** Back to the program; 0 or more, or what to answer. */
@@ -254,9 +341,10 @@ public final class IoctlRequests {
       return -ENOTTY;
     }
     return switch (r.form()) {
-      case VALUE, IN, ROUTE, REFUSED -> 0;
+      case VALUE, IN, ROUTE, DESCRIPTOR, REFUSED -> 0;
       case OUT, INOUT -> m.write(a[ARGUMENT], done.data, 0, r.bytes());
       case IFCONF -> decodeConfiguration(a[ARGUMENT], done, m);
+      case FIEMAP -> decodeExtents(a[ARGUMENT], done, m);
       case ETHTOOL, HWTSTAMP ->
           done.saved[POINTED_BYTES] == 0
               ? 0
@@ -378,6 +466,34 @@ public final class IoctlRequests {
     MemorySegment.copy(s, 0, out.data, 0, ROUTE_BYTES);
     out.data.set(Wire.LONG, ROUTE_DEVICE, place);
     return NESTED_AT + ROUTE_NAME_BYTES;
+  }
+
+  private static long encodeExtents(long address, ProgramMemory m, Call out) {
+    long error = m.read(address, out.data, 0, FIEMAP_BYTES);
+    if (error < 0) {
+      return error;
+    }
+    int count = out.data.get(Wire.INT, FIEMAP_COUNT);
+    if (Integer.compareUnsigned(count, FIEMAP_MAX_EXTENTS) > 0) {
+      return -EINVAL;
+    }
+    int crosses = Math.min(count, FIEMAP_EXTENTS);
+    out.data.set(Wire.INT, FIEMAP_COUNT, crosses);
+    out.saved[POINTED_BYTES] = crosses;
+    return FIEMAP_BYTES + (long) crosses * FIEMAP_EXTENT_BYTES;
+  }
+
+  private static long decodeExtents(long address, Call done, ProgramMemory m) {
+    MemorySegment s = done.staging;
+    MemorySegment.copy(done.data, FIEMAP_FLAGS, s, 0, FIEMAP_COUNT - FIEMAP_FLAGS);
+    long room = done.saved[POINTED_BYTES];
+    long written = HostMarshaller.clamp(s.get(Wire.INT, FIEMAP_MAPPED - FIEMAP_FLAGS), room);
+    long error =
+        written == 0
+            ? 0
+            : m.write(
+                address + FIEMAP_BYTES, done.data, FIEMAP_BYTES, written * FIEMAP_EXTENT_BYTES);
+    return error < 0 ? error : m.write(address + FIEMAP_FLAGS, s, 0, FIEMAP_COUNT - FIEMAP_FLAGS);
   }
 
   /** Collects requests; lives while the class is initialised. */

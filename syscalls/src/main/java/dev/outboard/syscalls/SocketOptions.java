@@ -36,6 +36,10 @@ public final class SocketOptions {
     VARIABLE,
     /** {@code struct sock_fprog}: the filter it points to goes along. */
     FILTER,
+    /**
+     * getsockopt alone: a structure in which the kernel puts a new descriptor, which is its result.
+     */
+    DESCRIPTOR,
     /** Served by the hook; what reaches the marshalling all the same is refused. */
     HOOK,
     /** Refused. */
@@ -113,6 +117,18 @@ public final class SocketOptions {
   public static @Nullable Option find(int level, int name) {
     int i = Arrays.binarySearch(KEYS, key(level, name));
     return i < 0 ? null : ROWS.get(i);
+  }
+
+  /** In the value of an option that makes a descriptor: where it is. */
+  public static final int MADE = 4;
+
+  /** Behind it, where the value is longer: SOCK_CLOEXEC and SOCK_NONBLOCK. */
+  public static final int MADE_FLAGS = 8;
+
+  /** Whether getsockopt of that option makes a descriptor, which then is its result. */
+  public static boolean makesDescriptor(int level, int name) {
+    Option o = find(level, name);
+    return o != null && o.form() == Form.DESCRIPTOR;
   }
 
   private static long key(int level, int name) {
@@ -477,7 +493,7 @@ public final class SocketOptions {
     t.bytes  ( 37, "SCTP_PEER_ADDR_THLDS_V2", 144).reads();
     t.bytes  (100, "SCTP_SOCKOPT_BINDX_ADD", LONGEST);
     t.bytes  (101, "SCTP_SOCKOPT_BINDX_REM", LONGEST);
-    t.refuse (102, "SCTP_SOCKOPT_PEELOFF", EOPNOTSUPP, "its descriptor would be the device's");
+    t.makes  (102, "SCTP_SOCKOPT_PEELOFF", 8);
     t.bytes  (107, "SCTP_SOCKOPT_CONNECTX_OLD", LONGEST);
     t.bytes  (108, "SCTP_GET_PEER_ADDRS", LONGEST).reads();
     t.bytes  (109, "SCTP_GET_LOCAL_ADDRS", LONGEST).reads();
@@ -493,7 +509,7 @@ public final class SocketOptions {
     t.bytes  (119, "SCTP_RESET_STREAMS", LONGEST);
     t.bytes  (120, "SCTP_RESET_ASSOC", 4);
     t.bytes  (121, "SCTP_ADD_STREAMS", 8);
-    t.refuse (122, "SCTP_SOCKOPT_PEELOFF_FLAGS", EOPNOTSUPP, "its descriptor would be the device's");
+    t.makes  (122, "SCTP_SOCKOPT_PEELOFF_FLAGS", 12);
     t.bytes  (123, "SCTP_STREAM_SCHEDULER", 8).reads();
     t.bytes  (124, "SCTP_STREAM_SCHEDULER_VALUE", 8).reads();
     t.bytes  (125, "SCTP_INTERLEAVING_SUPPORTED", 8).reads();
@@ -533,6 +549,7 @@ public final class SocketOptions {
     out.saved[ROOM] = 0;
     return switch (o.form()) {
       case HOOK, REFUSED -> -o.errno();
+      case DESCRIPTOR -> -ENOPROTOOPT;
       case FILTER -> encodeFilter(a, m, out, length);
       case INTEGER, STRUCTURE, VARIABLE -> {
         int crosses = Math.min(length, o.bound());
@@ -688,6 +705,10 @@ public final class SocketOptions {
     void filter(int name, String cName) {
       // For getsockopt the bound counts instructions.
       add(name, cName, Form.FILTER, Bpf.MAX_INSTRUCTIONS, 0, "");
+    }
+
+    void makes(int name, String cName, int bytes) {
+      add(name, cName, Form.DESCRIPTOR, bytes, 0, "").reads();
     }
 
     void refuse(int name, String cName, int errno, String why) {

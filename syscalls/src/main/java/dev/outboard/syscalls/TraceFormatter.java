@@ -457,7 +457,14 @@ public final class TraceFormatter {
       }
       case ETHTOOL, HWTSTAMP -> interfaceName(s, a[2], m);
       case VALUE -> number(s, a[2]);
-      case IFCONF, ROUTE, REFUSED -> hex(s, a[2]);
+      case DESCRIPTOR -> {
+        if (q.bytes() == 0) {
+          number(s, a[2]);
+        } else {
+          buffer(s, a[2], q.bytes(), q.bytes(), m);
+        }
+      }
+      case IFCONF, ROUTE, FIEMAP, REFUSED -> hex(s, a[2]);
     }
   }
 

@@ -284,6 +284,9 @@ final class ModelKernel {
       case HOOK, REFUSED -> {
         return -o.errno();
       }
+      case DESCRIPTOR -> {
+        return -ENOPROTOOPT;
+      }
       case FILTER -> {
         if (length != 16) {
           return -EINVAL;
@@ -370,6 +373,21 @@ final class ModelKernel {
         see(Arrays.copyOf(ifreq, 16));
         see(space.get(Space.view(ifreq).getLong(16), 12));
         space.put(Space.view(ifreq).getLong(16), noise(12));
+      }
+      case FIEMAP -> {
+        byte[] head = space.get(a[2], 32);
+        int count = Space.view(head).getInt(24);
+        see(Arrays.copyOf(head, 20));
+        int mapped = random.nextInt(count + 1);
+        byte[] extents = noise(56 * mapped);
+        space.put(a[2] + 32, extents);
+        space.putWord(a[2] + 16, random.nextInt());
+        space.putWord(a[2] + 20, mapped);
+      }
+      case DESCRIPTOR -> {
+        if (q.bytes() > 0) {
+          see(Arrays.copyOfRange(space.get(a[2], q.bytes()), 8, q.bytes()));
+        }
       }
       case ROUTE -> {
         byte[] route = space.get(a[2], 120);

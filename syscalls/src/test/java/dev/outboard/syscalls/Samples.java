@@ -189,7 +189,14 @@ final class Samples {
       return;
     }
     switch (q.form()) {
-      case VALUE, IN, OUT, INOUT, REFUSED -> {}
+      case VALUE, IN, OUT, INOUT, DESCRIPTOR, REFUSED -> {}
+      case FIEMAP -> {
+        // As many as cross; that a longer array gets no more is tested by itself.
+        int count = random.nextInt(IoctlRequests.FIEMAP_EXTENTS + 1);
+        long map = out(32 + 56L * count);
+        program.put(map + 24, count);
+        a[2] = maybe(map, faults);
+      }
       case IFCONF -> {
         int room = random.nextInt(600);
         program.put(at, room);

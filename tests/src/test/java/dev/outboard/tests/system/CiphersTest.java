@@ -44,6 +44,7 @@ class CiphersTest {
             "ccm(aes) changed: Bad message",
             "rfc7539(chacha20,poly1305) True True",
             "rfc7539(chacha20,poly1305) changed: Bad message",
+            "random [128, 20, 128, 128, 20, 128] True True",
             "no such hash");
   }
 }

@@ -182,6 +182,71 @@ class DeviceFilesTest {
     python.await(LIMIT).expectSuccess();
   }
 
+  /** What {@code fs/ioctl.c} knows, on an image; the machine may not mount one, so not natively. */
+  @Scenario(modes = Mode.LIBRARY)
+  void requestsAboutFiles(Trial trial) {
+    Path image = trial.directory().resolve("image");
+    trial
+        .machine(
+            "mkfs.ext4", "-q", "-b", "4096", "-O", "^has_journal,^metadata_csum", "" + image, "32M")
+        .run(LIMIT)
+        .expectSuccess();
+    Path share = trial.directory().resolve("share");
+    Finished done =
+        trial
+            .shell(
+                """
+                set -e
+                echo text >share/f
+                lsattr share/f
+                chattr +i share/f; lsattr share/f
+                (echo more >>share/f) 2>&1 | grep -o 'not permitted'
+                chattr -i share/f; echo more >>share/f
+                chattr -v 1234 share/f; lsattr -v share/f
+                lsattr -p share/f
+                for i in 1 3 5 7 9; do dd if=/dev/zero of=share/holes bs=4k seek=$i count=1 conv=notrunc 2>/dev/null; done
+                sync -f share/holes
+                filefrag share/holes
+                cp --reflink=always share/f share/g 2>&1 | sed 's/.*: //'
+                cp --reflink=auto share/f share/g && cmp share/f share/g
+                fstrim share && echo trimmed
+                fsfreeze -f share 2>&1 | sed 's/.*: //'
+                ls >here
+                %s %s share/holes here
+                """
+                    .formatted(Programs.PYTHON, Programs.python("file_requests")))
+            .with("--disk=" + image + ":" + share)
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output().lines())
+        .containsExactly(
+            "--------------e------- share/f",
+            "----i---------e------- share/f",
+            "not permitted",
+            "1234       --------------e------- share/f",
+            "    0 --------------e------- share/f",
+            "share/holes: 1 extent found",
+            "Operation not supported",
+            "trimmed",
+            "Operation not supported",
+            "block size 4096",
+            "extents [1, 3, 5, 7, 9]",
+            "the last [5] is not marked",
+            "only counted 5",
+            "flags that it does not know EBADR",
+            "too many EINVAL",
+            "clone of a host's file EXDEV",
+            "clone of itself ENOTSUP",
+            "clone of nothing EBADF",
+            "range of a host's file EXDEV",
+            "range of itself ENOTSUP",
+            "range from bad memory EFAULT",
+            "clone onto a host's file EXDEV",
+            "deduplication ENOTSUP",
+            "on a socket ENOTTY",
+            "reserved 24576");
+  }
+
   /** What a file's bytes cost the host: nothing, when they go from the device to its network. */
   @Scenario(link = Link.TO_MACHINE)
   void onlyTheCallsOfASendfileCross(Trial trial) throws Exception {

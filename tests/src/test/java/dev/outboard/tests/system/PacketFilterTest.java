@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.Link;
+import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
@@ -183,5 +184,39 @@ class PacketFilterTest {
             .run(LIMIT)
             .expectSuccess();
     trial.outcome("output", done.output());
+  }
+
+  /** A program decides: of each packet of the queue whether it goes on, and how it then looks. */
+  @Scenario(modes = Mode.LIBRARY)
+  void packetsThatAProgramDecidesAbout(Trial trial) {
+    Finished done =
+        trial
+            .shell(
+                """
+                set -e
+                nft -f - <<'END'
+                table inet q { chain out { type filter hook output priority 0; udp dport 7000 queue num 5; }; }
+                END
+                iptables -A INPUT -p udp --dport 7001 -j NFQUEUE --queue-num 6 --queue-bypass
+                %s %s
+                nft list table inet q | grep -o 'queue.*5'
+                iptables -S INPUT | tail -n 1
+                """
+                    .formatted(Programs.PYTHON, Programs.python("queued")))
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output().lines())
+        .containsExactly(
+            "nobody decides: 1",
+            "seen b'accept' on lo",
+            "seen b'drop' on lo",
+            "seen b'change' on lo",
+            "arrived [b'accept', b'EGNAHC']",
+            "seen b'in' on lo",
+            "arrived [b'in']",
+            "queue 6: 1 waiting",
+            "a verdict about no packet ENOENT",
+            "queue to 5",
+            "-A INPUT -p udp -m udp --dport 7001 -j NFQUEUE --queue-num 6 --queue-bypass");
   }
 }

@@ -3,8 +3,12 @@ package dev.outboard.tests.system;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.ProcFile;
 import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.time.Duration;
@@ -86,5 +90,103 @@ class PacketRingsTest {
     assertThat(done.output())
         .contains("3000000 bytes, 0 of them not seen", "0 packets dropped by kernel");
     trial.outcome("output", done.output());
+  }
+
+  /** Five rings whose programs are killed leave nothing, and what debuggers may and may not do. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void endsAndDebuggers(Trial trial) {
+    try (Running running =
+        trial
+            .shell(
+                """
+                holder="%s %s"
+                packets() { ss -H -0 | wc -l; }
+                # The first of each kind brings threads that stay.
+                $holder held >first & first=$!
+                until grep -q mapped first; do sleep 0.02; done
+                kill -KILL $first; wait $first 2>/dev/null
+                until [ $(packets) -eq 0 ]; do sleep 0.02; done
+                echo ready
+                read go
+                held=
+                for i in 1 2 3 4 5; do $holder held >held.$i & held="$held $!"; done
+                for i in 1 2 3 4 5; do until grep -q 'mapped True' held.$i; do sleep 0.02; done; done
+                echo "held: $(packets)"
+                read go
+                kill -KILL $held; wait 2>/dev/null
+                until [ $(packets) -eq 0 ]; do sleep 0.02; done
+                echo "killed: $(packets)"
+                read go
+                strace -f -o /dev/null $holder refused 2>/dev/null
+                mkfifo lines
+                $holder surviving <lines >survivor & survivor=$!
+                exec 3>lines
+                until grep -q mapped survivor; do sleep 0.02; done
+                timeout 20 gdb -q -batch -p $survivor -ex detach >attached 2>&1
+                grep -c 'will be detached\\|detached' attached
+                echo 'still?' >&3
+                until grep filled survivor; do sleep 0.02; done
+                strace -o /dev/null -p $survivor 2>watched & watcher=$!
+                until grep -q attached watched; do sleep 0.02; done
+                echo >&3
+                until grep closed survivor; do sleep 0.02; done
+                wait $survivor
+                wait $watcher
+                echo end
+                """
+                    .formatted(Programs.PYTHON, Programs.python("ring_holder")))
+            .start()) {
+      running.awaitOutput(LIMIT, "ready");
+      long threads = feeds(trial);
+      long descriptors = descriptors(trial);
+      running.type("go\n");
+      running.awaitOutput(LIMIT, "held: 5");
+      assertThat(feeds(trial)).isEqualTo(threads + 5);
+      running.type("go\n");
+      running.awaitOutput(LIMIT, "killed: 0");
+      Eventually.require(
+          Duration.ofSeconds(5),
+          () -> "threads of rings: " + threads + ", then " + feeds(trial),
+          () -> feeds(trial) <= threads);
+      Eventually.require(
+          Duration.ofSeconds(5),
+          () -> "descriptors of the hook: " + descriptors + ", then " + descriptors(trial),
+          () -> descriptors(trial) <= descriptors);
+      running.type("go\n");
+      Finished done = running.await(LIMIT).expectSuccess();
+      assertThat(done.output()).contains("mmap: ENODEV\n1\nfilled True\nclosed\nend\n");
+    }
+  }
+
+  /** Its memory stays, and its socket says what has happened. */
+  @Scenario(modes = Mode.LIBRARY)
+  void aRingWithoutItsDevice(Trial trial) {
+    try (Running program =
+        trial.program(Programs.PYTHON, Programs.python("ring_holder"), "surviving").start()) {
+      program.awaitOutput(LIMIT, "mapped True");
+      Trial.signal(trial.device(), "KILL");
+      Eventually.pause(300);
+      program.type("lost\n");
+      Finished done = program.await(LIMIT).expectSuccess();
+      assertThat(done.output().lines())
+          .containsExactly(
+              "mapped True",
+              "waiting ends: True",
+              "recv: ENETDOWN",
+              "option: ENETDOWN",
+              "another: ENETDOWN",
+              "its memory: True",
+              "closed");
+    }
+  }
+
+  private static long feeds(Trial trial) {
+    return ProcFile.threadNames(trial.hook()).stream()
+        .filter(name -> name.startsWith("outboard-ring-"))
+        .count();
+  }
+
+  private static long descriptors(Trial trial) {
+    return ProcFile.descriptors(trial.hook());
   }
 }

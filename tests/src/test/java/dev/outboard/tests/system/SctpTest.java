@@ -36,7 +36,20 @@ class SctpTest {
             "nobody there: Connection refused",
             "['up: True', 'from 0']",
             "['up: True', 'from 1']",
-            "peeling off: Operation not supported",
+            "associations 2",
+            "no such association: -1 EINVAL",
+            "peeled off: True SOCK_SEQPACKET ::1 True",
+            "in the value: True",
+            "another: False False",
+            "no more: -1 EINVAL",
+            "by setsockopt: Protocol not available",
+            "True b'to its own'",
+            "b'and back'",
+            "True b'to its own'",
+            "b'and back'",
+            "its end: True",
+            "the other goes on: Resource temporarily unavailable",
+            "b'still'",
             "received 100 {20000}");
   }
 

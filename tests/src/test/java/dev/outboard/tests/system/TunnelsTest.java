@@ -105,6 +105,11 @@ class TunnelsTest {
                     bridge fdb append 00:00:00:00:00:00 dev vx0 dst 10.8.0.2 port 4790
                     bridge fdb append 00:00:00:00:00:00 dev vx1 dst 10.8.0.1 port 4789
                     ends vx 10.10.0. 24; try vxlan 10.10.0.
+                    # Geneve's outer route is nobody's but the address's: the far end's is in its table.
+                    ip rule add pref 90 iif lo to 10.8.0.1 ipproto udp dport 6081 table 10
+                    ip link add gn0 type geneve id 7 remote 10.8.0.2
+                    ip link add gn1 type geneve id 7 remote 10.8.0.1
+                    ends gn 10.30.0. 24; try geneve 10.30.0.
                     n=10
                     for kind in gre gretap ipip sit; do
                       ip link add t0 type $kind local 10.8.0.1 remote 10.8.0.2 dev v0
@@ -134,6 +139,7 @@ class TunnelsTest {
         .containsExactly(
             "1 received",
             "vxlan: 3 received",
+            "geneve: 3 received",
             "gre: 3 received",
             "gretap: 3 received",
             "ipip: 3 received",
