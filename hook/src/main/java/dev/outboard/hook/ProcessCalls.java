@@ -27,7 +27,7 @@ final class ProcessCalls {
     h.register(this::redirect, "dup2", "dup3");
     h.register(this::takeDescriptor, "pidfd_getfd");
     h.register(this::exec, "execve", "execveat");
-    h.register(n -> hook.onHost(n), "fork");
+    h.register(n -> cloned(n, 0), "fork");
     h.register(n -> cloned(n, Sched.CLONE_VM | Sched.CLONE_VFORK), "vfork");
     h.register(this::filter, "seccomp", "prctl");
     h.register(n -> cloned(n, n.args()[0]), "clone");
@@ -134,8 +134,13 @@ final class ProcessCalls {
     if (!thread && (flags & Sched.CLONE_PARENT) != 0) {
       hook.processes().parentsAreUnsure();
     }
-    if (!thread && (flags & Sched.CLONE_VM) != 0 && hook.shim() != null) {
-      hook.shim().sharing(n.thread(), (flags & Sched.CLONE_VFORK) != 0);
+    Shim shim = hook.shim();
+    if (!thread && shim != null) {
+      if ((flags & Sched.CLONE_VM) != 0) {
+        shim.sharing(n.thread(), (flags & Sched.CLONE_VFORK) != 0);
+      } else {
+        shim.forking(n.thread());
+      }
     }
     hook.onHost(n);
   }

@@ -4,7 +4,9 @@ package dev.outboard.hook;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * What is mapped into a program that was executed, and into all processes forked from it since: the
@@ -20,6 +22,11 @@ final class ShimImage {
   private final long number;
   private final long slow;
   private final Map<Site, Integer> stubs = new HashMap<>();
+  private final Set<Long> pages = new HashSet<>();
+
+  /** The place that has the pointer of {@link PatchSite#XOR_POINTER}; 0 for none. */
+  private long reloads;
+
   private int users = 1;
   private boolean closedToChildren;
 
@@ -86,24 +93,42 @@ final class ShimImage {
   /**
    * The pointer that leads to a site's stub, which is made if need be.
    *
+   * @param code the site's, as {@link PatchSite#patch} looks at it
    * @return its index, or -1 if there are too many
    */
-  synchronized int pointer(PatchSite.Kind kind, int number, long back) {
+  synchronized int pointer(PatchSite.Kind kind, byte[] code, int number, long back) {
     Site site = new Site(back, number);
     Integer known = stubs.get(site);
     if (known != null) {
       return known;
     }
     int index = stubs.size();
-    if (index >= ShimLayout.MAX_STUBS) {
+    boolean reload = PatchSite.isReload(code, number);
+    if (index >= ShimLayout.MAX_STUBS || (reload && reloads != 0)) {
       return -1;
     }
+    byte[] first = reload ? PatchSite.reload(code) : new byte[0];
     long stub = ShimLayout.STUBS + (long) index * ShimLayout.STUB_BYTES;
-    byte[] code = PatchSite.stub(kind, number, stub, slow, back);
+    byte[] text = PatchSite.stub(kind, number, first, stub, slow, back);
     MemorySegment.copy(
-        code, 0, file.memory(), ValueLayout.JAVA_BYTE, stub - ShimLayout.BASE, code.length);
+        text, 0, file.memory(), ValueLayout.JAVA_BYTE, stub - ShimLayout.BASE, text.length);
     file.memory().set(ValueLayout.JAVA_LONG, (long) index * ShimLayout.POINTER_BYTES, stub);
+    if (reload) {
+      reloads = back;
+      long at = PatchSite.XOR_POINTER - ShimLayout.BASE;
+      file.memory().set(ValueLayout.JAVA_LONG_UNALIGNED, at, stub);
+    }
     stubs.put(site, index);
     return index;
+  }
+
+  /** Notes that a page of the program's text was replaced by a patched copy in its own memory. */
+  synchronized void replaced(long page) {
+    pages.add(page);
+  }
+
+  /** Whether that was done in one of the processes that have the image. */
+  synchronized boolean hasReplaced(long page) {
+    return pages.contains(page);
   }
 }

@@ -5,6 +5,7 @@ import dev.outboard.channel.LentSlot;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,8 +44,14 @@ final class ShimState {
   /** Threads that wait in a vfork: its memory is a child's, too. */
   int vforks;
 
+  /** Children with a copy of its memory that it has begun to make. */
+  int forks;
+
+  /** One of its threads is a {@link HeldThread}, for an injection or a patch. */
+  boolean holding;
+
   /** Trapped calls so far; in phase NEW. */
-  int calls;
+  final AtomicInteger calls = new AtomicInteger();
 
   /** What is mapped into it; null where nothing is, or where that is not known. */
   @Nullable ShimImage image;
@@ -54,6 +61,12 @@ final class ShimState {
 
   /** The call slots that it has for itself. */
   final List<LentSlot> slots = new ArrayList<>();
+
+  /** The last of them if it is not known yet whether the process may keep it. */
+  @Nullable LentSlot lending;
+
+  /** {@link #forks} when it was lent. */
+  int lendingForks;
 
   // The injection.
   long back;

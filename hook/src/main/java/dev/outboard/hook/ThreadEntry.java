@@ -27,10 +27,13 @@ final class ThreadEntry {
   /** It makes, or waits for, a child that has its memory; the shim's. */
   boolean inVfork;
 
+  /** It makes a child that has a copy of its memory; the shim's. */
+  volatile boolean inFork;
+
   /** A close was let through in its last notification. */
   boolean hasClosing;
 
-  /** The calls that it makes now are the hook's; a {@link HeldCall}'s. */
+  /** The calls that it makes now are the hook's; a {@link HeldThread}'s. */
   volatile boolean held;
 
   // The sampler's view of a blocked call; all guarded by the sampler.
