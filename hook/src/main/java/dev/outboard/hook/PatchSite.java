@@ -101,6 +101,12 @@ final class PatchSite {
   private static final int STUB_TRAP = 112;
   private static final int STUB_BACK = 120;
 
+  // Lengths of a stub's instructions.
+  private static final int COUNT_IN_BYTES = 12;
+  private static final int CLEAR_BYTES = 8;
+  private static final int COUNT_OUT_BYTES = 2 + COUNT_IN_BYTES;
+  private static final int JUMP_BACK_BYTES = 6;
+
   private PatchSite() {}
 
   /**
@@ -273,6 +279,49 @@ final class PatchSite {
     b.putLong(STUB_TRAP, back - 2);
     b.putLong(STUB_BACK, back);
     return b.array();
+  }
+
+  /**
+   * How far a thread has come that stands in a stub.
+   *
+   * @param code the stub's
+   * @param offset of the thread's next instruction in it
+   */
+  static Progress progress(byte[] code, int offset) {
+    int call = 0;
+    while ((code[call] & 0xff) != 0x0f || code[call + 1] != 0x05) {
+      call++; // No instruction before it has these bytes: ShimBlobTest's business.
+    }
+    boolean closes = (code[call - CLEAR_BYTES] & 0xff) == 0xc6;
+    int back = call + 2 + (closes ? COUNT_OUT_BYTES : 0);
+    if (offset >= back + JUMP_BACK_BYTES || offset <= call) {
+      boolean in = closes && offset <= call && offset > call - CLEAR_BYTES - COUNT_IN_BYTES;
+      return in ? Progress.COUNTED_IN : Progress.BEFORE;
+    }
+    return closes && offset < back ? Progress.COUNTED_OUT_NEXT : Progress.AFTER;
+  }
+
+  /** The return address of a stub's place. */
+  static long back(byte[] stub) {
+    return ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN).getLong(STUB_BACK);
+  }
+
+  /** The number of a stub's call. */
+  static int number(byte[] stub) {
+    ByteBuffer b = ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN);
+    return b.getInt((stub[0] & 0xff) == MOV_EAX ? 1 : RELOAD_BYTES + 1);
+  }
+
+  /** How far a thread has come in a stub. */
+  enum Progress {
+    /** It has not made its call, or will not. */
+    BEFORE,
+    /** The same; but its close is counted. */
+    COUNTED_IN,
+    /** It has made its close, or is making it, and that is counted. */
+    COUNTED_OUT_NEXT,
+    /** It has made its call, or is making it. */
+    AFTER
   }
 
   private static ByteBuffer put(ByteBuffer b, int... bytes) {

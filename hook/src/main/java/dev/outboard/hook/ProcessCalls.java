@@ -33,6 +33,7 @@ final class ProcessCalls {
     h.register(n -> cloned(n, n.args()[0]), "clone");
     h.register(this::clone3, "clone3");
     h.register(this::unshare, "unshare");
+    h.register(this::handleSignal, "rt_sigaction");
     h.register(
         this::identity,
         "setns",
@@ -150,6 +151,14 @@ final class ProcessCalls {
       hook.shim().bar(n.process());
     }
     hook.onHost(n);
+  }
+
+  /** Only that of one signal traps: glibc is about to cancel a thread. */
+  private void handleSignal(Notification n) {
+    Shim shim = hook.shim();
+    if (shim == null || !shim.cancels(n)) {
+      hook.onHost(n);
+    }
   }
 
   private void unshare(Notification n) {

@@ -15,6 +15,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -274,6 +276,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       drop(p, s);
       s.memoryIsShared = false;
       s.vforks = 0;
+      s.cancels = false;
       s.calls.set(0);
       s.sites.clear();
       s.phase = s.barred || p.isNeverCached() ? ShimState.Phase.NEVER : ShimState.Phase.NEW;
@@ -351,9 +354,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     try {
       return injectHeld(n, p, s);
     } finally {
-      synchronized (s) {
-        s.holding = false;
-      }
+      held(s);
     }
   }
 
@@ -745,10 +746,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           return false;
         }
         writes = PatchSite.patch(code, n.nr(), back, pointer);
+        image.patched(writes, code, back);
         if (status.threads == 1) {
           int memory = openMemory(a, p);
           if (memory >= 0) {
-            write(memory, a, writes, 0); // The later ones lead to the earlier.
+            write(memory, a, writes);
             Linux.close(memory);
           }
           return false;
@@ -759,21 +761,17 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     try {
       return replacePage(n, p, image, code, writes);
     } finally {
-      synchronized (s) {
-        s.holding = false;
-      }
+      held(s);
     }
   }
 
-  private static boolean write(
-      int memory, Arena a, List<PatchSite.Write> writes, long displacement) {
+  private static void write(int memory, Arena a, List<PatchSite.Write> writes) {
     for (PatchSite.Write w : writes) {
       MemorySegment bytes = a.allocateFrom(ValueLayout.JAVA_BYTE, w.bytes());
-      if (!writeAll(memory, bytes, w.address() + displacement)) {
-        return false;
+      if (!writeAll(memory, bytes, w.address())) {
+        return; // The later ones lead to the earlier.
       }
     }
-    return true;
   }
 
   /**
@@ -800,28 +798,13 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       }
       HeldThread t = HeldThread.seize(n, a);
       if (t != null && t.begin()) {
-        long staging =
-            t.call(SyscallNumbers.MMAP, 0, PAGE_BYTES, READ_WRITE, ANONYMOUS, NO_FILE, 0);
-        if (staging > 0) {
-          MemorySegment copy = a.allocate(PAGE_BYTES);
-          boolean there =
-              readAll(memory, copy, page)
-                  && isThere(code, copy, back, page)
-                  && writeAll(memory, copy, staging)
-                  && write(memory, a, writes, staging - page)
-                  && t.call(SyscallNumbers.MPROTECT, staging, PAGE_BYTES, READ_EXECUTE) == 0
-                  && t.call(
-                          SyscallNumbers.MREMAP,
-                          staging,
-                          PAGE_BYTES,
-                          PAGE_BYTES,
-                          Memory.MREMAP_MAYMOVE | Memory.MREMAP_FIXED,
-                          page)
-                      == page;
-          if (there) {
+        MemorySegment copy = a.allocate(PAGE_BYTES);
+        if (readAll(memory, copy, page) && isThere(code, copy, back, page)) {
+          for (PatchSite.Write w : writes) {
+            put(copy, w, page);
+          }
+          if (replace(t, memory, copy, page)) {
             image.replaced(page);
-          } else {
-            t.call(SyscallNumbers.MUNMAP, staging, PAGE_BYTES);
           }
         }
         t.again();
@@ -829,6 +812,34 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       Linux.close(memory);
       return t != null;
     }
+  }
+
+  /** Has the thread put what {@code copy} holds in a page's place. */
+  private static boolean replace(HeldThread t, int memory, MemorySegment copy, long page) {
+    long staging = t.call(SyscallNumbers.MMAP, 0, PAGE_BYTES, READ_WRITE, ANONYMOUS, NO_FILE, 0);
+    if (staging <= 0) {
+      return false;
+    }
+    boolean done =
+        writeAll(memory, copy, staging)
+            && t.call(SyscallNumbers.MPROTECT, staging, PAGE_BYTES, READ_EXECUTE) == 0
+            && t.call(
+                    SyscallNumbers.MREMAP,
+                    staging,
+                    PAGE_BYTES,
+                    PAGE_BYTES,
+                    Memory.MREMAP_MAYMOVE | Memory.MREMAP_FIXED,
+                    page)
+                == page;
+    if (!done) {
+      t.call(SyscallNumbers.MUNMAP, staging, PAGE_BYTES);
+    }
+    return done;
+  }
+
+  private static void put(MemorySegment copy, PatchSite.Write w, long page) {
+    MemorySegment.copy(
+        w.bytes(), 0, copy, ValueLayout.JAVA_BYTE, w.address() - page, w.bytes().length);
   }
 
   /** Whether the code that was judged is that of the copy, as far as that has it. */
@@ -869,6 +880,123 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       MemorySegment.copy(scratch, ValueLayout.JAVA_BYTE, 0, code, 0, code.length);
     }
     return code;
+  }
+
+  // --- a program that cancels threads
+
+  /**
+   * The caller is about to install the handler by which glibc cancels threads, which unwinds their
+   * stacks from wherever they are. No function is known where the shim lies; so it is taken out of
+   * their way, for good.
+   *
+   * @return whether the notification is answered: then it comes again
+   */
+  boolean cancels(Notification n) {
+    ProcessEntry p = n.process();
+    ShimState s = p.shim();
+    ShimImage image;
+    ShimTable table;
+    synchronized (s) {
+      if (s.phase == ShimState.Phase.NEW) {
+        s.phase = ShimState.Phase.NEVER;
+        return false;
+      }
+      if (s.phase == ShimState.Phase.NEVER && !s.holding) {
+        return false;
+      }
+      never(p, s);
+      n.willBlock();
+      awaitHeld(s);
+      if (s.cancels) {
+        return false; // It comes again.
+      }
+      s.cancels = true;
+      if (s.image == null) {
+        s.image = imageOf(n);
+      }
+      image = s.image;
+      table = s.table;
+      if (image == null) {
+        return false;
+      }
+      image.retain();
+      s.holding = true;
+    }
+    try {
+      boolean answered = undo(n, p, image);
+      ShimExit.all(p, image, table, n.tid());
+      return answered;
+    } finally {
+      release(image);
+      held(s);
+    }
+  }
+
+  /** Has the caller bring its text into the state in which it was. */
+  private static boolean undo(Notification n, ProcessEntry p, ShimImage image) {
+    Map<Long, List<ShimImage.Patch>> pages = new HashMap<>();
+    for (ShimImage.Patch patch : image.patches()) {
+      long page = patch.done().address() & -PAGE_BYTES;
+      pages.computeIfAbsent(page, x -> new ArrayList<>()).add(patch);
+    }
+    pages.keySet().removeIf(page -> !isText(p, page) && !image.hasReplaced(page));
+    try (Arena a = Arena.ofConfined()) {
+      int memory = openMemory(a, p);
+      HeldThread t = memory < 0 || pages.isEmpty() ? null : HeldThread.seize(n, a);
+      if (t != null && t.begin()) {
+        pages.forEach((page, patches) -> {
+          MemorySegment copy = a.allocate(PAGE_BYTES);
+          if (readAll(memory, copy, page) && restore(copy, patches, page)) {
+            image.replaced(page);
+            replace(t, memory, copy, page);
+          }
+        });
+        t.again();
+      }
+      if (memory >= 0) {
+        Linux.close(memory);
+      }
+      return t != null;
+    }
+  }
+
+  /** Undoes those patches that are there; whether one was. */
+  private static boolean restore(MemorySegment copy, List<ShimImage.Patch> patches, long page) {
+    boolean any = false;
+    for (ShimImage.Patch patch : patches) {
+      byte[] done = patch.done().bytes();
+      byte[] is = new byte[done.length];
+      MemorySegment.copy(
+          copy, ValueLayout.JAVA_BYTE, patch.done().address() - page, is, 0, is.length);
+      if (Arrays.equals(is, done)) {
+        put(copy, patch.undone(), page);
+        any = true;
+      }
+    }
+    return any;
+  }
+
+  /** Waits until nobody is held, which takes a few milliseconds. Under the state's monitor. */
+  private static void awaitHeld(ShimState s) {
+    boolean interrupted = false;
+    while (s.holding) {
+      try {
+        s.wait();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** Nobody is held any more. */
+  private static void held(ShimState s) {
+    synchronized (s) {
+      s.holding = false;
+      s.notifyAll();
+    }
   }
 
   // --- a process's memory

@@ -3,8 +3,10 @@ package dev.outboard.hook;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
@@ -18,11 +20,15 @@ import java.util.Set;
 final class ShimImage {
   private record Site(long back, int number) {}
 
+  /** What was written, and what undoes it. */
+  record Patch(PatchSite.Write done, PatchSite.Write undone) {}
+
   private final ShimFile file = new ShimFile("outboard-shim", ShimLayout.FILE_BYTES);
   private final long number;
   private final long slow;
   private final Map<Site, Integer> stubs = new HashMap<>();
   private final Set<Long> pages = new HashSet<>();
+  private final Map<Long, Patch> patches = new HashMap<>();
 
   /** The place that has the pointer of {@link PatchSite#XOR_POINTER}; 0 for none. */
   private long reloads;
@@ -120,6 +126,28 @@ final class ShimImage {
     }
     stubs.put(site, index);
     return index;
+  }
+
+  /** Notes what a place's patch has changed: it may have to be undone. */
+  synchronized void patched(List<PatchSite.Write> writes, byte[] code, long back) {
+    for (PatchSite.Write w : writes) {
+      int at = (int) (w.address() - back) + PatchSite.BEFORE_BYTES;
+      byte[] was = Arrays.copyOfRange(code, at, at + w.bytes().length);
+      patches.put(w.address(), new Patch(w, new PatchSite.Write(w.address(), was)));
+    }
+  }
+
+  /** What was patched in any of the processes that have the image. */
+  synchronized List<Patch> patches() {
+    return List.copyOf(patches.values());
+  }
+
+  /** The code of the stub at an address. */
+  byte[] stub(long address) {
+    byte[] code = new byte[ShimLayout.STUB_BYTES];
+    MemorySegment.copy(
+        file.memory(), ValueLayout.JAVA_BYTE, address - ShimLayout.BASE, code, 0, code.length);
+    return code;
   }
 
   /** Notes that a page of the program's text was replaced by a patched copy in its own memory. */

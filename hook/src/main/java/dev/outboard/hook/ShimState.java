@@ -50,6 +50,9 @@ final class ShimState {
   /** One of its threads is a {@link HeldThread}, for an injection or a patch. */
   boolean holding;
 
+  /** It may cancel threads by glibc's signal: the shim has been taken out of their way. */
+  boolean cancels;
+
   /** Trapped calls so far; in phase NEW. */
   final AtomicInteger calls = new AtomicInteger();
 

@@ -82,8 +82,7 @@ class PatchSiteTest {
   /** Where a thread can be cancelled: what follows the first instruction stays as it is. */
   @Test
   void theReadOfGlibcThatCanBeCancelledKeepsAllButItsFirstInstruction() {
-    String before =
-        "e849d5f8ff 488b542418 488b742410 4189c0 8b7c2408 31c0 0f05".replace(" ", "");
+    String before = "e849d5f8ff 488b542418 488b742410 4189c0 8b7c2408 31c0 0f05".replace(" ", "");
     String after = "483d00f0ffff 7734 4489c7 4889442408".replace(" ", "") + "00".repeat(12);
     byte[] code = code(before, after);
     assertThat(PatchSite.isReload(code, 0)).isTrue();
@@ -94,8 +93,7 @@ class PatchSiteTest {
     assertThat(PatchSite.reload(code)).containsExactly(0x8b, 0x7c, 0x24, 0x08);
     ByteBuffer patched = ByteBuffer.wrap(code).order(ByteOrder.LITTLE_ENDIAN);
     patched.put(PatchSite.BEFORE_BYTES - 8, writes.getFirst().bytes());
-    assertThat(patched.getInt(PatchSite.BEFORE_BYTES - 4))
-        .isEqualTo((int) PatchSite.XOR_POINTER);
+    assertThat(patched.getInt(PatchSite.BEFORE_BYTES - 4)).isEqualTo((int) PatchSite.XOR_POINTER);
     long pointers = ShimLayout.BASE + (long) ShimLayout.MAX_STUBS * ShimLayout.POINTER_BYTES;
     assertThat(PatchSite.XOR_POINTER)
         .isGreaterThanOrEqualTo(pointers)
