@@ -112,7 +112,8 @@ static void on_signal(int number) {
     w->inside = 1;
     uint64_t state = w->state; // what was interrupted goes on as it would have
     round_trip(w, &w->handlers, 64);
-    CHECK(write(w->null, "x", 1) == 1);
+    // A signal between a trap and its receipt ends any trapped call (docs/adr/0006).
+    while (write(w->null, "x", 1) != 1) CHECK(errno == EINTR);
     w->state = state;
     w->inside = 0;
   }

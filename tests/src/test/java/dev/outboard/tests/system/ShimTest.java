@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Tag;
 
 /**
  * Calls that are spared the trap: that they are, that no other is, and that none goes wrong for it.
@@ -23,8 +24,7 @@ class ShimTest {
 
   @Scenario(trace = false)
   void numbersThatChangeTheirMeaning(Trial trial) throws IOException {
-    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
-    System.out.println("-Dtests.seed=" + seed);
+    long seed = seed();
     Path stats = trial.directory().resolve("stats.json");
     Finished done =
         stats(trial.program(Programs.staticC("numbers"), Long.toString(seed), "12"), stats)
@@ -43,8 +43,7 @@ class ShimTest {
   /** Calls on sockets of the device that a process makes by itself, however they end. */
   @Scenario(trace = false)
   void sendsAndReceives(Trial trial) throws IOException {
-    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
-    System.out.println("-Dtests.seed=" + seed);
+    long seed = seed();
     Path stats = trial.directory().resolve("stats.json");
     Finished done =
         stats(trial.program(Programs.staticC("direct"), Long.toString(seed)), stats)
@@ -59,6 +58,45 @@ class ShimTest {
             .isGreaterThan(100);
       }
     }
+  }
+
+  /** Threads, with handlers and children, that make calls of both kinds; and then are cancelled. */
+  @Scenario(trace = false)
+  void threadsAndWhatCancelsThem(Trial trial) throws IOException {
+    String herd = Programs.c("herd");
+    String cancel = Programs.unwindingC("cancel");
+    String seed = Long.toString(seed());
+    Path stats = trial.directory().resolve("stats.json");
+    String both = "\"$0\" \"$2\" 3 16 && \"$1\" 3";
+    Finished done =
+        stats(trial.program("sh", "-c", both, herd, cancel, seed), stats)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = Files.readString(stats);
+      for (String call : new String[] {"read", "write", "readv", "writev", "close"}) {
+        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(100);
+      }
+      for (String call : new String[] {"read", "write", "readv", "writev", "sendto", "recvfrom"}) {
+        assertThat(count(json, call, "direct"))
+            .as("%s made directly in %s", call, json)
+            .isGreaterThan(100);
+      }
+    }
+  }
+
+  /** The same with more of all and for longer. */
+  @Scenario(trace = false)
+  @Tag("judges")
+  void aHerd(Trial trial) {
+    String seed = Long.toString(seed());
+    Finished done =
+        trial
+            .program(Programs.c("herd"), seed, Integer.getInteger("tests.herd", 120) + "", "64")
+            .run(Duration.ofHours(2))
+            .expectSuccess();
+    trial.outcome("output", done.output());
   }
 
   /** The same with traps alone, which has to do without any of it. */
@@ -78,6 +116,12 @@ class ShimTest {
     Finished done =
         trial.program(Programs.PYTHON, Programs.python("own_filter")).run(LIMIT).expectSuccess();
     trial.outcome("output", done.output());
+  }
+
+  private static long seed() {
+    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
+    System.out.println("-Dtests.seed=" + seed);
+    return seed;
   }
 
   private static Command stats(Command command, Path file) {
