@@ -196,13 +196,46 @@ static void *work(void *argument) {
   return NULL;
 }
 
+/* A thread that waits in an epoll set, until it is told; *argument is the set. */
+static void *wait_in(void *argument) {
+  struct epoll_event e;
+  int n;
+  do n = epoll_wait(*(int *)argument, &e, 1, 500);
+  while (n < 0 && errno == EINTR);
+  return (void *)(intptr_t)n;
+}
+
+/* What one thread has read is not shown to another that waits, when it is asked for again. */
+static void rearm(void) {
+  struct worker w = {.state = 1};
+  pthread_t waiter;
+  void *events;
+  int set = epoll_create1(EPOLL_CLOEXEC);
+  struct stream s;
+  open_stream(&s, TCP);
+  struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT};
+  CHECK(epoll_ctl(set, EPOLL_CTL_ADD, s.in, &e) == 0);
+  CHECK(pthread_create(&waiter, NULL, wait_in, &set) == 0);
+  char c = 'c';
+  CHECK(put(&w, &s, &c, 1) == 1);
+  CHECK(pthread_join(waiter, &events) == 0 && events == (void *)1);
+  CHECK(pthread_create(&waiter, NULL, wait_in, &set) == 0);
+  CHECK(get(&w, &s, &c, 1) == 1);
+  for (int i = 0; i < 200; i++) round_trip(&w, &s, 20);
+  CHECK(epoll_ctl(set, EPOLL_CTL_MOD, s.in, &e) == 0);
+  CHECK(pthread_join(waiter, &events) == 0 && events == (void *)0);
+  close_stream(&s);
+  close(set);
+}
+
 int main(int count, char **argument) {
   CHECK(count == 4);
   uint64_t seed = strtoull(argument[1], NULL, 10);
-  int64_t end = now_us() + atoll(argument[2]) * 1000000;
   int threads = atoi(argument[3]);
   CHECK(threads > 0 && threads <= MOST);
   listener = listening(MOST, &address);
+  rearm();
+  int64_t end = now_us() + atoll(argument[2]) * 1000000;
   struct sigaction restarting = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
   struct sigaction interrupting = {.sa_handler = on_signal};
   CHECK(sigaction(SIGUSR1, &restarting, NULL) == 0);

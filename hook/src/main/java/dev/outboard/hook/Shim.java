@@ -308,6 +308,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       s.slots.forEach(device::takeBack);
       s.slots.clear();
       s.lending = null;
+      s.lent = false;
     }
     if (s.image != null) {
       release(s.image);
@@ -636,6 +637,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       slot.given();
       s.slots.add(slot);
       s.lending = slot;
+      s.lent = true;
       return fd;
     }
   }

@@ -65,6 +65,9 @@ final class ShimState {
   /** The call slots that it has for itself. */
   final List<LentSlot> slots = new ArrayList<>();
 
+  /** It has one, and may make calls that the hook does not see. */
+  volatile boolean lent;
+
   /** The last of them if it is not known yet whether the process may keep it. */
   @Nullable LentSlot lending;
 

@@ -2,6 +2,7 @@
 package dev.outboard.hook;
 
 import dev.outboard.channel.CallSlot;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -29,6 +30,9 @@ final class ThreadEntry {
 
   /** It makes a child that has a copy of its memory; the shim's. */
   volatile boolean inFork;
+
+  /** It was let through to wait in an epoll set. */
+  final AtomicBoolean waiting = new AtomicBoolean();
 
   /** A close was let through in its last notification. */
   boolean hasClosing;

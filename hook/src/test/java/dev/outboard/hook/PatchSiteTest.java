@@ -91,7 +91,7 @@ class PatchSiteTest {
     assertThat(writes.getFirst().address()).isEqualTo(BACK - 8);
     assertThat(writes.getFirst().bytes()).containsExactly(0x90, 0xff, 0x24, 0x25);
     assertThat(PatchSite.reload(code)).containsExactly(0x8b, 0x7c, 0x24, 0x08);
-    ByteBuffer patched = ByteBuffer.wrap(code).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer patched = ByteBuffer.wrap(code.clone()).order(ByteOrder.LITTLE_ENDIAN);
     patched.put(PatchSite.BEFORE_BYTES - 8, writes.getFirst().bytes());
     assertThat(patched.getInt(PatchSite.BEFORE_BYTES - 4)).isEqualTo((int) PatchSite.XOR_POINTER);
     long pointers = ShimLayout.BASE + (long) ShimLayout.MAX_STUBS * ShimLayout.POINTER_BYTES;
