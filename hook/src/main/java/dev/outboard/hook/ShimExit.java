@@ -41,7 +41,10 @@ final class ShimExit {
   private static final int SYSCALL_BYTES = 2;
   private static final long LOOK_NANOS = 50_000;
   private static final long STOP_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
-  private static final long PATIENCE_NANOS = TimeUnit.MILLISECONDS.toNanos(500);
+  private static final long TEXT_NANOS = TimeUnit.MILLISECONDS.toNanos(500);
+
+  /** A thread that has no processor cannot stop. */
+  private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(5);
 
   private final ProcessEntry process;
   private final ShimImage image;
@@ -49,6 +52,7 @@ final class ShimExit {
   private final MemorySegment registers;
   private final TaskStatus status;
   private final Arena arena;
+  private long started;
 
   private ShimExit(ProcessEntry p, ShimImage image, @Nullable ShimTable table, Arena a) {
     this.process = p;
@@ -78,7 +82,7 @@ final class ShimExit {
   }
 
   private void run(int except) {
-    long deadline = System.nanoTime() + PATIENCE_NANOS;
+    started = System.nanoTime();
     List<Integer> left = new ArrayList<>();
     String @Nullable [] tids = new File("/proc/" + process.pid() + "/task").list();
     for (String tid : tids == null ? new String[0] : tids) {
@@ -86,7 +90,7 @@ final class ShimExit {
     }
     left.removeIf(tid -> tid == except);
     // New threads begin elsewhere, and the text that they run has no patch.
-    while (!left.isEmpty() && System.nanoTime() < deadline) {
+    while (!left.isEmpty() && System.nanoTime() - started < PATIENCE_NANOS) {
       left.removeIf(this::isOut);
       if (!left.isEmpty()) {
         LockSupport.parkNanos(LOOK_NANOS);
@@ -101,7 +105,7 @@ final class ShimExit {
       return true;
     }
     if (isInText(at)) {
-      return false;
+      return System.nanoTime() - started > TEXT_NANOS;
     }
     if (Processes.ptrace(Processes.PTRACE_SEIZE, tid, 0, 0) < 0) {
       return at == 0; // It is gone, or somebody else traces it, who sees what it does.
@@ -109,7 +113,11 @@ final class ShimExit {
     Processes.ptrace(Processes.PTRACE_INTERRUPT, tid, 0, 0);
     long deadline = System.nanoTime() + STOP_NANOS;
     while (Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, registers.address()) < 0) {
-      if (status.read(arena, tid) < 0 || status.state == 'Z' || System.nanoTime() > deadline) {
+      long now = System.nanoTime();
+      if (status.read(arena, tid) < 0
+          || status.state == 'Z'
+          || (status.state == 'D' && now > deadline)
+          || now - started > PATIENCE_NANOS) {
         return true; // It is gone; or it waits in a notification, and traps again.
       }
       LockSupport.parkNanos(LOOK_NANOS);
