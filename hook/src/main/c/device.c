@@ -18,10 +18,10 @@
 /* Linux's, of asm-generic where they go to the device. */
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
-  SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
+  SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
   SYS_process_vm_readv = 310,
   DEVICE_sendto = 206, DEVICE_recvfrom = 207,
-  EINTR = 4, EPIPE = 32, ENETDOWN = 100,
+  EINTR = 4, EAGAIN = 11, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
   MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, MSG_MORE = 0x8000,
@@ -32,7 +32,8 @@ enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECT
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most. */
 enum { LEAST_TURNS = 16, MOST_TURNS = 512 };
 
-/* Calls that a process makes the long way before it asks for a slot: many end before. */
+/* Calls that a process makes the long way before it asks for a slot, or for one more: many end
+ * before, and threads that wait for each other need fewer slots than there are threads. */
 enum { PATIENCE = 16 };
 
 /* What shim.S saved of the program's registers, and what comes of it. */
@@ -105,26 +106,35 @@ static inline struct slot *slot(int index) {
 
 static inline char *data(struct slot *s) { return (char *)s + SLOT_DATA; }
 
-/* Asks the hook for one more slot; whether there is one now. */
+/*
+ * Asks the hook for one more slot, after as many calls more that found none; whether there is one
+ * now.
+ */
 static int another_slot(void) {
   struct control *c = CONTROL;
   if (c->slots < 0 || c->slots >= MAX_SLOTS || ++c->wanted < PATIENCE ||
       __sync_lock_test_and_set(&c->asking, 1))
     return 0;
   int got = 0;
+  c->wanted = 0;
   c->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
   int64_t fd = trapping_call(SYS_close, ASK_SLOT, 0, 0, 0);
   int64_t r = fd;
-  if (fd >= 0) {
+  if (fd >= 0 && c->slots < MAX_SLOTS) {
     int64_t address = SLOTS + (int64_t)c->slots * SLOT_BYTES;
     got = system_call(SYS_mmap, address, SLOT_BYTES, PROT_READ_WRITE, MAP_SHARED_FIXED_NOREPLACE, fd,
                       0) == address;
     /* No child may have it: one with fewer rights could change what its parent sends. */
     got = got && system_call(SYS_madvise, address, SLOT_BYTES, MADV_DONTFORK, 0, 0, 0) == 0;
     system_call(SYS_close, fd, 0, 0, 0, 0, 0);
-    if (got) __atomic_store_n(&c->slots, c->slots + 1, __ATOMIC_RELEASE);
+    /* A child that another thread made meanwhile has it all the same: then it is taken back. */
+    got = got && (r = trapping_call(SYS_close, ASK_KEEP, 0, 0, 0)) == 0;
+    if (got)
+      __atomic_store_n(&c->slots, c->slots + 1, __ATOMIC_RELEASE);
+    else
+      system_call(SYS_munmap, address, SLOT_BYTES, 0, 0, 0, 0);
   }
-  if (!got && r != -EINTR && c->slots == 0) c->slots = -1;
+  if (!got && r != -EINTR && r != -EAGAIN && c->slots == 0) c->slots = -1;
   __sync_lock_release(&c->asking);
   return got;
 }

@@ -38,7 +38,7 @@
 
 /* Call slots, shared with the device. */
 #define SLOTS 0x05220000
-#define MAX_SLOTS 4
+#define MAX_SLOTS 16
 #define SLOT_BYTES 0x29000
 #define SLOT_DATA 0x1000
 #define PIECE_BYTES 0x20000
@@ -46,5 +46,6 @@
 /* Requests to the hook: descriptors of a close in the gate; nobody has these. */
 #define ASK_ATTACH -0x6f62
 #define ASK_SLOT -0x6f63
+#define ASK_KEEP -0x6f64
 
 #endif

@@ -18,6 +18,13 @@ public final class Memory {
   public static final int MAP_FIXED = 0x10;
   public static final int MAP_ANONYMOUS = 0x20;
   public static final int MAP_NORESERVE = 0x4000;
+  public static final int MAP_FIXED_NOREPLACE = 0x10_0000;
+
+  public static final int MREMAP_MAYMOVE = 1;
+  public static final int MREMAP_FIXED = 2;
+
+  public static final int MADV_DONTFORK = 10;
+  public static final int MADV_WIPEONFORK = 18;
 
   public static final int MFD_CLOEXEC = 1;
   public static final int MFD_ALLOW_SEALING = 2;

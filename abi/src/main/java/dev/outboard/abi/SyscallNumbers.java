@@ -17,7 +17,11 @@ public final class SyscallNumbers {
   public static final int INOTIFY_RM_WATCH = 255;
   public static final int INOTIFY_INIT1 = 294;
   public static final int MMAP = 9;
+  public static final int MPROTECT = 10;
   public static final int MUNMAP = 11;
+  public static final int RT_SIGACTION = 13;
+  public static final int MREMAP = 25;
+  public static final int MADVISE = 28;
   public static final int IOCTL = 16;
   public static final int PREAD64 = 17;
   public static final int PWRITE64 = 18;

@@ -13,8 +13,14 @@ import dev.outboard.abi.Stat;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.syscalls.SyscallTable;
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,9 +37,10 @@ import org.jspecify.annotations.Nullable;
  *       not remembered, since:
  *   <li>a number is freed or redirected only by close, dup2, dup3, close_range and exec. All of
  *       these trap, whoever calls them; before they are continued the numbers are forgotten, and
- *       they stay unknown until the calling thread's next notification (or its end), for only that
- *       proves that the call has been carried out. Until then another thread's look-up may find the
- *       old file, and its result is used but not kept ({@link ProcessEntry#closing}).
+ *       they stay unknown until the calling thread's next notification (or its end, or a look that
+ *       finds it asleep in another call), for only that proves that the call has been carried out.
+ *       Until then another thread's look-up may find the old file, and its result is used but not
+ *       kept ({@link ProcessEntry#closing}).
  *   <li>A look-up that overlaps any of these is not kept either: {@link ProcessEntry#version}.
  *   <li>A new process knows nothing. exec is a close of every number; if another thread than the
  *       leader called it, that thread's end (its TID is gone) settles it.
@@ -54,6 +61,15 @@ import org.jspecify.annotations.Nullable;
  */
 final class Descriptors {
   private static final int PIDFD_THREAD = 0x80;
+
+  /** A process's closes are not looked after more often. */
+  private static final long LOOK_NANOS = 500_000;
+
+  /** What {@link #closing} is said of. */
+  private static final List<Integer> CLOSING =
+      Stream.of("close", "dup2", "dup3", "close_range", "execve", "execveat")
+          .map(name -> SyscallTable.row(name).x86())
+          .toList();
 
   private final Placeholders placeholders;
   private final OpenFiles files;
@@ -139,6 +155,41 @@ final class Descriptors {
       // The next call may go to the device without being seen here.
       placeholders.reapClosing();
       t.process().settled(t.tid());
+    }
+    ProcessEntry p = t.process();
+    if (p.anyClosing() && p.shim().lent) {
+      settleOthers(p);
+    }
+  }
+
+  /**
+   * All calls of a process trap while one of its threads may still be closing. If that one sleeps
+   * in another call, it has closed.
+   */
+  private void settleOthers(ProcessEntry p) {
+    long now = System.nanoTime();
+    if (now - p.closersLookedAt < LOOK_NANOS) {
+      return;
+    }
+    p.closersLookedAt = now;
+    int turn = p.closeTurn();
+    for (int tid : p.closers()) {
+      int number = callOf(p, tid);
+      if (number >= 0 && !CLOSING.contains(number)) {
+        placeholders.reapClosing();
+        p.settled(tid, turn);
+      }
+    }
+  }
+
+  /** The number of the call in which a thread sleeps; -1 if it does not, or is gone. */
+  private static int callOf(ProcessEntry p, int tid) {
+    try {
+      String line = Files.readString(Path.of("/proc/" + p.pid() + "/task/" + tid + "/syscall"));
+      int end = line.indexOf(' '); // "running" has none
+      return end < 0 ? -1 : Integer.parseInt(line, 0, end, 10);
+    } catch (IOException e) {
+      return -1;
     }
   }
 

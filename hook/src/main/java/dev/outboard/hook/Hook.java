@@ -119,6 +119,7 @@ public final class Hook {
     private final Handlers handlers = new Handlers();
     private final DeviceLink link;
     private final @Nullable Shim shim;
+    private final Pollers pollers;
     private final Guard guard;
     private final Notification.@Nullable Observer observer;
     private final Launcher launcher;
@@ -163,7 +164,8 @@ public final class Hook {
       paths.register(handlers);
       new SocketCalls(this, rings).register(handlers);
       new ProcessCalls(this).register(handlers);
-      new Pollers(descriptors, calls, placeholders, readiness, rings).register(handlers);
+      pollers = new Pollers(descriptors, calls, placeholders, readiness, rings);
+      pollers.register(handlers);
       this.splices = new Splices(this);
       splices.register(handlers);
       new FileTransfers(this, splices, stats).register(handlers);
@@ -359,6 +361,7 @@ public final class Hook {
         n.thread(t);
         n.row(row);
         descriptors.arrived(t);
+        pollers.arrived(t);
         if (shim != null && shim.arrived(n)) {
           return;
         }
@@ -388,6 +391,7 @@ public final class Hook {
 
     @Override
     public void threadEnded(ThreadEntry t) {
+      pollers.arrived(t);
       calls.threadEnded(t);
     }
 

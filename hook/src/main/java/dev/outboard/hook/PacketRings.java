@@ -207,7 +207,7 @@ final class PacketRings implements AutoCloseable {
     long size = n.args()[1] + PAGE_MASK & ~PAGE_MASK;
     if (feed == null || n.args()[5] != 0 || size != feed.request().bytes()) {
       n.answerErrno(Errno.EINVAL);
-    } else if (!HeldCall.map(n, feed.memory())) {
+    } else if (!HeldThread.map(n, feed.memory())) {
       hook.messages()
           .once(
               "ring",

@@ -8,11 +8,11 @@ import java.util.List;
 
 /**
  * The code of a place in a program that makes a system call: whether it can be patched, and how.
- * ADR 0025 has the argument.
+ * ADRs 0025 and 0029 have the argument.
  *
- * <p>Two shapes can, and no other. The {@code syscall} itself stays in both, so that a thread which
- * stands before it, is restarted there by a signal, or jumps there with another number, finds what
- * it expects.
+ * <p>Three shapes can, and no other. Every instruction of theirs but the first stays where it is,
+ * so that a thread which stands before one, is restarted there by a signal, or jumps there with
+ * another number, finds what it expects.
  *
  * <ul>
  *   <li>{@code mov $number,%eax; syscall}: {@code b8 n n n n 0f 05} becomes {@code jmp
@@ -20,11 +20,15 @@ import java.util.List;
  *       syscall}.
  *   <li>{@code xor %eax,%eax; syscall}, of glibc's {@code read}: the {@code xor} becomes a short
  *       jump into the padding behind the function's {@code ret}, which gets the {@code jmp}.
+ *   <li>{@code mov n(%rsp),%edi; xor %eax,%eax; syscall}, of the same function where a thread can
+ *       be cancelled: {@code 8b 7c 24 n 31 c0 0f 05} becomes {@code nop; jmp *0x050fc031}, {@code
+ *       90 ff 24 25 31 c0 0f 05}. The address <em>is</em> the {@code xor} and the {@code syscall};
+ *       so there is one pointer for all places of this shape, and an image has one such place.
  * </ul>
  */
 final class PatchSite {
   /** What is looked at: so many bytes before the trapped call's return address and behind it. */
-  static final int BEFORE_BYTES = 9;
+  static final int BEFORE_BYTES = 26;
 
   static final int AFTER_BYTES = 24;
 
@@ -36,6 +40,23 @@ final class PatchSite {
   private static final int SYSCALL = 0x050f;
   private static final int XOR_EAX = 0xc031;
   private static final int JE = 0x74;
+
+  /** {@link #XOR_EAX} and {@link #SYSCALL}, read as an address. */
+  static final long XOR_POINTER = 0x050f_c031L;
+
+  /**
+   * {@code call; mov n(%rsp),%rdx; mov n(%rsp),%rsi; mov %eax,%r8d; mov n(%rsp),%edi; xor
+   * %eax,%eax; syscall}; -1 for what is free.
+   */
+  private static final int[] RELOADS = {
+    0xe8, -1, -1, -1, -1, 0x48, 0x8b, 0x54, 0x24, -1, 0x48, 0x8b, 0x74, 0x24, -1, 0x41, 0x89, 0xc0,
+    0x8b, 0x7c, 0x24, -1, 0x31, 0xc0, 0x0f, 0x05
+  };
+
+  private static final int RELOAD_BYTES = 4;
+
+  /** How many of {@link #RETURNS} are behind that shape, too. */
+  private static final int TESTS_BYTES = 7;
 
   /** {@code cmp $-4096,%rax; ja …; ret} behind the {@code syscall}; the jump's distance is free. */
   private static final byte[] RETURNS = {
@@ -80,6 +101,12 @@ final class PatchSite {
   private static final int STUB_TRAP = 112;
   private static final int STUB_BACK = 120;
 
+  // Lengths of a stub's instructions.
+  private static final int COUNT_IN_BYTES = 12;
+  private static final int CLEAR_BYTES = 8;
+  private static final int COUNT_OUT_BYTES = 2 + COUNT_IN_BYTES;
+  private static final int JUMP_BACK_BYTES = 6;
+
   private PatchSite() {}
 
   /**
@@ -88,12 +115,16 @@ final class PatchSite {
    * @param code {@link #BEFORE_BYTES} up to the return address, {@link #AFTER_BYTES} from there on
    * @param number the trapped call's
    * @param back its return address
-   * @param index which pointer
+   * @param index which pointer; {@link #isReload} has its own
    * @return the writes in their order; none if the site is not certain to have one of the shapes
    */
   static List<Write> patch(byte[] code, int number, long back, int index) {
     if (isMov(code, number)) {
       return List.of(new Write(back - MOV_BYTES, Arrays.copyOf(jump(index), MOV_BYTES - 2)));
+    }
+    if (isReload(code, number)) {
+      byte[] nopAndJump = {(byte) 0x90, (byte) 0xff, 0x24, 0x25};
+      return List.of(new Write(back - XOR_BYTES - RELOAD_BYTES, nopAndJump));
     }
     int padding = number == 0 ? paddingBehind(code, back) : -1;
     if (padding < 0) {
@@ -133,6 +164,25 @@ final class PatchSite {
         && (b.getShort(BEFORE_BYTES - 2) & 0xffff) == SYSCALL
         && !endsInPrefix(code[mov - 1] & 0xff)
         && !takesDisplacement(code[mov - 2] & 0xff);
+  }
+
+  /** Whether it is the third shape. */
+  static boolean isReload(byte[] code, int number) {
+    if (number != 0) {
+      return false;
+    }
+    for (int i = 0; i < RELOADS.length; i++) {
+      if (RELOADS[i] >= 0 && (code[BEFORE_BYTES - RELOADS.length + i] & 0xff) != RELOADS[i]) {
+        return false;
+      }
+    }
+    return Arrays.equals(code, BEFORE_BYTES, BEFORE_BYTES + TESTS_BYTES, RETURNS, 0, TESTS_BYTES);
+  }
+
+  /** The first instruction of the third shape, which its stub makes up for. */
+  static byte[] reload(byte[] code) {
+    int at = BEFORE_BYTES - XOR_BYTES - RELOAD_BYTES;
+    return Arrays.copyOfRange(code, at, at + RELOAD_BYTES);
   }
 
   /**
@@ -190,13 +240,15 @@ final class PatchSite {
   /**
    * The stub of a site.
    *
+   * @param first an instruction that the patch has replaced, to be made up for; or nothing
    * @param stub its address
    * @param slow address of the shim's way for calls that it cannot let pass
    * @param back the trapped call's return address
    */
-  static byte[] stub(Kind kind, int number, long stub, long slow, long back) {
+  static byte[] stub(Kind kind, int number, byte[] first, long stub, long slow, long back) {
     ByteBuffer b = ByteBuffer.allocate(ShimLayout.STUB_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     int table = (int) ShimLayout.TABLE;
+    b.put(first);
     put(b, 0xb8).putInt(number); // mov $number,%eax
     put(b, 0x83, 0x3c, 0x25).putInt((int) ShimLayout.SELF).put((byte) ShimLayout.ATTACHED);
     int notAttached = jump(b, 0x75); // cmpl $ATTACHED,SELF; jne slow
@@ -227,6 +279,49 @@ final class PatchSite {
     b.putLong(STUB_TRAP, back - 2);
     b.putLong(STUB_BACK, back);
     return b.array();
+  }
+
+  /**
+   * How far a thread has come that stands in a stub.
+   *
+   * @param code the stub's
+   * @param offset of the thread's next instruction in it
+   */
+  static Progress progress(byte[] code, int offset) {
+    int call = 0;
+    while ((code[call] & 0xff) != 0x0f || code[call + 1] != 0x05) {
+      call++; // No instruction before it has these bytes: ShimBlobTest's business.
+    }
+    boolean closes = (code[call - CLEAR_BYTES] & 0xff) == 0xc6;
+    int back = call + 2 + (closes ? COUNT_OUT_BYTES : 0);
+    if (offset >= back + JUMP_BACK_BYTES || offset <= call) {
+      boolean in = closes && offset <= call && offset > call - CLEAR_BYTES - COUNT_IN_BYTES;
+      return in ? Progress.COUNTED_IN : Progress.BEFORE;
+    }
+    return closes && offset < back ? Progress.COUNTED_OUT_NEXT : Progress.AFTER;
+  }
+
+  /** The return address of a stub's place. */
+  static long back(byte[] stub) {
+    return ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN).getLong(STUB_BACK);
+  }
+
+  /** The number of a stub's call. */
+  static int number(byte[] stub) {
+    ByteBuffer b = ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN);
+    return b.getInt((stub[0] & 0xff) == MOV_EAX ? 1 : RELOAD_BYTES + 1);
+  }
+
+  /** How far a thread has come in a stub. */
+  enum Progress {
+    /** It has not made its call, or will not. */
+    BEFORE,
+    /** The same; but its close is counted. */
+    COUNTED_IN,
+    /** It has made its close, or is making it, and that is counted. */
+    COUNTED_OUT_NEXT,
+    /** It has made its call, or is making it. */
+    AFTER
   }
 
   private static ByteBuffer put(ByteBuffer b, int... bytes) {

@@ -344,7 +344,11 @@ final class Pollers {
       if (w.count == 1 && p != null) {
         // A file that is watched already needs no sample: what was read is known from the calls'
         // results, and what came since is on its way, here or in the next wait's SYNC.
-        if (!p.watched() && calls.begin(n) == 0) {
+        if (n.process().shim().lent && n.process().anyWaits()) {
+          // But the hook has not seen what the shim read. Whoever waits in the set would be told of
+          // what is there no more.
+          refresh(n, w);
+        } else if (!p.watched() && calls.begin(n) == 0) {
           try {
             watch(n, p);
           } finally {
@@ -377,7 +381,17 @@ final class Pollers {
       readiness.settle();
     }
     continued.increment();
+    if (n.thread().waiting.compareAndSet(false, true)) {
+      n.process().waits(true);
+    }
     n.answerContinue();
+  }
+
+  /** The thread makes another call, or is gone: it does not wait any more. */
+  void arrived(ThreadEntry t) {
+    if (t.waiting.get() && t.waiting.compareAndSet(true, false)) {
+      t.process().waits(false);
+    }
   }
 
   /** Notes what {@code fd} refers to. */

@@ -27,12 +27,13 @@ final class ProcessCalls {
     h.register(this::redirect, "dup2", "dup3");
     h.register(this::takeDescriptor, "pidfd_getfd");
     h.register(this::exec, "execve", "execveat");
-    h.register(n -> hook.onHost(n), "fork");
+    h.register(n -> cloned(n, 0), "fork");
     h.register(n -> cloned(n, Sched.CLONE_VM | Sched.CLONE_VFORK), "vfork");
     h.register(this::filter, "seccomp", "prctl");
     h.register(n -> cloned(n, n.args()[0]), "clone");
     h.register(this::clone3, "clone3");
     h.register(this::unshare, "unshare");
+    h.register(this::handleSignal, "rt_sigaction");
     h.register(
         this::identity,
         "setns",
@@ -134,8 +135,13 @@ final class ProcessCalls {
     if (!thread && (flags & Sched.CLONE_PARENT) != 0) {
       hook.processes().parentsAreUnsure();
     }
-    if (!thread && (flags & Sched.CLONE_VM) != 0 && hook.shim() != null) {
-      hook.shim().sharing(n.thread(), (flags & Sched.CLONE_VFORK) != 0);
+    Shim shim = hook.shim();
+    if (!thread && shim != null) {
+      if ((flags & Sched.CLONE_VM) != 0) {
+        shim.sharing(n.thread(), (flags & Sched.CLONE_VFORK) != 0);
+      } else {
+        shim.forking(n.thread());
+      }
     }
     hook.onHost(n);
   }
@@ -145,6 +151,14 @@ final class ProcessCalls {
       hook.shim().bar(n.process());
     }
     hook.onHost(n);
+  }
+
+  /** Only that of one signal traps: glibc is about to cancel a thread. */
+  private void handleSignal(Notification n) {
+    Shim shim = hook.shim();
+    if (shim == null || !shim.cancels(n)) {
+      hook.onHost(n);
+    }
   }
 
   private void unshare(Notification n) {

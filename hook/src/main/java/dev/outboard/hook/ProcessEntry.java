@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -38,8 +39,22 @@ final class ProcessEntry {
   /** Counts what may have made knowledge stale: what was looked up under another count is void. */
   private long version;
 
-  /** Closes that may or may not have happened yet: {@code tid, first, last} each. */
+  /** Closes that may or may not have happened yet: {@code tid, first, last, turn} each. */
   private int[] closing = new int[0];
+
+  private static final int CLOSING_INTS = 4;
+
+  /** Counts closes that begin. */
+  private int closeTurn;
+
+  /** Whether {@link #closing} has any. */
+  private volatile boolean anyClosing;
+
+  /** When {@link Descriptors} looked last whether they have happened. */
+  volatile long closersLookedAt;
+
+  /** Threads that may be waiting in an epoll set, without the hook. */
+  private final AtomicInteger waiters = new AtomicInteger();
 
   /**
    * Numbers at which a device fd was seen, and not closed since by a call that names them; exec
@@ -248,7 +263,7 @@ final class ProcessEntry {
     if (asOf != version || neverCache || fd >= MAX_KNOWN) {
       return false;
     }
-    for (int i = 0; i < closing.length; i += 3) {
+    for (int i = 0; i < closing.length; i += CLOSING_INTS) {
       if (closing[i + 1] <= fd && fd <= closing[i + 2]) {
         return false;
       }
@@ -267,10 +282,12 @@ final class ProcessEntry {
       deviceNumbers.clear(first);
     }
     int n = closing.length;
-    closing = Arrays.copyOf(closing, n + 3);
+    closing = Arrays.copyOf(closing, n + CLOSING_INTS);
     closing[n] = tid;
     closing[n + 1] = first;
     closing[n + 2] = last;
+    closing[n + 3] = ++closeTurn;
+    anyClosing = true;
     if (table != null) {
       table.hold(true);
     }
@@ -278,20 +295,57 @@ final class ProcessEntry {
 
   /** Whatever thread {@code tid} was about to close is closed now, or never will be. */
   synchronized void settled(int tid) {
+    settled(tid, closeTurn);
+  }
+
+  /**
+   * The same of the closes that had begun at a turn.
+   *
+   * @param turn of {@link #closeTurn}, when it was not yet known that they have happened
+   */
+  synchronized void settled(int tid, int turn) {
     int kept = 0;
-    for (int i = 0; i < closing.length; i += 3) {
-      if (closing[i] != tid) {
-        System.arraycopy(closing, i, closing, kept, 3);
-        kept += 3;
+    for (int i = 0; i < closing.length; i += CLOSING_INTS) {
+      if (closing[i] != tid || closing[i + 3] - turn > 0) {
+        System.arraycopy(closing, i, closing, kept, CLOSING_INTS);
+        kept += CLOSING_INTS;
       } else {
         // A look-up that began before the close and ends after it must not be kept.
         version++;
       }
     }
     closing = Arrays.copyOf(closing, kept);
+    anyClosing = kept > 0;
     if (table != null && kept == 0) {
       table.hold(false);
     }
+  }
+
+  boolean anyClosing() {
+    return anyClosing;
+  }
+
+  /** Counts closes that begin; what is asked before a look goes to {@link #settled(int, int)}. */
+  synchronized int closeTurn() {
+    return closeTurn;
+  }
+
+  /** The threads whose closes may not have happened yet; a thread may stand there twice. */
+  synchronized int[] closers() {
+    int[] tids = new int[closing.length / CLOSING_INTS];
+    for (int i = 0; i < tids.length; i++) {
+      tids[i] = closing[i * CLOSING_INTS];
+    }
+    return tids;
+  }
+
+  /** A thread begins to wait in an epoll set, or does so no more. */
+  void waits(boolean begins) {
+    waiters.addAndGet(begins ? 1 : -1);
+  }
+
+  boolean anyWaits() {
+    return waiters.get() > 0;
   }
 
   /** Forgets all, and learns nothing any more: the table is shared in ways not followed. */

@@ -3,17 +3,26 @@ package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Memory;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.channel.LentSlot;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.function.ToLongFunction;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,9 +30,11 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A program that has made {@value #PATIENCE} trapped calls gets the shim at the next, if it has
  * one thread and no signal handler then: code is written over what stands behind the trapped call,
- * maps the shim, and makes the call again. From then on a place that traps again and again is
- * patched, if its code has one of the shapes that {@link PatchSite} allows. All else goes on
- * trapping: nothing depends on a patch. ADR 0025 argues each step.
+ * maps the shim, and makes the call again. Any other gets it at its {@value #HELD_PATIENCE}th, or
+ * later, by a thread that is held ({@link HeldThread}). From then on a place that traps again and
+ * again is patched, if its code has one of the shapes that {@link PatchSite} allows: its bytes are
+ * written where there is one thread, and otherwise a patched copy of its page takes the page's
+ * place. All else goes on trapping: nothing depends on a patch. ADRs 0025 and 0029 argue each step.
  *
  * <p>Notifier threads call {@link #arrived} before they serve a call, and the others while they do;
  * the janitor calls {@link #ended}.
@@ -32,10 +43,26 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   /** Most programs that end soon have made fewer trapped calls. */
   static final int PATIENCE = 16;
 
+  /** The same where a thread must be held, which costs some hundred microseconds. */
+  static final int HELD_PATIENCE = 64;
+
+  /** When there are threads, a place is patched after so many calls, for the same reason. */
+  private static final int HELD_HITS = 32;
+
   /** At which hits a place is tried: what stands in the way may be gone later. */
   private static boolean isTried(int hits) {
-    return hits == 2 || hits == 32 || hits == 512;
+    return hits == 2 || (hits > 0 && hits % HELD_HITS == 0);
   }
+
+  private static final long PAGE_BYTES = 4096;
+  private static final long READ_WRITE = Memory.PROT_READ | Memory.PROT_WRITE;
+  private static final long READ_EXECUTE = Memory.PROT_READ | Memory.PROT_EXEC;
+  private static final long ANONYMOUS = Memory.MAP_PRIVATE | Memory.MAP_ANONYMOUS;
+  private static final long SHARED_THERE = Memory.MAP_SHARED | Memory.MAP_FIXED_NOREPLACE;
+  private static final int NO_FILE = -1;
+
+  /** The signal by which glibc cancels a thread, as a bit of a set. */
+  private static final long CANCEL = 1L << 31;
 
   private static final int KCMP_VM = 1;
 
@@ -80,6 +107,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     ThreadEntry t = n.thread();
     ProcessEntry p = t.process();
     ShimState s = p.shim();
+    t.inFork = false;
     if (t.inVfork) {
       t.inVfork = false;
       synchronized (s) {
@@ -99,19 +127,30 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       executed(n, p, s);
     }
     return switch (s.phase) {
-      case NEW -> ++s.calls == PATIENCE && inject(n, p, s);
+      case NEW -> isInjected(s.calls.incrementAndGet()) && inject(n, p, s);
       case INJECTING -> {
         if (back == s.back && n.nr() == s.number) {
           injected(n, p, s);
         }
         yield false;
       }
-      case ACTIVE -> {
-        consider(n, p, s, back);
-        yield false;
-      }
+      case ACTIVE -> consider(n, p, s, back);
       case FORKED, NEVER -> false;
     };
+  }
+
+  /** Whether it is tried at that trapped call: where it cannot be yet, it may be later. */
+  private static boolean isInjected(int calls) {
+    return calls == PATIENCE || (calls >= HELD_PATIENCE && Integer.bitCount(calls) == 1);
+  }
+
+  /** The caller is about to make a process that has a copy of its memory. */
+  void forking(ThreadEntry t) {
+    t.inFork = true;
+    ShimState s = t.process().shim();
+    synchronized (s) {
+      s.forks++;
+    }
   }
 
   /** The caller is about to execute another program. */
@@ -220,6 +259,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   /** The first call after an execve that was let through. */
   private void executed(Notification n, ProcessEntry p, ShimState s) {
     synchronized (s) {
+      if (s.holding) {
+        return; // SELF comes and goes; whether a thread can still be held shows soon.
+      }
       if (s.sharesMemory) {
         long r = Linux.syscall(SyscallNumbers.KCMP, p.pid(), p.parentPid(), KCMP_VM, 0, 0, 0);
         if (r <= 0) {
@@ -234,7 +276,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       drop(p, s);
       s.memoryIsShared = false;
       s.vforks = 0;
-      s.calls = 0;
+      s.cancels = false;
+      s.calls.set(0);
       s.sites.clear();
       s.phase = s.barred || p.isNeverCached() ? ShimState.Phase.NEVER : ShimState.Phase.NEW;
     }
@@ -264,6 +307,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     if (device != null) {
       s.slots.forEach(device::takeBack);
       s.slots.clear();
+      s.lending = null;
+      s.lent = false;
     }
     if (s.image != null) {
       release(s.image);
@@ -282,26 +327,47 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   // --- injection
 
   private boolean inject(Notification n, ProcessEntry p, ShimState s) {
+    boolean held;
     synchronized (s) {
-      // Whatever it is that goes wrong, it is not tried again: the program runs as it did.
-      s.phase = ShimState.Phase.NEVER;
+      if (s.phase != ShimState.Phase.NEW || s.execing || s.vforks > 0) {
+        return false;
+      }
       try (Arena a = Arena.ofConfined()) {
         TaskStatus status = new TaskStatus(a);
+        int r = (int) status.read(a, n.tid());
         // With another thread, or a handler that a signal could start, other code than ours might
         // run through the place that is overwritten.
-        if (status.read(a, n.tid()) < 0 || status.threads != 1 || status.caught != 0) {
+        held = status.threads != 1 || status.caught != 0;
+        if (r < 0 || status.tracer != 0 || (held && s.calls.get() < HELD_PATIENCE)) {
           return false;
         }
-        int memory = openMemory(a, p);
-        if (memory < 0) {
+        // Whatever it is that goes wrong, it is not tried again: the program runs as it did.
+        s.phase = ShimState.Phase.NEVER;
+        if ((status.caught & CANCEL) != 0) {
           return false;
         }
-        try {
-          return begin(n, p, s, a, memory);
-        } finally {
-          Linux.close(memory);
+        if (!held) {
+          return overwrite(n, p, s, a);
         }
+        s.holding = true;
       }
+    }
+    try {
+      return injectHeld(n, p, s);
+    } finally {
+      held(s);
+    }
+  }
+
+  private boolean overwrite(Notification n, ProcessEntry p, ShimState s, Arena a) {
+    int memory = openMemory(a, p);
+    if (memory < 0) {
+      return false;
+    }
+    try {
+      return begin(n, p, s, a, memory);
+    } finally {
+      Linux.close(memory);
     }
   }
 
@@ -382,20 +448,167 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     }
   }
 
+  // --- injection where other code may run meanwhile
+
+  /** Has the caller map the shim, call by call; whether its notification is answered. */
+  private boolean injectHeld(Notification n, ProcessEntry p, ShimState s) {
+    ShimTable table = tables.take();
+    ShimImage image = table == null ? null : image();
+    if (table == null || image == null) {
+      if (table != null) {
+        tables.give(table);
+      }
+      return false;
+    }
+    int forks;
+    synchronized (s) {
+      forks = s.forks;
+      s.image = image;
+      s.table = table;
+      s.back = 0;
+      s.phase = ShimState.Phase.INJECTING;
+    }
+    boolean answered = false;
+    boolean done = false;
+    boolean tableIsMapped = false;
+    try (Arena a = Arena.ofConfined()) {
+      // A child that is being copied now would have the table, if it were there before the copy and
+      // marked as not to be copied after it.
+      HeldThread t = isForking(p, n.thread()) ? null : HeldThread.seize(n, a);
+      if (t != null) {
+        answered = true;
+        long imageFd = n.addFd(image.fd(), Fcntl.O_CLOEXEC);
+        long tablesFd = imageFd < 0 ? -1 : n.addFd(tables.fd(), Fcntl.O_CLOEXEC);
+        if (t.begin()) {
+          if (tablesFd >= 0 && mapImage(t, (int) imageFd)) {
+            tableIsMapped = true;
+            done = mapTable(t, (int) tablesFd, table);
+          }
+          for (long fd : new long[] {tablesFd, imageFd}) {
+            if (fd >= 0) {
+              t.call(SyscallNumbers.CLOSE, fd);
+            }
+          }
+          done = done && attached(n, p, s, table, forks);
+          if (!done) {
+            t.call(
+                SyscallNumbers.MUNMAP,
+                ShimLayout.BASE,
+                ShimLayout.TABLE + ShimLayout.TABLE_BYTES - ShimLayout.BASE);
+          }
+          t.again();
+        }
+      }
+    }
+    image.given();
+    if (!done) {
+      abandon(s, table, image, tableIsMapped);
+    }
+    return answered;
+  }
+
+  private static boolean mapImage(HeldThread t, int fd) {
+    return t.call(
+                SyscallNumbers.MMAP,
+                ShimLayout.BASE,
+                ShimLayout.FILE_BYTES,
+                READ_EXECUTE,
+                SHARED_THERE,
+                fd,
+                0)
+            == ShimLayout.BASE
+        && t.call(
+                SyscallNumbers.MMAP,
+                ShimLayout.SELF,
+                PAGE_BYTES,
+                READ_WRITE,
+                ANONYMOUS | Memory.MAP_FIXED_NOREPLACE,
+                NO_FILE,
+                0)
+            == ShimLayout.SELF
+        && t.call(SyscallNumbers.MADVISE, ShimLayout.SELF, PAGE_BYTES, Memory.MADV_WIPEONFORK) == 0;
+  }
+
+  private static boolean mapTable(HeldThread t, int fd, ShimTable table) {
+    return t.call(
+                SyscallNumbers.MMAP,
+                ShimLayout.TABLE,
+                ShimLayout.TABLE_BYTES,
+                READ_WRITE,
+                SHARED_THERE,
+                fd,
+                (long) table.index() * ShimLayout.TABLE_BYTES)
+            == ShimLayout.TABLE
+        && t.call(
+                SyscallNumbers.MADVISE,
+                ShimLayout.TABLE,
+                ShimLayout.TABLE_BYTES,
+                Memory.MADV_DONTFORK)
+            == 0;
+  }
+
+  /** The table is mapped: it is the process's own from now on, unless it is another's, too. */
+  private boolean attached(
+      Notification n, ProcessEntry p, ShimState s, ShimTable table, int forks) {
+    synchronized (s) {
+      if (s.phase != ShimState.Phase.INJECTING
+          || s.table != table
+          || s.forks != forks
+          || !writeSelfWord(n, ShimLayout.ATTACHED)) {
+        return false;
+      }
+      p.table(table);
+      p.freeze(s.vforks > 0);
+      s.phase = ShimState.Phase.ACTIVE;
+      return true;
+    }
+  }
+
+  private void abandon(ShimState s, ShimTable table, ShimImage image, boolean mapped) {
+    synchronized (s) {
+      if (s.table != table) {
+        return; // The process is gone, and with it all that it had.
+      }
+      s.table = null;
+      s.image = null;
+      if (s.phase == ShimState.Phase.INJECTING) {
+        // It may be tried again.
+        s.phase = ShimState.Phase.NEW;
+      }
+    }
+    release(image);
+    if (!mapped) {
+      tables.give(table);
+    } // Else a child may have it.
+  }
+
+  /** Whether another thread may be making a child, whose copy of the memory is from before now. */
+  private boolean isForking(ProcessEntry p, ThreadEntry caller) {
+    for (ThreadEntry t : processes.threadsOf(p)) {
+      if (t != caller && t.inFork) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   // --- requests
 
   private long request(Notification n, ProcessEntry p, ShimState s, int what) {
     return switch (what) {
       case ShimLayout.ASK_ATTACH -> attach(n, p, s);
-      case ShimLayout.ASK_SLOT -> lend(n, s);
+      case ShimLayout.ASK_SLOT -> lend(n, p, s);
+      case ShimLayout.ASK_KEEP -> keep(s);
       default -> NO_REQUEST;
     };
   }
 
-  private long lend(Notification n, ShimState s) {
+  private long lend(Notification n, ProcessEntry p, ShimState s) {
     DeviceCalls device = calls;
     ShimTable table;
     synchronized (s) {
+      s.lendingForks = s.forks;
+      takeBackUnkept(s);
       table = s.table;
       if (s.phase != ShimState.Phase.ACTIVE
           || s.vforks > 0
@@ -404,6 +617,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           || s.slots.size() >= ShimLayout.MAX_SLOTS) {
         return -Errno.EAGAIN;
       }
+    }
+    if (isForking(p, n.thread())) {
+      return -Errno.EAGAIN;
     }
     LentSlot slot = device.lend(n);
     if (slot == null) {
@@ -420,7 +636,33 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       }
       slot.given();
       s.slots.add(slot);
+      s.lending = slot;
+      s.lent = true;
       return fd;
+    }
+  }
+
+  /** The slot lent last is mapped: the process keeps it, unless a child may have it, too. */
+  private long keep(ShimState s) {
+    synchronized (s) {
+      if (s.lending == null) {
+        return -Errno.EAGAIN;
+      }
+      if (s.forks == s.lendingForks) {
+        s.lending = null;
+        return 0;
+      }
+      takeBackUnkept(s);
+      return -Errno.EAGAIN;
+    }
+  }
+
+  private void takeBackUnkept(ShimState s) {
+    DeviceCalls device = calls;
+    if (s.lending != null && device != null) {
+      s.slots.remove(s.lending);
+      device.takeBack(s.lending);
+      s.lending = null;
     }
   }
 
@@ -469,42 +711,166 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   // --- patching
 
-  private void consider(Notification n, ProcessEntry p, ShimState s, long back) {
+  /** Patches the caller's place if it is time; whether its notification is answered. */
+  private boolean consider(Notification n, ProcessEntry p, ShimState s, long back) {
     boolean closes = n.nr() == SyscallNumbers.CLOSE;
     if (!closes && !n.row().passes()) {
-      return;
+      return false;
     }
+    List<PatchSite.Write> writes;
+    byte[] code;
+    ShimImage image;
     synchronized (s) {
-      if (!isTried(s.sites.hit(back)) || s.phase != ShimState.Phase.ACTIVE) {
-        return;
+      int hits = s.sites.hit(back);
+      if (!isTried(hits) || s.phase != ShimState.Phase.ACTIVE || s.holding || s.execing) {
+        return false;
       }
       if (n.nr() == SyscallNumbers.RECVMSG && !p.mayHoldDevice()) {
-        return; // Its first one has to be seen: device fds may come with it.
+        return false; // Its first one has to be seen: device fds may come with it.
       }
-      byte[] code = code(n, back);
-      ShimImage image = s.image;
+      code = code(n, back);
+      image = s.image;
       if (image == null || PatchSite.patch(code, n.nr(), back, 0).isEmpty()) {
         s.sites.done(back);
-        return;
+        return false;
       }
       try (Arena a = Arena.ofConfined()) {
         TaskStatus status = new TaskStatus(a);
-        if (status.read(a, n.tid()) < 0 || status.threads != 1) {
-          return; // Another thread may be in the middle of it. There is a later try.
+        if (status.read(a, n.tid()) < 0
+            || status.tracer != 0
+            || (status.threads != 1 && hits < HELD_HITS)) {
+          return false; // There is a later try.
         }
         s.sites.done(back);
         PatchSite.Kind kind = closes ? PatchSite.Kind.CLOSE : PatchSite.Kind.PASS;
-        int pointer = image.pointer(kind, n.nr(), back);
-        int memory = pointer < 0 ? -1 : openMemory(a, p);
-        if (memory >= 0) {
-          for (PatchSite.Write w : PatchSite.patch(code, n.nr(), back, pointer)) {
-            if (!writeAll(memory, a.allocateFrom(ValueLayout.JAVA_BYTE, w.bytes()), w.address())) {
-              break; // The later ones lead to the earlier.
-            }
-          }
-          Linux.close(memory);
+        int pointer = image.pointer(kind, code, n.nr(), back);
+        if (pointer < 0) {
+          return false;
         }
+        writes = PatchSite.patch(code, n.nr(), back, pointer);
+        image.patched(writes, code, back);
+        if (status.threads == 1) {
+          int memory = openMemory(a, p);
+          if (memory >= 0) {
+            write(memory, a, writes);
+            Linux.close(memory);
+          }
+          return false;
+        }
+        s.holding = true;
       }
+    }
+    try {
+      return replacePage(n, p, image, code, writes);
+    } finally {
+      held(s);
+    }
+  }
+
+  private static void write(int memory, Arena a, List<PatchSite.Write> writes) {
+    for (PatchSite.Write w : writes) {
+      MemorySegment bytes = a.allocateFrom(ValueLayout.JAVA_BYTE, w.bytes());
+      if (!writeAll(memory, bytes, w.address())) {
+        return; // The later ones lead to the earlier.
+      }
+    }
+  }
+
+  /**
+   * Has the caller put a patched copy of a page of its text in the page's place. {@code mremap}
+   * does that between two instructions of any other thread: the kernel moves a page of running code
+   * like this whenever it migrates one.
+   */
+  private static boolean replacePage(
+      Notification n, ProcessEntry p, ShimImage image, byte[] code, List<PatchSite.Write> writes) {
+    long back = n.instructionPointer();
+    long page = (back - 1) & -PAGE_BYTES;
+    for (PatchSite.Write w : writes) {
+      if (w.address() < page || w.address() + w.bytes().length > page + PAGE_BYTES) {
+        return false;
+      }
+    }
+    if (!isText(p, page) && !image.hasReplaced(page)) {
+      return false;
+    }
+    try (Arena a = Arena.ofConfined()) {
+      int memory = openMemory(a, p);
+      if (memory < 0) {
+        return false;
+      }
+      HeldThread t = HeldThread.seize(n, a);
+      if (t != null && t.begin()) {
+        MemorySegment copy = a.allocate(PAGE_BYTES);
+        if (readAll(memory, copy, page) && isThere(code, copy, back, page)) {
+          for (PatchSite.Write w : writes) {
+            put(copy, w, page);
+          }
+          if (replace(t, memory, copy, page)) {
+            image.replaced(page);
+          }
+        }
+        t.again();
+      }
+      Linux.close(memory);
+      return t != null;
+    }
+  }
+
+  /** Has the thread put what {@code copy} holds in a page's place. */
+  private static boolean replace(HeldThread t, int memory, MemorySegment copy, long page) {
+    long staging = t.call(SyscallNumbers.MMAP, 0, PAGE_BYTES, READ_WRITE, ANONYMOUS, NO_FILE, 0);
+    if (staging <= 0) {
+      return false;
+    }
+    boolean done =
+        writeAll(memory, copy, staging)
+            && t.call(SyscallNumbers.MPROTECT, staging, PAGE_BYTES, READ_EXECUTE) == 0
+            && t.call(
+                    SyscallNumbers.MREMAP,
+                    staging,
+                    PAGE_BYTES,
+                    PAGE_BYTES,
+                    Memory.MREMAP_MAYMOVE | Memory.MREMAP_FIXED,
+                    page)
+                == page;
+    if (!done) {
+      t.call(SyscallNumbers.MUNMAP, staging, PAGE_BYTES);
+    }
+    return done;
+  }
+
+  private static void put(MemorySegment copy, PatchSite.Write w, long page) {
+    MemorySegment.copy(
+        w.bytes(), 0, copy, ValueLayout.JAVA_BYTE, w.address() - page, w.bytes().length);
+  }
+
+  /** Whether the code that was judged is that of the copy, as far as that has it. */
+  private static boolean isThere(byte[] code, MemorySegment copy, long back, long page) {
+    for (int i = 0; i < code.length; i++) {
+      long at = back - PatchSite.BEFORE_BYTES + i - page;
+      if (at >= 0 && at < PAGE_BYTES && copy.get(ValueLayout.JAVA_BYTE, at) != code[i]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** Whether a page is code of a file that nobody writes to: private, and not writable. */
+  private static boolean isText(ProcessEntry p, long page) {
+    try (Stream<String> lines = Files.lines(Path.of("/proc/" + p.pid() + "/maps"))) {
+      // start-end r-xp offset device inode path
+      return lines.anyMatch(line -> {
+        String[] words = line.split(" +", 6);
+        int dash = words[0].indexOf('-');
+        return words[1].equals("r-xp")
+            && !words[4].equals("0")
+            && Long.compareUnsigned(Long.parseUnsignedLong(words[0], 0, dash, 16), page) <= 0
+            && Long.compareUnsigned(
+                    Long.parseUnsignedLong(words[0], dash + 1, words[0].length(), 16), page)
+                > 0;
+      });
+    } catch (IOException | UncheckedIOException e) {
+      return false; // The process has ended.
     }
   }
 
@@ -518,6 +884,123 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     return code;
   }
 
+  // --- a program that cancels threads
+
+  /**
+   * The caller is about to install the handler by which glibc cancels threads, which unwinds their
+   * stacks from wherever they are. No function is known where the shim lies; so it is taken out of
+   * their way, for good.
+   *
+   * @return whether the notification is answered: then it comes again
+   */
+  boolean cancels(Notification n) {
+    ProcessEntry p = n.process();
+    ShimState s = p.shim();
+    ShimImage image;
+    ShimTable table;
+    synchronized (s) {
+      if (s.phase == ShimState.Phase.NEW) {
+        s.phase = ShimState.Phase.NEVER;
+        return false;
+      }
+      if (s.phase == ShimState.Phase.NEVER && !s.holding) {
+        return false;
+      }
+      never(p, s);
+      n.willBlock();
+      awaitHeld(s);
+      if (s.cancels) {
+        return false; // It comes again.
+      }
+      s.cancels = true;
+      if (s.image == null) {
+        s.image = imageOf(n);
+      }
+      image = s.image;
+      table = s.table;
+      if (image == null) {
+        return false;
+      }
+      image.retain();
+      s.holding = true;
+    }
+    try {
+      boolean answered = undo(n, p, image);
+      ShimExit.all(p, image, table, n.tid());
+      return answered;
+    } finally {
+      release(image);
+      held(s);
+    }
+  }
+
+  /** Has the caller bring its text into the state in which it was. */
+  private static boolean undo(Notification n, ProcessEntry p, ShimImage image) {
+    Map<Long, List<ShimImage.Patch>> pages = new HashMap<>();
+    for (ShimImage.Patch patch : image.patches()) {
+      long page = patch.done().address() & -PAGE_BYTES;
+      pages.computeIfAbsent(page, x -> new ArrayList<>()).add(patch);
+    }
+    pages.keySet().removeIf(page -> !isText(p, page) && !image.hasReplaced(page));
+    try (Arena a = Arena.ofConfined()) {
+      int memory = openMemory(a, p);
+      HeldThread t = memory < 0 || pages.isEmpty() ? null : HeldThread.seize(n, a);
+      if (t != null && t.begin()) {
+        pages.forEach((page, patches) -> {
+          MemorySegment copy = a.allocate(PAGE_BYTES);
+          if (readAll(memory, copy, page) && restore(copy, patches, page)) {
+            image.replaced(page);
+            replace(t, memory, copy, page);
+          }
+        });
+        t.again();
+      }
+      if (memory >= 0) {
+        Linux.close(memory);
+      }
+      return t != null;
+    }
+  }
+
+  /** Undoes those patches that are there; whether one was. */
+  private static boolean restore(MemorySegment copy, List<ShimImage.Patch> patches, long page) {
+    boolean any = false;
+    for (ShimImage.Patch patch : patches) {
+      byte[] done = patch.done().bytes();
+      byte[] is = new byte[done.length];
+      MemorySegment.copy(
+          copy, ValueLayout.JAVA_BYTE, patch.done().address() - page, is, 0, is.length);
+      if (Arrays.equals(is, done)) {
+        put(copy, patch.undone(), page);
+        any = true;
+      }
+    }
+    return any;
+  }
+
+  /** Waits until nobody is held, which takes a few milliseconds. Under the state's monitor. */
+  private static void awaitHeld(ShimState s) {
+    boolean interrupted = false;
+    while (s.holding) {
+      try {
+        s.wait();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** Nobody is held any more. */
+  private static void held(ShimState s) {
+    synchronized (s) {
+      s.holding = false;
+      s.notifyAll();
+    }
+  }
+
   // --- a process's memory
 
   /** The first word of SELF, or -1 if that is not mapped. */
@@ -526,6 +1009,12 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     return n.memory().read(ShimLayout.SELF, word, 0, Integer.BYTES) < 0
         ? -1
         : word.get(ValueLayout.JAVA_INT, 0);
+  }
+
+  private static boolean writeSelfWord(Notification n, int what) {
+    MemorySegment word = n.statScratch();
+    word.set(ValueLayout.JAVA_INT, 0, what);
+    return n.memory().write(ShimLayout.SELF, word, 0, Integer.BYTES) >= 0;
   }
 
   /** A descriptor of the process's memory that writes to read-only pages, too; or -errno. */

@@ -3,8 +3,12 @@ package dev.outboard.hook;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * What is mapped into a program that was executed, and into all processes forked from it since: the
@@ -16,10 +20,19 @@ import java.util.Map;
 final class ShimImage {
   private record Site(long back, int number) {}
 
+  /** What was written, and what undoes it. */
+  record Patch(PatchSite.Write done, PatchSite.Write undone) {}
+
   private final ShimFile file = new ShimFile("outboard-shim", ShimLayout.FILE_BYTES);
   private final long number;
   private final long slow;
   private final Map<Site, Integer> stubs = new HashMap<>();
+  private final Set<Long> pages = new HashSet<>();
+  private final Map<Long, Patch> patches = new HashMap<>();
+
+  /** The place that has the pointer of {@link PatchSite#XOR_POINTER}; 0 for none. */
+  private long reloads;
+
   private int users = 1;
   private boolean closedToChildren;
 
@@ -86,24 +99,64 @@ final class ShimImage {
   /**
    * The pointer that leads to a site's stub, which is made if need be.
    *
+   * @param code the site's, as {@link PatchSite#patch} looks at it
    * @return its index, or -1 if there are too many
    */
-  synchronized int pointer(PatchSite.Kind kind, int number, long back) {
+  synchronized int pointer(PatchSite.Kind kind, byte[] code, int number, long back) {
     Site site = new Site(back, number);
     Integer known = stubs.get(site);
     if (known != null) {
       return known;
     }
     int index = stubs.size();
-    if (index >= ShimLayout.MAX_STUBS) {
+    boolean reload = PatchSite.isReload(code, number);
+    if (index >= ShimLayout.MAX_STUBS || (reload && reloads != 0)) {
       return -1;
     }
+    byte[] first = reload ? PatchSite.reload(code) : new byte[0];
     long stub = ShimLayout.STUBS + (long) index * ShimLayout.STUB_BYTES;
-    byte[] code = PatchSite.stub(kind, number, stub, slow, back);
+    byte[] text = PatchSite.stub(kind, number, first, stub, slow, back);
     MemorySegment.copy(
-        code, 0, file.memory(), ValueLayout.JAVA_BYTE, stub - ShimLayout.BASE, code.length);
+        text, 0, file.memory(), ValueLayout.JAVA_BYTE, stub - ShimLayout.BASE, text.length);
     file.memory().set(ValueLayout.JAVA_LONG, (long) index * ShimLayout.POINTER_BYTES, stub);
+    if (reload) {
+      reloads = back;
+      long at = PatchSite.XOR_POINTER - ShimLayout.BASE;
+      file.memory().set(ValueLayout.JAVA_LONG_UNALIGNED, at, stub);
+    }
     stubs.put(site, index);
     return index;
+  }
+
+  /** Notes what a place's patch has changed: it may have to be undone. */
+  synchronized void patched(List<PatchSite.Write> writes, byte[] code, long back) {
+    for (PatchSite.Write w : writes) {
+      int at = (int) (w.address() - back) + PatchSite.BEFORE_BYTES;
+      byte[] was = Arrays.copyOfRange(code, at, at + w.bytes().length);
+      patches.put(w.address(), new Patch(w, new PatchSite.Write(w.address(), was)));
+    }
+  }
+
+  /** What was patched in any of the processes that have the image. */
+  synchronized List<Patch> patches() {
+    return List.copyOf(patches.values());
+  }
+
+  /** The code of the stub at an address. */
+  byte[] stub(long address) {
+    byte[] code = new byte[ShimLayout.STUB_BYTES];
+    MemorySegment.copy(
+        file.memory(), ValueLayout.JAVA_BYTE, address - ShimLayout.BASE, code, 0, code.length);
+    return code;
+  }
+
+  /** Notes that a page of the program's text was replaced by a patched copy in its own memory. */
+  synchronized void replaced(long page) {
+    pages.add(page);
+  }
+
+  /** Whether that was done in one of the processes that have the image. */
+  synchronized boolean hasReplaced(long page) {
+    return pages.contains(page);
   }
 }

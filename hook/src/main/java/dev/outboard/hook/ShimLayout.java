@@ -67,13 +67,16 @@ final class ShimLayout {
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;
 
-  static final int MAX_SLOTS = 4;
+  static final int MAX_SLOTS = 16;
 
   /** The descriptor by which a forked child's {@code close} in the gate asks for a table. */
   static final int ASK_ATTACH = -0x6f62;
 
   /** The same for one more call slot; the answer is its descriptor. */
   static final int ASK_SLOT = -0x6f63;
+
+  /** The slot is mapped, and marked as not to be copied by fork; 0 if the process may keep it. */
+  static final int ASK_KEEP = -0x6f64;
 
   /** The answer: a descriptor of the tables, and above these bits which table it is. */
   static final int ATTACH_FD_BITS = 20;

@@ -5,6 +5,7 @@ import dev.outboard.channel.LentSlot;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,8 +44,17 @@ final class ShimState {
   /** Threads that wait in a vfork: its memory is a child's, too. */
   int vforks;
 
+  /** Children with a copy of its memory that it has begun to make. */
+  int forks;
+
+  /** One of its threads is a {@link HeldThread}, for an injection or a patch. */
+  boolean holding;
+
+  /** It may cancel threads by glibc's signal: the shim has been taken out of their way. */
+  boolean cancels;
+
   /** Trapped calls so far; in phase NEW. */
-  int calls;
+  final AtomicInteger calls = new AtomicInteger();
 
   /** What is mapped into it; null where nothing is, or where that is not known. */
   @Nullable ShimImage image;
@@ -54,6 +64,15 @@ final class ShimState {
 
   /** The call slots that it has for itself. */
   final List<LentSlot> slots = new ArrayList<>();
+
+  /** It has one, and may make calls that the hook does not see. */
+  volatile boolean lent;
+
+  /** The last of them if it is not known yet whether the process may keep it. */
+  @Nullable LentSlot lending;
+
+  /** {@link #forks} when it was lent. */
+  int lendingForks;
 
   // The injection.
   long back;

@@ -27,6 +27,7 @@ final class ShimTable {
   private static final VarHandle LONG = ValueLayout.JAVA_LONG.varHandle();
   private static final int KNOWLEDGE = 0xff;
   private static final int CLOSING = 0xff00;
+  private static final int CLOSE = 0x100;
   private static final int CHANGE = 0x1_0000;
 
   private final MemorySegment memory;
@@ -105,6 +106,13 @@ final class ShimTable {
       do {
         old = (int) INT.getVolatile(memory, at);
       } while (!INT.compareAndSet(memory, at, old, (old & ~KNOWLEDGE) + CHANGE));
+    }
+  }
+
+  /** A close that the shim has begun ends without it. */
+  void countOut(int fd) {
+    if (covers(fd)) {
+      INT.getAndAdd(memory, (long) fd * Integer.BYTES, -CLOSE);
     }
   }
 

@@ -2,6 +2,7 @@
 package dev.outboard.hook;
 
 import dev.outboard.channel.CallSlot;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,10 +28,16 @@ final class ThreadEntry {
   /** It makes, or waits for, a child that has its memory; the shim's. */
   boolean inVfork;
 
+  /** It makes a child that has a copy of its memory; the shim's. */
+  volatile boolean inFork;
+
+  /** It was let through to wait in an epoll set. */
+  final AtomicBoolean waiting = new AtomicBoolean();
+
   /** A close was let through in its last notification. */
   boolean hasClosing;
 
-  /** The calls that it makes now are the hook's; a {@link HeldCall}'s. */
+  /** The calls that it makes now are the hook's; a {@link HeldThread}'s. */
   volatile boolean held;
 
   // The sampler's view of a blocked call; all guarded by the sampler.

@@ -17,7 +17,9 @@ class PatchSiteTest {
   private static byte[] code(String before, String after) {
     ByteBuffer b = ByteBuffer.allocate(PatchSite.BEFORE_BYTES + PatchSite.AFTER_BYTES);
     byte[] head = HexFormat.of().parseHex(before.replace(" ", ""));
-    b.put(head, Math.max(0, head.length - PatchSite.BEFORE_BYTES), PatchSite.BEFORE_BYTES);
+    int known = Math.min(head.length, PatchSite.BEFORE_BYTES);
+    b.position(PatchSite.BEFORE_BYTES - known);
+    b.put(head, head.length - known, known);
     byte[] tail = HexFormat.of().parseHex(after.replace(" ", ""));
     b.put(tail, 0, Math.min(tail.length, PatchSite.AFTER_BYTES));
     return b.array();
@@ -77,12 +79,42 @@ class PatchSiteTest {
     assertThat(PatchSite.patch(code(before, after), 1, back, 0)).isEmpty();
   }
 
+  /** Where a thread can be cancelled: what follows the first instruction stays as it is. */
+  @Test
+  void theReadOfGlibcThatCanBeCancelledKeepsAllButItsFirstInstruction() {
+    String before = "e849d5f8ff 488b542418 488b742410 4189c0 8b7c2408 31c0 0f05".replace(" ", "");
+    String after = "483d00f0ffff 7734 4489c7 4889442408".replace(" ", "") + "00".repeat(12);
+    byte[] code = code(before, after);
+    assertThat(PatchSite.isReload(code, 0)).isTrue();
+    List<PatchSite.Write> writes = PatchSite.patch(code, 0, BACK, 0x123);
+    assertThat(writes).hasSize(1);
+    assertThat(writes.getFirst().address()).isEqualTo(BACK - 8);
+    assertThat(writes.getFirst().bytes()).containsExactly(0x90, 0xff, 0x24, 0x25);
+    assertThat(PatchSite.reload(code)).containsExactly(0x8b, 0x7c, 0x24, 0x08);
+    ByteBuffer patched = ByteBuffer.wrap(code.clone()).order(ByteOrder.LITTLE_ENDIAN);
+    patched.put(PatchSite.BEFORE_BYTES - 8, writes.getFirst().bytes());
+    assertThat(patched.getInt(PatchSite.BEFORE_BYTES - 4)).isEqualTo((int) PatchSite.XOR_POINTER);
+    long pointers = ShimLayout.BASE + (long) ShimLayout.MAX_STUBS * ShimLayout.POINTER_BYTES;
+    assertThat(PatchSite.XOR_POINTER)
+        .isGreaterThanOrEqualTo(pointers)
+        .isLessThanOrEqualTo(ShimLayout.IMAGE_NUMBER - 8);
+
+    assertThat(PatchSite.isReload(code, 1)).as("another number").isFalse();
+    for (int i = 0; i < PatchSite.BEFORE_BYTES + 7; i++) {
+      byte[] other = code.clone();
+      other[i] ^= 0x10;
+      boolean free = (i >= 1 && i < 5) || i == 9 || i == 14 || i == 21;
+      assertThat(PatchSite.isReload(other, 0)).as("byte %s", i).isEqualTo(free);
+    }
+  }
+
   @Test
   void stubsFitAndKnowTheirSite() {
+    byte[] first = {(byte) 0x8b, 0x7c, 0x24, 0x08};
     for (PatchSite.Kind kind : PatchSite.Kind.values()) {
-      byte[] stub = PatchSite.stub(kind, 45, ShimLayout.STUBS, ShimLayout.TEXT + 0x1c, BACK);
+      byte[] stub = PatchSite.stub(kind, 45, first, ShimLayout.STUBS, ShimLayout.TEXT + 0x1c, BACK);
       ByteBuffer b = ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN);
-      assertThat(stub).hasSize(ShimLayout.STUB_BYTES);
+      assertThat(stub).hasSize(ShimLayout.STUB_BYTES).startsWith(first);
       assertThat(b.getLong(112)).isEqualTo(BACK - 2);
       assertThat(b.getLong(120)).isEqualTo(BACK);
     }

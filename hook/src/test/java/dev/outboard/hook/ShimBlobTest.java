@@ -43,6 +43,7 @@ class ShimBlobTest {
     assertThat(constant(s, "STATE_DEVICE")).isEqualTo(ShimLayout.STATE_DEVICE);
     assertThat(constant(s, "ASK_ATTACH")).isEqualTo(ShimLayout.ASK_ATTACH);
     assertThat(constant(s, "ASK_SLOT")).isEqualTo(ShimLayout.ASK_SLOT);
+    assertThat(constant(s, "ASK_KEEP")).isEqualTo(ShimLayout.ASK_KEEP);
     assertThat(constant(s, "SLOTS")).isEqualTo(ShimLayout.SLOTS);
     assertThat(constant(s, "MAX_SLOTS")).isEqualTo(ShimLayout.MAX_SLOTS);
     assertThat(constant(s, "SLOT_BYTES")).isEqualTo(SlotLayout.BYTES);

@@ -39,6 +39,11 @@ public final class Programs {
         .toString();
   }
 
+  /** The executable of {@code src/test/c/NAME.c}, with what a thread cleans up as it is unwound. */
+  public static String unwindingC(String name) {
+    return COMPILED.computeIfAbsent(name, n -> compile(n, n, List.of("-fexceptions"))).toString();
+  }
+
   /** The path of {@code src/test/python/NAME.py}. */
   public static String python(String name) {
     return module().resolve("src/test/python/" + name + ".py").toString();

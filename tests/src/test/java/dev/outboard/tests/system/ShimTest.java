@@ -4,6 +4,7 @@ package dev.outboard.tests.system;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.tests.support.Command;
+import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
@@ -14,6 +15,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Tag;
 
 /**
  * Calls that are spared the trap: that they are, that no other is, and that none goes wrong for it.
@@ -23,8 +25,7 @@ class ShimTest {
 
   @Scenario(trace = false)
   void numbersThatChangeTheirMeaning(Trial trial) throws IOException {
-    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
-    System.out.println("-Dtests.seed=" + seed);
+    long seed = seed();
     Path stats = trial.directory().resolve("stats.json");
     Finished done =
         stats(trial.program(Programs.staticC("numbers"), Long.toString(seed), "12"), stats)
@@ -32,7 +33,7 @@ class ShimTest {
             .expectSuccess();
     trial.outcome("output", done.output());
     if (trial.mode().offloaded()) {
-      String json = Files.readString(stats);
+      String json = report(stats);
       for (String call : new String[] {"read", "write", "writev", "close"}) {
         assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isPositive();
       }
@@ -43,8 +44,7 @@ class ShimTest {
   /** Calls on sockets of the device that a process makes by itself, however they end. */
   @Scenario(trace = false)
   void sendsAndReceives(Trial trial) throws IOException {
-    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
-    System.out.println("-Dtests.seed=" + seed);
+    long seed = seed();
     Path stats = trial.directory().resolve("stats.json");
     Finished done =
         stats(trial.program(Programs.staticC("direct"), Long.toString(seed)), stats)
@@ -52,13 +52,52 @@ class ShimTest {
             .expectSuccess();
     trial.outcome("output", done.output());
     if (trial.mode().offloaded()) {
-      String json = Files.readString(stats);
+      String json = report(stats);
       for (String call : new String[] {"read", "write", "readv", "writev", "sendto", "recvfrom"}) {
         assertThat(count(json, call, "direct"))
             .as("%s made directly in %s", call, json)
             .isGreaterThan(100);
       }
     }
+  }
+
+  /** Threads, with handlers and children, that make calls of both kinds; and then are cancelled. */
+  @Scenario(trace = false)
+  void threadsAndWhatCancelsThem(Trial trial) throws IOException {
+    String herd = Programs.c("herd");
+    String cancel = Programs.unwindingC("cancel");
+    String seed = Long.toString(seed());
+    Path stats = trial.directory().resolve("stats.json");
+    String both = "\"$0\" \"$2\" 3 16 && \"$1\" 3";
+    Finished done =
+        stats(trial.program("sh", "-c", both, herd, cancel, seed), stats)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      for (String call : new String[] {"read", "write", "readv", "writev", "close"}) {
+        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(100);
+      }
+      for (String call : new String[] {"read", "write", "readv", "writev", "sendto", "recvfrom"}) {
+        assertThat(count(json, call, "direct"))
+            .as("%s made directly in %s", call, json)
+            .isGreaterThan(100);
+      }
+    }
+  }
+
+  /** The same with more of all and for longer. */
+  @Scenario(trace = false)
+  @Tag("judges")
+  void aHerd(Trial trial) {
+    String seed = Long.toString(seed());
+    Finished done =
+        trial
+            .program(Programs.c("herd"), seed, Integer.getInteger("tests.herd", 120) + "", "64")
+            .run(Duration.ofHours(2))
+            .expectSuccess();
+    trial.outcome("output", done.output());
   }
 
   /** The same with traps alone, which has to do without any of it. */
@@ -68,7 +107,7 @@ class ShimTest {
     Command command = trial.program(Programs.staticC("numbers"), "1", "2").with("--hook=notifier");
     trial.outcome("output", stats(command, stats).run(LIMIT).expectSuccess().output());
     if (trial.mode().offloaded()) {
-      assertThat(Files.readString(stats)).doesNotContainPattern("\"(untrapped|direct)\": [1-9]");
+      assertThat(report(stats)).doesNotContainPattern("\"(untrapped|direct)\": [1-9]");
     }
   }
 
@@ -80,8 +119,28 @@ class ShimTest {
     trial.outcome("output", done.output());
   }
 
+  private static long seed() {
+    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
+    System.out.println("-Dtests.seed=" + seed);
+    return seed;
+  }
+
   private static Command stats(Command command, Path file) {
     return command.with("--stats=" + file);
+  }
+
+  /** What was counted: written when the program's last process has ended, after its first. */
+  private static String report(Path file) throws IOException {
+    Eventually.require(LIMIT, () -> "no whole report in " + file, () -> isWhole(file));
+    return Files.readString(file);
+  }
+
+  private static boolean isWhole(Path file) {
+    try {
+      return Files.readString(file).stripTrailing().endsWith("\n}");
+    } catch (IOException e) {
+      return false;
+    }
   }
 
   private static long untrapped(String json, String call) {

@@ -10,27 +10,34 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Makes a thread of the program carry out its {@code mmap} with another descriptor than the one
- * that it named, by {@code ptrace(2)}.
+ * Makes a thread of the program that waits in a notification carry out other calls than the one
+ * that it made, by {@code ptrace(2)}.
  *
- * <p>The thread waits in a notification. It is seized and interrupted, so that it stops when it has
- * been answered, before an instruction of the program's runs; signals wait. With its registers
- * changed it goes back to the {@code syscall} that it came from, twice: to map, and to close the
- * descriptor that it was given for that. Then registers and signal mask are as they were, but for
- * the result. These two calls trap, too, and are let through ({@link ThreadEntry#held}).
+ * <p>The thread is seized and interrupted, so that it stops when it has been answered, before an
+ * instruction of the program's runs; signals wait. With its registers changed it goes back to the
+ * {@code syscall} that it came from, once for each call. In the end registers and signal mask are
+ * as they were, but for the result ({@link #finish}), or the thread makes its own call, as if
+ * nothing had been ({@link #again}). Nothing is written to its stack or its code. Calls that it
+ * makes here may trap, and are let through ({@link ThreadEntry#held}).
  *
- * <p>ptrace obeys one thread: the one that calls, from the seizure to the release.
+ * <p>ptrace obeys one thread: the one that calls, from {@link #seize} to the end. It must hold no
+ * lock that serving another notification needs.
  */
-final class HeldCall {
+final class HeldThread {
+  /** No result: the thread is gone, or cannot be brought to make the call. */
+  static final long GONE = Long.MIN_VALUE;
+
   // struct user_regs_struct of x86-64.
   private static final int REGISTERS_BYTES = 27 * 8;
-  private static final int R8 = 9 * 8;
   private static final int RAX = 10 * 8;
-  private static final int RDI = 14 * 8;
   private static final int ORIGINAL_RAX = 15 * 8;
   private static final int RIP = 16 * 8;
+
+  /** Where the registers of a call's arguments are, in their order: rdi, rsi, rdx, r10, r8, r9. */
+  private static final int[] ARGUMENTS = {14 * 8, 13 * 8, 12 * 8, 7 * 8, 9 * 8, 8 * 8};
 
   private static final int SYSCALL_BYTES = 2;
   private static final int MASK_BYTES = 8;
@@ -50,8 +57,9 @@ final class HeldCall {
   private final MemorySegment mask;
   private final MemorySegment info;
   private boolean stopDue;
+  private boolean gone;
 
-  private HeldCall(Notification n, Arena a) {
+  private HeldThread(Notification n, Arena a) {
     this.n = n;
     this.tid = n.tid();
     this.before = a.allocate(REGISTERS_BYTES, 8);
@@ -61,59 +69,122 @@ final class HeldCall {
   }
 
   /**
+   * Takes hold of the notification's thread, which waits on; {@link #begin} or {@link #refuse} must
+   * follow.
+   *
+   * @return null if the thread cannot be traced: then nothing is done
+   */
+  static @Nullable HeldThread seize(Notification n, Arena a) {
+    n.willBlock();
+    // Without that option a call's end cannot be told from other stops.
+    int tid = n.tid();
+    if (Processes.ptrace(Processes.PTRACE_SEIZE, tid, 0, Processes.PTRACE_O_TRACESYSGOOD) < 0) {
+      return null;
+    }
+    // From here on the thread must be let go, and for that it has to stop.
+    Processes.ptrace(Processes.PTRACE_INTERRUPT, tid, 0, 0);
+    n.thread().held = true;
+    return new HeldThread(n, a);
+  }
+
+  /** Answers the notification with an error instead of holding its thread, which is let go. */
+  void refuse(long error) {
+    n.answer(error);
+    if (stopped(before)) {
+      release();
+    } else {
+      n.thread().held = false;
+    }
+  }
+
+  /**
+   * Answers the notification, and has the thread stop.
+   *
+   * @return false if it is gone
+   */
+  boolean begin() {
+    n.answerHeld();
+    if (!stopped(before)) {
+      n.thread().held = false;
+      gone = true;
+      return false;
+    }
+    Processes.ptrace(Processes.PTRACE_GETSIGMASK, tid, MASK_BYTES, mask.address());
+    mask.set(ValueLayout.JAVA_LONG, MASK_BYTES, -1);
+    Processes.ptrace(Processes.PTRACE_SETSIGMASK, tid, MASK_BYTES, mask.address() + MASK_BYTES);
+    return true;
+  }
+
+  /**
+   * Has the thread make a call.
+   *
+   * @param arguments at most six; the others are the trapped call's own
+   * @return its result, {@code -errno}, or {@link #GONE}: then the thread is let go, and nothing
+   *     that follows has an effect
+   */
+  long call(int number, long... arguments) {
+    if (gone) {
+      return GONE;
+    }
+    registers.copyFrom(before);
+    for (int i = 0; i < arguments.length; i++) {
+      registers.set(ValueLayout.JAVA_LONG, ARGUMENTS[i], arguments[i]);
+    }
+    gone = !make(number);
+    return gone ? GONE : registers.get(ValueLayout.JAVA_LONG, RAX);
+  }
+
+  /** Lets the thread go on with a result of the call that had trapped. */
+  void finish(long result) {
+    before.set(ValueLayout.JAVA_LONG, RAX, result);
+    letGo();
+  }
+
+  /** Lets the thread make the call that had trapped, as if for the first time. */
+  void again() {
+    before.set(ValueLayout.JAVA_LONG, RAX, n.nr());
+    before.set(ValueLayout.JAVA_LONG, RIP, before.get(ValueLayout.JAVA_LONG, RIP) - SYSCALL_BYTES);
+    letGo();
+  }
+
+  /**
    * Carries out the {@code mmap} of the notification on {@code fd}, and answers it.
    *
    * @param fd a descriptor of the hook's
    * @return false if the thread cannot be traced: then nothing is done, and nothing answered
    */
   static boolean map(Notification n, int fd) {
-    n.willBlock();
     try (Arena a = Arena.ofConfined()) {
-      return new HeldCall(n, a).map(fd);
-    }
-  }
-
-  private boolean map(int fd) {
-    // Without that option a call's end cannot be told from other stops.
-    if (Processes.ptrace(Processes.PTRACE_SEIZE, tid, 0, Processes.PTRACE_O_TRACESYSGOOD) < 0) {
-      return false;
-    }
-    // From here on the thread must be let go, and for that it has to stop.
-    Processes.ptrace(Processes.PTRACE_INTERRUPT, tid, 0, 0);
-    n.thread().held = true;
-    long number = n.addFd(fd, Fcntl.O_CLOEXEC);
-    if (number < 0) {
-      n.answer(number == -Errno.EMFILE ? -Errno.ENOMEM : -Errno.EINTR);
-      if (stopped(before)) {
-        release();
+      HeldThread t = seize(n, a);
+      if (t == null) {
+        return false;
+      }
+      long number = n.addFd(fd, Fcntl.O_CLOEXEC);
+      if (number < 0) {
+        t.refuse(number == -Errno.EMFILE ? -Errno.ENOMEM : -Errno.EINTR);
+        return true;
+      }
+      if (!t.begin()) {
+        return true;
+      }
+      long[] own = n.args();
+      long result = t.call(SyscallNumbers.MMAP, own[0], own[1], own[2], own[3], number, own[5]);
+      if (result != GONE && t.call(SyscallNumbers.CLOSE, number) != GONE) {
+        n.heldResult(result);
+        t.finish(result);
       }
       return true;
     }
-    n.answerHeld();
-    if (!stopped(before)) {
-      return true;
+  }
+
+  private void letGo() {
+    if (gone) {
+      return;
     }
-    Processes.ptrace(Processes.PTRACE_GETSIGMASK, tid, MASK_BYTES, mask.address());
-    mask.set(ValueLayout.JAVA_LONG, MASK_BYTES, -1);
-    Processes.ptrace(Processes.PTRACE_SETSIGMASK, tid, MASK_BYTES, mask.address() + MASK_BYTES);
-    registers.copyFrom(before);
-    registers.set(ValueLayout.JAVA_LONG, R8, number);
-    if (!make(SyscallNumbers.MMAP)) {
-      return true;
-    }
-    long result = registers.get(ValueLayout.JAVA_LONG, RAX);
-    registers.copyFrom(before);
-    registers.set(ValueLayout.JAVA_LONG, RDI, number);
-    if (!make(SyscallNumbers.CLOSE)) {
-      return true;
-    }
-    before.set(ValueLayout.JAVA_LONG, RAX, result);
     before.set(ValueLayout.JAVA_LONG, ORIGINAL_RAX, -1); // nothing is to be restarted
     Processes.ptrace(Processes.PTRACE_SETREGS, tid, 0, before.address());
     Processes.ptrace(Processes.PTRACE_SETSIGMASK, tid, MASK_BYTES, mask.address());
-    n.heldResult(result);
     release();
-    return true;
   }
 
   /** Makes a call with the arguments in {@link #registers}, which are the thread's afterwards. */
@@ -126,6 +197,7 @@ final class HeldCall {
     for (int i = 0; i < MOST_STOPS; i++) {
       Processes.ptrace(Processes.PTRACE_SYSCALL, tid, 0, 0);
       if (!stopped(registers)) {
+        n.thread().held = false;
         return false;
       }
       long r = Processes.ptrace(Processes.PTRACE_GET_SYSCALL_INFO, tid, INFO_BYTES, info.address());
