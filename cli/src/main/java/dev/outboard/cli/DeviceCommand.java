@@ -2,20 +2,17 @@
 package dev.outboard.cli;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.Socket;
 import dev.outboard.device.Device;
 import dev.outboard.device.DeviceException;
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
 import dev.outboard.kernel.ConsoleSink;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.SocketPair;
 import dev.outboard.relay.DescriptorWire;
 import dev.outboard.relay.DeviceRelay;
 import dev.outboard.relay.Wire;
 import java.io.IOException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -116,18 +113,14 @@ final class DeviceCommand implements Command {
 
   /** The session comes by standard input and output: a relay stands between it and the device. */
   private static int stdio(DeviceOptions options) throws DeviceException {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment pair = arena.allocate(8, 4);
-      long r =
-          Linux.socketpair(
-              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address());
-      if (r < 0) {
-        throw new Failure("cannot make a link to the device: " + Errno.name((int) -r));
-      }
-      int relays = pair.get(ValueLayout.JAVA_INT, 4);
+    SocketPair link = SocketPair.open();
+    if (link.error() < 0) {
+      throw new Failure("cannot make a link to the device: " + Errno.name(-link.error()));
+    }
+    try {
       Wire wire = DescriptorWire.of(STANDARD_INPUT, STANDARD_OUTPUT);
-      Thread.ofPlatform().daemon().name("relay").start(() -> DeviceRelay.serve(wire, relays));
-      return serve(options, pair.get(ValueLayout.JAVA_INT, 0));
+      Thread.ofPlatform().daemon().name("relay").start(() -> DeviceRelay.serve(wire, link.other()));
+      return serve(options, link.one());
     } catch (IOException e) {
       throw new Failure("cannot carry a session: " + e.getMessage());
     }

@@ -3,10 +3,10 @@ package dev.outboard.cli;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
-import dev.outboard.abi.Socket;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Spawn;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
@@ -97,17 +97,15 @@ final class EmbeddedDevice {
    */
   private static EmbeddedDevice start(
       List<String> command, boolean standard, Consumer<String> messages) {
+    SocketPair link = SocketPair.open();
+    if (link.error() < 0) {
+      throw new Failure("cannot make a link to the device: " + Errno.name(-link.error()));
+    }
+    int ours = link.one();
+    int theirs = link.other();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment pair = arena.allocate(8, 4);
-      long r =
-          Linux.socketpair(
-              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address());
-      if (r < 0) {
-        throw new Failure("cannot make a link to the device: " + Errno.name((int) -r));
-      }
-      int ours = pair.get(ValueLayout.JAVA_INT, 0);
-      int theirs = pair.get(ValueLayout.JAVA_INT, 4);
-      r = Linux.syscall(SyscallNumbers.PIPE2, pair.address(), Fcntl.O_CLOEXEC, 0);
+      long r = Linux.syscall(SyscallNumbers.PIPE2, pair.address(), Fcntl.O_CLOEXEC, 0);
       if (r < 0) {
         Linux.close(ours);
         Linux.close(theirs);

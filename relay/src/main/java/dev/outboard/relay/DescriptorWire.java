@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.SocketPair;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -44,17 +45,11 @@ public final class DescriptorWire implements Wire {
    * @throws IOException if there are no descriptors left
    */
   public static DescriptorWire of(int in, int out) throws IOException {
-    try (Arena a = Arena.ofConfined()) {
-      MemorySegment pair = a.allocate(8, 4);
-      long r =
-          Linux.socketpair(
-              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address());
-      if (r < 0) {
-        throw failure(r);
-      }
-      return new DescriptorWire(
-          in, out, pair.get(ValueLayout.JAVA_INT, 0), pair.get(ValueLayout.JAVA_INT, 4));
+    SocketPair stop = SocketPair.open();
+    if (stop.error() < 0) {
+      throw failure(stop.error());
     }
+    return new DescriptorWire(in, out, stop.one(), stop.other());
   }
 
   @Override

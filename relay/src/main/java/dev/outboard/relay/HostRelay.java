@@ -2,7 +2,6 @@
 package dev.outboard.relay;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.Socket;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
@@ -13,12 +12,12 @@ import dev.outboard.channel.SlotMemory;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.SealedMemory;
+import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
@@ -74,18 +73,12 @@ public final class HostRelay implements AutoCloseable {
    * @throws IOException if there are no descriptors left
    */
   public static HostRelay start(Wire wire) throws IOException {
-    try (Arena a = Arena.ofConfined()) {
-      MemorySegment pair = a.allocate(8, 4);
-      long r =
-          Linux.socketpair(
-              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address());
-      if (r < 0) {
-        wire.close();
-        throw new IOException("no link within this process: " + Errno.name((int) -r));
-      }
-      return new HostRelay(
-          wire, pair.get(ValueLayout.JAVA_INT, 0), pair.get(ValueLayout.JAVA_INT, 4));
+    SocketPair pair = SocketPair.open();
+    if (pair.error() < 0) {
+      wire.close();
+      throw new IOException("no link within this process: " + Errno.name(-pair.error()));
     }
+    return new HostRelay(wire, pair.one(), pair.other());
   }
 
   /** A connected socket for {@code DeviceLink.overDescriptor}, which owns it from then on. */

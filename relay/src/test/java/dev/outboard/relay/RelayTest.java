@@ -22,6 +22,7 @@ import dev.outboard.channel.SlotMemory;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.SealedMemory;
+import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
 import java.io.IOException;
@@ -51,14 +52,9 @@ class RelayTest {
   private final BlockingQueue<String> lost = new LinkedBlockingQueue<>();
 
   private static int[] pair() {
-    try (Arena a = Arena.ofConfined()) {
-      MemorySegment pair = a.allocate(8, 4);
-      assertThat(
-              Linux.socketpair(
-                  Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, pair.address()))
-          .isZero();
-      return new int[] {pair.get(ValueLayout.JAVA_INT, 0), pair.get(ValueLayout.JAVA_INT, 4)};
-    }
+    SocketPair pair = SocketPair.open();
+    assertThat(pair.error()).isZero();
+    return new int[] {pair.one(), pair.other()};
   }
 
   @AfterEach
