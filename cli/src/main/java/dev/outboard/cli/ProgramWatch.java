@@ -4,6 +4,7 @@ package dev.outboard.cli;
 import dev.outboard.hook.ProgramEvents;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,16 +20,24 @@ final class ProgramWatch implements ProgramEvents, AutoCloseable {
    * when the device and its network are gone too; if it takes longer, there are children that live
    * on, and the front ends first.
    */
-  private static final long CHILDREN_LIVE_ON_MILLIS = 150;
+  private static final Duration CHILDREN_LIVE_ON = Duration.ofMillis(150);
+
+  /** The same if a report is due at the end, without which the command is of less use. */
+  private static final Duration REPORT_IS_DUE = Duration.ofSeconds(5);
 
   private static final String NULL_DEVICE = "/dev/null";
 
   private final @Nullable Front front;
+  private final Duration patience;
   private boolean closed;
   private int pidfd = -1;
 
-  ProgramWatch(@Nullable Front front) {
+  /**
+   * @param reports whether something is reported when nothing of the program is left
+   */
+  ProgramWatch(@Nullable Front front, boolean reports) {
     this.front = front;
+    this.patience = reports ? REPORT_IS_DUE : CHILDREN_LIVE_ON;
   }
 
   @Override
@@ -89,7 +98,7 @@ final class ProgramWatch implements ProgramEvents, AutoCloseable {
 
   private void releaseLater(Front waiting, int status) {
     synchronized (this) {
-      long deadline = System.nanoTime() + CHILDREN_LIVE_ON_MILLIS * 1_000_000;
+      long deadline = System.nanoTime() + patience.toNanos();
       try {
         for (long left; !closed && (left = deadline - System.nanoTime()) > 0; ) {
           wait(left / 1_000_000 + 1);

@@ -193,7 +193,7 @@ final class RunCommand implements Command {
     Statistics statistics = statsFile == null ? null : new Statistics();
     try (LineLog trace = LineLog.open(arguments.value(TRACE), TRACE, terminal);
         LineLog stats = LineLog.open(statsFile, STATS, terminal);
-        ProgramWatch watch = new ProgramWatch(front)) {
+        ProgramWatch watch = new ProgramWatch(front, statsFile != null)) {
       HookOptions options =
           HookOptions.of(arguments.operands())
               .withIgnoredSignals(front == null ? 0 : front.ignoredSignals())
