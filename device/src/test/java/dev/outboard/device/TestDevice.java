@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
-import dev.outboard.abi.Socket;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
-import dev.outboard.posix.Linux;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import dev.outboard.posix.SocketPair;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -40,16 +36,11 @@ final class TestDevice implements AutoCloseable {
 
   /** Two connected stream sockets. */
   static int[] socketPair() {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment two = arena.allocate(8, 4);
-      long r =
-          Linux.socketpair(
-              Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0, two.address());
-      if (r < 0) {
-        throw new IllegalStateException("socketpair: " + r);
-      }
-      return new int[] {two.get(ValueLayout.JAVA_INT, 0), two.get(ValueLayout.JAVA_INT, 4)};
+    SocketPair pair = SocketPair.open();
+    if (pair.error() < 0) {
+      throw new IllegalStateException("socketpair: " + pair.error());
     }
+    return new int[] {pair.one(), pair.other()};
   }
 
   /** A raw link: the descriptor of its host end. */

@@ -163,7 +163,6 @@ public final class HostRelay implements AutoCloseable {
             return "the device took back call slot " + f.slot() + ", which nobody had";
           }
           carrier.end();
-          carriers[f.slot()].reset();
           stream.send(f);
         }
         case Frame.Ping f when f.id() == Heartbeat.ID -> frames.send(new Frame.Pong(f.id()));
@@ -311,10 +310,6 @@ public final class HostRelay implements AutoCloseable {
           return;
         }
       }
-    }
-
-    void reset() {
-      pending = 0;
     }
   }
 }

@@ -141,6 +141,16 @@ public final class Trial implements AutoCloseable {
     }
   }
 
+  /** Makes {@code cert.pem} and {@code key.pem} in the directory, for a server at localhost. */
+  public void certificate() {
+    machine(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+                .concat(" -subj /CN=localhost -keyout key.pem -out cert.pem")
+                .split(" ", -1))
+        .run(Duration.ofSeconds(30))
+        .expectSuccess();
+  }
+
   /**
    * States something that must be the same in every mode: recorded natively, compared otherwise.
    *

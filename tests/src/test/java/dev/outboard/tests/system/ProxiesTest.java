@@ -98,13 +98,7 @@ class ProxiesTest {
   void nginxWithAllItsProtocols(Trial trial) throws Exception {
     Programs.require("nginx", "ab", "wrk", "nghttp", "h2load", "openssl");
     configuration(trial, "nginx-proxy.conf");
-    trial
-        .machine(
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-                .concat(" -subj /CN=localhost -keyout key.pem -out cert.pem")
-                .split(" ", -1))
-        .run(LIMIT)
-        .expectSuccess();
+    trial.certificate();
     Files.createDirectory(trial.directory().resolve("www"));
     trial.file("www/data", 16 << 20);
     trial.file("www/page", "a page\n");

@@ -180,13 +180,7 @@ class ToolsTest {
 
   @Scenario
   void opensslTalksToItself(Trial trial) {
-    trial
-        .machine(
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-                .concat(" -subj /CN=localhost -keyout key.pem -out cert.pem")
-                .split(" ", -1))
-        .run(LIMIT)
-        .expectSuccess();
+    trial.certificate();
     int port = trial.port();
     Finished done =
         trial
