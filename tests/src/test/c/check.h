@@ -79,7 +79,7 @@ __attribute__((unused)) static struct sockaddr_in loopback(int port) {
  * is not to be expected: a machine that is busy for a moment spoils some of the tries, what is slow
  * by itself spoils all of them.
  */
-enum { MARGIN_US = 20000, TRIES_MIN = 3, TRIES_MAX = 15 };
+enum { MARGIN_US = 20000, TRIES_MAX = 15 };
 
 struct tries {
   int count;
@@ -96,7 +96,7 @@ __attribute__((unused)) static int64_t median(const struct tries *t) { return t-
 
 /* Whether another try is due. */
 __attribute__((unused)) static int undecided(const struct tries *t) {
-  return t->count < TRIES_MIN || (t->count < TRIES_MAX && median(t) > MARGIN_US);
+  return t->count == 0 || (t->count < TRIES_MAX && median(t) > MARGIN_US);
 }
 
 /* A socket of this type bound to a free port of 127.0.0.1; *address says which. */

@@ -89,7 +89,7 @@ def start():
 def measure(before, what, text, pattern, after, margin=MARGIN_SECONDS):
     """Says how long it takes from typing a text to seeing the pattern."""
     took = []
-    while len(took) < 3 or len(took) < 9 and statistics.median(took) > margin:
+    while not took or len(took) < 9 and statistics.median(took) > margin:
         before()
         began = time.monotonic()
         type_in(text)
@@ -121,6 +121,11 @@ def ended(status):
     await_text("@> ")
 
 
+def running():
+    if state_of_reader() in ("", "Z"):
+        start()
+
+
 def nothing():
     pass
 
@@ -143,14 +148,10 @@ await_reader("T")
 await_text("@> ")
 print("stopped in the background when it reads the terminal")
 foreground()
-type_in("\x03")
-await_text("@> ")
-ended(130)
-
-measure(start, "interrupt", "\x03", "@> ", lambda: ended(130), END_MARGIN_SECONDS)
+measure(running, "interrupt", "\x03", "@> ", lambda: ended(130), END_MARGIN_SECONDS)
 print("Ctrl-C: 130")
 
-measure(start, "quit", "\x1c", "@> ", lambda: ended(131), END_MARGIN_SECONDS)
+measure(running, "quit", "\x1c", "@> ", lambda: ended(131), END_MARGIN_SECONDS)
 print("Ctrl-\\: 131")
 
 start()

@@ -13,13 +13,11 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
-import org.junit.jupiter.api.parallel.Isolated;
 
 /**
  * Runs {@code front.py}, each test of it as one of ours. It is Python because a JVM can neither
  * make terminals nor job control.
  */
-@Isolated("it measures job control")
 class FrontTest {
   private static final Pattern NAME = Pattern.compile("^    def (test_\\w+)\\(", Pattern.MULTILINE);
   private static final int PATIENCE_SECONDS = 280;

@@ -5,10 +5,8 @@ import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.time.Duration;
-import org.junit.jupiter.api.parallel.Isolated;
 
 /** The cases of {@code polling.c}: each must hold, and print what it prints natively. */
-@Isolated("it measures how long waits take")
 class PollingTest {
   private static final Duration LIMIT = Duration.ofSeconds(90);
 

@@ -21,10 +21,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
-import org.junit.jupiter.api.parallel.Isolated;
 
 /** Ends of all kinds: of the device, the hook, the command and the program. */
-@Isolated("it counts what is left on the machine")
 class LifetimeTest {
   private static final String DEVICE_THREADS = "device threads";
   private static final int SLOTS_OF_A_PROCESS = 4;

@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.Programs;
-import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.time.Duration;
@@ -37,29 +36,11 @@ class SignalsTest {
     timings(trial, "late (.*) (-?\\d+)", done.errors());
   }
 
-  @Scenario
-  void masksOfPpollPselectAndEpollPwait(Trial trial) {
-    Finished done = trial.program(Programs.staticC("masks")).run(LIMIT).expectSuccess();
-    trial.outcome("output", done.output());
-  }
-
   @Scenario(trace = false)
   void endingAndStoppingDuringBlockingCalls(Trial trial) {
     Finished done = trial.program(Programs.staticC("endings")).run(LIMIT).expectSuccess();
     trial.outcome("output", done.output());
     timings(trial, "took (.*) (-?\\d+)", done.errors());
-  }
-
-  @Scenario(trace = false)
-  void aStormOnSixteenThreads(Trial trial) {
-    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
-    System.out.println("-Dtests.seed=" + seed);
-    Finished done =
-        trial
-            .program(Programs.staticC("storm"), Long.toString(seed), "3")
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
   }
 
   @Scenario(trace = false)
@@ -75,33 +56,6 @@ class SignalsTest {
     trial.outcome("output", done.output());
     timings(trial, "took (stop|continue) (-?\\d+)", done.errors());
     timings(trial, "took (interrupt|quit) (-?\\d+)", done.errors(), END_MARGIN_MICROS);
-  }
-
-  @Scenario
-  void termSentToTheCommandEndsTheProgram(Trial trial) {
-    try (Running running = blocked(trial)) {
-      long start = System.nanoTime();
-      running.signal("TERM");
-      trial.outcome("status", running.await(Duration.ofSeconds(10)).status());
-      // The hook ends with the program; its JVM's own end is allowed for.
-      trial.quantity("micros", (System.nanoTime() - start) / 1000, 500_000);
-    }
-  }
-
-  @Scenario
-  void aPipeClosedEarly(Trial trial) {
-    List<String> words =
-        new ArrayList<>(List.of("bash", "-c", "\"$@\" | head -n 1; echo ${PIPESTATUS[0]}", "bash"));
-    words.addAll(trial.program("sh", "-c", "yes 'a line'").commandLine());
-    Finished done =
-        trial.machine(words.toArray(String[]::new)).run(Duration.ofSeconds(20)).expectSuccess();
-    trial.outcome("output", done.output());
-  }
-
-  private static Running blocked(Trial trial) {
-    Running running = trial.program(Programs.PYTHON, Programs.python("repeat")).start();
-    running.awaitOutput(Duration.ofSeconds(20), "ready");
-    return running;
   }
 
   private static void timings(Trial trial, String pattern, String text) {
