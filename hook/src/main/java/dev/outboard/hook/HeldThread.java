@@ -47,6 +47,9 @@ final class HeldThread {
   /** A call's entry, its end, and a few stops for what cannot be held back (SIGSTOP). */
   private static final int MOST_STOPS = 64;
 
+  /** Mostly it has stopped after some microseconds; to sleep takes longer. */
+  private static final int SPINS = 64;
+
   private static final long LOOK_NANOS = 20_000;
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(10);
 
@@ -213,9 +216,17 @@ final class HeldThread {
   }
 
   /** Waits until the thread has stopped, and reads its registers; false if it is gone. */
+  @SuppressWarnings(
+      "ThreadPriorityCheck") // It yields to that thread, if there is no other processor.
   private boolean stopped(MemorySegment into) {
-    long deadline = System.nanoTime() + PATIENCE_NANOS;
     // Not by wait(2): whoever waits for the program's first process takes its stops.
+    for (int i = 0; i < SPINS; i++) {
+      if (Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, into.address()) == 0) {
+        return true;
+      }
+      Thread.yield();
+    }
+    long deadline = System.nanoTime() + PATIENCE_NANOS;
     while (Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, into.address()) < 0) {
       try (Arena a = Arena.ofConfined()) {
         TaskStatus status = new TaskStatus(a);

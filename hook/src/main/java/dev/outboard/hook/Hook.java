@@ -379,6 +379,9 @@ public final class Hook {
 
     @Override
     public void inherits(ProcessEntry p, @Nullable ProcessEntry parent, boolean sure) {
+      if (parent != null && sure) {
+        p.inheritEntries(parent);
+      }
       if (shim != null) {
         shim.inherit(p, parent, sure);
       }

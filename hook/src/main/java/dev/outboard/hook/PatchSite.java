@@ -222,7 +222,8 @@ final class PatchSite {
     return Arrays.equals(code, from, from + length, wanted, 0, length) ? start : -1;
   }
 
-  private static boolean endsInPrefix(int before) {
+  /** Whether a byte before {@code b8 n n n n} may be a part of the same instruction. */
+  static boolean endsInPrefix(int before) {
     boolean rex = (before & 0xf0) == 0x40;
     return rex
         || switch (before) {
@@ -233,7 +234,8 @@ final class PatchSite {
         };
   }
 
-  private static boolean takesDisplacement(int opcode) {
+  /** The same of the byte before that one. */
+  static boolean takesDisplacement(int opcode) {
     return opcode == 0x69 || opcode == 0x81 || opcode == 0xc7 || opcode == 0xf7;
   }
 

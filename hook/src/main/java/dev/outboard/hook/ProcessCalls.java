@@ -14,7 +14,11 @@ final class ProcessCalls {
   private static final int CLOSE_RANGE_UNSHARE = 2;
   private static final int CLOSE_RANGE_CLOEXEC = 4;
 
+  /** By which glibc cancels threads: the first of those that it keeps for itself. */
+  private static final int SIGCANCEL = 32;
+
   private final Hook.Services hook;
+  private final HandlerEntries entries = new HandlerEntries();
 
   ProcessCalls(Hook.Services hook) {
     this.hook = hook;
@@ -102,6 +106,7 @@ final class ProcessCalls {
       return;
     }
     hook.execing(n);
+    n.process().dropEntries();
     if (hook.shim() != null) {
       hook.shim().execing(n.process());
     }
@@ -153,10 +158,15 @@ final class ProcessCalls {
     hook.onHost(n);
   }
 
-  /** Only that of one signal traps: glibc is about to cancel a thread. */
   private void handleSignal(Notification n) {
-    Shim shim = hook.shim();
-    if (shim == null || !shim.cancels(n)) {
+    boolean served;
+    if (n.intArg(0) == SIGCANCEL) {
+      Shim shim = hook.shim();
+      served = n.args()[1] != 0 && shim != null && shim.cancels(n);
+    } else {
+      served = entries.install(n);
+    }
+    if (!served) {
       hook.onHost(n);
     }
   }

@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -81,6 +82,12 @@ final class ProcessEntry {
    */
   private volatile byte @Nullable [] deviceDirectory;
 
+  /** Where {@link HandlerEntries} lie in its memory; 0 for nowhere, or nobody knows. */
+  private volatile long entries;
+
+  /** A bit for each signal, from 1 on, whose handler has or had an entry there. */
+  private final AtomicLong entered = new AtomicLong();
+
   private volatile boolean ended;
 
   /** A thread outside of notifications, by which a stop shows; the sampler's. */
@@ -130,6 +137,36 @@ final class ProcessEntry {
 
   void deviceDirectory(byte @Nullable [] path) {
     deviceDirectory = path;
+  }
+
+  /** Address of its {@link HandlerEntries}; 0 for none. */
+  long entries() {
+    return entries;
+  }
+
+  void entries(long address) {
+    entries = address;
+  }
+
+  /** Whether the handler of a signal may have an entry. */
+  boolean hasEntry(int signal) {
+    return entries != 0 && (entered.get() >>> (signal - 1) & 1) != 0;
+  }
+
+  void addEntry(int signal) {
+    entered.getAndUpdate(bits -> bits | 1L << (signal - 1));
+  }
+
+  /** A child has what its parent has. */
+  void inheritEntries(ProcessEntry parent) {
+    entries = parent.entries;
+    entered.set(parent.entered.get());
+  }
+
+  /** It is about to execute another program, which has none. */
+  void dropEntries() {
+    entries = 0;
+    entered.set(0);
   }
 
   boolean tablesPerThread() {

@@ -127,7 +127,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       executed(n, p, s);
     }
     return switch (s.phase) {
-      case NEW -> isInjected(s.calls.incrementAndGet()) && inject(n, p, s);
+      // Programs install handlers as they begin, which says nothing of what they do later.
+      case NEW ->
+          n.nr() != SyscallNumbers.RT_SIGACTION
+              && isInjected(s.calls.incrementAndGet())
+              && inject(n, p, s);
       case INJECTING -> {
         if (back == s.back && n.nr() == s.number) {
           injected(n, p, s);

@@ -44,9 +44,6 @@ public final class SyscallTable {
   /** One more than the highest number that a row may have, on either ABI. */
   static final int NUMBERS = 512;
 
-  /** By which glibc cancels threads: the first of those that it keeps for itself. */
-  private static final int SIGCANCEL = 32;
-
   // What the filter can tell of a call's arguments.
 
   private static final Condition ALWAYS = new Condition.Always();
@@ -435,7 +432,7 @@ public final class SyscallTable {
   }
 
   private static void signals(Builder t) {
-    t.hook  ( 13, 134, "rt_sigaction(signum, in act[sigaction], out oldact[sigaction], sigsetsize)").when(all(is(0, SIGCANCEL), not(isLong(1, 0)))).note("the host's kernel runs it; a program that is about to cancel threads by glibc's signal does without the shim from then on");
+    t.hook  ( 13, 134, "rt_sigaction(signum, in act[sigaction], out oldact[sigaction], sigsetsize)").note("the host's kernel runs it, with an entry of the hook's before a handler that lacks SA_RESTART; a program that is about to cancel threads by glibc's signal does without the shim from then on");
     t.host  ( 14, 135, "rt_sigprocmask(how, in set[8], out oldset[8], sigsetsize)");
     t.host  ( 15, 139, "rt_sigreturn() -> value");
     t.host  (127, 136, "rt_sigpending(out set[8], sigsetsize)");

@@ -20,6 +20,13 @@ class SignalEffectsTest {
     trial.outcome("output", done.output());
   }
 
+  /** Calls that never say EINTR, though a handler lacks SA_RESTART; and what programs see of it. */
+  @Scenario(trace = false)
+  void handlersWithoutRestart(Trial trial) {
+    Finished done = trial.program(Programs.c("interrupted")).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
   @Scenario(trace = false)
   void aStormOnSixteenThreads(Trial trial) {
     long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
