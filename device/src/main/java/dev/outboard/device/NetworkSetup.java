@@ -15,8 +15,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
 /**
- * Configures the network of a library kernel, by the kernel's own ioctls ({@code netdevice(7)},
- * {@code rtnetlink} is not needed for one card): what a machine's start-up scripts do.
+ * Configures the network of a library kernel, by the kernel's own ioctls ({@code netdevice(7)})
+ * and, for what they cannot say, {@code rtnetlink(7)}: what a machine's start-up scripts do.
  *
  * <p>Runs in a task of the calling thread, which must have none. Nothing here waits.
  */
@@ -52,6 +52,17 @@ final class NetworkSetup {
   private static final int RTMSG6_METRIC = 56;
   private static final int RTMSG6_FLAGS = 72;
   private static final int RTMSG6_IFINDEX = 76;
+
+  // A message of rtnetlink: nlmsghdr, ifinfomsg, one attribute of four bytes.
+  private static final int MESSAGE_BYTES = 40;
+  private static final short RTM_SETLINK = 19;
+  private static final short NLM_F_REQUEST_AND_ACK = 5;
+  private static final int NLMSG_ERROR_AT = 16;
+  private static final int IFINFO_INDEX = 20;
+  private static final int ATTRIBUTE = 32;
+
+  /** IFLA_GSO_MAX_SIZE, IFLA_GRO_MAX_SIZE and the same for IPv4: {@code linux/if_link.h}. */
+  private static final int[] SEGMENT_LIMITS = {41, 58, 63, 64};
 
   // Scratch memory: a request, a path, a text.
   private static final int REQUEST = 0;
@@ -111,6 +122,11 @@ final class NetworkSetup {
       request(name);
       scratch.set(ValueLayout.JAVA_INT, IFREQ_UNION, config.mtu());
       ioctl(fd, SIOCSIFMTU, "MTU " + config.mtu());
+      if (config.gso() > 0) {
+        for (int limit : SEGMENT_LIMITS) {
+          setLink(index, limit, config.gso());
+        }
+      }
       // The address is ours alone: no one to ask whether it is taken, and no second to wait.
       sysctl("net/ipv6/conf/" + name + "/accept_dad", "0");
       for (InterfaceAddress address : config.addresses()) {
@@ -219,6 +235,39 @@ final class NetworkSetup {
     short flags = scratch.get(ValueLayout.JAVA_SHORT, IFREQ_UNION);
     scratch.set(ValueLayout.JAVA_SHORT, IFREQ_UNION, (short) (flags | IFF_UP));
     ioctl(fd, SIOCSIFFLAGS, name + " up");
+  }
+
+  /** Sets an attribute of an interface, a number. */
+  private void setLink(int index, int attribute, int value) throws DeviceException {
+    int fd = socket(Socket.AF_NETLINK);
+    try {
+      MemorySegment message = scratch.asSlice(REQUEST, MESSAGE_BYTES).fill((byte) 0);
+      message.set(ValueLayout.JAVA_INT, 0, MESSAGE_BYTES);
+      message.set(ValueLayout.JAVA_SHORT, 4, RTM_SETLINK);
+      message.set(ValueLayout.JAVA_SHORT, 6, NLM_F_REQUEST_AND_ACK);
+      message.set(ValueLayout.JAVA_INT, IFINFO_INDEX, index);
+      message.set(ValueLayout.JAVA_SHORT, ATTRIBUTE, (short) (2 * Integer.BYTES));
+      message.set(ValueLayout.JAVA_SHORT, ATTRIBUTE + 2, (short) attribute);
+      message.set(ValueLayout.JAVA_INT, ATTRIBUTE + 4, value);
+      long at = scratch.address() + REQUEST;
+      long r = kernel.syscall(Canonical.SENDTO, fd, at, MESSAGE_BYTES, 0, 0, 0);
+      if (r >= 0) {
+        r = kernel.syscall(Canonical.RECVFROM, fd, at, MESSAGE_BYTES, 0, 0, 0);
+      }
+      // The answer is a struct nlmsgerr, 0 or -errno at its begin; it is there when the send
+      // returns.
+      int error = r < 0 ? (int) r : scratch.get(ValueLayout.JAVA_INT, REQUEST + NLMSG_ERROR_AT);
+      if (error < 0) {
+        throw new DeviceException(
+            "The device's kernel refuses segments of "
+                + value
+                + " bytes on this network: "
+                + Errno.name(-error)
+                + ". This machine's kernel may be too old for them (Linux 6.6); leave out gso=.");
+      }
+    } finally {
+      close(fd);
+    }
   }
 
   private void mountProc() throws DeviceException {

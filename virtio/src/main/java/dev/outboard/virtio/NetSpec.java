@@ -17,9 +17,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <pre>
  * tap:name=ob0,addr=10.77.0.2/24[,gw=10.77.0.1][,addr6=fd00:77::2/64][,gw6=fd00:77::1]
- *     [,mac=02:00:5e:00:53:01][,mtu=1500][,offload=off]
- * macvtap:if=mv0,addr=...[,gw=...][,addr6=...][,gw6=...][,mtu=...][,offload=off]
- * packet:if=veth0,addr=...[,gw=...][,addr6=...][,gw6=...][,mac=...][,mtu=...]
+ *     [,mac=02:00:5e:00:53:01][,mtu=1500][,gso=262140|,offload=off]
+ * macvtap:if=mv0,addr=...[,gw=...][,addr6=...][,gw6=...][,mtu=...][,gso=...|,offload=off]
+ * packet:if=veth0,addr=...[,gw=...][,addr6=...][,gw6=...][,mac=...][,mtu=...][,gso=...]
  * xdp:if=veth0,addr=...[,gw=...][,addr6=...][,gw6=...][,mac=...][,mtu=...]
  * passt[:addr=10.0.2.15/24][,gw=10.0.2.2][,mac=...][,mtu=65520]
  * none
@@ -35,6 +35,12 @@ public sealed interface NetSpec {
 
   int MAX_LINK_MTU = 65521;
 
+  /** Linux begins with less than that. */
+  int MIN_GSO = 65536;
+
+  /** What the card announces at most; ADR 0028. */
+  int MAX_GSO = 4 * 65535;
+
   /** Below it there is no IPv6, and hardly IPv4. */
   int MIN_MTU = 576;
 
@@ -46,11 +52,11 @@ public sealed interface NetSpec {
   /** By what the frames of a {@link Link} are taken and sent. */
   enum Via {
     /** A TAP of the device's machine, made if it is not there. */
-    TAP("tap", "name", "mac,offload"),
+    TAP("tap", "name", "mac,gso,offload"),
     /** A macvtap that somebody made. */
-    MACVTAP("macvtap", "if", "offload"),
+    MACVTAP("macvtap", "if", "gso,offload"),
     /** A packet socket on an interface that is the device's from then on. */
-    PACKET("packet", "if", "mac"),
+    PACKET("packet", "if", "mac,gso"),
     /** An AF_XDP socket on such an interface. */
     XDP("xdp", "if", "mac");
 
@@ -89,6 +95,8 @@ public sealed interface NetSpec {
    * @param mac of the card, or null for the one that the backend chooses
    * @param mtu of the card, and of both ends of a TAP; 0 for the interface's own
    * @param offload whether unfinished checksums and segments above the MTU may cross
+   * @param gso bytes of the largest segment that the device makes, headers included; 0 for what
+   *     Linux begins with, 64 KiB
    */
   record Link(
       Via via,
@@ -99,7 +107,8 @@ public sealed interface NetSpec {
       @Nullable InetAddress gateway6,
       @Nullable MacAddress mac,
       int mtu,
-      boolean offload)
+      boolean offload,
+      int gso)
       implements NetSpec {}
 
   /**
@@ -232,7 +241,20 @@ public sealed interface NetSpec {
         gateway6,
         mac(options.get("mac")),
         mtu,
-        offload(options.getOrDefault("offload", "on")));
+        offload(options.getOrDefault("offload", "on")),
+        gso(options));
+  }
+
+  private static int gso(Map<String, String> options) {
+    String text = options.get("gso");
+    if (text == null) {
+      return 0;
+    }
+    if ("off".equals(options.get("offload"))) {
+      throw new IllegalArgumentException(
+          "gso=" + text + ": there are no segments with offload=off");
+    }
+    return number("gso", text, MIN_GSO, MAX_GSO);
   }
 
   /** The machine is the gateway behind a TAP; on other links there is one only if it is named. */
@@ -302,19 +324,20 @@ public sealed interface NetSpec {
   }
 
   private static int mtu(@Nullable String text, int preset, int least, int most) {
-    if (text == null) {
-      return preset;
-    }
-    int mtu;
+    return text == null ? preset : number("mtu", text, least, most);
+  }
+
+  private static int number(String key, String text, int least, int most) {
+    int number;
     try {
-      mtu = Integer.parseInt(text);
+      number = Integer.parseInt(text);
     } catch (NumberFormatException e) {
-      mtu = -1;
+      number = -1;
     }
-    if (mtu < least || mtu > most) {
+    if (number < least || number > most) {
       throw new IllegalArgumentException(
-          "mtu=" + text + ": a number from " + least + " to " + most + " is needed");
+          key + "=" + text + ": a number from " + least + " to " + most + " is needed");
     }
-    return mtu;
+    return number;
   }
 }

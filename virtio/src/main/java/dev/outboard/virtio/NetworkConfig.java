@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param mac the card's address, as the driver reports it: by it the interface is found
  * @param mtu bytes of the largest packet
+ * @param gso bytes of the largest segment to be sent and put together; 0 for the kernel's own limit
  * @param addresses at most one IPv4 and one IPv6 address, at least one of them
  * @param gateways next hops of the default routes, at most one IPv4 and one IPv6; each is on the
  *     link
@@ -23,6 +24,7 @@ import org.jspecify.annotations.Nullable;
 public record NetworkConfig(
     MacAddress mac,
     int mtu,
+    int gso,
     List<InterfaceAddress> addresses,
     List<InetAddress> gateways,
     List<InetAddress> nameservers,
@@ -46,6 +48,7 @@ public record NetworkConfig(
     return new NetworkConfig(
         mac,
         mtu,
+        link.gso(),
         present(link.address(), link.address6()),
         present(link.gateway(), link.gateway6()),
         resolver.nameservers(),

@@ -148,6 +148,7 @@ final class PasstBackend implements NetBackend {
         new NetworkConfig(
             mac == null ? MacAddress.random() : mac,
             spec.mtu(),
+            0,
             ipv6 ? List.of(spec.address(), ADDRESS6) : List.of(spec.address()),
             ipv6 ? List.of(spec.gateway(), GATEWAY6) : List.of(spec.gateway()),
             nameservers,

@@ -388,6 +388,7 @@ class NetDeviceTest {
           new NetworkConfig(
               MacAddress.random(),
               9000,
+              0,
               List.of(InterfaceAddress.parse("addr", "10.0.0.2/24")),
               List.of(InetAddress.ofLiteral("10.0.0.1")),
               List.of(),

@@ -91,12 +91,12 @@ class NetSpecTest {
           none:                                  | --net none takes no options
           tap                                    | --net tap: name and addr are needed, as in tap:name=ob0,addr=10.77.0.2/24
           tap:name=ob0                           | --net tap: name and addr are needed, as in tap:name=ob0,addr=10.77.0.2/24
-          tap:nmae=ob0                           | --net tap: unknown option 'nmae'; there are addr, addr6, gw, gw6, mac, mtu, name, offload
+          tap:nmae=ob0                           | --net tap: unknown option 'nmae'; there are addr, addr6, gso, gw, gw6, mac, mtu, name, offload
           passt:name=x                           | --net passt: unknown option 'name'; there are addr, gw, mac, mtu
           tap:name=a,name=b                      | --net tap: option 'name' comes twice
           tap:name=                              | --net tap: option 'name' has no value
           tap:name                               | --net tap: option 'name' has no value
-          tap:name=a,,addr=1.2.3.4/24            | --net tap: unknown option ''; there are addr, addr6, gw, gw6, mac, mtu, name, offload
+          tap:name=a,,addr=1.2.3.4/24            | --net tap: unknown option ''; there are addr, addr6, gso, gw, gw6, mac, mtu, name, offload
           tap:name=a/b,addr=10.0.0.2/24          | name=a/b: an interface's name has 1 to 15 bytes without space, '/', ':' or '%'
           tap:name=ob%d,addr=10.0.0.2/24         | name=ob%d: an interface's name has 1 to 15 bytes without space, '/', ':' or '%'
           tap:name=abcdefghijklmnop,addr=10.0.0.2/24 | name=abcdefghijklmnop: an interface's name has 1 to 15 bytes without space, '/', ':' or '%'
@@ -119,7 +119,11 @@ class NetSpecTest {
           tap:name=a,addr=10.0.0.2/24,mac=1:2:3  | mac=1:2:3: not six bytes as in 02:00:5e:00:53:01
           tap:name=a,addr=10.0.0.2/24,mac=01:00:5e:00:00:01 | mac=01:00:5e:00:00:01: a card cannot have a group address
           tap:name=a,addr=10.0.0.2/24,offload=no | offload=no: use on or off
-          packet:name=a,addr=10.0.0.2/24         | --net packet: unknown option 'name'; there are addr, addr6, gw, gw6, if, mac, mtu
+          tap:name=a,addr=10.0.0.2/24,gso=65535  | gso=65535: a number from 65536 to 262140 is needed
+          tap:name=a,addr=10.0.0.2/24,gso=big    | gso=big: a number from 65536 to 262140 is needed
+          tap:name=a,addr=10.0.0.2/24,gso=99999,offload=off | gso=99999: there are no segments with offload=off
+          xdp:if=a,addr=10.0.0.2/24,gso=99999    | --net xdp: unknown option 'gso'; there are addr, addr6, gw, gw6, if, mac, mtu
+          packet:name=a,addr=10.0.0.2/24         | --net packet: unknown option 'name'; there are addr, addr6, gso, gw, gw6, if, mac, mtu
           xdp:if=a                               | --net xdp: if and addr are needed, as in xdp:if=ob0,addr=10.77.0.2/24
           passt:addr=fd00::2/64                  | addr=fd00::2/64: passt takes an IPv4 address; IPv6 is set by itself
           """)

@@ -254,6 +254,52 @@ class NetworkTest {
       SEGMENTS = b''.join(bytes([i]) * 1400 for i in range(30))
       """;
 
+  /** With gso= a segment of 256 KiB crosses the TAP as it is, IPv4's too. */
+  @Scenario(link = Link.TO_MACHINE, modes = Mode.LIBRARY)
+  void segmentsAbove64KiB(Trial trial) {
+    trial.file("watch.py", WATCH);
+    trial.file(
+        "machine.py",
+        """
+        import hashlib, sys, time
+        from watch import *
+        watch()
+        while True:
+            try:
+                service = socket.create_server((sys.argv[1], int(sys.argv[2])))
+                break
+            except OSError:
+                time.sleep(0.02)
+        s, peer = service.accept()
+        sum = hashlib.sha256()
+        while b := s.recv(1 << 20):
+            sum.update(b)
+        print(sum.hexdigest(), largest.get(('tcp', peer[0]), 0) > 200000)
+        """);
+    Path data = trial.file("data", 64L << 20);
+    String port = "" + trial.port();
+    try (Running machine =
+        trial.machine(Programs.PYTHON, "machine.py", trial.outside(), port).start()) {
+      Finished sent =
+          trial
+              .outboard(
+                  "run",
+                  "--net",
+                  "tap:name=obg%d,addr=%s/24,gso=262140"
+                      .formatted(ProcessHandle.current().pid() % 1_000_000, trial.inside()),
+                  "--",
+                  "sh",
+                  "-c",
+                  "until socat -u OPEN:data TCP:%s:%s 2>log; do sleep 0.05; done; ip -d link show eth0"
+                      .formatted(trial.outside(), port))
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(sent.output()).contains("gso_max_size 262140");
+      assertThat(machine.await(LIMIT).expectSuccess().output())
+          .isEqualTo(TestFiles.checksum(data) + " True\n");
+    }
+  }
+
   /**
    * Segments with ECN's answer in them, and of datagrams, cross the TAP as they are. Every 32nd
    * packet is marked as by a router that is congested.
