@@ -4,6 +4,8 @@ module dev.outboard.cli {
   requires dev.outboard.relay;
   requires dev.outboard.hook;
   requires dev.outboard.device;
+  requires dev.outboard.service;
   requires dev.outboard.bench;
+  requires jdk.unsupported;
   requires static org.jspecify;
 }

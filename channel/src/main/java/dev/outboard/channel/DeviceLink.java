@@ -147,14 +147,18 @@ public final class DeviceLink implements AutoCloseable {
 
   private static DeviceLink handshake(
       FrameStream stream, LinkListener listener, LinkOptions options) throws LinkException {
-    if (!stream.send(
+    String share = options.share();
+    if (share != null) {
+      stream.send(new ServiceFrame.Join(share));
+    }
+    // A device that refuses need not wait for all of this, and then the link is closed already:
+    // what it has said is still there.
+    stream.send(
         new Frame.Hello(
             FrameCodec.LOWEST_VERSION,
             FrameCodec.HIGHEST_VERSION,
             options.slots(),
-            options.client()))) {
-      throw new LinkException("The device closed the link before the handshake.");
-    }
+            options.client()));
     Welcome welcome =
         switch (stream.receive((int) options.greeting().toMillis())) {
           case Decoded.Received(Welcome w) -> w;
@@ -439,6 +443,9 @@ public final class DeviceLink implements AutoCloseable {
         return why;
       }
       case Frame.Unknown f -> {}
+      case ServiceFrame f -> {
+        return "it sent a frame that no session carries";
+      }
       case Frame.Hello f -> {
         return "it sent a frame that only a host sends";
       }

@@ -5,6 +5,7 @@ import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
+import dev.outboard.channel.ServiceFrame;
 import dev.outboard.hook.Hook;
 import dev.outboard.hook.HookException;
 import dev.outboard.hook.HookOptions;
@@ -22,6 +23,7 @@ import org.jspecify.annotations.Nullable;
 /** {@code outboard run}: a program with its network on a device. */
 final class RunCommand implements Command {
   private static final String DEVICE = "--device";
+  private static final String SHARE = "--share";
   private static final String HOOK = "--hook";
   private static final String SHIM = "shim";
   private static final String NOTIFIER = "notifier";
@@ -49,6 +51,12 @@ final class RunCommand implements Command {
             "that 'outboard device --listen unix:PATH' runs already, or one that is",
             "started for it on another machine, by ssh without a password, where",
             "'outboard' is in PATH or at /PATH. Options for the device hold there."));
+    options.add(
+        Option.single(
+            SHARE,
+            "NAME",
+            "Be on the service's kernel of that name, with all others that say so,",
+            "instead of one of its own. It ends with the last of them."));
     options.addAll(DeviceSettings.OPTIONS);
     options.add(
         Option.single(
@@ -92,9 +100,10 @@ final class RunCommand implements Command {
             "      to see what is done where",
             "  outboard run --device ssh://root@nic --net tap:name=ob0,addr=10.77.0.2/24 -- nginx",
             "      on the network of another machine, by its CPU",
-            "  outboard device --listen unix:/run/outboard.sock --net tap:name=ob0,addr=10.77.0.2/24 &",
-            "  outboard run --device unix:/run/outboard.sock -- redis-server",
-            "      several programs on one device"));
+            "  outboard device --listen unix:/run/outboard.sock &",
+            "  outboard run --device unix:/run/outboard.sock --share cache -- redis-server &",
+            "  outboard run --device unix:/run/outboard.sock --share cache -- redis-cli",
+            "      two programs on one kernel of a service"));
   }
 
   @Override
@@ -106,6 +115,16 @@ final class RunCommand implements Command {
           "which program? It is named after the options, as in: outboard run -- ls");
     }
     String device = arguments.value(DEVICE);
+    String share = arguments.value(SHARE);
+    if (share != null) {
+      if (device == null || !device.startsWith(UNIX)) {
+        throw syntax.usageError(SHARE + " is for a service: --device unix:PATH");
+      }
+      if (!ServiceFrame.validName(share)) {
+        throw syntax.usageError(
+            SHARE + ": '" + share + "' is not 1 to 64 letters, digits, dots, dashes, underscores");
+      }
+    }
     if (device == null || device.equals("embedded") || device.startsWith(SshTarget.SCHEME)) {
       // Wrong settings are an error of this command, not of the device's.
       DeviceSettings.from(arguments, syntax);
@@ -144,7 +163,9 @@ final class RunCommand implements Command {
         terminal,
         own,
         null,
-        listener -> DeviceLink.connect(socket, listener, LinkOptions.of(CLIENT)));
+        listener ->
+            // A service may have to boot a kernel first.
+            DeviceLink.connect(socket, listener, LinkOptions.ofNewDevice(CLIENT).withShare(share)));
   }
 
   private static DeviceLink link(int fd, LinkListener listener) throws LinkException {

@@ -14,7 +14,6 @@ import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.Network;
 import dev.outboard.virtio.NetworkConfig;
 import java.net.InetAddress;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * A device in this process: a kernel, its network, and a server for program trees. What {@code
  * outboard device} runs.
  *
- * <p>{@link #start} boots it; {@link #serve} and {@link #listen} let programs in; {@link #close}
+ * <p>{@link #start} boots it; {@link #serve} and {@link #serveFor} let programs in; {@link #close}
  * ends everything, in the reverse order. Any thread may call any method, {@code close} once.
  *
  * <p>One process should have one device: a panic of its kernel ends the process (exit status
@@ -261,13 +260,13 @@ public final class Device implements AutoCloseable {
   }
 
   /**
-   * Starts to serve program trees that connect to a Unix socket; returns at once. May be called
-   * once.
+   * Serves the program trees whose links come over a service's control link, and returns when that
+   * link is closed and no program tree is left.
    *
-   * @throws DeviceException if the path cannot be used
+   * @param controlFd a connected Unix socket; owned by the device from here on
    */
-  public void listen(Path unixSocket) throws DeviceException {
-    server.listen(unixSocket);
+  public void serveFor(int controlFd) {
+    new ServiceLink(this, server, controlFd).run();
   }
 
   /** For tests. */

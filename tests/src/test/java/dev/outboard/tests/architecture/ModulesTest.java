@@ -39,6 +39,7 @@ class ModulesTest {
     USES.put("kernel", Set.of("abi", "posix"));
     USES.put("virtio", Set.of("abi", "posix"));
     USES.put("device", Set.of("abi", "posix", "syscalls", "channel", "kernel", "virtio"));
+    USES.put("service", Set.of("abi", "posix", "syscalls", "channel"));
     USES.put("bench", Set.of());
     USES.put(
         "cli",
@@ -52,6 +53,7 @@ class ModulesTest {
             "kernel",
             "virtio",
             "device",
+            "service",
             "bench"));
   }
 
