@@ -135,7 +135,8 @@ final class ServiceRun {
     if (listen.equals(SYSTEMD)) {
       systemd.sockets().forEach(fd -> listeners.add(UnixListener.inherited(fd)));
       if (listeners.isEmpty()) {
-        throw new Failure("--listen systemd: systemd has given this process no socket");
+        throw new Failure(
+            "--listen systemd: systemd has given this process no socket that listens");
       }
       return listeners;
     }

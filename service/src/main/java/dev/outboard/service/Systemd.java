@@ -23,6 +23,9 @@ public final class Systemd {
   private static final int MOST_FDS = 16;
   private static final int PATH_BYTES = 108;
 
+  /** {@code asm-generic/socket.h}. */
+  private static final int SO_ACCEPTCONN = 30;
+
   private final Map<String, String> environment;
 
   /** As this process was started. */
@@ -34,17 +37,31 @@ public final class Systemd {
     this.environment = environment;
   }
 
-  /** Sockets that this process was given to listen on; its own from here on. Called once. */
+  /** Sockets on which this process was given to listen; its own from here on. Called once. */
   public List<Integer> sockets() {
     List<Integer> sockets = new ArrayList<>();
     if (Integer.toString(Processes.getpid()).equals(environment.get("LISTEN_PID"))) {
       int count = number(environment.get("LISTEN_FDS"));
       for (int i = 0; i < Math.min(count, MOST_FDS); i++) {
-        Linux.fcntl(FIRST_FD + i, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
-        sockets.add(FIRST_FD + i);
+        // Whoever says that it is there may err: then the number is a file of this JVM's.
+        if (listens(FIRST_FD + i)) {
+          Linux.fcntl(FIRST_FD + i, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+          sockets.add(FIRST_FD + i);
+        }
       }
     }
     return sockets;
+  }
+
+  private static boolean listens(int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment option = arena.allocate(8, 8);
+      option.set(ValueLayout.JAVA_INT, 4, 4);
+      long r =
+          Linux.getsockopt(
+              fd, Socket.SOL_SOCKET, SO_ACCEPTCONN, option.address(), option.address() + 4);
+      return r == 0 && option.get(ValueLayout.JAVA_INT, 0) != 0;
+    }
   }
 
   private static int number(@Nullable String text) {
