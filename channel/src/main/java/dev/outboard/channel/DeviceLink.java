@@ -80,6 +80,11 @@ public final class DeviceLink implements AutoCloseable {
    */
   public static DeviceLink connect(Path unixSocket, LinkListener listener, LinkOptions options)
       throws LinkException {
+    return overDescriptor(connect(unixSocket), listener, options);
+  }
+
+  /** A connection to a Unix socket, the caller's. */
+  static int connect(Path unixSocket) throws LinkException {
     byte[] path = unixSocket.toString().getBytes(StandardCharsets.UTF_8);
     if (path.length >= UNIX_PATH_BYTES) {
       throw new LinkException("The socket path " + unixSocket + " is longer than 107 bytes.");
@@ -118,7 +123,7 @@ public final class DeviceLink implements AutoCloseable {
             });
       }
     }
-    return overDescriptor((int) fd, listener, options);
+    return (int) fd;
   }
 
   /**
@@ -235,6 +240,11 @@ public final class DeviceLink implements AutoCloseable {
       slot.lose();
     }
     return slot;
+  }
+
+  /** Says what a process of the program is called; nothing depends on it. */
+  public void named(int pid, String name) {
+    stream.send(new ServiceFrame.Named(pid, name));
   }
 
   private int askForSlot(long id, Frame.Attach request) throws LinkException {

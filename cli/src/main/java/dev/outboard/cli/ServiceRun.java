@@ -4,10 +4,13 @@ package dev.outboard.cli;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.channel.UnixListener;
+import dev.outboard.metrics.MetricsServer;
 import dev.outboard.service.Service;
 import dev.outboard.service.ServiceException;
 import dev.outboard.service.ServiceOptions;
 import dev.outboard.service.Systemd;
+import java.io.IOException;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -55,6 +58,7 @@ final class ServiceRun {
       if (started != null) {
         started.notices().forEach(terminal::say);
       }
+      metrics(settings, service);
       service.accept();
       terminal.say(greeting(started, settings, listen));
       systemd.tell("READY=1\nSTATUS=" + listen);
@@ -71,6 +75,18 @@ final class ServiceRun {
       throw new Failure(String.valueOf(e.getMessage()));
     }
     return ExitStatus.OK;
+  }
+
+  /** Shows figures, if anybody wants them, until this process ends. */
+  private static void metrics(ServiceSettings settings, Service service) {
+    InetSocketAddress address = settings.metrics();
+    if (address != null) {
+      try {
+        MetricsServer.start(address, service::status);
+      } catch (IOException e) {
+        throw new Failure("--metrics: " + address + ": " + e.getMessage());
+      }
+    }
   }
 
   private static String greeting(

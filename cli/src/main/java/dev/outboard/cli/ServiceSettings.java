@@ -4,6 +4,8 @@ package dev.outboard.cli;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.device.Limits;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -20,8 +22,14 @@ import org.jspecify.annotations.Nullable;
  * @param maxSessions sessions at a time
  * @param drain how long sessions may go on when the service is to end
  * @param options a file with more settings for kernels, one option a line; null for none
+ * @param metrics where figures can be had; null for nowhere
  */
-record ServiceSettings(boolean oneKernel, int maxSessions, Duration drain, @Nullable Path options) {
+record ServiceSettings(
+    boolean oneKernel,
+    int maxSessions,
+    Duration drain,
+    @Nullable Path options,
+    @Nullable InetSocketAddress metrics) {
   private static final int DEFAULT_SESSIONS = 64;
   private static final int MOST_SESSIONS = 1024;
   private static final Duration DEFAULT_DRAIN = Duration.ofSeconds(30);
@@ -31,6 +39,7 @@ record ServiceSettings(boolean oneKernel, int maxSessions, Duration drain, @Null
   private static final String DRAIN = "--drain";
   private static final String OPTIONS_FILE = "--options";
   static final String LIMIT = "--limit";
+  private static final String METRICS = "--metrics";
 
   private static final int MOST_TASKS = 1024;
   private static final int MOST_HANDLES = 60_000;
@@ -61,7 +70,12 @@ record ServiceSettings(boolean oneKernel, int maxSessions, Duration drain, @Null
               OPTIONS_FILE,
               "FILE",
               "With --listen: more options for kernels, such as --net=none, one a line.",
-              "Read again at SIGHUP, for kernels that start from then on."));
+              "Read again at SIGHUP, for kernels that start from then on."),
+          Option.single(
+              METRICS,
+              "[ADDR:]PORT",
+              "With --listen: figures for Prometheus at http://ADDR:PORT/metrics, for",
+              "whoever can connect there (default: 127.0.0.1)."));
 
   /**
    * What was given.
@@ -81,7 +95,25 @@ record ServiceSettings(boolean oneKernel, int maxSessions, Duration drain, @Null
                 (int) Duration.ofDays(1).toSeconds(),
                 DRAIN,
                 syntax)),
-        options == null ? null : Path.of(options).toAbsolutePath());
+        options == null ? null : Path.of(options).toAbsolutePath(),
+        metrics(arguments.value(METRICS), syntax));
+  }
+
+  private static @Nullable InetSocketAddress metrics(@Nullable String text, Syntax syntax) {
+    if (text == null) {
+      return null;
+    }
+    int colon = text.lastIndexOf(':');
+    String address = colon < 0 ? "127.0.0.1" : text.substring(0, colon).replaceAll("[\\[\\]]", "");
+    String port = text.substring(colon + 1);
+    try {
+      if (port.matches("[0-9]{1,5}")) {
+        return new InetSocketAddress(InetAddress.ofLiteral(address), Integer.parseInt(port));
+      }
+    } catch (IllegalArgumentException e) {
+      // As wrong as a port that is none.
+    }
+    throw syntax.usageError(METRICS + " takes [ADDR:]PORT, not '" + text + "'");
   }
 
   /** The first option that is for a service and was given; null if none was. */

@@ -148,18 +148,21 @@ final class DeviceServer implements AutoCloseable {
     return null;
   }
 
-  /** A session's last act. */
+  /** A session's last act; whoever wants to know it is told before its link counts as gone. */
   void ended(Session session, boolean wasAdmitted, String why) {
+    synchronized (this) {
+      if (wasAdmitted) {
+        admitted--;
+      }
+    }
+    log(session + " ends: " + why);
+    session.tellEnd(why);
     synchronized (this) {
       int i = links.indexOf(session);
       links.remove(i);
       linkThreads.remove(i);
-      if (wasAdmitted) {
-        admitted--;
-      }
       notifyAll();
     }
-    log(session + " ends: " + why);
   }
 
   /** Waits until no link is left. */

@@ -94,6 +94,11 @@ final class Session implements Runnable {
     this.readiness = new Readiness(kernel, handles);
   }
 
+  /** Its number, for people. */
+  long id() {
+    return id;
+  }
+
   Kernel kernel() {
     return kernel;
   }
@@ -134,6 +139,11 @@ final class Session implements Runnable {
     stream.stop();
   }
 
+  /** All that it had is taken back. */
+  void tellEnd(String why) {
+    onEnd.accept(why);
+  }
+
   /** The server has counted this session, on this session's thread. */
   void admitted() {
     admitted = true;
@@ -147,6 +157,7 @@ final class Session implements Runnable {
   @Override
   public void run() {
     String why = "the device fails";
+    FlightEvents.SessionEvent event = FlightEvents.beginSession();
     try {
       why = serve();
     } catch (RuntimeException e) {
@@ -156,8 +167,14 @@ final class Session implements Runnable {
       stream.stop();
       end();
       stream.close();
+      if (event != null) {
+        event.number = id;
+        event.client = client;
+        event.calls = activity.calls();
+        event.why = why;
+        event.commit();
+      }
       server.ended(this, admitted, why);
-      onEnd.accept(why);
     }
   }
 

@@ -248,6 +248,7 @@ final class ShadowThread implements Runnable {
       newBirth = 0;
       long result;
       long start = System.nanoTime();
+      FlightEvents.CallEvent event = FlightEvents.beginCall();
       try {
         slot.take(call);
         if (lent != null) {
@@ -261,6 +262,13 @@ final class ShadowThread implements Runnable {
       } catch (RuntimeException e) {
         session.log("call " + call.number + " of slot " + index + " fails", e);
         result = -Errno.EIO;
+      }
+      if (event != null) {
+        event.session = session.id();
+        event.process = pid;
+        event.call = call.number;
+        event.result = result;
+        event.commit();
       }
       // Before the host knows: what it asks for next counts this call, too.
       activity.call(call.number, result, System.nanoTime() - start);

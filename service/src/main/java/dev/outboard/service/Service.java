@@ -8,6 +8,7 @@ import dev.outboard.channel.FirstFrame;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.ServiceFrame;
+import dev.outboard.channel.ServiceStatus;
 import dev.outboard.channel.UnixListener;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
@@ -25,6 +26,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -182,7 +184,7 @@ public final class Service implements AutoCloseable {
       case Decoded.Received(ServiceFrame.Join(String name)) -> admit(fd, name);
       case Decoded.Received(ServiceFrame.StatusRequest f) -> {
         try (FrameStream stream = new FrameStream(fd)) {
-          Status status = status();
+          ServiceStatus status = status();
           stream.send(status.service());
           status.kernels().forEach(stream::send);
         }
@@ -406,19 +408,9 @@ public final class Service implements AutoCloseable {
   }
 
   /**
-   * What there is.
-   *
-   * @param kernels those that have booted and answer
+   * What there is: of kernels those that have booted and answer. Takes a second if one does not.
    */
-  public record Status(
-      ServiceFrame.ServiceStatus service, List<ServiceFrame.KernelStatus> kernels) {
-    public Status {
-      kernels = List.copyOf(kernels);
-    }
-  }
-
-  /** Asks the kernels' processes what they do; takes a second if one does not answer. */
-  public Status status() {
+  public ServiceStatus status() {
     List<KernelProcess> asked;
     synchronized (this) {
       asked = List.copyOf(processes);
@@ -434,12 +426,12 @@ public final class Service implements AutoCloseable {
         if (status != null) {
           kernelStatus.add(status);
         }
-      } catch (CancellationException e) {
+      } catch (CancellationException | CompletionException e) {
         // It is on its way in or out.
       }
     }
     synchronized (this) {
-      return new Status(
+      return new ServiceStatus(
           new ServiceFrame.ServiceStatus(
               options.version(),
               Processes.getpid(),

@@ -40,6 +40,7 @@ class ModulesTest {
     USES.put("virtio", Set.of("abi", "posix"));
     USES.put("device", Set.of("abi", "posix", "syscalls", "channel", "kernel", "virtio"));
     USES.put("service", Set.of("abi", "posix", "syscalls", "channel"));
+    USES.put("metrics", Set.of("abi", "posix", "syscalls", "channel"));
     USES.put("bench", Set.of());
     USES.put(
         "cli",
@@ -54,6 +55,7 @@ class ModulesTest {
             "virtio",
             "device",
             "service",
+            "metrics",
             "bench"));
   }
 
