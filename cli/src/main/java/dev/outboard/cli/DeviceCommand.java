@@ -133,6 +133,13 @@ final class DeviceCommand implements Command {
     } finally {
       device.leave();
     }
+    return ended();
+  }
+
+  private static int ended() {
+    if (Device.recorded()) {
+      System.exit(ExitStatus.OK); // which, unlike the command's usual end, writes the recording
+    }
     return ExitStatus.OK;
   }
 
@@ -147,7 +154,7 @@ final class DeviceCommand implements Command {
     }
     // Whoever has started this device need not wait until the JVM's memory is freed.
     Linux.close(STANDARD_ERROR);
-    return ExitStatus.OK;
+    return ended();
   }
 
   /** The session comes by standard input and output: a relay stands between it and the device. */

@@ -269,6 +269,11 @@ public final class Device implements AutoCloseable {
     new ServiceLink(this, server, controlFd).run();
   }
 
+  /** Whether JFR records in this process: then its end must be one that lets JFR write its file. */
+  public static boolean recorded() {
+    return FlightEvents.recorded();
+  }
+
   /** For tests. */
   Kernel kernel() {
     return kernel;

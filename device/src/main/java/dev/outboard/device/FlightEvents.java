@@ -13,9 +13,19 @@ import org.jspecify.annotations.Nullable;
 /**
  * What a device writes to a recording of JFR, the JVM's own recorder, if there is one. As long as
  * there has been none in this process, all that it costs is to look.
+ *
+ * <p>The recorder's module is there only if the JVM is started with a recording, which adds it:
+ * without it, it starts sooner.
  */
 final class FlightEvents {
+  private static final boolean AVAILABLE = ModuleLayer.boot().findModule("jdk.jfr").isPresent();
+
   private FlightEvents() {}
+
+  /** Whether something is recorded, or was. */
+  static boolean recorded() {
+    return AVAILABLE && FlightRecorder.isInitialized();
+  }
 
   /** A session, from its welcome to its end. */
   @Name("dev.outboard.Session")
@@ -60,7 +70,7 @@ final class FlightEvents {
 
   /** The beginning of a call; null if nothing records. */
   static @Nullable CallEvent beginCall() {
-    if (!FlightRecorder.isInitialized()) {
+    if (!recorded()) {
       return null;
     }
     CallEvent event = new CallEvent();
@@ -70,7 +80,7 @@ final class FlightEvents {
 
   /** The beginning of a session; null if nothing has been recorded so far. */
   static @Nullable SessionEvent beginSession() {
-    if (!FlightRecorder.isInitialized()) {
+    if (!recorded()) {
       return null;
     }
     SessionEvent event = new SessionEvent();
