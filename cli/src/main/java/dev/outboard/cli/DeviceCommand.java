@@ -117,7 +117,7 @@ final class DeviceCommand implements Command {
               // An embedded device tells its one session what it has to say.
               .build();
       if (control != null) {
-        return serveFor(options, descriptor(CONTROL, control, syntax));
+        return serveFor(options, descriptor(CONTROL, control, syntax), terminal);
       }
       return stdio ? stdio(options) : serve(options, descriptor(FD, String.valueOf(fd), syntax));
     } catch (DeviceException e) {
@@ -125,9 +125,14 @@ final class DeviceCommand implements Command {
     }
   }
 
-  private static int serveFor(DeviceOptions options, int fd) throws DeviceException {
+  private static int serveFor(DeviceOptions options, int fd, Terminal terminal)
+      throws DeviceException {
     Device device = Device.start(options);
     try {
+      String kept = device.confine();
+      if (kept != null) {
+        terminal.say(kept);
+      }
       device.serveFor(fd);
       device.deliver(EmbeddedDevice.DELIVERY);
     } finally {

@@ -12,6 +12,7 @@ import dev.outboard.hook.HookOptions;
 import dev.outboard.hook.Statistics;
 import dev.outboard.relay.DescriptorWire;
 import dev.outboard.relay.HostRelay;
+import dev.outboard.syscalls.CallPolicy;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Path;
@@ -27,6 +28,8 @@ final class RunCommand implements Command {
   private static final String HOOK = "--hook";
   private static final String SHIM = "shim";
   private static final String NOTIFIER = "notifier";
+  private static final String DENY = "--deny";
+  private static final String ALLOW = "--allow";
   private static final String TRACE = "--trace";
   private static final String STATS = "--stats";
   private static final String CLIENT = "outboard run";
@@ -65,6 +68,17 @@ final class RunCommand implements Command {
             "How calls are intercepted: by traps, of which code in the program",
             "spares those on this machine's files (the default), or by traps",
             "alone (the default with --trace, which shows what is trapped)."));
+    options.add(
+        Option.list(
+            DENY,
+            "CALL|socket:FAMILY",
+            "The program may not make this call, or sockets of this family: EPERM,",
+            "and one line says so. All calls trap then ('outboard syscalls' lists them)."));
+    options.add(
+        Option.list(
+            ALLOW,
+            "socket:FAMILY",
+            "It may make sockets of these families only: socket:AF_INET,socket:AF_UNIX."));
     options.add(
         Option.optional(
             TRACE, "FILE", "Write each trapped call, as strace does, to standard error or FILE."));
@@ -114,6 +128,7 @@ final class RunCommand implements Command {
       throw syntax.usageError(
           "which program? It is named after the options, as in: outboard run -- ls");
     }
+    policy(arguments); // wrong words are an error before anything is started
     String device = arguments.value(DEVICE);
     String share = arguments.value(SHARE);
     if (share != null) {
@@ -223,7 +238,8 @@ final class RunCommand implements Command {
               .withMessages(terminal::say)
               .withStatistics(statistics)
               .withTrace(trace.sink())
-              .withShim(shim);
+              .withShim(shim)
+              .withPolicy(policy(arguments));
       Hook hook = new Hook(options);
       try (DeviceLink link = connector.connect(hook.listener())) {
         link.welcome().notices().forEach(terminal::say);
@@ -241,6 +257,14 @@ final class RunCommand implements Command {
     } catch (HookException e) {
       terminal.say(String.valueOf(e.getMessage()));
       return e.status();
+    }
+  }
+
+  private static CallPolicy policy(Arguments arguments) {
+    try {
+      return CallPolicy.of(arguments.all(DENY), arguments.all(ALLOW));
+    } catch (IllegalArgumentException e) {
+      throw new RunCommand().syntax().usageError("--deny, --allow: " + e.getMessage());
     }
   }
 

@@ -269,6 +269,23 @@ public final class Device implements AutoCloseable {
     new ServiceLink(this, server, controlFd).run();
   }
 
+  /**
+   * Gives up what the process of this device does not need any more, as far as its work allows: it
+   * keeps all with a kernel that is the machine's, exports, or an interface of the machine. Nothing
+   * else may run in this process then. Called once, before anybody is served.
+   *
+   * @return a line for the user about what it keeps; null if it keeps nothing
+   */
+  public @Nullable String confine() {
+    if (recorded()) {
+      return "a recording of JFR is to be written, so the device keeps what privileges it has";
+    }
+    if (network == null || exports == null || !exports.paths().isEmpty() || !network.isPlain()) {
+      return null;
+    }
+    return Confinement.apply(loopback != null);
+  }
+
   /** Whether JFR records in this process: then its end must be one that lets JFR write its file. */
   public static boolean recorded() {
     return FlightEvents.recorded();

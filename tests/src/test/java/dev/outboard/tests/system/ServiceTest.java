@@ -148,6 +148,52 @@ class ServiceTest {
     assertThat(socket).doesNotExist();
   }
 
+  /** Three views of the same: a table, JSON, and what Prometheus reads. */
+  @Scenario(modes = Mode.LIBRARY)
+  void whatAServiceSaysOfItself(Trial trial) {
+    Path socket = trial.directory().resolve("s");
+    Finished nobody =
+        trial.outboard("status", "--device", "unix:" + socket).run(LIMIT).expectStatus(125);
+    assertThat(nobody.errors()).contains("There is no device at");
+    int port = trial.port();
+    int metrics = trial.port();
+    try (Running service = service(trial, socket, "--metrics=" + metrics)) {
+      Finished idle =
+          trial.outboard("status", "--device=unix:" + socket).run(LIMIT).expectSuccess();
+      assertThat(idle.output()).contains("0 of 64 sessions, 0 kernels");
+      Running server = server(trial, socket, port, "x".repeat(1000), "--share=web");
+      for (int i = 0; i < 3; i++) {
+        assertThat(client(trial, socket, port, "--share=web")).startsWith("from xxx");
+      }
+      String table =
+          trial.outboard("status", "--device=unix:" + socket).run(LIMIT).expectSuccess().output();
+      assertThat(table).containsPattern("(?m)^1 +web ").contains("python3 (").contains("so far 4");
+      String json =
+          trial
+              .outboard("status", "--device=unix:" + socket, "--json")
+              .run(LIMIT)
+              .expectSuccess()
+              .output();
+      // socket, bind, listen, accept and more; three answers of 1005 bytes.
+      assertThat(json)
+          .contains("\"sessionsSoFar\": 4", "\"name\": \"web\"", "\"bytesIn\": 3015")
+          .containsPattern("\"calls\": [1-9][0-9]+, ");
+      String figures =
+          trial
+              .beside(
+                  "curl", "--noproxy", "*", "-sS", "http://127.0.0.1:%d/metrics".formatted(metrics))
+              .run(LIMIT)
+              .expectSuccess()
+              .output();
+      assertThat(figures)
+          .contains("outboard_sessions 1.0", "outboard_sessions_begun_total 4.0")
+          .containsPattern("outboard_session_sent_bytes_total\\{.*kernel=\"web\".*} 3015.0")
+          .containsPattern("outboard_session_call_seconds_count\\{.*} [1-9]");
+      server.close();
+      assertThat(service.errors().lines()).hasSize(1);
+    }
+  }
+
   @Scenario(modes = Mode.LIBRARY)
   void drainAndReload(Trial trial) {
     Path socket = trial.directory().resolve("s");
