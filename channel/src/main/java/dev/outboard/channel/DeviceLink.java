@@ -80,6 +80,11 @@ public final class DeviceLink implements AutoCloseable {
    */
   public static DeviceLink connect(Path unixSocket, LinkListener listener, LinkOptions options)
       throws LinkException {
+    return overDescriptor(connect(unixSocket), listener, options);
+  }
+
+  /** A connection to a Unix socket, the caller's. */
+  static int connect(Path unixSocket) throws LinkException {
     byte[] path = unixSocket.toString().getBytes(StandardCharsets.UTF_8);
     if (path.length >= UNIX_PATH_BYTES) {
       throw new LinkException("The socket path " + unixSocket + " is longer than 107 bytes.");
@@ -118,7 +123,7 @@ public final class DeviceLink implements AutoCloseable {
             });
       }
     }
-    return overDescriptor((int) fd, listener, options);
+    return (int) fd;
   }
 
   /**
@@ -147,14 +152,18 @@ public final class DeviceLink implements AutoCloseable {
 
   private static DeviceLink handshake(
       FrameStream stream, LinkListener listener, LinkOptions options) throws LinkException {
-    if (!stream.send(
+    String share = options.share();
+    if (share != null) {
+      stream.send(new ServiceFrame.Join(share));
+    }
+    // A device that refuses need not wait for all of this, and then the link is closed already:
+    // what it has said is still there.
+    stream.send(
         new Frame.Hello(
             FrameCodec.LOWEST_VERSION,
             FrameCodec.HIGHEST_VERSION,
             options.slots(),
-            options.client()))) {
-      throw new LinkException("The device closed the link before the handshake.");
-    }
+            options.client()));
     Welcome welcome =
         switch (stream.receive((int) options.greeting().toMillis())) {
           case Decoded.Received(Welcome w) -> w;
@@ -231,6 +240,11 @@ public final class DeviceLink implements AutoCloseable {
       slot.lose();
     }
     return slot;
+  }
+
+  /** Says what a process of the program is called; nothing depends on it. */
+  public void named(int pid, String name) {
+    stream.send(new ServiceFrame.Named(pid, name));
   }
 
   private int askForSlot(long id, Frame.Attach request) throws LinkException {
@@ -439,6 +453,9 @@ public final class DeviceLink implements AutoCloseable {
         return why;
       }
       case Frame.Unknown f -> {}
+      case ServiceFrame f -> {
+        return "it sent a frame that no session carries";
+      }
       case Frame.Hello f -> {
         return "it sent a frame that only a host sends";
       }

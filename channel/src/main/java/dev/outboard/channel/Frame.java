@@ -12,6 +12,7 @@ import java.util.List;
  */
 public sealed interface Frame
     permits Welcome,
+        ServiceFrame,
         Frame.Hello,
         Frame.Attach,
         Frame.Attached,

@@ -171,6 +171,7 @@ public final class FrameCodec {
             putString(to, f.why());
             yield BYE;
           }
+          case ServiceFrame f -> ServiceCodec.encode(f, to);
           case Frame.Unknown f ->
               throw new IllegalArgumentException("kind " + f.kind() + " is not ours to send");
         };
@@ -223,6 +224,9 @@ public final class FrameCodec {
           case PONG -> new Frame.Pong(in.u64());
           case BYE -> new Frame.Bye(in.string());
           default -> {
+            if (ServiceCodec.knows(kind)) {
+              yield ServiceCodec.decode(kind, in);
+            }
             in.skipAll();
             yield new Frame.Unknown(kind, length);
           }
@@ -309,7 +313,7 @@ public final class FrameCodec {
             sessions, slots, handles, watched, tasks, threads, descriptors, in.u64(), in.u64()));
   }
 
-  private static void putString(ByteBuffer to, String s) {
+  static void putString(ByteBuffer to, String s) {
     byte[] bytes = s.getBytes(StandardCharsets.UTF_8);
     int length = bytes.length;
     if (length > MAX_STRING_BYTES) {
@@ -323,9 +327,9 @@ public final class FrameCodec {
   }
 
   /** Takes fields from a body; once one is not there, all are zero and {@code good} is false. */
-  private static final class Reader {
+  static final class Reader {
     private final ByteBuffer from;
-    private boolean good = true;
+    boolean good = true;
 
     Reader(ByteBuffer from) {
       this.from = from;

@@ -190,6 +190,15 @@ public final class FrameStream implements AutoCloseable {
     }
   }
 
+  /** Sends no more; what the other side has to say still comes. Any thread, repeatable. */
+  public void finish() {
+    synchronized (sending) {
+      if (!closed) {
+        Linux.shutdown(fd, Socket.SHUT_WR);
+      }
+    }
+  }
+
   /** Whether {@link #stop} was called. */
   public boolean stopped() {
     return stopped;

@@ -2,6 +2,7 @@
 package dev.outboard.channel;
 
 import java.time.Duration;
+import org.jspecify.annotations.Nullable;
 
 /**
  * How to open a link.
@@ -11,8 +12,11 @@ import java.time.Duration;
  * @param greeting how long the device may take to answer the greeting; one that is just being
  *     started boots first, and its end shows at once
  * @param timeout for each request over the link
+ * @param share the kernel of a service that this session is to share with others; null for one of
+ *     its own
  */
-public record LinkOptions(String client, int slots, Duration greeting, Duration timeout) {
+public record LinkOptions(
+    String client, int slots, Duration greeting, Duration timeout, @Nullable String share) {
   /** Slots asked for when nothing else is said. */
   public static final int DEFAULT_SLOTS = 1024;
 
@@ -20,6 +24,16 @@ public record LinkOptions(String client, int slots, Duration greeting, Duration 
     if (slots < 1 || slots > SlotLayout.MAX_SLOTS) {
       throw new IllegalArgumentException("slots: 1 to " + SlotLayout.MAX_SLOTS);
     }
+  }
+
+  /** With a kernel that is not shared by name. */
+  public LinkOptions(String client, int slots, Duration greeting, Duration timeout) {
+    this(client, slots, greeting, timeout, null);
+  }
+
+  /** The same on the kernel of that name. */
+  public LinkOptions withShare(@Nullable String name) {
+    return new LinkOptions(client, slots, greeting, timeout, name);
   }
 
   /** The options of a client that wants nothing special. */

@@ -13,11 +13,8 @@ import dev.outboard.relay.DescriptorWire;
 import dev.outboard.relay.DeviceRelay;
 import dev.outboard.relay.Wire;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
-import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 
 /** {@code outboard device}: a kernel that carries out calls for programs elsewhere. */
@@ -30,7 +27,8 @@ final class DeviceCommand implements Command {
   private static final String FD = "--fd";
   private static final String STDIO = "--stdio";
   private static final String LOG = "--log";
-  private static final String UNIX = "unix:";
+  private static final String CONTROL = "--control";
+  private static final String SHARED = "--shared";
 
   @Override
   public Syntax syntax() {
@@ -38,15 +36,24 @@ final class DeviceCommand implements Command {
     options.add(
         Option.single(
             LISTEN,
-            "unix:PATH",
-            "Serve programs of 'outboard run --device unix:PATH', which must be run",
-            "by this user. The socket is removed at the end."));
+            "unix:PATH|systemd",
+            "Be a service: programs of 'outboard run --device unix:PATH', which must",
+            "be run by this user, get a kernel each, in a process of its own. The",
+            "socket is removed at the end. systemd: the socket that it passes."));
+    options.addAll(ServiceSettings.OPTIONS);
     options.add(
         Option.single(
             FD,
             "N",
             "Serve one program over inherited descriptor N, a connected Unix socket,",
             "and end with it. So 'outboard run' starts its embedded device."));
+    options.add(
+        Option.single(
+            CONTROL,
+            "N",
+            "Serve what comes by inherited descriptor N, the link of a service. So",
+            "--listen starts its kernels; --shared: more than one session at a time."));
+    options.add(Option.flag(SHARED, (char) 0, "See --control."));
     options.add(
         Option.flag(
             STDIO,
@@ -61,12 +68,16 @@ final class DeviceCommand implements Command {
         "",
         "Runs a device: a kernel that carries out the network calls of programs.",
         List.of(
-            "Programs on one device share its network: its addresses, its ports and its 127.0.0.1. The",
-            "device runs until it gets SIGTERM or SIGINT, and then takes its network away with it."),
+            "With --listen it is a service: each 'outboard run' gets a kernel of its own, with a network",
+            "of its own, unless it says --share NAME or the service was started with --one-kernel. The",
+            "other options say what these kernels are like. SIGTERM or SIGINT: no new sessions, those",
+            "that there are may go on for a while; a second one ends them."),
         options,
         List.of(
-            "  outboard device --listen unix:/run/ob.sock --net tap:name=ob0,addr=10.77.0.2/24",
-            "  outboard device --listen unix:/run/ob.sock --kernel=host"));
+            "  outboard device --listen unix:/run/ob.sock",
+            "      a kernel with passt for each session",
+            "  outboard device --listen unix:/run/ob.sock --one-kernel --net tap:name=ob0,addr=10.77.0.2/24",
+            "      one address for all of them"));
   }
 
   @Override
@@ -75,26 +86,66 @@ final class DeviceCommand implements Command {
     String listen = arguments.value(LISTEN);
     String fd = arguments.value(FD);
     boolean stdio = arguments.has(STDIO);
-    if ((listen == null ? 0 : 1) + (fd == null ? 0 : 1) + (stdio ? 1 : 0) != 1) {
-      throw syntax.usageError("a device needs one of --listen, --fd and --stdio");
+    String control = arguments.value(CONTROL);
+    if ((listen == null ? 0 : 1)
+            + (fd == null ? 0 : 1)
+            + (control == null ? 0 : 1)
+            + (stdio ? 1 : 0)
+        != 1) {
+      throw syntax.usageError("a device needs one of --listen, --fd, --control and --stdio");
     }
     DeviceSettings settings = DeviceSettings.from(arguments, syntax);
+    String stray = ServiceSettings.given(arguments);
+    if (listen == null && stray != null) {
+      throw syntax.usageError(stray + " is for --listen");
+    }
+    boolean shared = arguments.has(SHARED);
+    if (control == null && shared) {
+      throw syntax.usageError(SHARED + " is for " + CONTROL);
+    }
+    Limits limits =
+        ServiceSettings.limits(arguments, shared ? Limits.SHARED : Limits.EMBEDDED, syntax);
     try (LineLog log = LineLog.open(arguments.value(LOG), LOG, terminal)) {
       Consumer<String> sink = log.sink();
+      if (listen != null) {
+        return new ServiceRun(terminal).run(listen, arguments, syntax, sink);
+      }
       DeviceOptions options =
           settings
-              .options(listen == null ? Limits.EMBEDDED : Limits.SHARED)
+              .options(limits)
               .kernelLog(sink == null ? ConsoleSink.NONE : sink::accept)
               // An embedded device tells its one session what it has to say.
-              .log(listen != null ? terminal::say : line -> {})
               .build();
-      if (listen != null) {
-        return listen(options, path(listen, syntax), terminal);
+      if (control != null) {
+        return serveFor(options, descriptor(CONTROL, control, syntax), terminal);
       }
-      return stdio ? stdio(options) : serve(options, descriptor(String.valueOf(fd), syntax));
+      return stdio ? stdio(options) : serve(options, descriptor(FD, String.valueOf(fd), syntax));
     } catch (DeviceException e) {
       throw new Failure(String.valueOf(e.getMessage()));
     }
+  }
+
+  private static int serveFor(DeviceOptions options, int fd, Terminal terminal)
+      throws DeviceException {
+    Device device = Device.start(options);
+    try {
+      String kept = device.confine();
+      if (kept != null) {
+        terminal.say(kept);
+      }
+      device.serveFor(fd);
+      device.deliver(EmbeddedDevice.DELIVERY);
+    } finally {
+      device.leave();
+    }
+    return ended();
+  }
+
+  private static int ended() {
+    if (Device.recorded()) {
+      System.exit(ExitStatus.OK); // which, unlike the command's usual end, writes the recording
+    }
+    return ExitStatus.OK;
   }
 
   private static int serve(DeviceOptions options, int fd) throws DeviceException {
@@ -108,7 +159,7 @@ final class DeviceCommand implements Command {
     }
     // Whoever has started this device need not wait until the JVM's memory is freed.
     Linux.close(STANDARD_ERROR);
-    return ExitStatus.OK;
+    return ended();
   }
 
   /** The session comes by standard input and output: a relay stands between it and the device. */
@@ -126,28 +177,7 @@ final class DeviceCommand implements Command {
     }
   }
 
-  private static int listen(DeviceOptions options, Path path, Terminal terminal)
-      throws DeviceException {
-    Device device = Device.start(options);
-    // The way out is a signal: the JVM then runs this.
-    Runtime.getRuntime()
-        .addShutdownHook(Thread.ofPlatform().name("device-close").unstarted(device::close));
-    device.listen(path);
-    device.notices().forEach(terminal::say);
-    terminal.say(
-        String.format(
-            Locale.ROOT,
-            "%s kernel, %s, booted in %d ms; listening at unix:%s",
-            device.kernelKind(),
-            device.system(),
-            device.bootTime().toMillis(),
-            path));
-    while (true) {
-      LockSupport.park();
-    }
-  }
-
-  private static int descriptor(String text, Syntax syntax) {
+  private static int descriptor(String option, String text, Syntax syntax) {
     try {
       int fd = Integer.parseInt(text);
       if (fd >= 0) {
@@ -156,13 +186,6 @@ final class DeviceCommand implements Command {
     } catch (NumberFormatException e) {
       // As wrong as a negative one.
     }
-    throw syntax.usageError("--fd: '" + text + "' is no descriptor");
-  }
-
-  private static Path path(String listen, Syntax syntax) {
-    if (!listen.startsWith(UNIX) || listen.length() == UNIX.length()) {
-      throw syntax.usageError("--listen takes unix:PATH, not '" + listen + "'");
-    }
-    return Path.of(listen.substring(UNIX.length())).toAbsolutePath();
+    throw syntax.usageError(option + ": '" + text + "' is no descriptor");
   }
 }

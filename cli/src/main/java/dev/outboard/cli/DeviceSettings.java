@@ -144,6 +144,17 @@ record DeviceSettings(
     }
   }
 
+  /** An option that cannot be had by two kernels at a time; null if none is such. */
+  @Nullable String forOneKernelOnly() {
+    if (net instanceof NetSpec.Link link) {
+      return NET + "=" + link.via();
+    }
+    if (!published.isEmpty()) {
+      return PUBLISH;
+    }
+    return exports.stream().anyMatch(e -> e.disk() && !e.readOnly()) ? DISK + " without :ro" : null;
+  }
+
   /** A device with these settings, for so many programs; its logs go nowhere. */
   DeviceOptions.Builder options(Limits limits) {
     return DeviceOptions.builder()

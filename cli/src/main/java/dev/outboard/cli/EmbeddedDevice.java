@@ -85,6 +85,21 @@ final class EmbeddedDevice {
   }
 
   /**
+   * The command of a device process whose sessions come over a service's control link.
+   *
+   * @param shared whether it has more than one session at a time
+   */
+  static List<String> controlled(List<String> deviceArguments, boolean shared) {
+    List<String> command = new ArrayList<>(prefix());
+    command.addAll(List.of("device", "--control", Integer.toString(CHILD_FD), "--log"));
+    if (shared) {
+      command.add("--shared");
+    }
+    command.addAll(deviceArguments);
+    return command;
+  }
+
+  /**
    * Starts a command that reaches a device elsewhere by its standard input and output. What is at
    * {@link #linkFd()} is not a link but what carries one.
    */

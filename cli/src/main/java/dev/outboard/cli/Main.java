@@ -24,8 +24,7 @@ public final class Main {
       System.exit(status); // which writes the AOT cache
     }
     // Runtime.exit() looks for a logger to tell, in each of our jars: as long as all else that an
-    // embedded device does at its end. No command leaves anything to a shutdown hook but `device
-    // --listen`, which does not return.
+    // embedded device does at its end. No command leaves anything to a shutdown hook.
     Runtime.getRuntime().halt(status);
   }
 

@@ -5,12 +5,14 @@ import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
+import dev.outboard.channel.ServiceFrame;
 import dev.outboard.hook.Hook;
 import dev.outboard.hook.HookException;
 import dev.outboard.hook.HookOptions;
 import dev.outboard.hook.Statistics;
 import dev.outboard.relay.DescriptorWire;
 import dev.outboard.relay.HostRelay;
+import dev.outboard.syscalls.CallPolicy;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Path;
@@ -22,9 +24,12 @@ import org.jspecify.annotations.Nullable;
 /** {@code outboard run}: a program with its network on a device. */
 final class RunCommand implements Command {
   private static final String DEVICE = "--device";
+  private static final String SHARE = "--share";
   private static final String HOOK = "--hook";
   private static final String SHIM = "shim";
   private static final String NOTIFIER = "notifier";
+  private static final String DENY = "--deny";
+  private static final String ALLOW = "--allow";
   private static final String TRACE = "--trace";
   private static final String STATS = "--stats";
   private static final String CLIENT = "outboard run";
@@ -49,6 +54,12 @@ final class RunCommand implements Command {
             "that 'outboard device --listen unix:PATH' runs already, or one that is",
             "started for it on another machine, by ssh without a password, where",
             "'outboard' is in PATH or at /PATH. Options for the device hold there."));
+    options.add(
+        Option.single(
+            SHARE,
+            "NAME",
+            "Be on the service's kernel of that name, with all others that say so,",
+            "instead of one of its own. It ends with the last of them."));
     options.addAll(DeviceSettings.OPTIONS);
     options.add(
         Option.single(
@@ -57,6 +68,17 @@ final class RunCommand implements Command {
             "How calls are intercepted: by traps, of which code in the program",
             "spares those on this machine's files (the default), or by traps",
             "alone (the default with --trace, which shows what is trapped)."));
+    options.add(
+        Option.list(
+            DENY,
+            "CALL|socket:FAMILY",
+            "The program may not make this call, or sockets of this family: EPERM,",
+            "and one line says so. All calls trap then ('outboard syscalls' lists them)."));
+    options.add(
+        Option.list(
+            ALLOW,
+            "socket:FAMILY",
+            "It may make sockets of these families only: socket:AF_INET,socket:AF_UNIX."));
     options.add(
         Option.optional(
             TRACE, "FILE", "Write each trapped call, as strace does, to standard error or FILE."));
@@ -92,9 +114,10 @@ final class RunCommand implements Command {
             "      to see what is done where",
             "  outboard run --device ssh://root@nic --net tap:name=ob0,addr=10.77.0.2/24 -- nginx",
             "      on the network of another machine, by its CPU",
-            "  outboard device --listen unix:/run/outboard.sock --net tap:name=ob0,addr=10.77.0.2/24 &",
-            "  outboard run --device unix:/run/outboard.sock -- redis-server",
-            "      several programs on one device"));
+            "  outboard device --listen unix:/run/outboard.sock &",
+            "  outboard run --device unix:/run/outboard.sock --share cache -- redis-server &",
+            "  outboard run --device unix:/run/outboard.sock --share cache -- redis-cli",
+            "      two programs on one kernel of a service"));
   }
 
   @Override
@@ -105,7 +128,18 @@ final class RunCommand implements Command {
       throw syntax.usageError(
           "which program? It is named after the options, as in: outboard run -- ls");
     }
+    policy(arguments); // wrong words are an error before anything is started
     String device = arguments.value(DEVICE);
+    String share = arguments.value(SHARE);
+    if (share != null) {
+      if (device == null || !device.startsWith(UNIX)) {
+        throw syntax.usageError(SHARE + " is for a service: --device unix:PATH");
+      }
+      if (!ServiceFrame.validName(share)) {
+        throw syntax.usageError(
+            SHARE + ": '" + share + "' is not 1 to 64 letters, digits, dots, dashes, underscores");
+      }
+    }
     if (device == null || device.equals("embedded") || device.startsWith(SshTarget.SCHEME)) {
       // Wrong settings are an error of this command, not of the device's.
       DeviceSettings.from(arguments, syntax);
@@ -144,7 +178,9 @@ final class RunCommand implements Command {
         terminal,
         own,
         null,
-        listener -> DeviceLink.connect(socket, listener, LinkOptions.of(CLIENT)));
+        listener ->
+            // A service may have to boot a kernel first.
+            DeviceLink.connect(socket, listener, LinkOptions.ofNewDevice(CLIENT).withShare(share)));
   }
 
   private static DeviceLink link(int fd, LinkListener listener) throws LinkException {
@@ -202,7 +238,8 @@ final class RunCommand implements Command {
               .withMessages(terminal::say)
               .withStatistics(statistics)
               .withTrace(trace.sink())
-              .withShim(shim);
+              .withShim(shim)
+              .withPolicy(policy(arguments));
       Hook hook = new Hook(options);
       try (DeviceLink link = connector.connect(hook.listener())) {
         link.welcome().notices().forEach(terminal::say);
@@ -220,6 +257,14 @@ final class RunCommand implements Command {
     } catch (HookException e) {
       terminal.say(String.valueOf(e.getMessage()));
       return e.status();
+    }
+  }
+
+  private static CallPolicy policy(Arguments arguments) {
+    try {
+      return CallPolicy.of(arguments.all(DENY), arguments.all(ALLOW));
+    } catch (IllegalArgumentException e) {
+      throw new RunCommand().syntax().usageError("--deny, --allow: " + e.getMessage());
     }
   }
 

@@ -14,7 +14,6 @@ import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.Network;
 import dev.outboard.virtio.NetworkConfig;
 import java.net.InetAddress;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * A device in this process: a kernel, its network, and a server for program trees. What {@code
  * outboard device} runs.
  *
- * <p>{@link #start} boots it; {@link #serve} and {@link #listen} let programs in; {@link #close}
+ * <p>{@link #start} boots it; {@link #serve} and {@link #serveFor} let programs in; {@link #close}
  * ends everything, in the reverse order. Any thread may call any method, {@code close} once.
  *
  * <p>One process should have one device: a panic of its kernel ends the process (exit status
@@ -261,13 +260,35 @@ public final class Device implements AutoCloseable {
   }
 
   /**
-   * Starts to serve program trees that connect to a Unix socket; returns at once. May be called
-   * once.
+   * Serves the program trees whose links come over a service's control link, and returns when that
+   * link is closed and no program tree is left.
    *
-   * @throws DeviceException if the path cannot be used
+   * @param controlFd a connected Unix socket; owned by the device from here on
    */
-  public void listen(Path unixSocket) throws DeviceException {
-    server.listen(unixSocket);
+  public void serveFor(int controlFd) {
+    new ServiceLink(this, server, controlFd).run();
+  }
+
+  /**
+   * Gives up what the process of this device does not need any more, as far as its work allows: it
+   * keeps all with a kernel that is the machine's, exports, or an interface of the machine. Nothing
+   * else may run in this process then. Called once, before anybody is served.
+   *
+   * @return a line for the user about what it keeps; null if it keeps nothing
+   */
+  public @Nullable String confine() {
+    if (recorded()) {
+      return "a recording of JFR is to be written, so the device keeps what privileges it has";
+    }
+    if (network == null || exports == null || !exports.paths().isEmpty() || !network.isPlain()) {
+      return null;
+    }
+    return Confinement.apply(loopback != null);
+  }
+
+  /** Whether JFR records in this process: then its end must be one that lets JFR write its file. */
+  public static boolean recorded() {
+    return FlightEvents.recorded();
   }
 
   /** For tests. */

@@ -8,6 +8,7 @@ import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.ServiceFrame;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
@@ -19,10 +20,14 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -38,6 +43,9 @@ import org.jspecify.annotations.Nullable;
 final class Session implements Runnable {
   private static final int HANDSHAKE_MILLIS = 10_000;
 
+  /** Of so many processes is the name known, the latest. */
+  private static final int MAX_NAMES = 256;
+
   /** How long to wait for threads that do not come out of the kernel, before they are given up. */
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(10);
 
@@ -46,16 +54,22 @@ final class Session implements Runnable {
   private final FrameStream stream;
   private final Handles handles;
   private final Readiness readiness;
+  private final Activity activity = new Activity();
+  private final long began = System.nanoTime();
+  private final long id;
   private final String name;
+  private final Consumer<String> onEnd;
   private final CountDownLatch rooted = new CountDownLatch(1);
 
   // Guarded by this.
+  private final Map<Integer, String> names = new LinkedHashMap<>();
   private final BitSet taken = new BitSet();
   private @Nullable ShadowThread[] shadows = new ShadowThread[0];
   private int shadowCount;
   private long pastCalls;
   private long pastInterrupts;
 
+  private volatile String client = "";
   private boolean admitted;
   private int memfd = -1;
   private Kernel.@Nullable Window window;
@@ -66,14 +80,23 @@ final class Session implements Runnable {
 
   /**
    * @param stream a connected link; owned by the session from here on
+   * @param id its number, for people
+   * @param onEnd told why it has ended, last of all
    */
-  Session(DeviceServer server, FrameStream stream, String name) {
+  Session(DeviceServer server, FrameStream stream, long id, Consumer<String> onEnd) {
     this.server = server;
     this.kernel = server.kernel();
     this.stream = stream;
-    this.name = name;
+    this.id = id;
+    this.name = "session-" + id;
+    this.onEnd = onEnd;
     this.handles = new Handles(server.limits().handles(), server.limits().handleNumbers());
     this.readiness = new Readiness(kernel, handles);
+  }
+
+  /** Its number, for people. */
+  long id() {
+    return id;
   }
 
   Kernel kernel() {
@@ -91,6 +114,10 @@ final class Session implements Runnable {
 
   Readiness readiness() {
     return readiness;
+  }
+
+  Activity activity() {
+    return activity;
   }
 
   /** The task whose descriptors all tasks of the session share. */
@@ -112,6 +139,11 @@ final class Session implements Runnable {
     stream.stop();
   }
 
+  /** All that it had is taken back. */
+  void tellEnd(String why) {
+    onEnd.accept(why);
+  }
+
   /** The server has counted this session, on this session's thread. */
   void admitted() {
     admitted = true;
@@ -125,6 +157,7 @@ final class Session implements Runnable {
   @Override
   public void run() {
     String why = "the device fails";
+    FlightEvents.SessionEvent event = FlightEvents.beginSession();
     try {
       why = serve();
     } catch (RuntimeException e) {
@@ -134,6 +167,13 @@ final class Session implements Runnable {
       stream.stop();
       end();
       stream.close();
+      if (event != null) {
+        event.number = id;
+        event.client = client;
+        event.calls = activity.calls();
+        event.why = why;
+        event.commit();
+      }
       server.ended(this, admitted, why);
     }
   }
@@ -184,6 +224,7 @@ final class Session implements Runnable {
     if (hello.slots() < 1) {
       return "a session needs at least one call slot";
     }
+    client = hello.client();
     slots = Math.min(hello.slots(), server.limits().slots());
     long bytes = slots * SlotLayout.BYTES;
     memfd = newMemory(bytes);
@@ -253,6 +294,10 @@ final class Session implements Runnable {
         return "the host says: " + why;
       }
       case Frame.Unknown f -> {}
+      case ServiceFrame.Named f -> name(f);
+      case ServiceFrame f -> {
+        return f.getClass().getSimpleName() + " is a frame that no session carries";
+      }
       case Frame.Hello f -> {
         return "a second greeting";
       }
@@ -276,6 +321,13 @@ final class Session implements Runnable {
       }
     }
     return null;
+  }
+
+  private synchronized void name(ServiceFrame.Named f) {
+    if (names.size() >= MAX_NAMES) {
+      names.remove(names.keySet().iterator().next());
+    }
+    names.put(f.pid(), f.name());
   }
 
   private static String wrongWay(Frame frame) {
@@ -364,6 +416,35 @@ final class Session implements Runnable {
         server.processDescriptors(),
         calls,
         interrupts);
+  }
+
+  /** What it does, for whoever asks. */
+  ServiceFrame.SessionStatus status() {
+    Map<Integer, ServiceFrame.Program> programs = new TreeMap<>();
+    int threads;
+    synchronized (this) {
+      threads = shadowCount;
+      for (ShadowThread shadow : shadows) {
+        if (shadow != null && programs.size() < ServiceFrame.SessionStatus.MAX_PROGRAMS) {
+          programs.putIfAbsent(
+              shadow.pid(),
+              new ServiceFrame.Program(
+                  shadow.pid(), shadow.uid(), names.getOrDefault(shadow.pid(), "")));
+        }
+      }
+    }
+    return new ServiceFrame.SessionStatus(
+        id,
+        client,
+        TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began),
+        activity.calls(),
+        activity.percentile(50),
+        activity.percentile(99),
+        activity.bytesIn(),
+        activity.bytesOut(),
+        threads,
+        handles.count(),
+        List.copyOf(programs.values()));
   }
 
   /** The root: the session's first task, which watches its handles. */

@@ -58,10 +58,12 @@ final class ShadowThread implements Runnable {
   private final Kernel kernel;
   private final Handles handles;
   private final Readiness readiness;
+  private final Activity activity;
   private final DeviceSlot slot;
   private final int index;
   private final int likeTid;
   private final long attachId;
+  private final int pid;
   private final Credentials credentials;
   private final Thread thread;
   private final CallPhase phase = new CallPhase();
@@ -97,10 +99,12 @@ final class ShadowThread implements Runnable {
     this.kernel = session.kernel();
     this.handles = session.handles();
     this.readiness = session.readiness();
+    this.activity = session.activity();
     this.slot = slot;
     this.index = index;
     this.likeTid = likeTid;
     this.attachId = attach.id();
+    this.pid = attach.pid();
     this.credentials = attach.credentials();
     this.call = new Call(slot.data());
     this.thread =
@@ -128,6 +132,16 @@ final class ShadowThread implements Runnable {
   /** Its task, 0 before there is one and after it is gone. */
   int tid() {
     return tid;
+  }
+
+  /** The program's process, by the host's number. */
+  int pid() {
+    return pid;
+  }
+
+  /** Its effective user when it was attached. */
+  int uid() {
+    return credentials.euid();
   }
 
   long calls() {
@@ -233,6 +247,8 @@ final class ShadowThread implements Runnable {
       sample.none();
       newBirth = 0;
       long result;
+      long start = System.nanoTime();
+      FlightEvents.CallEvent event = FlightEvents.beginCall();
       try {
         slot.take(call);
         if (lent != null) {
@@ -247,6 +263,15 @@ final class ShadowThread implements Runnable {
         session.log("call " + call.number + " of slot " + index + " fails", e);
         result = -Errno.EIO;
       }
+      if (event != null) {
+        event.session = session.id();
+        event.process = pid;
+        event.call = call.number;
+        event.result = result;
+        event.commit();
+      }
+      // Before the host knows: what it asks for next counts this call, too.
+      activity.call(call.number, result, System.nanoTime() - start);
       slot.complete(result, sample.mask, sample.stamp, newBirth);
       calls.setRelease(calls.getPlain() + 1);
     }

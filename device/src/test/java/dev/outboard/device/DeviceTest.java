@@ -8,22 +8,17 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkOptions;
-import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.PortMapping;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Whole devices, as the command starts them. */
 @Timeout(120)
@@ -39,53 +34,6 @@ class DeviceTest {
   }
 
   private final TestDevice.Ear ear = new TestDevice.Ear();
-
-  @Test
-  void listensOnASocketOfThisUserOnlyAndTakesItAway(@TempDir Path dir) throws Exception {
-    Path socket = dir.resolve("device");
-    try (Device device = Device.start(host().build())) {
-      device.listen(socket);
-      assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(socket)))
-          .isEqualTo("rw-------");
-      try (DeviceLink link = DeviceLink.connect(socket, ear, LinkOptions.of("test"));
-          TestProgram p = new TestProgram(link)) {
-        assertThat(p.call(PseudoCall.PING)).isZero();
-        assertThat(link.welcome().kernel()).isEqualTo("host");
-        assertThat(device.sessions()).isEqualTo(1);
-      }
-      try (Device second = Device.start(host().build())) {
-        assertThatThrownBy(() -> second.listen(socket))
-            .isInstanceOf(DeviceException.class)
-            .hasMessageContaining("A device listens at");
-      }
-      assertThat(socket).exists();
-    }
-    assertThat(socket).doesNotExist();
-  }
-
-  @Test
-  void replacesAStaleSocketAndNothingElse(@TempDir Path dir) throws Exception {
-    Path socket = dir.resolve("device");
-    // What a killed device leaves behind.
-    Process dead =
-        new ProcessBuilder(
-                "python3",
-                "-c",
-                "import socket,sys;s=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1])",
-                socket.toString())
-            .start();
-    assertThat(dead.waitFor()).isZero();
-    assertThat(socket).exists();
-    Path file = Files.writeString(dir.resolve("file"), "precious");
-    try (Device device = Device.start(host().build())) {
-      assertThatThrownBy(() -> device.listen(file))
-          .isInstanceOf(DeviceException.class)
-          .hasMessageContaining("is not a socket");
-      assertThat(file).hasContent("precious");
-      device.listen(socket);
-      DeviceLink.connect(socket, ear, LinkOptions.of("test")).close();
-    }
-  }
 
   @Test
   void bootsQuicklyAndSaysWhatItIs() throws Exception {

@@ -711,7 +711,19 @@ final class DeviceCalls {
       if (status.read(a, n.tid()) < 0) {
         return null;
       }
-      return status.credentials(UserNamespaces.isOurs(n.tid()));
+      Credentials c = status.credentials(UserNamespaces.isOurs(n.tid()));
+      name(n.thread(), status, a);
+      return c;
+    }
+  }
+
+  /** Tells the device, for people who look there, what the process is called. */
+  private void name(ThreadEntry t, TaskStatus status, Arena arena) {
+    ProcessEntry p = t.process();
+    boolean first = t.tid() == p.pid();
+    if ((first || !p.named) && (first || status.read(arena, p.pid()) == 0)) {
+      p.named = true;
+      link.named(p.pid(), status.name());
     }
   }
 

@@ -7,6 +7,7 @@ import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.SeccompListener;
+import dev.outboard.syscalls.CallPolicy;
 import dev.outboard.syscalls.PathSet;
 import dev.outboard.syscalls.Route;
 import dev.outboard.syscalls.Row;
@@ -118,6 +119,7 @@ public final class Hook {
     private final PacketRings rings;
     private final Handlers handlers = new Handlers();
     private final DeviceLink link;
+    private final CallPolicy policy;
     private final @Nullable Shim shim;
     private final Pollers pollers;
     private final Guard guard;
@@ -129,7 +131,8 @@ public final class Hook {
       this.messages = messages;
       this.link = link;
       this.processes = new ProcessTable(this);
-      this.shim = options.shim() ? shim(processes, messages) : null;
+      this.shim = options.shim() && options.policy().isNone() ? shim(processes, messages) : null;
+      this.policy = options.policy();
       this.sampler = new SignalSampler(link);
       this.calls = new DeviceCalls(link, sampler, files, processes, messages);
       this.placeholders = new Placeholders(calls::close, capacity());
@@ -157,7 +160,7 @@ public final class Hook {
           new Launcher(
               options,
               pid -> pid == g.pid() || options.ownChild().test(pid),
-              filter(!devicePaths.isEmpty(), shim != null));
+              filter(!devicePaths.isEmpty(), shim != null, options.policy()));
       this.rings = new PacketRings(this);
       FileCalls fileCalls = new FileCalls(this, stats, rings);
       fileCalls.register(handlers);
@@ -202,10 +205,10 @@ public final class Hook {
       }
     }
 
-    private static SeccompProgram.Options filter(boolean exports, boolean shim) {
+    private static SeccompProgram.Options filter(boolean exports, boolean shim, CallPolicy policy) {
       return shim
           ? new SeccompProgram.Options(exports, ShimLayout.STUBS, ShimLayout.GATE)
-          : new SeccompProgram.Options(exports);
+          : new SeccompProgram.Options(exports, policy);
     }
 
     DeviceCalls calls() {
@@ -347,6 +350,12 @@ public final class Hook {
       try {
         Handler h = handlers.handler(n.nr());
         Row row = handlers.row(n.nr());
+        if (policy.denies(n.nr(), n.args()[0]) && processes.thread(n) != null) {
+          String name = row == null ? "call " + n.nr() : row.name();
+          messages.once("deny " + name, "a " + name + " of the program is denied");
+          n.answerErrno(Errno.EPERM);
+          return;
+        }
         ThreadEntry t = h == null ? null : processes.thread(n);
         if (h == null || row == null || t == null) {
           // A thread of the hook itself on its way to the program, or a caller that has died.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.syscalls.CallPolicy;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.IntPredicate;
@@ -21,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  * @param trace takes a line for each call that is trapped, if given
  * @param shim whether calls on the host's descriptors may be spared the trap by code in the
  *     program; not while there is a trace
+ * @param policy what the program may not do; without the shim, which would not look
  */
 public record HookOptions(
     List<String> command,
@@ -31,7 +33,8 @@ public record HookOptions(
     Consumer<String> messages,
     @Nullable Statistics statistics,
     @Nullable Consumer<String> trace,
-    boolean shim) {
+    boolean shim,
+    CallPolicy policy) {
   public HookOptions {
     command = List.copyOf(command);
     if (command.isEmpty()) {
@@ -50,46 +53,79 @@ public record HookOptions(
         line -> System.err.println("outboard: " + line),
         null,
         null,
-        true);
+        true,
+        CallPolicy.NONE);
   }
 
   public HookOptions withEvents(ProgramEvents e) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, e, ownChild, messages, statistics, trace, shim);
+        command, fileLimit, ignoredSignals, e, ownChild, messages, statistics, trace, shim, policy);
   }
 
   public HookOptions withOwnChild(IntPredicate p) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, p, messages, statistics, trace, shim);
+        command, fileLimit, ignoredSignals, events, p, messages, statistics, trace, shim, policy);
   }
 
   public HookOptions withMessages(Consumer<String> m) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, m, statistics, trace, shim);
+        command, fileLimit, ignoredSignals, events, ownChild, m, statistics, trace, shim, policy);
   }
 
   public HookOptions withStatistics(@Nullable Statistics s) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, messages, s, trace, shim);
+        command, fileLimit, ignoredSignals, events, ownChild, messages, s, trace, shim, policy);
   }
 
   public HookOptions withTrace(@Nullable Consumer<String> t) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, messages, statistics, t, shim);
+        command,
+        fileLimit,
+        ignoredSignals,
+        events,
+        ownChild,
+        messages,
+        statistics,
+        t,
+        shim,
+        policy);
   }
 
   public HookOptions withShim(boolean on) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, messages, statistics, trace, on);
+        command,
+        fileLimit,
+        ignoredSignals,
+        events,
+        ownChild,
+        messages,
+        statistics,
+        trace,
+        on,
+        policy);
   }
 
   public HookOptions withFileLimit(long limit) {
     return new HookOptions(
-        command, limit, ignoredSignals, events, ownChild, messages, statistics, trace, shim);
+        command,
+        limit,
+        ignoredSignals,
+        events,
+        ownChild,
+        messages,
+        statistics,
+        trace,
+        shim,
+        policy);
   }
 
   public HookOptions withIgnoredSignals(long mask) {
     return new HookOptions(
-        command, fileLimit, mask, events, ownChild, messages, statistics, trace, shim);
+        command, fileLimit, mask, events, ownChild, messages, statistics, trace, shim, policy);
+  }
+
+  public HookOptions withPolicy(CallPolicy p) {
+    return new HookOptions(
+        command, fileLimit, ignoredSignals, events, ownChild, messages, statistics, trace, shim, p);
   }
 }

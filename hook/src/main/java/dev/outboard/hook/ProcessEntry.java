@@ -96,6 +96,9 @@ final class ProcessEntry {
   /** When one was looked for last; the sampler's. */
   long probedAt;
 
+  /** The device has been told what it is called; of the thread that makes a call. */
+  volatile boolean named;
+
   ProcessEntry(int pid, int parentPid, int pidfd, int directory) {
     this.pid = pid;
     this.parentPid = parentPid;

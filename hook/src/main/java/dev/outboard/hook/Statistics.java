@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.channel.CallTimes;
 import dev.outboard.channel.Traffic;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.ResultKind;
@@ -16,20 +17,16 @@ import org.jspecify.annotations.Nullable;
 /**
  * Counts what ran where, and how long the device's part took.
  *
- * <p>Times go into buckets, eight to each doubling, so that a percentile is right to 9 %. Any
- * thread may record or read; a reading while calls go on is a moment's view.
+ * <p>Any thread may record or read; a reading while calls go on is a moment's view.
  */
 public final class Statistics {
-  /** Eight buckets to each of 40 doublings: up to 18 minutes. */
-  private static final int BUCKETS = 8 * 41;
-
   private static final int MAX_NUMBER = 1024;
 
   private final AtomicLongArray onHost = new AtomicLongArray(MAX_NUMBER);
   private final AtomicLongArray answered = new AtomicLongArray(MAX_NUMBER);
   private final AtomicLongArray deviceCalls = new AtomicLongArray(MAX_NUMBER);
   private final AtomicLongArray bytes = new AtomicLongArray(MAX_NUMBER);
-  private final AtomicReferenceArray<@Nullable AtomicLongArray> times =
+  private final AtomicReferenceArray<@Nullable CallTimes> times =
       new AtomicReferenceArray<>(MAX_NUMBER);
   private volatile @Nullable Traffic traffic;
   private volatile @Nullable Untrapped untrapped;
@@ -130,13 +127,13 @@ public final class Statistics {
     }
     if (calls > 0) {
       deviceCalls.incrementAndGet(nr);
-      AtomicLongArray t = times.get(nr);
+      CallTimes t = times.get(nr);
       if (t == null) {
-        times.compareAndSet(nr, null, new AtomicLongArray(BUCKETS));
+        times.compareAndSet(nr, null, new CallTimes());
         t = times.get(nr);
       }
       if (t != null) {
-        t.incrementAndGet(bucket(nanos));
+        t.record(nanos);
       }
       if (row.result() == ResultKind.BYTES && result > 0) {
         bytes.addAndGet(nr, result);
@@ -156,7 +153,7 @@ public final class Statistics {
       long passed = u == null ? 0 : u.passed(nr);
       long direct = u == null ? 0 : u.direct(nr);
       if (host + other + passed + direct > 0) {
-        AtomicLongArray t = times.get(nr);
+        CallTimes t = times.get(nr);
         lines.add(
             new Line(
                 row.name(),
@@ -166,47 +163,12 @@ public final class Statistics {
                 passed,
                 Math.max(0, other - device),
                 bytes.get(nr) + (u == null ? 0 : u.directBytes(nr)),
-                t == null ? 0 : percentile(t, 50),
-                t == null ? 0 : percentile(t, 99)));
+                t == null ? 0 : t.percentile(50),
+                t == null ? 0 : t.percentile(99)));
       }
     }
     lines.sort(
         Comparator.comparingLong((Line l) -> -(l.device() + l.host() + l.passed() + l.hook())));
     return lines;
-  }
-
-  /** The bucket of a time: its highest bit, then the three bits below. */
-  static int bucket(long nanos) {
-    if (nanos < 8) {
-      return (int) Math.max(0, nanos);
-    }
-    int high = 63 - Long.numberOfLeadingZeros(nanos);
-    int index = (high - 2) * 8 + (int) (nanos >>> (high - 3) & 7);
-    return Math.min(index, BUCKETS - 1);
-  }
-
-  /** The least time that falls into a bucket. */
-  static long floor(int bucket) {
-    if (bucket < 8) {
-      return bucket;
-    }
-    int high = bucket / 8 + 2;
-    return (1L << high) + ((long) (bucket % 8) << (high - 3));
-  }
-
-  private static long percentile(AtomicLongArray t, int percent) {
-    long total = 0;
-    for (int i = 0; i < BUCKETS; i++) {
-      total += t.get(i);
-    }
-    long rank = (total * percent + 99) / 100;
-    long seen = 0;
-    for (int i = 0; i < BUCKETS; i++) {
-      seen += t.get(i);
-      if (seen >= rank && seen > 0) {
-        return floor(i);
-      }
-    }
-    return 0;
   }
 }

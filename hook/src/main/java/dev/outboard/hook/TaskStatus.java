@@ -133,6 +133,16 @@ final class TaskStatus {
         withCapabilities ? capabilities(all, "CapEff") : 0);
   }
 
+  /** The command's name in what was read last. */
+  String name() {
+    int end = 0;
+    while (end < length && text[end] != '\n') {
+      end++;
+    }
+    // The first line, and the kernel puts a tab after the key.
+    return new String(text, 0, end, StandardCharsets.UTF_8).replaceFirst("^Name:\\s*", "");
+  }
+
   private static long capabilities(String all, String key) {
     return Long.parseUnsignedLong(line(all, key).trim(), 16);
   }

@@ -10,18 +10,6 @@ import org.junit.jupiter.api.Test;
 
 class StatisticsTest {
   @Test
-  void aBucketIsAtMostAnEighthWide() {
-    for (long nanos = 1; nanos < 1L << 40; nanos += 1 + nanos / 37) {
-      int bucket = Statistics.bucket(nanos);
-      assertThat(Statistics.floor(bucket)).isLessThanOrEqualTo(nanos);
-      assertThat(Statistics.floor(bucket + 1)).isGreaterThan(nanos);
-      assertThat(nanos - Statistics.floor(bucket)).isLessThanOrEqualTo(nanos / 8 + 1);
-    }
-    assertThat(Statistics.bucket(-5)).isZero();
-    Statistics.bucket(Long.MAX_VALUE); // within the array
-  }
-
-  @Test
   void countsWhoDidWhat() {
     Statistics s = new Statistics();
     Row read = Objects.requireNonNull(SyscallTable.byName("read"));

@@ -85,6 +85,13 @@ final class Names {
     };
   }
 
+  /** The value of a name of {@code set}; -1 if it has none such. */
+  static int value(String set, String name) {
+    Set s = SETS.get(set);
+    int i = s == null ? -1 : s.names.indexOf(name);
+    return s == null || i < 0 ? -1 : Math.toIntExact(s.values.get(i));
+  }
+
   private static @Nullable String one(Set s, long value) {
     for (int i = 0; i < s.values.size(); i++) {
       if (s.values.get(i) == value) {

@@ -31,11 +31,22 @@ public final class SeccompProgram {
    * @param passFrom calls whose instruction pointer, the address behind the {@code syscall}, lies
    *     from here on are not trapped; below 4 GiB
    * @param passTo the end of that range; the same as its start for none
+   * @param policy what it may deny traps, too
    */
-  public record Options(boolean exports, long passFrom, long passTo) {
+  public record Options(boolean exports, long passFrom, long passTo, CallPolicy policy) {
     /** Everything that the table says traps. */
     public Options(boolean exports) {
-      this(exports, 0, 0);
+      this(exports, CallPolicy.NONE);
+    }
+
+    /** And what a policy may deny. */
+    public Options(boolean exports, CallPolicy policy) {
+      this(exports, 0, 0, policy);
+    }
+
+    /** Everything that the table says traps, but from a range of addresses. */
+    public Options(boolean exports, long passFrom, long passTo) {
+      this(exports, passFrom, passTo, CallPolicy.NONE);
     }
 
     public Options {
@@ -99,6 +110,9 @@ public final class SeccompProgram {
   private static long[] treatment(@Nullable Row r, Options options) {
     if (r == null) {
       return answer(NO_CALL);
+    }
+    if (r.route() != Route.REFUSED && options.policy().concerns(r.x86())) {
+      return answer(NOTIFY);
     }
     return switch (r.route()) {
       case HOST -> answer(ALLOW);

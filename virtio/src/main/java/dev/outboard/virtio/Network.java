@@ -86,6 +86,11 @@ public final class Network implements AutoCloseable {
     };
   }
 
+  /** Whether it has nothing of this machine that is to be given back. */
+  public boolean isPlain() {
+    return backend == null || backend instanceof PasstBackend;
+  }
+
   /** What the device's kernel is to be configured with; empty without a card. */
   public Optional<NetworkConfig> config() {
     return backend == null ? Optional.empty() : Optional.of(backend.config());

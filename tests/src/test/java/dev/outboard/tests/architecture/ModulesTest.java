@@ -39,6 +39,8 @@ class ModulesTest {
     USES.put("kernel", Set.of("abi", "posix"));
     USES.put("virtio", Set.of("abi", "posix"));
     USES.put("device", Set.of("abi", "posix", "syscalls", "channel", "kernel", "virtio"));
+    USES.put("service", Set.of("abi", "posix", "syscalls", "channel"));
+    USES.put("metrics", Set.of("abi", "posix", "syscalls", "channel"));
     USES.put("bench", Set.of());
     USES.put(
         "cli",
@@ -52,6 +54,8 @@ class ModulesTest {
             "kernel",
             "virtio",
             "device",
+            "service",
+            "metrics",
             "bench"));
   }
 

@@ -110,7 +110,14 @@ class BadInputTest {
   void framesThatAreNonsense(Trial trial) throws Exception {
     Path socket = trial.directory().resolve("device.sock");
     String[] words = {
-      "device", "--listen", "unix:" + socket, "--kernel", trial.mode().word(), "--net", "none"
+      "device",
+      "--listen",
+      "unix:" + socket,
+      "--one-kernel",
+      "--kernel",
+      trial.mode().word(),
+      "--net",
+      "none"
     };
     if (trial.mode() == Mode.HOST) {
       words = Arrays.copyOf(words, words.length - 2);

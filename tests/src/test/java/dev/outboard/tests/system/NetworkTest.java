@@ -411,7 +411,8 @@ class NetworkTest {
     int port = trial.port();
     Command listening =
         trial.mode() == Mode.LIBRARY
-            ? trial.outboard("device", "--listen", "unix:" + socket, "--net", "none")
+            ? trial.outboard(
+                "device", "--listen", "unix:" + socket, "--one-kernel", "--net", "none")
             : trial.outboard("device", "--listen", "unix:" + socket, "--kernel", "host");
     try (Running device = listening.start()) {
       Eventually.require(LIMIT, device::errors, () -> socket.toFile().exists());

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.channel;
+
+import java.util.List;
+
+/**
+ * Messages of a service, which has many kernels: with its visitors, before a session begins, and
+ * with the kernels' processes. No session carries them, but for {@link Named}.
+ *
+ * <p>{@code docs/protocol.md} says what they mean; {@link ServiceCodec} has their layouts.
+ */
+public sealed interface ServiceFrame extends Frame {
+  /**
+   * Host to service, before {@link Frame.Hello}: the session is to be on the kernel of that name,
+   * which others share. Without this frame it gets a kernel of its own.
+   *
+   * @param name {@link #validName}
+   */
+  record Join(String name) implements ServiceFrame {}
+
+  /**
+   * Host to device, in a session: what a process of the program is called, for those who ask what
+   * runs here. Nothing depends on it.
+   */
+  record Named(int pid, String name) implements ServiceFrame {}
+
+  /** Service to kernel: serve the session whose link comes with this frame. */
+  record Serve(long id) implements ServiceFrame {}
+
+  /** Kernel to service, first: it has booted. */
+  record Started(
+      String kernel, String release, String system, long bootMicros, List<String> notices)
+      implements ServiceFrame {
+    public Started {
+      notices = List.copyOf(notices);
+    }
+  }
+
+  /** Kernel to service: that session is over, and what it had is taken back. */
+  record SessionEnded(long id, String why) implements ServiceFrame {}
+
+  /** Visitor to service, first; service to kernel: what there is. */
+  record StatusRequest(long id) implements ServiceFrame {}
+
+  /**
+   * Service to visitor: the service itself; as many {@link KernelStatus} as it says follow.
+   *
+   * @param version outboard's
+   * @param pid its process
+   * @param ageMillis how long it has been there
+   * @param maxSessions sessions that it serves at a time at most
+   * @param oneKernel all sessions share one kernel
+   * @param draining it takes no new sessions
+   * @param kernels kernel processes
+   * @param sessions sessions so far
+   * @param refused connections so far that did not become one
+   * @param died kernels so far that ended before their sessions
+   */
+  record ServiceStatus(
+      String version,
+      int pid,
+      long ageMillis,
+      int maxSessions,
+      boolean oneKernel,
+      boolean draining,
+      int kernels,
+      long sessions,
+      long refused,
+      long died)
+      implements ServiceFrame {}
+
+  /**
+   * Kernel to service to visitor: a kernel and its sessions.
+   *
+   * @param id the request's
+   * @param name what sessions call it that share it; empty if none may
+   * @param pid its process
+   * @param kernel {@code library} or {@code host}
+   * @param release its {@code uname -r}
+   * @param ageMillis since it has booted
+   * @param rssBytes memory of its process that is in use
+   */
+  record KernelStatus(
+      long id,
+      String name,
+      int pid,
+      String kernel,
+      String release,
+      long ageMillis,
+      long rssBytes,
+      List<SessionStatus> sessions)
+      implements ServiceFrame {
+    /** As many sessions as one of these tells of. */
+    public static final int MAX_SESSIONS = 16;
+
+    public KernelStatus {
+      sessions = List.copyOf(sessions);
+    }
+
+    /** The same kernel by another name. */
+    public KernelStatus withName(String newName) {
+      return new KernelStatus(id, newName, pid, kernel, release, ageMillis, rssBytes, sessions);
+    }
+  }
+
+  /**
+   * A session.
+   *
+   * @param id the service's number of it
+   * @param client what the host calls itself
+   * @param ageMillis since it began
+   * @param calls that the kernel has carried out
+   * @param medianNanos half of them took no longer on the device, waiting included; 0 without any
+   * @param p99Nanos 99 of 100, likewise
+   * @param bytesIn that the program has sent or written by them
+   * @param bytesOut that it has received or read
+   * @param threads of the program that make calls
+   * @param handles open descriptors
+   * @param programs its processes, {@link #MAX_PROGRAMS} at most
+   */
+  record SessionStatus(
+      long id,
+      String client,
+      long ageMillis,
+      long calls,
+      long medianNanos,
+      long p99Nanos,
+      long bytesIn,
+      long bytesOut,
+      int threads,
+      int handles,
+      List<Program> programs) {
+    /** As many processes as one of these tells of. */
+    public static final int MAX_PROGRAMS = 32;
+
+    public SessionStatus {
+      programs = List.copyOf(programs);
+    }
+  }
+
+  /**
+   * A process of a session's program.
+   *
+   * @param pid on the host
+   * @param uid its effective user there
+   * @param name its command name, as far as the host has said it
+   */
+  record Program(int pid, int uid, String name) {}
+
+  /** Whether a kernel may be called so: 1 to 64 letters, digits, dots, dashes and underscores. */
+  static boolean validName(String name) {
+    return name.matches("[A-Za-z0-9._-]{1,64}");
+  }
+}

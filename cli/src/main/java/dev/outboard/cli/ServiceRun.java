@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.ServiceFrame;
+import dev.outboard.channel.UnixListener;
+import dev.outboard.metrics.MetricsServer;
+import dev.outboard.service.Service;
+import dev.outboard.service.ServiceException;
+import dev.outboard.service.ServiceOptions;
+import dev.outboard.service.Systemd;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/** {@code outboard device --listen}: a service, from its start to its end by a signal. */
+final class ServiceRun {
+  private static final String UNIX = "unix:";
+  private static final String SYSTEMD = "systemd";
+
+  /** How often to look whether a service that is to end is idle. */
+  private static final Duration LOOK = Duration.ofMillis(50);
+
+  private final Terminal terminal;
+  private final Systemd systemd = Systemd.ofThisProcess();
+
+  ServiceRun(Terminal terminal) {
+    this.terminal = terminal;
+  }
+
+  /**
+   * Serves until a signal ends it.
+   *
+   * @param listen where: {@code unix:PATH} or {@code systemd}
+   * @param kernelLog takes what kernels print; null if nobody wants it
+   */
+  int run(String listen, Arguments arguments, Syntax syntax, @Nullable Consumer<String> kernelLog) {
+    ServiceSettings settings = ServiceSettings.from(arguments, syntax);
+    Signals signals = Signals.take("TERM", "INT", "HUP");
+    ServiceOptions options =
+        new ServiceOptions(
+            Versions.OUTBOARD,
+            settings.maxSessions(),
+            settings.oneKernel(),
+            terminal::say,
+            kernelLog == null ? line -> {} : kernelLog);
+    List<UnixListener> listeners = listeners(listen, syntax);
+    Service service = new Service(command(settings, arguments), options);
+    try (service) {
+      listeners.forEach(service::adopt);
+      ServiceFrame.Started started = service.start();
+      if (started != null) {
+        started.notices().forEach(terminal::say);
+      }
+      metrics(settings, service);
+      service.accept();
+      terminal.say(greeting(started, settings, listen));
+      systemd.tell("READY=1\nSTATUS=" + listen);
+      while (true) {
+        String signal = signals.await(Long.MAX_VALUE);
+        if ("HUP".equals(signal)) {
+          reload(service, settings, arguments);
+        } else if (signal != null) {
+          break;
+        }
+      }
+      end(service, settings.drain(), signals);
+    } catch (ServiceException e) {
+      throw new Failure(String.valueOf(e.getMessage()));
+    }
+    return ExitStatus.OK;
+  }
+
+  /** Shows figures, if anybody wants them, until this process ends. */
+  private static void metrics(ServiceSettings settings, Service service) {
+    InetSocketAddress address = settings.metrics();
+    if (address != null) {
+      try {
+        MetricsServer.start(address, service::status);
+      } catch (IOException e) {
+        throw new Failure("--metrics: " + address + ": " + e.getMessage());
+      }
+    }
+  }
+
+  private static String greeting(
+      ServiceFrame.@Nullable Started started, ServiceSettings settings, String listen) {
+    String where = "listening at " + listen;
+    return started == null
+        ? String.format(
+            Locale.ROOT,
+            "a kernel for each session, %d sessions at most; %s",
+            settings.maxSessions(),
+            where)
+        : String.format(
+            Locale.ROOT,
+            "%s kernel, %s, booted in %d ms; %s",
+            started.kernel(),
+            started.system(),
+            started.bootMicros() / 1000,
+            where);
+  }
+
+  private static Service.Command command(ServiceSettings settings, Arguments arguments) {
+    List<String> words = settings.words(arguments);
+    return new Service.Command(
+        EmbeddedDevice.controlled(words, false), EmbeddedDevice.controlled(words, true));
+  }
+
+  private void reload(Service service, ServiceSettings settings, Arguments arguments) {
+    systemd.tell("RELOADING=1");
+    try {
+      service.setCommand(command(settings, arguments));
+      terminal.say("kernels that start from now on have the options as they are now");
+    } catch (Failure e) {
+      terminal.say("nothing is changed: " + e.getMessage());
+    }
+    systemd.tell("READY=1");
+  }
+
+  /** Lets sessions go on for a while, unless somebody insists. */
+  private void end(Service service, Duration limit, Signals signals) {
+    systemd.tell("STOPPING=1");
+    service.drain();
+    int sessions = service.sessions();
+    if (sessions > 0) {
+      terminal.say(
+          String.format(
+              Locale.ROOT,
+              "no new sessions; %d may go on for %d s; another SIGTERM ends them at once",
+              sessions,
+              limit.toSeconds()));
+    }
+    long deadline = System.nanoTime() + limit.toNanos();
+    while (!service.awaitIdle(LOOK)) {
+      String signal = signals.await(0);
+      if (System.nanoTime() > deadline || (signal != null && !signal.equals("HUP"))) {
+        break;
+      }
+    }
+  }
+
+  private List<UnixListener> listeners(String listen, Syntax syntax) {
+    List<UnixListener> listeners = new ArrayList<>();
+    if (listen.equals(SYSTEMD)) {
+      systemd.sockets().forEach(fd -> listeners.add(UnixListener.inherited(fd)));
+      if (listeners.isEmpty()) {
+        throw new Failure(
+            "--listen systemd: systemd has given this process no socket that listens");
+      }
+      return listeners;
+    }
+    if (!listen.startsWith(UNIX) || listen.length() == UNIX.length()) {
+      throw syntax.usageError("--listen takes unix:PATH or systemd, not '" + listen + "'");
+    }
+    try {
+      listeners.add(UnixListener.open(Path.of(listen.substring(UNIX.length())).toAbsolutePath()));
+    } catch (LinkException e) {
+      throw new Failure(String.valueOf(e.getMessage()));
+    }
+    return listeners;
+  }
+}

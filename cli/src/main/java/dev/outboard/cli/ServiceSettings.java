@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.cli;
+
+import dev.outboard.channel.ServiceFrame;
+import dev.outboard.device.Limits;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What {@code outboard device --listen} is to be like, beside its kernels' own settings.
+ *
+ * @param oneKernel all sessions share one kernel
+ * @param maxSessions sessions at a time
+ * @param drain how long sessions may go on when the service is to end
+ * @param options a file with more settings for kernels, one option a line; null for none
+ * @param metrics where figures can be had; null for nowhere
+ */
+record ServiceSettings(
+    boolean oneKernel,
+    int maxSessions,
+    Duration drain,
+    @Nullable Path options,
+    @Nullable InetSocketAddress metrics) {
+  private static final int DEFAULT_SESSIONS = 64;
+  private static final int MOST_SESSIONS = 1024;
+  private static final Duration DEFAULT_DRAIN = Duration.ofSeconds(30);
+
+  private static final String ONE_KERNEL = "--one-kernel";
+  private static final String MAX_SESSIONS = "--max-sessions";
+  private static final String DRAIN = "--drain";
+  private static final String OPTIONS_FILE = "--options";
+  static final String LIMIT = "--limit";
+  private static final String METRICS = "--metrics";
+
+  private static final int MOST_TASKS = 1024;
+  private static final int MOST_HANDLES = 60_000;
+
+  /** The options themselves. */
+  static final List<Option> OPTIONS =
+      List.of(
+          Option.flag(
+              ONE_KERNEL,
+              (char) 0,
+              "With --listen: one kernel for all sessions, which share its network,",
+              "instead of one for each session."),
+          Option.single(
+              MAX_SESSIONS,
+              "N",
+              "With --listen: sessions at a time (default: " + DEFAULT_SESSIONS + ")."),
+          Option.list(
+              LIMIT,
+              "NAME=N",
+              "What a kernel gives at most: tasks, program threads of a session that",
+              "make calls (default: 1024, shared 512); handles, open descriptors of a",
+              "session (60000); sessions of a kernel that is shared (4)."),
+          Option.single(
+              DRAIN,
+              "SECONDS",
+              "With --listen: how long sessions may go on after SIGTERM (default: 30)."),
+          Option.single(
+              OPTIONS_FILE,
+              "FILE",
+              "With --listen: more options for kernels, such as --net=none, one a line.",
+              "Read again at SIGHUP, for kernels that start from then on."),
+          Option.single(
+              METRICS,
+              "[ADDR:]PORT",
+              "With --listen: figures for Prometheus at http://ADDR:PORT/metrics, for",
+              "whoever can connect there (default: 127.0.0.1)."));
+
+  /**
+   * What was given.
+   *
+   * @throws Failure if it makes no sense
+   */
+  static ServiceSettings from(Arguments arguments, Syntax syntax) {
+    String options = arguments.value(OPTIONS_FILE);
+    return new ServiceSettings(
+        arguments.has(ONE_KERNEL),
+        number(
+            arguments.value(MAX_SESSIONS), DEFAULT_SESSIONS, MOST_SESSIONS, MAX_SESSIONS, syntax),
+        Duration.ofSeconds(
+            number(
+                arguments.value(DRAIN),
+                (int) DEFAULT_DRAIN.toSeconds(),
+                (int) Duration.ofDays(1).toSeconds(),
+                DRAIN,
+                syntax)),
+        options == null ? null : Path.of(options).toAbsolutePath(),
+        metrics(arguments.value(METRICS), syntax));
+  }
+
+  private static @Nullable InetSocketAddress metrics(@Nullable String text, Syntax syntax) {
+    if (text == null) {
+      return null;
+    }
+    int colon = text.lastIndexOf(':');
+    String address = colon < 0 ? "127.0.0.1" : text.substring(0, colon).replaceAll("[\\[\\]]", "");
+    String port = text.substring(colon + 1);
+    try {
+      if (port.matches("[0-9]{1,5}")) {
+        return new InetSocketAddress(InetAddress.ofLiteral(address), Integer.parseInt(port));
+      }
+    } catch (IllegalArgumentException e) {
+      // As wrong as a port that is none.
+    }
+    throw syntax.usageError(METRICS + " takes [ADDR:]PORT, not '" + text + "'");
+  }
+
+  /** The first option that is for a service and was given; null if none was. */
+  static @Nullable String given(Arguments arguments) {
+    for (Option option : OPTIONS) {
+      if (!option.name().equals(LIMIT) && arguments.has(option.name())) {
+        return option.name();
+      }
+    }
+    return null;
+  }
+
+  private static int number(
+      @Nullable String text, int otherwise, int most, String option, Syntax syntax) {
+    if (text == null) {
+      return otherwise;
+    }
+    if (text.matches("[0-9]{1,9}")) {
+      int n = Integer.parseInt(text);
+      if (n <= most && (n > 0 || option.equals(DRAIN))) {
+        return n;
+      }
+    }
+    throw syntax.usageError(option + ": '" + text + "' is no number up to " + most);
+  }
+
+  /**
+   * What a kernel gives at most.
+   *
+   * @param base where nothing else is said
+   * @throws Failure if it makes no sense
+   */
+  static Limits limits(Arguments arguments, Limits base, Syntax syntax) {
+    Map<String, Integer> given = new TreeMap<>();
+    for (String text : arguments.all(LIMIT)) {
+      int equals = text.indexOf('=');
+      String name = equals < 0 ? text : text.substring(0, equals);
+      int most =
+          switch (name) {
+            case "tasks" -> MOST_TASKS;
+            case "handles" -> MOST_HANDLES;
+            case "sessions" -> ServiceFrame.KernelStatus.MAX_SESSIONS;
+            default ->
+                throw syntax.usageError(
+                    LIMIT + " is of tasks, handles or sessions, not '" + name + "'");
+          };
+      String value = equals < 0 ? "" : text.substring(equals + 1);
+      if (given.put(name, number(value, 0, most, LIMIT, syntax)) != null) {
+        throw syntax.usageError(LIMIT + ": " + name + " is given twice");
+      }
+    }
+    int tasks = given.getOrDefault("tasks", base.slots());
+    int sessions = base.sessions() == 1 ? 1 : given.getOrDefault("sessions", base.sessions());
+    return new Limits(
+        sessions,
+        tasks,
+        // What one session alone may have, and another as much.
+        given.containsKey("tasks") ? Math.min(sessions, 2) * tasks : base.threads(),
+        given.getOrDefault("handles", base.handles()));
+  }
+
+  /**
+   * The words of kernels' options: those of the command line, and those in the file.
+   *
+   * @throws Failure if they make no sense, or ask for what only one kernel can have
+   */
+  List<String> words(Arguments arguments) {
+    List<String> words = new ArrayList<>(DeviceSettings.words(arguments));
+    arguments.all(LIMIT).forEach(limit -> words.add(LIMIT + "=" + limit));
+    if (options != null) {
+      try {
+        Files.readString(options)
+            .lines()
+            .map(String::strip)
+            .filter(line -> !line.isEmpty() && !line.startsWith("#"))
+            .forEach(words::add);
+      } catch (IOException e) {
+        throw new Failure(OPTIONS_FILE + ": cannot read " + options + ": " + e.getMessage());
+      }
+    }
+    List<Option> known = new ArrayList<>(DeviceSettings.OPTIONS);
+    known.addAll(OPTIONS.stream().filter(o -> o.name().equals(LIMIT)).toList());
+    Syntax syntax = new Syntax("device", "", "", List.of(), known, List.of());
+    Arguments all = syntax.parse(words);
+    DeviceSettings settings = DeviceSettings.from(all, syntax);
+    limits(all, Limits.SHARED, syntax);
+    String single = settings.forOneKernelOnly();
+    if (single != null && !oneKernel) {
+      throw new Failure(
+          single
+              + " is for one kernel, and here each session gets one of its own. "
+              + ONE_KERNEL
+              + " lets all sessions share one.");
+    }
+    List<String> normal = new ArrayList<>(DeviceSettings.words(all));
+    all.all(LIMIT).forEach(limit -> normal.add(LIMIT + "=" + limit));
+    return normal;
+  }
+}

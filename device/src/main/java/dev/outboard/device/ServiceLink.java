@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import dev.outboard.channel.Decoded;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.ServiceFrame;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A device's end of the control link to the service that has started its process: sessions come by
+ * it, and the service is told of their ends.
+ *
+ * <p>The service says when the device ends: it closes the link, and then the sessions that there
+ * are go on to their ends; or it says {@link Frame.Bye}, and then they end at once. A service that
+ * is gone has closed the link: its sessions outlive it. It is trusted as whoever starts a process
+ * is; what it sends is checked as if it were not.
+ */
+final class ServiceLink implements Runnable {
+  private static final int PAGE_BYTES = 4096;
+
+  private final Device device;
+  private final DeviceServer server;
+  private final FrameStream stream;
+  private final long began = System.nanoTime();
+
+  /**
+   * @param fd a connected Unix socket; owned by this object
+   */
+  ServiceLink(Device device, DeviceServer server, int fd) {
+    this.device = device;
+    this.server = server;
+    this.stream = new FrameStream(fd);
+  }
+
+  /** Serves until the service lets the device end; no session is left then. One thread. */
+  @Override
+  public void run() {
+    stream.send(
+        new ServiceFrame.Started(
+            device.kernelKind(),
+            device.release(),
+            device.system(),
+            device.bootTime().toNanos() / 1000,
+            device.notices()));
+    String why = null;
+    while (why == null) {
+      why =
+          switch (stream.receive(-1)) {
+            case Decoded.Received(Frame frame) -> handle(frame);
+            case Decoded.Malformed(String what) -> what;
+            case Decoded.Ended(String what) -> what;
+          };
+    }
+    server.awaitNone();
+    stream.close();
+  }
+
+  /** Null, or why no more is to be expected. */
+  private @Nullable String handle(Frame frame) {
+    switch (frame) {
+      case ServiceFrame.Serve(long id) -> {
+        int fd = stream.takeDescriptor();
+        if (fd < 0) {
+          return "a session came without its link";
+        }
+        serve(id, fd);
+      }
+      case ServiceFrame.StatusRequest(long id) -> stream.send(status(id));
+      case Frame.Bye(String why) -> {
+        server.stopAll();
+        return why;
+      }
+      case Frame.Unknown f -> {}
+      default -> {
+        return frame.getClass().getSimpleName() + " is not for a kernel's process";
+      }
+    }
+    int stray = stream.takeDescriptor();
+    if (stray >= 0) {
+      Linux.close(stray);
+    }
+    return null;
+  }
+
+  private ServiceFrame.KernelStatus status(long id) {
+    return new ServiceFrame.KernelStatus(
+        id,
+        "",
+        Processes.getpid(),
+        device.kernelKind(),
+        device.release(),
+        TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began),
+        residentBytes(),
+        server.status());
+  }
+
+  /** {@code proc_pid_statm(5)}: the second number is of pages. */
+  private static long residentBytes() {
+    try {
+      String[] words = Files.readString(Path.of("/proc/self/statm")).split(" ", 3);
+      return Long.parseLong(words[1]) * PAGE_BYTES;
+    } catch (IOException e) {
+      return 0;
+    }
+  }
+
+  private void serve(long id, int fd) {
+    try {
+      server.serve(fd, id, why -> stream.send(new ServiceFrame.SessionEnded(id, why)));
+    } catch (DeviceException e) {
+      stream.send(new ServiceFrame.SessionEnded(id, String.valueOf(e.getMessage())));
+    }
+  }
+}

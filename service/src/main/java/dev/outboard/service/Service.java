@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.service;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.Decoded;
+import dev.outboard.channel.FirstFrame;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.ServiceFrame;
+import dev.outboard.channel.ServiceStatus;
+import dev.outboard.channel.UnixListener;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
+import dev.outboard.posix.SocketPair;
+import dev.outboard.posix.Uninterrupted;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Many sessions at once, each on a kernel in a process of its own, unless it shares one on purpose.
+ *
+ * <p>A visitor's first frame is looked at, not taken: a session's link is handed to its kernel's
+ * process as it came, and what crosses it is none of the service's business. So a kernel that dies
+ * takes its own sessions with it and nothing else, and the service is in no call's way.
+ *
+ * <p>A kernel ends with its last session, shared or not; only the one of a service that has one for
+ * all stays. Any thread may call any method, {@link #close} once.
+ */
+public final class Service implements AutoCloseable {
+  /** Connections at a time that have not become a session yet. */
+  private static final int MAX_VISITORS = 64;
+
+  /** How long a visitor may take to say what it wants, as for a session's greeting. */
+  private static final int GREETING_MILLIS = 10_000;
+
+  /** How long a session may wait for the process of one that has just ended. */
+  private static final long PLACE_NANOS = TimeUnit.SECONDS.toNanos(5);
+
+  private static final int ANSWER_SECONDS = 1;
+
+  /** How long kernels that are told to stop may take. */
+  private static final Duration STOPPING = Duration.ofSeconds(8);
+
+  private final ServiceOptions options;
+  private final Semaphore boots =
+      new Semaphore(Math.max(2, 2 * Runtime.getRuntime().availableProcessors()), true);
+  private final Semaphore visitors = new Semaphore(MAX_VISITORS);
+  private final Happenings happenings = new Happenings();
+  private final long began = System.nanoTime();
+  private volatile Command command;
+
+  // Guarded by this.
+  private final Set<KernelProcess> processes = new LinkedHashSet<>();
+  private final Map<String, KernelProcess> shared = new HashMap<>();
+  private final Map<Long, Peer> sessions = new HashMap<>();
+  private final List<UnixListener> listeners = new ArrayList<>();
+  private final List<Thread> acceptors = new ArrayList<>();
+  private @Nullable KernelProcess common;
+  private long kernels;
+  private long served;
+  private long refused;
+  private long died;
+  private boolean draining;
+
+  /** Who is at the other end of a session's link, as the machine's kernel says. */
+  private record Peer(int pid, int uid) {
+    @Override
+    public String toString() {
+      return "process " + pid + " of user " + uid;
+    }
+  }
+
+  /**
+   * How kernels' processes are started: words, the first of which is a path.
+   *
+   * @param own for one with a single session
+   * @param shared for one that several share
+   */
+  public record Command(List<String> own, List<String> shared) {
+    public Command {
+      own = List.copyOf(own);
+      shared = List.copyOf(shared);
+    }
+  }
+
+  /** Nothing is started yet. */
+  public Service(Command command, ServiceOptions options) {
+    this.command = command;
+    this.options = options;
+  }
+
+  /** Kernels from here on are started so; those that are there stay as they are. */
+  public void setCommand(Command newCommand) {
+    command = newCommand;
+  }
+
+  /**
+   * Starts the kernel of all sessions, if there is to be one; does nothing otherwise.
+   *
+   * @return what the kernel said of itself, null without one
+   * @throws ServiceException if it does not boot
+   */
+  public ServiceFrame.@Nullable Started start() throws ServiceException {
+    if (!options.oneKernel()) {
+      return null;
+    }
+    KernelProcess kernel;
+    synchronized (this) {
+      kernel = commonKernel();
+    }
+    boot(kernel);
+    return kernel.awaitStarted();
+  }
+
+  /** This socket is the service's from here on. */
+  public synchronized void adopt(UnixListener listener) {
+    listeners.add(listener);
+  }
+
+  /** Serves all that comes to its sockets. Called once. */
+  public synchronized void accept() {
+    for (UnixListener listener : listeners) {
+      acceptors.add(
+          Thread.ofPlatform()
+              .daemon()
+              .name("acceptor")
+              .start(() -> listener.accept(this::visit, options.log())));
+    }
+  }
+
+  /**
+   * A session for somebody who comes by another way, such as a stream from another machine.
+   *
+   * @return a connected Unix socket, the caller's, over which a host opens a session or asks for
+   *     the status
+   * @throws ServiceException if there is none
+   */
+  public int open() throws ServiceException {
+    SocketPair pair = SocketPair.open();
+    if (pair.error() < 0) {
+      throw new ServiceException("There is no link for a session: " + Errno.name(-pair.error()));
+    }
+    visit(pair.other());
+    return pair.one();
+  }
+
+  private void visit(int fd) {
+    if (!visitors.tryAcquire()) {
+      refuse(fd, "the service has " + MAX_VISITORS + " visitors already that wait or say nothing");
+      return;
+    }
+    Thread.ofPlatform()
+        .daemon()
+        .name("visitor")
+        .start(() -> {
+          try {
+            greet(fd);
+          } catch (RuntimeException e) {
+            options.log().accept("a visitor fails: " + e);
+          } finally {
+            visitors.release();
+          }
+        });
+  }
+
+  /** Looks at what comes first, and does what it asks for. */
+  private void greet(int fd) {
+    switch (FirstFrame.look(fd, GREETING_MILLIS)) {
+      case Decoded.Received(ServiceFrame.Join(String name)) -> admit(fd, name);
+      case Decoded.Received(ServiceFrame.StatusRequest f) -> {
+        try (FrameStream stream = new FrameStream(fd)) {
+          ServiceStatus status = status();
+          stream.send(status.service());
+          status.kernels().forEach(stream::send);
+        }
+      }
+      case Decoded.Received(ServiceFrame f) -> refuse(fd, "no session begins so");
+      // A session's, whose kernel judges it.
+      case Decoded.Received(Frame f) -> admit(fd, null);
+      case Decoded.Malformed(String why) -> refuse(fd, why);
+      case Decoded.Ended(String why) -> refuse(fd, why);
+    }
+  }
+
+  private void admit(int fd, @Nullable String share) {
+    Peer peer = peer(fd);
+    KernelProcess kernel = null;
+    boolean mine = false;
+    long id = 0;
+    String refusal;
+    synchronized (this) {
+      awaitPlace(share);
+      refusal = refusal(share);
+      if (refusal == null) {
+        id = ++served;
+        KernelProcess there =
+            options.oneKernel() ? common : share == null ? null : shared.get(share);
+        mine = there == null;
+        kernel =
+            there != null
+                ? there
+                : options.oneKernel() ? commonKernel() : newKernel("session " + id, share);
+        kernel.sessions.add(id);
+        sessions.put(id, peer);
+      }
+    }
+    if (kernel == null) {
+      refuse(fd, String.valueOf(refusal));
+      return;
+    }
+    if (mine) {
+      boot(kernel);
+    }
+    try {
+      kernel.awaitStarted();
+    } catch (ServiceException e) {
+      refuse(fd, "the kernel for this session did not start: " + e.getMessage());
+      return;
+    }
+    // If its process ends now, the link's other end, which only it has then, is closed.
+    kernel.serve(id, fd);
+    Linux.close(fd);
+  }
+
+  /** Those that have just ended may still have their processes. */
+  private synchronized void awaitPlace(@Nullable String share) {
+    long deadline = System.nanoTime() + PLACE_NANOS;
+    boolean starts = !options.oneKernel() && (share == null || !shared.containsKey(share));
+    while (starts && !draining && full() && sessions.size() < options.maxSessions()) {
+      long millis = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
+      if (millis <= 0) {
+        return;
+      }
+      try {
+        wait(millis);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return;
+      }
+    }
+  }
+
+  private synchronized boolean full() {
+    return processes.size() >= options.maxSessions();
+  }
+
+  private synchronized @Nullable String refusal(@Nullable String share) {
+    if (draining) {
+      return "the service ends, and takes no new sessions";
+    }
+    boolean starts = !options.oneKernel() && (share == null || !shared.containsKey(share));
+    if (sessions.size() >= options.maxSessions() || (starts && full())) {
+      return "the service serves "
+          + sessions.size()
+          + " sessions already, which is its limit (--max-sessions)";
+    }
+    if (options.oneKernel() && share != null) {
+      return "this service has one kernel for all its sessions: run without --share";
+    }
+    if (options.oneKernel() && common != null && common.released) {
+      return "the kernel of all sessions is about to end";
+    }
+    return null;
+  }
+
+  private synchronized KernelProcess commonKernel() {
+    KernelProcess kernel = newKernel("kernel " + (kernels + 1), null);
+    common = kernel;
+    return kernel;
+  }
+
+  private synchronized KernelProcess newKernel(String name, @Nullable String share) {
+    kernels++;
+    KernelProcess kernel =
+        new KernelProcess(
+            share == null ? name : "kernel '" + share + "'",
+            share,
+            share != null || options.oneKernel(),
+            happenings);
+    processes.add(kernel);
+    if (share != null) {
+      shared.put(share, kernel);
+    }
+    return kernel;
+  }
+
+  private void boot(KernelProcess kernel) {
+    boots.acquireUninterruptibly();
+    try {
+      kernel.start(kernel.isShared() ? command.shared() : command.own());
+      kernel.awaitStarted();
+    } catch (ServiceException e) {
+      // Whoever wants to use the kernel is told so.
+    } finally {
+      boots.release();
+    }
+  }
+
+  private static Peer peer(int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment credentials = arena.allocate(16, 8);
+      credentials.set(ValueLayout.JAVA_INT, 12, 12);
+      long r =
+          Linux.getsockopt(
+              fd,
+              Socket.SOL_SOCKET,
+              Socket.SO_PEERCRED,
+              credentials.address(),
+              credentials.address() + 12);
+      return r < 0
+          ? new Peer(0, -1)
+          : new Peer(
+              credentials.get(ValueLayout.JAVA_INT, 0), credentials.get(ValueLayout.JAVA_INT, 4));
+    }
+  }
+
+  private void refuse(int fd, String why) {
+    synchronized (this) {
+      refused++;
+    }
+    try (FrameStream stream = new FrameStream(fd)) {
+      stream.sendLast(new Frame.Bye(why));
+    }
+  }
+
+  /** What kernels' processes tell. */
+  private final class Happenings implements KernelProcess.Events {
+    @Override
+    public void sessionEnded(KernelProcess kernel, long session, String why) {
+      boolean last;
+      synchronized (Service.this) {
+        sessions.remove(session);
+        kernel.sessions.remove(session);
+        last = kernel.sessions.isEmpty() && (kernel != common || draining) && !kernel.released;
+        if (last) {
+          letEnd(kernel);
+        }
+        Service.this.notifyAll();
+      }
+      if (last) {
+        kernel.release();
+      }
+    }
+
+    @Override
+    public void processEnded(KernelProcess kernel, String how) {
+      List<String> lost = new ArrayList<>();
+      boolean tooSoon;
+      synchronized (Service.this) {
+        for (long id : kernel.sessions) {
+          lost.add("session " + id + " (" + sessions.remove(id) + ")");
+        }
+        kernel.sessions.clear();
+        tooSoon = !lost.isEmpty() || !kernel.released;
+        if (tooSoon) {
+          died++;
+        }
+        letEnd(kernel);
+        processes.remove(kernel);
+        Service.this.notifyAll();
+      }
+      if (tooSoon) {
+        StringBuilder report =
+            new StringBuilder(kernel.name()).append(": its process ").append(how);
+        if (!lost.isEmpty()) {
+          report.append("; lost: ").append(String.join(", ", lost));
+        }
+        List<String> lines = kernel.lastLines();
+        if (!lines.isEmpty()) {
+          report.append("; it said last:");
+          lines.forEach(line -> report.append("\n  ").append(line));
+        }
+        options.log().accept(report.toString());
+      }
+    }
+
+    @Override
+    public void says(KernelProcess kernel, String line, boolean ofItself) {
+      (ofItself ? options.log() : options.kernelLog()).accept(kernel.name() + ": " + line);
+    }
+  }
+
+  /** Nobody gets this kernel any more. */
+  private synchronized void letEnd(KernelProcess kernel) {
+    kernel.released = true;
+    String share = kernel.share();
+    if (share != null) {
+      shared.remove(share, kernel);
+    }
+    if (common == kernel) {
+      common = null;
+    }
+  }
+
+  /**
+   * What there is: of kernels those that have booted and answer. Takes a second if one does not.
+   */
+  public ServiceStatus status() {
+    List<KernelProcess> asked;
+    synchronized (this) {
+      asked = List.copyOf(processes);
+    }
+    List<CompletableFuture<ServiceFrame.KernelStatus>> answers =
+        asked.stream()
+            .map(k -> k.askStatus().completeOnTimeout(null, ANSWER_SECONDS, TimeUnit.SECONDS))
+            .toList();
+    List<ServiceFrame.KernelStatus> kernelStatus = new ArrayList<>();
+    for (CompletableFuture<ServiceFrame.KernelStatus> answer : answers) {
+      try {
+        ServiceFrame.KernelStatus status = answer.join();
+        if (status != null) {
+          kernelStatus.add(status);
+        }
+      } catch (CancellationException | CompletionException e) {
+        // It is on its way in or out.
+      }
+    }
+    synchronized (this) {
+      return new ServiceStatus(
+          new ServiceFrame.ServiceStatus(
+              options.version(),
+              Processes.getpid(),
+              TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began),
+              options.maxSessions(),
+              options.oneKernel(),
+              draining,
+              kernelStatus.size(),
+              served,
+              refused,
+              died),
+          kernelStatus);
+    }
+  }
+
+  /** Sessions now. */
+  public synchronized int sessions() {
+    return sessions.size();
+  }
+
+  /** Takes no new sessions from here on; those that there are go on. */
+  public void drain() {
+    KernelProcess idle;
+    synchronized (this) {
+      draining = true;
+      idle = common;
+      if (idle != null && idle.sessions.isEmpty()) {
+        letEnd(idle);
+      } else {
+        idle = null;
+      }
+      notifyAll();
+    }
+    if (idle != null) {
+      idle.release();
+    }
+  }
+
+  /**
+   * Waits until no kernel is left.
+   *
+   * @return whether it is so within {@code limit}
+   */
+  public synchronized boolean awaitIdle(Duration limit) {
+    long deadline = System.nanoTime() + limit.toNanos();
+    while (!processes.isEmpty()) {
+      long millis = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
+      if (millis <= 0) {
+        return false;
+      }
+      try {
+        wait(millis);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** Ends all sessions and kernels, and gives the sockets back. */
+  @Override
+  public void close() {
+    List<KernelProcess> left;
+    synchronized (this) {
+      draining = true;
+      left = List.copyOf(processes);
+      left.forEach(this::letEnd);
+      notifyAll();
+    }
+    left.forEach(KernelProcess::stop);
+    if (!awaitIdle(STOPPING)) {
+      left.forEach(KernelProcess::kill);
+    }
+    left.forEach(KernelProcess::join);
+    List<UnixListener> sockets;
+    List<Thread> threads;
+    synchronized (this) {
+      sockets = List.copyOf(listeners);
+      threads = List.copyOf(acceptors);
+    }
+    sockets.forEach(UnixListener::stop);
+    threads.forEach(Uninterrupted::join);
+    sockets.forEach(UnixListener::close);
+  }
+}
