@@ -27,6 +27,8 @@ enum {
   MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, MSG_MORE = 0x8000,
 };
 
+enum { CPU_SEGMENT = 15 * 8 + 3, CPU_MASK = 0xfff };
+
 enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8, PAGE = 4096 };
 
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most. */
@@ -48,17 +50,19 @@ struct iovec {
 
 struct slot {
   volatile uint32_t request, device_sleeps, unused0[14];
-  volatile uint32_t reply, host_sleeps, unused1[14];
+  volatile uint32_t reply, host_sleeps, together, unused1[13];
   uint32_t number, flags;
   int64_t args[6];
-  uint32_t birth, unused2;
+  uint32_t birth, where;
   int64_t result;
 };
 
 _Static_assert(__builtin_offsetof(struct slot, reply) == 64, "SlotLayout.REPLY");
 _Static_assert(__builtin_offsetof(struct slot, number) == 128, "SlotLayout.NUMBER");
 _Static_assert(__builtin_offsetof(struct slot, args) == 136, "SlotLayout.ARGS");
+_Static_assert(__builtin_offsetof(struct slot, together) == 72, "SlotLayout.TOGETHER");
 _Static_assert(__builtin_offsetof(struct slot, birth) == 184, "SlotLayout.BIRTH");
+_Static_assert(__builtin_offsetof(struct slot, where) == 188, "SlotLayout.WHERE");
 _Static_assert(__builtin_offsetof(struct slot, result) == 192, "SlotLayout.RESULT");
 
 /* The page of a table that is this code's own, but for its first word; zeros at first. */
@@ -139,12 +143,26 @@ static int another_slot(void) {
   return got;
 }
 
-static int take_slot(void) {
+/*
+ * The processor on which this thread runs; -1 if that is not known. Where the kernel has it for the
+ * vDSO's getcpu: in the limit of a segment (asm/segment.h, GDT_ENTRY_CPUNODE).
+ */
+static inline int processor(void) {
+  uint32_t limit = UINT32_MAX;
+  __asm__ volatile("lsl %1,%0" : "+r"(limit) : "r"(CPU_SEGMENT) : "cc");
+  return limit == UINT32_MAX ? -1 : (int)(limit & CPU_MASK);
+}
+
+/* One that is free; of several each processor prefers another. */
+static int take_slot(int where) {
   struct control *c = CONTROL;
   for (int again = 0; again < 2; again++) {
     int count = __atomic_load_n(&c->slots, __ATOMIC_ACQUIRE);
-    for (int i = 0; i < count; i++)
+    int first = where > 0 && count > 0 ? where % count : 0;
+    for (int n = 0; n < count; n++) {
+      int i = first + n < count ? first + n : first + n - count;
       if (!c->busy[i] && !__sync_lock_test_and_set(&c->busy[i], 1)) return i;
+    }
     if (!another_slot()) return -1;
   }
   return -1;
@@ -171,7 +189,8 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, int *interrupt
   __atomic_store_n(&s->request, wanted, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&s->device_sleeps, __ATOMIC_SEQ_CST))
     system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
-  int turns = c->turns;
+  // On one processor the device cannot answer while this thread looks.
+  int turns = s->together ? 0 : c->turns;
   for (int i = 0; i < turns; i++) {
     if (__atomic_load_n(&s->reply, __ATOMIC_ACQUIRE) == wanted) {
       c->turns = turns < MOST_TURNS / 2 ? 2 * turns : MOST_TURNS;
@@ -179,7 +198,7 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, int *interrupt
     }
     __asm__ volatile("pause");
   }
-  c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
+  if (turns) c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
   __atomic_store_n(&s->host_sleeps, 1, __ATOMIC_SEQ_CST);
   uint32_t now;
   while ((now = __atomic_load_n(&s->reply, __ATOMIC_SEQ_CST)) != wanted && !(now >> 31))
@@ -320,9 +339,11 @@ int64_t device_call(const struct call *c, int *done) {
   uint64_t handle = HANDLES[fd];
   int state = STATES[fd * 4];
   if (state != STATE_DEVICE || CONTROL->held) return 0;
-  int index = take_slot();
+  int where = processor();
+  int index = take_slot(where);
   if (index < 0) return 0;
   struct slot *s = slot(index);
+  s->where = where + 1;
   int64_t r = sends ? transmit(s, &t, flags, handle, fd, done) : receive(s, &t, flags, handle, done);
   give_slot(index);
   if (*done) {

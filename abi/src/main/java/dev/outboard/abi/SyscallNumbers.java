@@ -93,6 +93,7 @@ public final class SyscallNumbers {
   public static final int SENDMMSG = 307;
   public static final int RECVMMSG = 299;
   public static final int SCHED_SETAFFINITY = 203;
+  public static final int SCHED_GETAFFINITY = 204;
   public static final int GETRANDOM = 318;
   public static final int PTRACE = 101;
   public static final int CLOSE_RANGE = 436;

@@ -229,12 +229,18 @@ final class ShadowThread implements Runnable {
       return;
     }
     LentCalls lent = loan == null ? null : new LentCalls(kernel, handles, readiness);
-    for (int sequence = slot.await(); sequence != DeviceSlot.CLOSED; sequence = slot.await()) {
+    Placement placement = lent == null ? null : new Placement();
+    int sequence;
+    while ((sequence = slot.await(placement == null || !placement.together()))
+        != DeviceSlot.CLOSED) {
       sample.none();
       newBirth = 0;
       long result;
       try {
         slot.take(call);
+        if (placement != null && placement.called(slot.where(), slot.slept())) {
+          slot.together(placement.together());
+        }
         if (lent != null) {
           result = lent.make(call, slot.birth(), own);
         } else {
