@@ -46,6 +46,7 @@ final class Session implements Runnable {
   private final FrameStream stream;
   private final Handles handles;
   private final Readiness readiness;
+  private final Lookers lookers = new Lookers();
   private final String name;
   private final CountDownLatch rooted = new CountDownLatch(1);
 
@@ -87,6 +88,10 @@ final class Session implements Runnable {
   /** What the program may name by a path. */
   PathSet paths() {
     return server.paths();
+  }
+
+  Lookers lookers() {
+    return lookers;
   }
 
   Readiness readiness() {
@@ -415,6 +420,7 @@ final class Session implements Runnable {
     List<Frame.Sample> edges = new ArrayList<>();
     while (!rootEnding) {
       if (readiness.awaitEdges(scratch)) {
+        lookers.rest();
         boolean news = readiness.edges(scratch, edges);
         for (int from = 0; from < edges.size(); from += FrameCodec.MAX_SAMPLES) {
           int to = Math.min(edges.size(), from + FrameCodec.MAX_SAMPLES);

@@ -72,6 +72,8 @@ final class ShadowThread implements Runnable {
   private final Handles.@Nullable Handle[] entered = new Handles.Handle[6];
   private Handles.@Nullable Handle subject;
   private final @Nullable SlotLoan loan;
+  private final int pid;
+  private final Lookers.Looker looker;
   private int newBirth;
   // What ended RECEIVE's messages before, and is still to be told.
   private int failedOn = -1;
@@ -93,6 +95,8 @@ final class ShadowThread implements Runnable {
       Frame.Attach attach,
       @Nullable SlotLoan loan) {
     this.loan = loan;
+    this.pid = attach.pid();
+    this.looker = session.lookers().enter(pid, loan != null);
     this.session = session;
     this.kernel = session.kernel();
     this.handles = session.handles();
@@ -205,6 +209,7 @@ final class ShadowThread implements Runnable {
       if (scratch != null) {
         kernel.free(scratch);
       }
+      session.lookers().leave(pid, loan != null);
       leaveSlot();
       session.ended(this, entered > 0);
     }
@@ -242,6 +247,7 @@ final class ShadowThread implements Runnable {
           slot.together(placement.together());
         }
         if (lent != null) {
+          session.lookers().runs(looker);
           result = lent.make(call, slot.birth(), own);
         } else {
           result =
@@ -409,6 +415,7 @@ final class ShadowThread implements Runnable {
         return 0;
       }
       case PseudoCall.SYNC -> {
+        session.lookers().looks(looker);
         return readiness.sync(call.args[0], call.data, own, sample);
       }
       case PseudoCall.CREDENTIALS -> {
