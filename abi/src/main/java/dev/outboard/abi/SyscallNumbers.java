@@ -56,6 +56,7 @@ public final class SyscallNumbers {
   public static final int CLOCK_GETTIME = 228;
   public static final int EPOLL_CREATE1 = 291;
   public static final int EPOLL_CTL = 233;
+  public static final int SENDFILE = 40;
   public static final int EPOLL_WAIT = 232;
   public static final int EPOLL_PWAIT = 281;
   public static final int NEWFSTATAT = 262;

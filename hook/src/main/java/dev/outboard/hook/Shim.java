@@ -713,8 +713,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   /** Patches the caller's place if it is time; whether its notification is answered. */
   private boolean consider(Notification n, ProcessEntry p, ShimState s, long back) {
-    boolean closes = n.nr() == SyscallNumbers.CLOSE;
-    if (!closes && !n.row().passes()) {
+    PatchSite.Kind kind = kind(n);
+    if (kind == null) {
       return false;
     }
     List<PatchSite.Write> writes;
@@ -742,7 +742,6 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           return false; // There is a later try.
         }
         s.sites.done(back);
-        PatchSite.Kind kind = closes ? PatchSite.Kind.CLOSE : PatchSite.Kind.PASS;
         int pointer = image.pointer(kind, code, n.nr(), back);
         if (pointer < 0) {
           return false;
@@ -765,6 +764,15 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     } finally {
       held(s);
     }
+  }
+
+  /** What a call's place is patched for; null if it is to go on trapping. */
+  private static PatchSite.@Nullable Kind kind(Notification n) {
+    return switch (n.nr()) {
+      case SyscallNumbers.CLOSE -> PatchSite.Kind.CLOSE;
+      case SyscallNumbers.SENDFILE, SyscallNumbers.EPOLL_CTL -> PatchSite.Kind.ASK;
+      default -> n.row().passes() ? PatchSite.Kind.PASS : null;
+    };
   }
 
   private static void write(int memory, Arena a, List<PatchSite.Write> writes) {
