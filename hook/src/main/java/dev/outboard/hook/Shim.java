@@ -116,7 +116,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       }
     }
     long back = n.instructionPointer();
-    if (back > ShimLayout.GATE && back <= ShimLayout.GATE_END) {
+    if (isGate(back)) {
       long r = n.nr() == SyscallNumbers.CLOSE ? request(n, p, s, n.intArg(0)) : NO_REQUEST;
       if (r != NO_REQUEST) {
         n.answerUnseen(r);
@@ -137,6 +137,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       case ACTIVE -> consider(n, p, s, back);
       case FORKED, NEVER -> false;
     };
+  }
+
+  /** Whether a call with that return address is one of the shim's own. */
+  static boolean isGate(long back) {
+    return back > ShimLayout.GATE && back <= ShimLayout.GATE_END;
   }
 
   /** Whether it is tried at that trapped call: where it cannot be yet, it may be later. */
@@ -934,11 +939,22 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     }
     try {
       boolean answered = undo(n, p, image);
-      ShimExit.all(p, image, table, n.tid());
+      s.leaving = true;
+      ShimExit.all(p, image, table, tid -> interrupt(p, tid), n.tid());
       return answered;
     } finally {
+      s.leaving = false;
       release(image);
       held(s);
+    }
+  }
+
+  private void interrupt(ProcessEntry p, int tid) {
+    DeviceCalls device = calls;
+    for (ThreadEntry t : processes.threadsOf(p)) {
+      if (t.tid() == tid && device != null) {
+        device.interrupt(t);
+      }
     }
   }
 
