@@ -371,8 +371,9 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle, 
   int interrupted = 0;
   if (!make(s, DEVICE_sendto, handle, &interrupted)) return 0;
   int64_t r = s->result;
-  if (r < 0 || r > bytes) return 0;
+  if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
   *done = 1;
+  if (r < 0) return r; // The socket's error, which it tells once.
   *offset = at + r;
   if (r == bytes) return r;
   // A buffer is full: the rest waits, or finds that it may not, in the hook.

@@ -20,6 +20,9 @@ import java.lang.foreign.ValueLayout;
  * thread.
  */
 final class Placement {
+  private static final boolean FOLLOWS =
+      Boolean.parseBoolean(System.getProperty("outboard.together", "true"));
+
   /** So many calls are judged at a time. */
   static final int WINDOW = 64;
 
@@ -87,7 +90,7 @@ final class Placement {
       }
     }
     if (calls >= WINDOW) {
-      if (!together() && left <= 0 && asleep >= ASLEEP && where >= 0) {
+      if (!together() && left <= 0 && asleep >= ASLEEP && where >= 0 && FOLLOWS) {
         left = TOGETHER;
         moveTo(where);
       } else if (!before && left > 0) {

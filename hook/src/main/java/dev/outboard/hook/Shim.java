@@ -66,6 +66,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   private static final int KCMP_VM = 1;
 
+  private static final boolean SETS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.sets", "true"));
+  private static final boolean FILES =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.files", "true"));
+
   /** No result of a request. */
   private static final long NO_REQUEST = Long.MIN_VALUE;
 
@@ -775,7 +780,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private static PatchSite.@Nullable Kind kind(Notification n) {
     return switch (n.nr()) {
       case SyscallNumbers.CLOSE -> PatchSite.Kind.CLOSE;
-      case SyscallNumbers.SENDFILE, SyscallNumbers.EPOLL_CTL -> PatchSite.Kind.ASK;
+      case SyscallNumbers.SENDFILE -> FILES ? PatchSite.Kind.ASK : null;
+      case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
       default -> n.row().passes() ? PatchSite.Kind.PASS : null;
     };
   }
