@@ -19,13 +19,16 @@
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
-  SYS_process_vm_readv = 310,
+  SYS_process_vm_readv = 310, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_fstatfs = 138,
+  SYS_gettid = 186, SYS_epoll_ctl = 233,
   DEVICE_sendto = 206, DEVICE_recvfrom = 207,
   EINTR = 4, EAGAIN = 11, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
   MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, MSG_MORE = 0x8000,
 };
+
+enum { CPU_SEGMENT = 15 * 8 + 3, CPU_MASK = 0xfff };
 
 enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8, PAGE = 4096 };
 
@@ -48,22 +51,27 @@ struct iovec {
 
 struct slot {
   volatile uint32_t request, device_sleeps, unused0[14];
-  volatile uint32_t reply, host_sleeps, unused1[14];
+  volatile uint32_t reply, host_sleeps, together, unused1[13];
   uint32_t number, flags;
   int64_t args[6];
-  uint32_t birth, unused2;
+  uint32_t birth, where;
   int64_t result;
 };
 
 _Static_assert(__builtin_offsetof(struct slot, reply) == 64, "SlotLayout.REPLY");
 _Static_assert(__builtin_offsetof(struct slot, number) == 128, "SlotLayout.NUMBER");
 _Static_assert(__builtin_offsetof(struct slot, args) == 136, "SlotLayout.ARGS");
+_Static_assert(__builtin_offsetof(struct slot, together) == 72, "SlotLayout.TOGETHER");
 _Static_assert(__builtin_offsetof(struct slot, birth) == 184, "SlotLayout.BIRTH");
+_Static_assert(__builtin_offsetof(struct slot, where) == 188, "SlotLayout.WHERE");
 _Static_assert(__builtin_offsetof(struct slot, result) == 192, "SlotLayout.RESULT");
 
-/* The page of a table that is this code's own, but for its first word; zeros at first. */
+/* The page of a table that is this code's own, but for its first words; zeros at first. */
 struct control {
-  volatile int32_t held;  /* the hook's: a close is under way that has to be finished first */
+  volatile int32_t held;   /* the hook's: a close is under way that has to be finished first */
+  volatile int32_t waits;  /* the hook's: threads that may be waiting in an epoll set */
+  volatile int32_t waiter; /* the hook's: the one that may, if it is only one */
+  volatile int32_t hook_pid; /* the hook's: this process, as its namespace has it */
   volatile int32_t slots; /* how many are mapped; less than 0 if there will be none */
   volatile int32_t busy[MAX_SLOTS];
   volatile int32_t asking;
@@ -75,6 +83,7 @@ struct control {
 #define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
 #define HANDLES ((volatile uint64_t *)(TABLE + HANDLES_OFFSET))
 #define STATES ((volatile uint8_t *)TABLE)
+#define HOST_CALLS ((volatile uint64_t *)(TABLE + COUNTERS_OFFSET))
 #define DEVICE_CALLS ((volatile uint64_t *)(TABLE + DEVICE_COUNTERS_OFFSET))
 #define DEVICE_MOVED ((volatile uint64_t *)(TABLE + DEVICE_BYTES_OFFSET))
 
@@ -139,12 +148,26 @@ static int another_slot(void) {
   return got;
 }
 
-static int take_slot(void) {
+/*
+ * The processor on which this thread runs; -1 if that is not known. Where the kernel has it for the
+ * vDSO's getcpu: in the limit of a segment (asm/segment.h, GDT_ENTRY_CPUNODE).
+ */
+static inline int processor(void) {
+  uint32_t limit = UINT32_MAX;
+  __asm__ volatile("lsl %1,%0" : "+r"(limit) : "r"(CPU_SEGMENT) : "cc");
+  return limit == UINT32_MAX ? -1 : (int)(limit & CPU_MASK);
+}
+
+/* One that is free; of several each processor prefers another. */
+static int take_slot(int where) {
   struct control *c = CONTROL;
   for (int again = 0; again < 2; again++) {
     int count = __atomic_load_n(&c->slots, __ATOMIC_ACQUIRE);
-    for (int i = 0; i < count; i++)
+    int first = where > 0 && count > 0 ? where % count : 0;
+    for (int n = 0; n < count; n++) {
+      int i = first + n < count ? first + n : first + n - count;
       if (!c->busy[i] && !__sync_lock_test_and_set(&c->busy[i], 1)) return i;
+    }
     if (!another_slot()) return -1;
   }
   return -1;
@@ -166,12 +189,13 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, int *interrupt
   s->number = number;
   s->flags = 0;
   s->birth = handle >> 32;
-  s->args[0] = (uint32_t)handle;
+  s->args[0] = (uint32_t)handle & HANDLE_NUMBER;
   // Publishes all of the above, and is ordered before the look at the flag: SlotLayout has the why.
   __atomic_store_n(&s->request, wanted, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&s->device_sleeps, __ATOMIC_SEQ_CST))
     system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
-  int turns = c->turns;
+  // On one processor the device cannot answer while this thread looks.
+  int turns = s->together ? 0 : c->turns;
   for (int i = 0; i < turns; i++) {
     if (__atomic_load_n(&s->reply, __ATOMIC_ACQUIRE) == wanted) {
       c->turns = turns < MOST_TURNS / 2 ? 2 * turns : MOST_TURNS;
@@ -179,7 +203,7 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, int *interrupt
     }
     __asm__ volatile("pause");
   }
-  c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
+  if (turns) c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
   __atomic_store_n(&s->host_sleeps, 1, __ATOMIC_SEQ_CST);
   uint32_t now;
   while ((now = __atomic_load_n(&s->reply, __ATOMIC_SEQ_CST)) != wanted && !(now >> 31))
@@ -291,12 +315,106 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
   return r;
 }
 
+/* --- files of the host -------------------------------------------------------------------------- */
+
+static inline int is_host(int fd) {
+  return (uint32_t)fd < MAX_FD && STATES[(uint32_t)fd * 4] == STATE_HOST;
+}
+
+/* Makes a call of the host's kernel that has at most four arguments. */
+static int64_t pass(const struct call *c, int *done) {
+  *done = 1;
+  HOST_CALLS[c->number]++;
+  return system_call(c->number, c->rdi, c->rsi, c->rdx, c->r10, 0, 0);
+}
+
+/* Kinds of file systems whose regular files can be sent natively: statfs(2). */
+enum {
+  EXT_MAGIC = 0xef53, XFS_MAGIC = 0x58465342, TMPFS_MAGIC = 0x01021994, OVERLAYFS_MAGIC = 0x794c7630,
+  BTRFS_MAGIC = (int)0x9123683e, F2FS_MAGIC = (int)0xf2f52010,
+  S_IFMT = 0170000, S_IFREG = 0100000, STAT_MODE = 6, STAT_WORDS = 18, STATFS_WORDS = 15,
+};
+
+/* Whether sendfile takes it, as it does files whose pages are in the page cache. */
+static int is_sendable(int fd) {
+  uint32_t stat[2 * STAT_WORDS], fs[2 * STATFS_WORDS];
+  if (system_call(SYS_fstat, fd, (int64_t)stat, 0, 0, 0, 0) != 0 ||
+      (stat[STAT_MODE] & S_IFMT) != S_IFREG ||
+      system_call(SYS_fstatfs, fd, (int64_t)fs, 0, 0, 0, 0) != 0)
+    return 0;
+  switch ((int)fs[0]) {
+    case EXT_MAGIC: case XFS_MAGIC: case TMPFS_MAGIC: case OVERLAYFS_MAGIC: case BTRFS_MAGIC:
+    case F2FS_MAGIC: return 1;
+    default: return 0;
+  }
+}
+
+/*
+ * sendfile from a file of the host, by an offset of the caller's. The bytes are read into the slot.
+ */
+static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle, int *done) {
+  int64_t *offset = (int64_t *)c->rdx;
+  int64_t at;
+  struct iovec here = {(char *)&at, sizeof at};
+  struct iovec there = {(char *)offset, sizeof at};
+  struct transfer t;
+  one(&t, c->rdx, sizeof at);
+  if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)&there, 1, 0) !=
+          (int64_t)sizeof at ||
+      !writable(&t, sizeof at) || !is_sendable((int)c->rsi))
+    return 0;
+  int64_t bytes = system_call(SYS_pread64, (int)c->rsi, (int64_t)data(s), c->r10, at, 0, 0);
+  if (bytes <= 0) return 0;
+  s->args[1] = 0;
+  s->args[2] = bytes;
+  s->args[3] = 0;
+  int interrupted = 0;
+  if (!make(s, DEVICE_sendto, handle, &interrupted)) return 0;
+  int64_t r = s->result;
+  if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
+  *done = 1;
+  if (r < 0) return r; // The socket's error, which it tells once.
+  *offset = at + r;
+  if (r == bytes) return r;
+  // A buffer is full: the rest waits, or finds that it may not, in the hook.
+  int64_t more = trapping_call(SYS_sendfile, (int)c->rdi, (int)c->rsi, (int64_t)offset, bytes - r);
+  return more > 0 ? r + more : r;
+}
+
+/* Whether the one thread that may be waiting is this one; it does not, as it runs. */
+static int is_waiter(void) {
+  struct control *c = CONTROL;
+  return c->pid == c->hook_pid && c->waiter == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+/*
+ * epoll_ctl changes a set of the host's kernel. The hook need not know of it if the device reports
+ * the file's readiness already and nobody waits in the set, who would be told of what has been read.
+ */
+static int64_t control_set(const struct call *c, int *done) {
+  int fd = (int)c->rdx;
+  if (is_host(fd)) return pass(c, done);
+  if ((uint32_t)fd >= MAX_FD) return 0;
+  uint64_t handle = HANDLES[fd];
+  if (STATES[fd * 4] == STATE_DEVICE) {
+    int waits = CONTROL->waits;
+    if (CONTROL->held || !(handle & HANDLE_WATCHED) || waits > 1 ||
+        (waits == 1 && !is_waiter()))
+      return 0;
+    return pass(c, done);
+  }
+  return 0;
+}
+
 /*
  * A call on a descriptor of the device. *done is 0 if it has to trap, and then nothing has happened
  * that the trap could not find.
  */
 int64_t device_call(const struct call *c, int *done) {
   *done = 0;
+  if (c->number == SYS_epoll_ctl) return control_set(c, done);
+  if (c->number == SYS_sendfile && is_host((int)c->rdi) && is_host((int)c->rsi))
+    return pass(c, done);
   int fd = (int)c->rdi;
   struct transfer t;
   int flags = 0, sends = 0, known;
@@ -313,6 +431,11 @@ int64_t device_call(const struct call *c, int *done) {
       sends = known = c->r8 == 0 && one(&t, c->rsi, c->rdx);
       break;
     case SYS_writev: sends = known = vectors(&t, (void *)c->rsi, (int)c->rdx); break;
+    case SYS_sendfile:
+      known = (uint32_t)fd < MAX_FD && is_host((int)c->rsi) && c->rdx != 0 && c->r10 > 0 &&
+              c->r10 <= PIECE_BYTES;
+      t.bytes = c->r10;
+      break;
     default: known = 0;
   }
   if (!known || t.bytes == 0 || (flags & ~KNOWN_FLAGS)) return 0;
@@ -320,10 +443,15 @@ int64_t device_call(const struct call *c, int *done) {
   uint64_t handle = HANDLES[fd];
   int state = STATES[fd * 4];
   if (state != STATE_DEVICE || CONTROL->held) return 0;
-  int index = take_slot();
+  if (c->number == SYS_sendfile && !(handle & HANDLE_STREAM)) return 0;
+  int where = processor();
+  int index = take_slot(where);
   if (index < 0) return 0;
   struct slot *s = slot(index);
-  int64_t r = sends ? transmit(s, &t, flags, handle, fd, done) : receive(s, &t, flags, handle, done);
+  s->where = where + 1;
+  int64_t r = c->number == SYS_sendfile ? send_file(s, c, handle, done)
+              : sends ? transmit(s, &t, flags, handle, fd, done)
+                      : receive(s, &t, flags, handle, done);
   give_slot(index);
   if (*done) {
     DEVICE_CALLS[c->number]++;

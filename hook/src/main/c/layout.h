@@ -36,6 +36,11 @@
 #define STATE_HOST 1
 #define STATE_DEVICE 2 /* a socket of the device, whose handle is known */
 
+/* Beside a handle: */
+#define HANDLE_WATCHED 0x80000000 /* the device reports its readiness */
+#define HANDLE_STREAM 0x40000000  /* a socket of a stream */
+#define HANDLE_NUMBER 0x3fffffff
+
 /* Call slots, shared with the device. */
 #define SLOTS 0x05220000
 #define MAX_SLOTS 16

@@ -58,6 +58,7 @@ header:
         .long   inject - header
         .long   inject_parameters - header
         .long   inject_end - header
+        .long   special - header
 
 // A stub cannot tell that its descriptor is the host's. r11 = the stub, eax = the call's number, all
 // else as the program left it; rcx and r11 are the call's to destroy.
@@ -71,6 +72,12 @@ slow:
         jae     attach
 1:      jmp     *STUB_TRAP(%r11)
 
+// The same of a call of which device.c finds out itself whose it is.
+special:
+        cmpl    $ATTACHED, SELF
+        je      try
+        jmp     *STUB_TRAP(%r11)
+
 // The descriptor may be a socket of the device; then device.c has a try.
 attached:
         cmp     $MAX_FD, %edi
@@ -78,7 +85,7 @@ attached:
         mov     %edi, %ecx
         cmpb    $STATE_DEVICE, TABLE(, %rcx, 4)
         jne     1b
-        lea     -RED_ZONE(%rsp), %rsp
+try:    lea     -RED_ZONE(%rsp), %rsp
         push    %r11
         push    %rax
         save_arguments

@@ -56,6 +56,7 @@ public final class SyscallNumbers {
   public static final int CLOCK_GETTIME = 228;
   public static final int EPOLL_CREATE1 = 291;
   public static final int EPOLL_CTL = 233;
+  public static final int SENDFILE = 40;
   public static final int EPOLL_WAIT = 232;
   public static final int EPOLL_PWAIT = 281;
   public static final int NEWFSTATAT = 262;
@@ -93,6 +94,7 @@ public final class SyscallNumbers {
   public static final int SENDMMSG = 307;
   public static final int RECVMMSG = 299;
   public static final int SCHED_SETAFFINITY = 203;
+  public static final int SCHED_GETAFFINITY = 204;
   public static final int GETRANDOM = 318;
   public static final int PTRACE = 101;
   public static final int CLOSE_RANGE = 436;

@@ -21,6 +21,8 @@ public final class DeviceSlot {
   private final Word reply;
   private int taken;
   private int birth;
+  private int where;
+  private boolean slept;
   private volatile boolean closed;
 
   /**
@@ -49,8 +51,18 @@ public final class DeviceSlot {
    * @return its sequence number, or {@link #CLOSED}
    */
   public int await() {
-    int now = request.spin(taken);
-    if (!isNew(now)) {
+    return await(true);
+  }
+
+  /**
+   * The same.
+   *
+   * @param spins whether to look for it for a while before sleeping
+   */
+  public int await(boolean spins) {
+    int now = spins ? request.spin(taken) : request.get();
+    slept = !isNew(now);
+    if (slept) {
       request.announce();
       for (; ; ) {
         // Read the word, then the flag; close() does it the other way round.
@@ -82,6 +94,22 @@ public final class DeviceSlot {
       call.args[i] = slot.get(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i);
     }
     birth = slot.get(ValueLayout.JAVA_INT, SlotLayout.BIRTH);
+    where = slot.get(ValueLayout.JAVA_INT, SlotLayout.WHERE);
+  }
+
+  /** Whether the wait for the call taken last has slept. */
+  public boolean slept() {
+    return slept;
+  }
+
+  /** The processor from which the call taken last came, as it says; -1 if it does not. */
+  public int where() {
+    return where - 1;
+  }
+
+  /** Tells the caller whether its processor is the device's thread's, too. */
+  public void together(boolean is) {
+    SlotLayout.INT.setOpaque(slot, SlotLayout.TOGETHER, is ? 1 : 0);
   }
 
   /** The birth that the call taken last says its handle has. */

@@ -18,9 +18,9 @@ import java.lang.invoke.VarHandle;
  *           +--------+---------------+--------------------------------------------------+
  *         0 |request | deviceSleeps  |                                                  |
  *           +--------+---------------+--------------------------------------------------+
- *        64 |reply   | hostSleeps    |                                                  |
+ *        64 |reply   | hostSleeps    | together |                                       |
  *           +--------+-------+-------+---------+---------+------+---------+-------+-----+
- *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] | birth |     |
+ *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] | birth |where|
  *           +--------+-------+--------+--------+---------+------+---------+-------+-----+
  *       192 |result          |mask    |newBirth| stamp             |                    |
  *           +----------------+--------+--------+-------------------+--------------------+
@@ -52,6 +52,10 @@ import java.lang.invoke.VarHandle;
  * call that made it, is not. A slot that is lent to a process of the program (a file of its own,
  * with this same layout) must say the birth of every handle that it names.
  *
+ * <p><b>Placement.</b> A caller with a lent slot says <i>where</i> it runs; the device says whether
+ * it has its thread run <i>together</i> with the caller, on one processor: then looking for the
+ * reply is in vain, and the caller sleeps at once.
+ *
  * <p><b>Abandoning.</b> {@link #ABANDONED} is set in a word by the side that <i>waits</i> on it, to
  * make its own waiter look up: the host in {@code reply} when the link is lost, the device in
  * {@code request} when the session ends. A changed word makes FUTEX_WAIT return.
@@ -69,6 +73,9 @@ public final class SlotLayout {
   /** Not zero: the host sleeps, or is about to sleep, on {@link #REPLY}. */
   public static final long HOST_SLEEPS = 68;
 
+  /** Not zero: both sides run on one processor, by the device's choice; in a slot that is lent. */
+  public static final long TOGETHER = 72;
+
   /** Canonical system call number, or a pseudo call. */
   public static final long NUMBER = 128;
 
@@ -79,6 +86,9 @@ public final class SlotLayout {
 
   /** The birth of the handle in {@code args[0]}; in a slot that is lent. */
   public static final long BIRTH = 184;
+
+  /** The processor on which the caller runs, and one; 0 if unknown; in a slot that is lent. */
+  public static final long WHERE = 188;
 
   public static final long RESULT = 192;
 

@@ -52,7 +52,9 @@ class SlotTest {
     assertThat(SlotLayout.FLAGS).isEqualTo(132);
     assertThat(SlotLayout.ARGS).isEqualTo(136);
     assertThat(SlotLayout.ARGS + 6 * 8).isLessThanOrEqualTo(SlotLayout.RESULT);
+    assertThat(SlotLayout.TOGETHER).isEqualTo(72);
     assertThat(SlotLayout.BIRTH).isEqualTo(184);
+    assertThat(SlotLayout.WHERE).isEqualTo(188);
     assertThat(SlotLayout.RESULT).isEqualTo(192);
     assertThat(SlotLayout.NEW_BIRTH).isEqualTo(204);
     assertThat(SlotLayout.MASK).isEqualTo(200);
@@ -73,7 +75,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(13);
+    assertThat(fields).hasSize(15);
   }
 
   @Test
@@ -91,6 +93,8 @@ class SlotTest {
     assertThat(device.await()).isEqualTo(host.sequence());
     Call taken = new Call(device.data());
     device.take(taken);
+    assertThat(device.slept()).as("it was there").isFalse();
+    assertThat(device.where()).as("unknown").isEqualTo(-1);
     assertThat(taken.number).isEqualTo(63);
     assertThat(taken.flags).isEqualTo(5);
     assertThat(taken.args).containsExactly(0, -1, -2, -3, -4, -5);

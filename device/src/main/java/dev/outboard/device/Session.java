@@ -57,6 +57,7 @@ final class Session implements Runnable {
   private final Activity activity = new Activity();
   private final long began = System.nanoTime();
   private final long id;
+  private final Lookers lookers = new Lookers();
   private final String name;
   private final Consumer<String> onEnd;
   private final CountDownLatch rooted = new CountDownLatch(1);
@@ -110,6 +111,10 @@ final class Session implements Runnable {
   /** What the program may name by a path. */
   PathSet paths() {
     return server.paths();
+  }
+
+  Lookers lookers() {
+    return lookers;
   }
 
   Readiness readiness() {
@@ -496,6 +501,7 @@ final class Session implements Runnable {
     List<Frame.Sample> edges = new ArrayList<>();
     while (!rootEnding) {
       if (readiness.awaitEdges(scratch)) {
+        lookers.rest();
         boolean news = readiness.edges(scratch, edges);
         for (int from = 0; from < edges.size(); from += FrameCodec.MAX_SAMPLES) {
           int to = Math.min(edges.size(), from + FrameCodec.MAX_SAMPLES);

@@ -74,6 +74,8 @@ final class ShadowThread implements Runnable {
   private final Handles.@Nullable Handle[] entered = new Handles.Handle[6];
   private Handles.@Nullable Handle subject;
   private final @Nullable SlotLoan loan;
+  private final int pid;
+  private final Lookers.Looker looker;
   private int newBirth;
   // What ended RECEIVE's messages before, and is still to be told.
   private int failedOn = -1;
@@ -95,6 +97,8 @@ final class ShadowThread implements Runnable {
       Frame.Attach attach,
       @Nullable SlotLoan loan) {
     this.loan = loan;
+    this.pid = attach.pid();
+    this.looker = session.lookers().enter(pid, loan != null);
     this.session = session;
     this.kernel = session.kernel();
     this.handles = session.handles();
@@ -219,6 +223,7 @@ final class ShadowThread implements Runnable {
       if (scratch != null) {
         kernel.free(scratch);
       }
+      session.lookers().leave(pid, loan != null);
       leaveSlot();
       session.ended(this, entered > 0);
     }
@@ -243,7 +248,10 @@ final class ShadowThread implements Runnable {
       return;
     }
     LentCalls lent = loan == null ? null : new LentCalls(kernel, handles, readiness);
-    for (int sequence = slot.await(); sequence != DeviceSlot.CLOSED; sequence = slot.await()) {
+    Placement placement = lent == null ? null : new Placement();
+    int sequence;
+    while ((sequence = slot.await(placement == null || !placement.together()))
+        != DeviceSlot.CLOSED) {
       sample.none();
       newBirth = 0;
       long result;
@@ -251,7 +259,11 @@ final class ShadowThread implements Runnable {
       FlightEvents.CallEvent event = FlightEvents.beginCall();
       try {
         slot.take(call);
+        if (placement != null && placement.called(slot.where(), slot.slept())) {
+          slot.together(placement.together());
+        }
         if (lent != null) {
+          session.lookers().runs(looker);
           result = lent.make(call, slot.birth(), own);
         } else {
           result =
@@ -428,6 +440,7 @@ final class ShadowThread implements Runnable {
         return 0;
       }
       case PseudoCall.SYNC -> {
+        session.lookers().looks(looker);
         return readiness.sync(call.args[0], call.data, own, sample);
       }
       case PseudoCall.CREDENTIALS -> {

@@ -328,6 +328,11 @@ final class DeviceCalls {
     long r = s.result();
     if (r <= -Errno.ERESTARTSYS && r >= -Errno.ERESTART_RESTARTBLOCK) {
       if (!certain) {
+        if (n.process().shim().leaving && Shim.isGate(n.instructionPointer())) {
+          // The shim made the call, and returns what came of it before.
+          s.call().result = -Errno.EINTR;
+          return -Errno.EINTR;
+        }
         return AGAIN;
       }
       // A restart block would have to be the caller's own; no call that runs here needs one.
@@ -623,6 +628,14 @@ final class DeviceCalls {
         lingering.remove(i);
         service.push(s);
       }
+    }
+  }
+
+  /** Interrupts the call of a thread, if it makes one. */
+  void interrupt(ThreadEntry t) {
+    CallSlot s = t.slot();
+    if (s != null) {
+      link.interrupt(s);
     }
   }
 

@@ -76,7 +76,9 @@ final class PatchSite {
     /** Lets a call on a descriptor of the host pass. */
     PASS,
     /** The same for {@code close}, which makes the number's meaning unknown. */
-    CLOSE
+    CLOSE,
+    /** Always asks the shim, for a call that its first descriptor says too little of. */
+    ASK
   }
 
   /** Bytes to be written somewhere. */
@@ -98,6 +100,7 @@ final class PatchSite {
     }
   }
 
+  private static final int MOV_R11 = 0x41bb;
   private static final int STUB_TRAP = 112;
   private static final int STUB_BACK = 120;
 
@@ -252,6 +255,10 @@ final class PatchSite {
     int table = (int) ShimLayout.TABLE;
     b.put(first);
     put(b, 0xb8).putInt(number); // mov $number,%eax
+    if (kind == Kind.ASK) {
+      leave(b, stub, slow, back);
+      return b.array();
+    }
     put(b, 0x83, 0x3c, 0x25).putInt((int) ShimLayout.SELF).put((byte) ShimLayout.ATTACHED);
     int notAttached = jump(b, 0x75); // cmpl $ATTACHED,SELF; jne slow
     put(b, 0x81, 0xff).putInt(ShimLayout.MAX_FD); // cmp $MAX_FD,%edi
@@ -276,11 +283,15 @@ final class PatchSite {
     land(b, notAttached);
     land(b, tooHigh);
     land(b, unknown);
-    put(b, 0x41, 0xbb).putInt((int) stub); // mov $stub,%r11d
+    leave(b, stub, slow, back);
+    return b.array();
+  }
+
+  private static void leave(ByteBuffer b, long stub, long slow, long back) {
+    put(b, MOV_R11 >> 8, MOV_R11 & 0xff).putInt((int) stub); // mov $stub,%r11d
     put(b, 0xe9).putInt((int) (slow - (stub + b.position() + 4))); // jmp slow
     b.putLong(STUB_TRAP, back - 2);
     b.putLong(STUB_BACK, back);
-    return b.array();
   }
 
   /**
@@ -290,7 +301,11 @@ final class PatchSite {
    * @param offset of the thread's next instruction in it
    */
   static Progress progress(byte[] code, int offset) {
-    int call = 0;
+    int call = MOV_BYTES - 2;
+    if ((code[call] & 0xff) == MOV_R11 >> 8 && (code[call + 1] & 0xff) == (MOV_R11 & 0xff)) {
+      return Progress.BEFORE; // It makes no call itself.
+    }
+    call = 0;
     while ((code[call] & 0xff) != 0x0f || code[call + 1] != 0x05) {
       call++; // No instruction before it has these bytes: ShimBlobTest's business.
     }

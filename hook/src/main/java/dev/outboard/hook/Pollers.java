@@ -356,6 +356,9 @@ final class Pollers {
           }
         }
         readiness.settle();
+        if (p.watched()) {
+          n.process().watched(n.intArg(2), p);
+        }
         continued.increment();
       }
     }
@@ -366,6 +369,10 @@ final class Pollers {
     if (readiness.watchedCount() == 0 || placeholders.live() == 0) {
       n.answerContinue();
       return;
+    }
+    // Before the look: a call of another thread that finds nobody waiting is one before it.
+    if (n.thread().waiting.compareAndSet(false, true)) {
+      n.process().waits(n.tid(), true);
     }
     // A process that neither had a device file nor descends from one that had waits for others'
     // files at most through a set that it was sent; frames wake it.
@@ -381,16 +388,13 @@ final class Pollers {
       readiness.settle();
     }
     continued.increment();
-    if (n.thread().waiting.compareAndSet(false, true)) {
-      n.process().waits(true);
-    }
     n.answerContinue();
   }
 
   /** The thread makes another call, or is gone: it does not wait any more. */
   void arrived(ThreadEntry t) {
     if (t.waiting.get() && t.waiting.compareAndSet(true, false)) {
-      t.process().waits(false);
+      t.process().waits(t.tid(), false);
     }
   }
 

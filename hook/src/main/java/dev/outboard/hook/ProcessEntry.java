@@ -57,6 +57,9 @@ final class ProcessEntry {
   /** Threads that may be waiting in an epoll set, without the hook. */
   private final AtomicInteger waiters = new AtomicInteger();
 
+  /** The only one of these, if it is known; else 0. */
+  private int waiter;
+
   /**
    * Numbers at which a device fd was seen, and not closed since by a call that names them; exec
    * closes some of them unseen. For a process whose descriptors cannot be looked at any more.
@@ -194,6 +197,7 @@ final class ProcessEntry {
     if (t != null) {
       t.freeze(neverCache);
       t.hold(closing.length > 0);
+      t.waits(waiters.get(), waiter, pid);
       // What was known before could be closed by the shim unseen.
       forget(0, Integer.MAX_VALUE);
     }
@@ -274,10 +278,17 @@ final class ProcessEntry {
   synchronized void learnDevice(
       int fd, Placeholder what, @Nullable OpenFile file, long asOf, int mark) {
     if (learn(fd, what, asOf) && table != null && file != null && file.direct()) {
-      table.learnDevice(fd, mark, file.handle(), file.birth());
+      table.learnDevice(fd, mark, file.handle(), file.birth(), file.stream());
       if (!file.direct()) {
         table.forget(fd, fd); // Withdrawn meanwhile, maybe before it was there.
       }
+    }
+  }
+
+  /** The device reports the readiness of what {@code fd} may be known to be. */
+  synchronized void watched(int fd, Placeholder what) {
+    if (table != null && fd >= 0 && fd < known.length && known[fd] == what) {
+      table.watched(fd, what.handle());
     }
   }
 
@@ -380,8 +391,12 @@ final class ProcessEntry {
   }
 
   /** A thread begins to wait in an epoll set, or does so no more. */
-  void waits(boolean begins) {
-    waiters.addAndGet(begins ? 1 : -1);
+  synchronized void waits(int tid, boolean begins) {
+    int n = waiters.addAndGet(begins ? 1 : -1);
+    waiter = begins && n == 1 ? tid : 0;
+    if (table != null) {
+      table.waits(n, waiter, pid);
+    }
   }
 
   boolean anyWaits() {

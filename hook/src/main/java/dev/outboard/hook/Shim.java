@@ -66,6 +66,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   private static final int KCMP_VM = 1;
 
+  private static final boolean SETS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.sets", "true"));
+  private static final boolean FILES =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.files", "true"));
+
   /** No result of a request. */
   private static final long NO_REQUEST = Long.MIN_VALUE;
 
@@ -116,7 +121,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       }
     }
     long back = n.instructionPointer();
-    if (back > ShimLayout.GATE && back <= ShimLayout.GATE_END) {
+    if (isGate(back)) {
       long r = n.nr() == SyscallNumbers.CLOSE ? request(n, p, s, n.intArg(0)) : NO_REQUEST;
       if (r != NO_REQUEST) {
         n.answerUnseen(r);
@@ -141,6 +146,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       case ACTIVE -> consider(n, p, s, back);
       case FORKED, NEVER -> false;
     };
+  }
+
+  /** Whether a call with that return address is one of the shim's own. */
+  static boolean isGate(long back) {
+    return back > ShimLayout.GATE && back <= ShimLayout.GATE_END;
   }
 
   /** Whether it is tried at that trapped call: where it cannot be yet, it may be later. */
@@ -717,8 +727,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   /** Patches the caller's place if it is time; whether its notification is answered. */
   private boolean consider(Notification n, ProcessEntry p, ShimState s, long back) {
-    boolean closes = n.nr() == SyscallNumbers.CLOSE;
-    if (!closes && !n.row().passes()) {
+    PatchSite.Kind kind = kind(n);
+    if (kind == null) {
       return false;
     }
     List<PatchSite.Write> writes;
@@ -746,7 +756,6 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           return false; // There is a later try.
         }
         s.sites.done(back);
-        PatchSite.Kind kind = closes ? PatchSite.Kind.CLOSE : PatchSite.Kind.PASS;
         int pointer = image.pointer(kind, code, n.nr(), back);
         if (pointer < 0) {
           return false;
@@ -769,6 +778,16 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     } finally {
       held(s);
     }
+  }
+
+  /** What a call's place is patched for; null if it is to go on trapping. */
+  private static PatchSite.@Nullable Kind kind(Notification n) {
+    return switch (n.nr()) {
+      case SyscallNumbers.CLOSE -> PatchSite.Kind.CLOSE;
+      case SyscallNumbers.SENDFILE -> FILES ? PatchSite.Kind.ASK : null;
+      case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
+      default -> n.row().passes() ? PatchSite.Kind.PASS : null;
+    };
   }
 
   private static void write(int memory, Arena a, List<PatchSite.Write> writes) {
@@ -930,11 +949,22 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     }
     try {
       boolean answered = undo(n, p, image);
-      ShimExit.all(p, image, table, n.tid());
+      s.leaving = true;
+      ShimExit.all(p, image, table, tid -> interrupt(p, tid), n.tid());
       return answered;
     } finally {
+      s.leaving = false;
       release(image);
       held(s);
+    }
+  }
+
+  private void interrupt(ProcessEntry p, int tid) {
+    DeviceCalls device = calls;
+    for (ThreadEntry t : processes.threadsOf(p)) {
+      if (t.tid() == tid && device != null) {
+        device.interrupt(t);
+      }
     }
   }
 

@@ -52,6 +52,11 @@ final class ShimBlob {
     return header.getInt(8);
   }
 
+  /** The same of a stub whose call the shim always looks at. */
+  int special() {
+    return header.getInt(28);
+  }
+
   /** How many bytes {@link #injection} has. */
   int injectionBytes() {
     return header.getInt(24) - header.getInt(16);

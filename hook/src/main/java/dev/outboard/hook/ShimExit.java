@@ -12,7 +12,9 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
@@ -24,8 +26,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Threads that sleep elsewhere are left alone. One that runs, or stands in a stub, is stopped by
  * {@code ptrace(2)} for the moment. What it does in {@code device.c} it ends first, as that takes
- * no longer than the device does; only one that waits there to send the rest of something is left
- * there.
+ * no longer than the device does. One that waits there to send the rest of something is told that
+ * its wait was interrupted ({@link ShimState#leaving}), and returns to the program what was sent: a
+ * short count, as if a handler had run.
  *
  * <p>All of it happens on a thread of its own, at whose end the kernel lets go of all that are
  * traced, stopped or not.
@@ -41,21 +44,36 @@ final class ShimExit {
   private static final int SYSCALL_BYTES = 2;
   private static final long LOOK_NANOS = 50_000;
   private static final long STOP_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
-  private static final long TEXT_NANOS = TimeUnit.MILLISECONDS.toNanos(500);
+  private static final long TEXT_NANOS = TimeUnit.SECONDS.toNanos(2);
+  private static final long HURRY_NANOS = TimeUnit.MILLISECONDS.toNanos(2);
 
   /** A thread that has no processor cannot stop. */
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(5);
 
+  /** Ends the waits of threads that have trapped. */
+  interface Interruption {
+    /** Interrupts the device call of a thread of the process, if it makes one. */
+    void interrupt(int tid);
+  }
+
   private final ProcessEntry process;
+  private final Interruption interruption;
   private final ShimImage image;
   private final @Nullable ShimTable table;
   private final MemorySegment registers;
   private final TaskStatus status;
   private final Arena arena;
   private long started;
+  private final Map<Integer, Long> hurried = new HashMap<>();
 
-  private ShimExit(ProcessEntry p, ShimImage image, @Nullable ShimTable table, Arena a) {
+  private ShimExit(
+      ProcessEntry p,
+      ShimImage image,
+      @Nullable ShimTable table,
+      Interruption interruption,
+      Arena a) {
     this.process = p;
+    this.interruption = interruption;
     this.image = image;
     this.table = table;
     this.registers = a.allocate(REGISTERS_BYTES, 8);
@@ -67,15 +85,21 @@ final class ShimExit {
    * Brings all threads out but one.
    *
    * @param table the process's, if it has one: closes that were begun are counted out
+   * @param interruption ends waits in the shim
    * @param except a thread that is known to be elsewhere
    */
-  static void all(ProcessEntry p, ShimImage image, @Nullable ShimTable table, int except) {
+  static void all(
+      ProcessEntry p,
+      ShimImage image,
+      @Nullable ShimTable table,
+      Interruption interruption,
+      int except) {
     Thread t =
         Thread.ofPlatform()
             .name("outboard-exit")
             .start(() -> {
               try (Arena a = Arena.ofConfined()) {
-                new ShimExit(p, image, table, a).run(except);
+                new ShimExit(p, image, table, interruption, a).run(except);
               }
             });
     Uninterrupted.join(t);
@@ -105,6 +129,7 @@ final class ShimExit {
       return true;
     }
     if (isInText(at)) {
+      hurry(tid, at);
       return System.nanoTime() - started > TEXT_NANOS;
     }
     if (Processes.ptrace(Processes.PTRACE_SEIZE, tid, 0, 0) < 0) {
@@ -131,6 +156,16 @@ final class ShimExit {
     }
     Processes.ptrace(Processes.PTRACE_DETACH, tid, 0, 0);
     return !isInText(rip);
+  }
+
+  /** A thread that waits in a trap of the shim's own waits no longer. */
+  private void hurry(int tid, long at) {
+    long now = System.nanoTime();
+    Long last = hurried.get(tid);
+    if (at > ShimLayout.GATE && (last == null || now - last > HURRY_NANOS)) {
+      hurried.put(tid, now);
+      interruption.interrupt(tid);
+    }
   }
 
   /** Puts the thread where it would be without the stub. */

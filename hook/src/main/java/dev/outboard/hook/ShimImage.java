@@ -26,6 +26,7 @@ final class ShimImage {
   private final ShimFile file = new ShimFile("outboard-shim", ShimLayout.FILE_BYTES);
   private final long number;
   private final long slow;
+  private final long special;
   private final Map<Site, Integer> stubs = new HashMap<>();
   private final Set<Long> pages = new HashSet<>();
   private final Map<Long, Patch> patches = new HashMap<>();
@@ -50,6 +51,7 @@ final class ShimImage {
         ShimLayout.TEXT - ShimLayout.BASE,
         blob.bytes().length);
     slow = ShimLayout.TEXT + blob.slow();
+    special = ShimLayout.TEXT + blob.special();
     try {
       // Processes forked from one that has it share it, and some have fewer rights than others.
       file.makeReadOnly();
@@ -115,7 +117,8 @@ final class ShimImage {
     }
     byte[] first = reload ? PatchSite.reload(code) : new byte[0];
     long stub = ShimLayout.STUBS + (long) index * ShimLayout.STUB_BYTES;
-    byte[] text = PatchSite.stub(kind, number, first, stub, slow, back);
+    boolean asks = kind == PatchSite.Kind.ASK;
+    byte[] text = PatchSite.stub(kind, number, first, stub, asks ? special : slow, back);
     MemorySegment.copy(
         text, 0, file.memory(), ValueLayout.JAVA_BYTE, stub - ShimLayout.BASE, text.length);
     file.memory().set(ValueLayout.JAVA_LONG, (long) index * ShimLayout.POINTER_BYTES, stub);

@@ -64,6 +64,23 @@ final class ShimLayout {
   /** A socket of the device on which the shim may send and receive. */
   static final int STATE_DEVICE = 2;
 
+  /** Beside a handle: the device reports its readiness. */
+  static final int HANDLE_WATCHED = 0x8000_0000;
+
+  /** It is a socket of a stream. */
+  static final int HANDLE_STREAM = 0x4000_0000;
+
+  static final int HANDLE_NUMBER = 0x3fff_ffff;
+
+  /**
+   * Of the page of control: threads that may be waiting in an epoll set, and which if it is one.
+   */
+  static final int WAITS_OFFSET = CONTROL_OFFSET + 4;
+
+  static final int WAITER_OFFSET = CONTROL_OFFSET + 8;
+
+  static final int HOOK_PID_OFFSET = CONTROL_OFFSET + 12;
+
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;
 

@@ -53,6 +53,9 @@ final class ShimState {
   /** It may cancel threads by glibc's signal: the shim has been taken out of their way. */
   boolean cancels;
 
+  /** Its threads are being brought out of the shim: calls that it makes there do not wait. */
+  volatile boolean leaving;
+
   /** Trapped calls so far; in phase NEW. */
   final AtomicInteger calls = new AtomicInteger();
 

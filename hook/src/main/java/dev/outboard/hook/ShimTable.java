@@ -58,10 +58,15 @@ final class ShimTable {
     learn(fd, mark, ShimLayout.STATE_HOST);
   }
 
-  /** The same of a socket of the device. */
-  void learnDevice(int fd, int mark, int handle, int birth) {
+  /**
+   * The same of a socket of the device.
+   *
+   * @param stream whether it is one of a stream
+   */
+  void learnDevice(int fd, int mark, int handle, int birth, boolean stream) {
     if (covers(fd)) {
-      long what = (long) birth << 32 | Integer.toUnsignedLong(handle);
+      int number = handle | (stream ? ShimLayout.HANDLE_STREAM : 0);
+      long what = (long) birth << 32 | Integer.toUnsignedLong(number);
       LONG.setVolatile(memory, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES, what);
       learn(fd, mark, ShimLayout.STATE_DEVICE);
     }
@@ -72,6 +77,31 @@ final class ShimTable {
       end = Math.max(end, fd + 1);
       INT.compareAndSet(memory, (long) fd * Integer.BYTES, mark, mark | state);
     }
+  }
+
+  /** The device reports the readiness of a socket that is known already. */
+  void watched(int fd, int handle) {
+    if (covers(fd)) {
+      long at = ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES;
+      long old = (long) LONG.getVolatile(memory, at);
+      if (((int) old & ShimLayout.HANDLE_NUMBER) == handle) {
+        // If it is another file's by now, that has told its own.
+        LONG.compareAndSet(
+            memory, at, old, old | Integer.toUnsignedLong(ShimLayout.HANDLE_WATCHED));
+      }
+    }
+  }
+
+  /**
+   * Says how many threads may be waiting in an epoll set.
+   *
+   * @param only the one that does, if that is certain; else 0
+   * @param pid the process, as it is known here
+   */
+  void waits(int threads, int only, int pid) {
+    INT.setVolatile(memory, (long) ShimLayout.HOOK_PID_OFFSET, pid);
+    INT.setVolatile(memory, (long) ShimLayout.WAITER_OFFSET, only);
+    INT.setVolatile(memory, (long) ShimLayout.WAITS_OFFSET, threads);
   }
 
   /** Whether {@code fd} is known to be the host's. */
@@ -91,7 +121,8 @@ final class ShimTable {
   void withdraw(int handle) {
     for (int fd = 0; fd < end; fd++) {
       if ((mark(fd) & KNOWLEDGE) == ShimLayout.STATE_DEVICE
-          && memory.get(ValueLayout.JAVA_INT, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES)
+          && (memory.get(ValueLayout.JAVA_INT, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES)
+                  & ShimLayout.HANDLE_NUMBER)
               == handle) {
         forget(fd, fd);
       }

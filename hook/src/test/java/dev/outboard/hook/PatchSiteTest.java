@@ -119,4 +119,18 @@ class PatchSiteTest {
       assertThat(b.getLong(120)).isEqualTo(BACK);
     }
   }
+
+  /** Wherever a thread stands in a stub that asks, it has not made its call. */
+  @Test
+  void aStubThatAsksMakesNoCall() {
+    byte[] stub =
+        PatchSite.stub(
+            PatchSite.Kind.ASK, 233, new byte[0], ShimLayout.STUBS, ShimLayout.TEXT + 0x1c, BACK);
+    assertThat(stub).startsWith(0xb8, 233, 0, 0, 0, 0x41, 0xbb);
+    for (int offset : new int[] {0, 5, 11}) {
+      assertThat(PatchSite.progress(stub, offset)).isEqualTo(PatchSite.Progress.BEFORE);
+    }
+    assertThat(PatchSite.number(stub)).isEqualTo(233);
+    assertThat(PatchSite.back(stub)).isEqualTo(BACK);
+  }
 }

@@ -109,7 +109,7 @@ class ShimTableTest {
 
   @Test
   void deviceFdsHaveTheirHandles() {
-    table.learnDevice(5, table.mark(5), 1234, -7);
+    table.learnDevice(5, table.mark(5), 1234, -7, false);
     assertThat(state(5)).isEqualTo(ShimLayout.STATE_DEVICE);
     assertThat(table.isHost(5)).isFalse();
     assertThat(memory.get(ValueLayout.JAVA_INT, ShimLayout.HANDLES_OFFSET + 40L)).isEqualTo(1234);
@@ -120,17 +120,17 @@ class ShimTableTest {
     assertThat(state(5)).isZero();
     int mark = table.mark(5);
     table.forget(5, 5);
-    table.learnDevice(5, mark, 1234, -7);
+    table.learnDevice(5, mark, 1234, -7, false);
     assertThat(state(5)).isZero();
-    table.learnDevice(ShimLayout.MAX_FD, 0, 1, 1);
-    table.learnDevice(-1, 0, 1, 1);
+    table.learnDevice(ShimLayout.MAX_FD, 0, 1, 1, false);
+    table.learnDevice(-1, 0, 1, 1, false);
     assertThat(table.calls(0)).as("what is behind the words").isZero();
   }
 
   @Test
   void aFileIsWithdrawnFromAllItsNumbers() {
     for (int fd = 3; fd < 9; fd++) {
-      table.learnDevice(fd, table.mark(fd), fd % 2 == 0 ? 50 : 51, fd);
+      table.learnDevice(fd, table.mark(fd), fd % 2 == 0 ? 50 : 51, fd, false);
     }
     learn(20);
     table.withdraw(50);
@@ -140,6 +140,48 @@ class ShimTableTest {
     assertThat(table.isHost(20)).isTrue();
     table.freeze(true);
     assertThat(state(3)).isZero();
+  }
+
+  @Test
+  void aHandleSaysWhatItsFileIs() {
+    long at = ShimLayout.HANDLES_OFFSET + 40L;
+    table.learnDevice(5, table.mark(5), 1234, -7, true);
+    assertThat(memory.get(ValueLayout.JAVA_INT, at)).isEqualTo(1234 | ShimLayout.HANDLE_STREAM);
+    table.watched(5, 77);
+    assertThat(memory.get(ValueLayout.JAVA_INT, at))
+        .as("another file's watch")
+        .isEqualTo(1234 | ShimLayout.HANDLE_STREAM);
+    table.watched(5, 1234);
+    int all = 1234 | ShimLayout.HANDLE_STREAM | ShimLayout.HANDLE_WATCHED;
+    assertThat(memory.get(ValueLayout.JAVA_INT, at)).isEqualTo(all);
+    assertThat(memory.get(ValueLayout.JAVA_INT, at + 4)).as("its birth").isEqualTo(-7);
+    table.watched(ShimLayout.MAX_FD, 0);
+    table.withdraw(1234);
+    assertThat(state(5)).isZero();
+    table.learnDevice(5, table.mark(5), 1234, 8, false);
+    assertThat(memory.get(ValueLayout.JAVA_INT, at)).as("a new file").isEqualTo(1234);
+  }
+
+  @Test
+  void aWaiterIsNamedOnlyWhileItIsTheOnlyOne() {
+    ProcessEntry p = new ProcessEntry(70, 1, -1, -1);
+    p.table(table);
+    p.waits(71, true);
+    assertThat(waits()).containsExactly(1, 71, 70);
+    p.waits(72, true);
+    assertThat(waits()).containsExactly(2, 0, 70);
+    p.waits(71, false);
+    assertThat(waits()).as("nobody knows which is left").containsExactly(1, 0, 70);
+    p.waits(72, false);
+    assertThat(waits()).containsExactly(0, 0, 70);
+  }
+
+  private int[] waits() {
+    return new int[] {
+      memory.get(ValueLayout.JAVA_INT, ShimLayout.WAITS_OFFSET),
+      memory.get(ValueLayout.JAVA_INT, ShimLayout.WAITER_OFFSET),
+      memory.get(ValueLayout.JAVA_INT, ShimLayout.HOOK_PID_OFFSET)
+    };
   }
 
   @Test

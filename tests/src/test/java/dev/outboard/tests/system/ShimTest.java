@@ -87,6 +87,22 @@ class ShimTest {
     }
   }
 
+  /** Event loops that change their sets without a trap, and files sent without one. */
+  @Scenario(trace = false)
+  void setsAndFiles(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    Finished done =
+        stats(trial.program(Programs.c("sets"), Long.toString(seed()), "300", "30"), stats)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      assertThat(untrapped(json, "epoll_ctl")).as("in %s", json).isGreaterThan(100);
+      assertThat(count(json, "sendfile", "direct")).as("in %s", json).isGreaterThan(100);
+    }
+  }
+
   /** The same with more of all and for longer. */
   @Scenario(trace = false)
   @Tag("judges")

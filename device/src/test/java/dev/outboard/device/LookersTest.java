@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** How long the watcher holds edges back. */
+@Timeout(value = 30, unit = TimeUnit.SECONDS)
+class LookersTest {
+  private final Lookers lookers = new Lookers();
+
+  /** Nanoseconds that a rest takes; the least of some, as the machine may be busy. */
+  private long rest() {
+    long least = Long.MAX_VALUE;
+    for (int i = 0; i < 20; i++) {
+      long start = System.nanoTime();
+      lookers.rest();
+      least = Math.min(least, System.nanoTime() - start);
+    }
+    return least;
+  }
+
+  @Test
+  void whereAllCallsTrapNothingIsHeldBack() {
+    lookers.enter(1, false);
+    assertThat(rest()).isLessThan(Lookers.MAX_REST_NANOS);
+  }
+
+  @Test
+  void whoIsBusyIsNotDisturbedButNotForgotten() {
+    Lookers.Looker l = lookers.enter(1, true);
+    assertThat(rest()).isGreaterThanOrEqualTo(Lookers.MAX_REST_NANOS);
+    lookers.looks(l);
+    assertThat(rest()).as("it may wait").isLessThan(Lookers.MAX_REST_NANOS);
+    lookers.runs(l);
+    lookers.runs(l);
+    assertThat(rest()).isGreaterThanOrEqualTo(Lookers.MAX_REST_NANOS);
+  }
+
+  @Test
+  void oneThatMayWaitIsEnough() {
+    Lookers.Looker busy = lookers.enter(1, true);
+    Lookers.Looker other = lookers.enter(2, false);
+    lookers.enter(2, false);
+    lookers.looks(other);
+    lookers.runs(busy);
+    assertThat(rest()).isLessThan(Lookers.MAX_REST_NANOS);
+    lookers.leave(2, false);
+    assertThat(rest()).as("a thread of it is there").isLessThan(Lookers.MAX_REST_NANOS);
+    lookers.leave(2, false);
+    assertThat(rest()).as("it is gone").isGreaterThanOrEqualTo(Lookers.MAX_REST_NANOS);
+    lookers.leave(1, true);
+    assertThat(rest()).isLessThan(Lookers.MAX_REST_NANOS);
+  }
+
+  @Test
+  void aLookEndsARest() throws InterruptedException {
+    Lookers.Looker l = lookers.enter(1, true);
+    for (int i = 0; i < 200; i++) {
+      lookers.runs(l);
+      Thread t = Thread.ofPlatform().start(lookers::rest);
+      lookers.looks(l);
+      t.join();
+    }
+  }
+}
