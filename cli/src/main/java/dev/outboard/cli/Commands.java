@@ -6,7 +6,7 @@ import java.util.List;
 /** The commands that there are. */
 final class Commands {
   private static final List<String> NAMES =
-      List.of("run", "demo", "bench", "check", "syscalls", "device");
+      List.of("run", "demo", "bench", "check", "syscalls", "device", "keys");
 
   private Commands() {}
 
@@ -29,6 +29,7 @@ final class Commands {
       case "check" -> new CheckCommand();
       case "syscalls" -> new SyscallsCommand();
       case "device" -> new DeviceCommand();
+      case "keys" -> new KeysCommand();
       default -> {
         String near = Syntax.nearest(name, NAMES);
         throw new Failure(
