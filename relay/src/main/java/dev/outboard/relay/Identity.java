@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
-import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
 import java.security.KeyPair;
 import java.security.KeyPairGenerator;
 import java.security.PrivateKey;
 import java.security.PublicKey;
-import java.security.Signature;
 import java.security.cert.X509Certificate;
 import java.security.spec.ECGenParameterSpec;
 import java.security.spec.PKCS8EncodedKeySpec;
@@ -22,13 +20,14 @@ public final class Identity {
   private static final int PEM_COLUMNS = 64;
 
   private final PrivateKey privateKey;
-  private final PublicKey publicKey;
   private final PeerKey key;
+  private final X509Certificate certificate;
 
-  private Identity(PrivateKey privateKey, PublicKey publicKey, PeerKey key) {
+  private Identity(PrivateKey privateKey, PublicKey publicKey, PeerKey key)
+      throws GeneralSecurityException {
     this.privateKey = privateKey;
-    this.publicKey = publicKey;
     this.key = key;
+    this.certificate = Certificates.selfSigned(publicKey, privateKey);
   }
 
   /** A new one. */
@@ -67,17 +66,13 @@ public final class Identity {
     PrivateKey privateKey = factory.generatePrivate(new PKCS8EncodedKeySpec(encoded));
     PublicKey publicKey =
         factory.generatePublic(new X509EncodedKeySpec(Base64.getDecoder().decode(key.base64())));
-    byte[] probe = "a pair".getBytes(StandardCharsets.US_ASCII);
-    Signature signature = Signature.getInstance(Certificates.SIGNATURE);
-    signature.initSign(privateKey);
-    signature.update(probe);
-    byte[] signed = signature.sign();
-    signature.initVerify(publicKey);
-    signature.update(probe);
-    if (!signature.verify(signed)) {
-      throw new GeneralSecurityException("the public key is not that of the private key");
+    Identity identity = new Identity(privateKey, publicKey, key);
+    try {
+      identity.certificate.verify(publicKey);
+    } catch (GeneralSecurityException e) {
+      throw new GeneralSecurityException("the public key is not that of the private key", e);
     }
-    return new Identity(privateKey, publicKey, key);
+    return identity;
   }
 
   /** The private key, as PKCS #8 in PEM form: for a file that only its owner may read. */
@@ -101,8 +96,8 @@ public final class Identity {
   }
 
   /** A certificate for TLS, which wants one; others look at the key in it alone. */
-  X509Certificate certificate() throws GeneralSecurityException {
-    return Certificates.selfSigned(publicKey, privateKey);
+  X509Certificate certificate() {
+    return certificate;
   }
 
   @Override

@@ -6,6 +6,7 @@ import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -55,12 +56,15 @@ final class ResumableWire implements Wire {
   private long heard;
   private long written;
   private long acknowledged;
-  private boolean wanted;
   private boolean stopped;
   private boolean finishing;
   private long finishedAt;
   private String broken = "";
   private long brokenAt;
+
+  // Says to the sender that there is something to be done; not a condition of the monitor, or each
+  // byte that arrives would wake it.
+  private final Semaphore work = new Semaphore(0);
 
   // Who has the lock uses the connection to write. Taken before the monitor.
   private final ReentrantLock sending = new ReentrantLock();
@@ -191,12 +195,10 @@ final class ResumableWire implements Wire {
   /** Sends what others may not wait for. Ends with the stream. */
   private void sendWhatIsLeft() {
     while (true) {
+      work.acquireUninterruptibly();
+      work.drainPermits();
       boolean over;
       synchronized (this) {
-        while (!wanted && !stopped) {
-          await();
-        }
-        wanted = false;
         over = stopped;
       }
       flush();
@@ -256,7 +258,7 @@ final class ResumableWire implements Wire {
         long got = received + n;
         received = got;
         if (got - told >= tellBytes) {
-          wake();
+          work.release();
         }
         return n;
       }
@@ -353,12 +355,13 @@ final class ResumableWire implements Wire {
         heard = System.nanoTime();
         connection = c;
         installed = true;
-        wanted = true;
         notifyAll();
       }
     } finally {
       sending.unlock();
-      if (!installed) {
+      if (installed) {
+        work.release();
+      } else {
         c.close();
       }
     }
@@ -412,9 +415,9 @@ final class ResumableWire implements Wire {
         finishing = true;
         finishedAt = System.nanoTime();
       }
-      wanted = true;
       notifyAll();
     }
+    work.release();
   }
 
   @Override
@@ -429,19 +432,19 @@ final class ResumableWire implements Wire {
       notifyAll();
     }
     renewal.abandon();
-    if (c == null) {
-      return;
-    }
-    // The sender says that this is the end, if that is possible without waiting for others.
-    if (sending.tryLock()) {
-      try {
-        c.stopReading();
-      } finally {
-        sending.unlock();
+    if (c != null) {
+      // The sender says that this is the end, if that is possible without waiting for others.
+      if (sending.tryLock()) {
+        try {
+          c.stopReading();
+        } finally {
+          sending.unlock();
+        }
+      } else {
+        c.close();
       }
-    } else {
-      c.close();
     }
+    work.release();
   }
 
   @Override
@@ -459,11 +462,6 @@ final class ResumableWire implements Wire {
     if (c != null) {
       c.close();
     }
-  }
-
-  private synchronized void wake() {
-    wanted = true;
-    notifyAll();
   }
 
   /** Waits for a change; who calls has the monitor. */

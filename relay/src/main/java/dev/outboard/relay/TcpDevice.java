@@ -41,6 +41,10 @@ public final class TcpDevice implements AutoCloseable {
   private static final Duration FAREWELL = Duration.ofSeconds(1);
 
   private static final long ACCEPT_PAUSE_MILLIS = 100;
+
+  /** Lines about others that the log takes at once, and how long until it takes one more. */
+  private static final int COMPLAINTS = 10;
+
   private static final long COMPLAINT_NANOS = TimeUnit.SECONDS.toNanos(1);
   private static final Duration PARTING = Duration.ofSeconds(2);
   private static final int ID_BYTES = 16;
@@ -78,7 +82,8 @@ public final class TcpDevice implements AutoCloseable {
   // Guarded by this.
   private final Map<String, Stream> streams = new HashMap<>();
   private final Deque<SocketChannel> strangers = new ArrayDeque<>();
-  private long lastComplaint;
+  private long complaintsSince = System.nanoTime();
+  private long complaintsTaken;
   private int complaintsLeftOut;
   private boolean closed;
 
@@ -229,6 +234,9 @@ public final class TcpDevice implements AutoCloseable {
       // What it gets to know must not be lost by what has not been read.
       drain(connection);
       PeerKey seen = trust.seen();
+      if (seen == null && String.valueOf(e.getMessage()).contains("alert")) {
+        throw new IOException("it broke off; it may not know the key of this device", e);
+      }
       if (seen != null && trust.matched() == null) {
         throw new IOException(
             "its key is not authorised; to do that: outboard keys add " + seen.line(), e);
@@ -457,16 +465,18 @@ public final class TcpDevice implements AutoCloseable {
         : String.valueOf(address);
   }
 
-  /** A line for the log about somebody, but no more of them than one a second. */
+  /** A line for the log about somebody, but not as many as strangers please. */
   private void complain(String line) {
     int leftOut;
     synchronized (this) {
-      long now = System.nanoTime();
-      if (lastComplaint != 0 && now - lastComplaint < COMPLAINT_NANOS) {
+      long given = COMPLAINTS + (System.nanoTime() - complaintsSince) / COMPLAINT_NANOS;
+      // What was not used up long ago does not add up.
+      complaintsTaken = Math.max(complaintsTaken, given - COMPLAINTS);
+      if (complaintsTaken >= given) {
         complaintsLeftOut++;
         return;
       }
-      lastComplaint = now == 0 ? 1 : now;
+      complaintsTaken++;
       leftOut = complaintsLeftOut;
       complaintsLeftOut = 0;
     }

@@ -322,9 +322,7 @@ public final class TcpHost {
           e instanceof SSLException
               ? "The device at "
                   + at()
-                  + " does not let this machine in ("
-                  + message(e)
-                  + ").\nAuthorise it there with: outboard keys add "
+                  + " does not let this machine in.\nAuthorise it there with: outboard keys add "
                   + identity.key().line()
               : at() + " closed the connection: " + message(e) + ".",
           false);

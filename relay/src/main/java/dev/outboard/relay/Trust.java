@@ -42,6 +42,7 @@ final class Trust extends X509ExtendedTrustManager {
     parameters.setProtocols(new String[] {"TLSv1.3"});
     parameters.setCipherSuites(
         new String[] {"TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"});
+    parameters.setNamedGroups(new String[] {"x25519", "secp256r1"});
     if (!client) {
       parameters.setNeedClientAuth(true);
     }
@@ -126,7 +127,7 @@ final class Trust extends X509ExtendedTrustManager {
     private final PrivateKey key;
     private final X509Certificate certificate;
 
-    OwnKey(Identity identity) throws GeneralSecurityException {
+    OwnKey(Identity identity) {
       this.key = identity.privateKey();
       this.certificate = identity.certificate();
     }
