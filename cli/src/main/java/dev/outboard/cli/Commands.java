@@ -29,7 +29,7 @@ final class Commands {
       case "check" -> new CheckCommand();
       case "syscalls" -> new SyscallsCommand();
       case "device" -> new DeviceCommand();
-      case "keys" -> new KeysCommand();
+      case "keys" -> new KeysCommand(KeyFiles.ofThisUser());
       default -> {
         String near = Syntax.nearest(name, NAMES);
         throw new Failure(

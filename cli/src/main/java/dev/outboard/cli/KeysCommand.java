@@ -5,12 +5,22 @@ import dev.outboard.relay.Identity;
 import dev.outboard.relay.PeerKey;
 import dev.outboard.relay.TcpAddress;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 
 /** {@code outboard keys}: by which keys this machine is known, and which others it knows. */
 final class KeysCommand implements Command {
+  /** More than any line has. */
+  private static final int MAX_BYTES = 4096;
+
+  private final KeyFiles files;
+
+  KeysCommand(KeyFiles files) {
+    this.files = files;
+  }
+
   @Override
   public Syntax syntax() {
     return new Syntax(
@@ -44,7 +54,6 @@ final class KeysCommand implements Command {
   @Override
   public int run(Arguments arguments, Terminal terminal) {
     Syntax syntax = syntax();
-    KeyFiles files = KeyFiles.ofThisUser();
     List<String> words = arguments.operands();
     if (words.isEmpty()) {
       show(files, terminal);
@@ -147,7 +156,7 @@ final class KeysCommand implements Command {
     try {
       String text =
           file.equals("-")
-              ? new String(System.in.readNBytes(4096), java.nio.charset.StandardCharsets.UTF_8)
+              ? new String(System.in.readNBytes(MAX_BYTES), StandardCharsets.UTF_8)
               : Files.readString(Path.of(file));
       return text.strip();
     } catch (IOException e) {

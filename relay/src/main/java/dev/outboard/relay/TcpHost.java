@@ -90,13 +90,23 @@ public final class TcpHost {
     private static final long serialVersionUID = 1L;
 
     private final boolean last;
+    private final boolean late;
 
     /**
+     * Made of what is wrong.
+     *
      * @param last whether another attempt would be in vain, too
      */
     Failed(String message, boolean last) {
       super(message);
       this.last = last;
+      this.late = false;
+    }
+
+    private Failed(Duration limit, String at) {
+      super(at + " has not answered within %.1f s.".formatted(limit.toMillis() / 1e3));
+      this.last = false;
+      this.late = true;
     }
   }
 
@@ -116,7 +126,7 @@ public final class TcpHost {
 
     @Override
     public Renewed renew(long received, long deadline) throws IOException {
-      String why = "there was no time";
+      String why = "";
       for (long pause = FIRST_PAUSE_MILLIS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MILLIS)) {
         long left = deadline - System.nanoTime();
         if (left <= 0) {
@@ -136,7 +146,10 @@ public final class TcpHost {
                   Duration.ofNanos(Math.min(left, ATTEMPT.toNanos())));
           return new Renewed(attempt.connection(), answer.received());
         } catch (Failed e) {
-          why = String.valueOf(e.getMessage());
+          // The last one may have had too little time to find out anything.
+          if (!e.late || why.isEmpty()) {
+            why = String.valueOf(e.getMessage());
+          }
           if (e.last) {
             throw new IOException(why, e);
           }
@@ -225,9 +238,7 @@ public final class TcpHost {
           Opening.send(made, request);
           answer = Opening.receiveAnswer(made);
         } catch (IOException e) {
-          throw deadline.passed()
-              ? new Failed(at() + " does not answer (for " + limit.toSeconds() + " s).", false)
-              : known ? refusal(e) : distrust(e);
+          throw deadline.passed() ? new Failed(limit, at()) : known ? refusal(e) : distrust(e);
         }
         if (answer.status() != Opening.OK) {
           throw new Failed(refusal(answer), answer.status() != Opening.NOT_NOW);
