@@ -101,7 +101,7 @@ class KeysCommandTest {
     assertThat(keys("list"))
         .contains("host that may come: " + host.key().fingerprint() + " root@host")
         .contains("device at nic:7000: " + device.key().fingerprint() + " root@nic");
-    assertThatThrownBy(() -> keys("add", "nonsense")).hasMessageContaining("that is no key");
+    assertThatThrownBy(() -> keys("add", "nonsense")).hasMessageContaining("is no key");
     assertThatThrownBy(() -> keys("add", "nic:7000")).hasMessageContaining("which key?");
     assertThatThrownBy(() -> keys("remove", "nobody")).hasMessageContaining("no key is known");
     assertThatThrownBy(() -> keys("forget")).hasMessageContaining("does not know 'forget'");

@@ -77,6 +77,7 @@ public final class TcpDevice implements AutoCloseable {
   private final Sessions sessions;
   private final Duration patience;
   private final Consumer<String> log;
+  private final int maxStreams;
   private final SecureRandom random = new SecureRandom();
 
   // Guarded by this.
@@ -93,7 +94,9 @@ public final class TcpDevice implements AutoCloseable {
       Hosts hosts,
       Sessions sessions,
       Duration patience,
-      Consumer<String> log) {
+      Consumer<String> log,
+      int maxStreams) {
+    this.maxStreams = maxStreams;
     this.listener = listener;
     this.identity = identity;
     this.hosts = hosts;
@@ -118,6 +121,19 @@ public final class TcpDevice implements AutoCloseable {
       Duration patience,
       Consumer<String> log)
       throws IOException {
+    return listen(at, identity, hosts, sessions, patience, log, MAX_STREAMS);
+  }
+
+  /** With another number of streams at a time. */
+  static TcpDevice listen(
+      InetSocketAddress at,
+      Identity identity,
+      Hosts hosts,
+      Sessions sessions,
+      Duration patience,
+      Consumer<String> log,
+      int maxStreams)
+      throws IOException {
     ServerSocketChannel listener = ServerSocketChannel.open();
     boolean bound = false;
     try {
@@ -129,7 +145,8 @@ public final class TcpDevice implements AutoCloseable {
         listener.close();
       }
     }
-    TcpDevice device = new TcpDevice(listener, identity, hosts, sessions, patience, log);
+    TcpDevice device =
+        new TcpDevice(listener, identity, hosts, sessions, patience, log, maxStreams);
     Thread.ofPlatform().daemon().name("tcp-acceptor").start(device::accept);
     return device;
   }
@@ -288,13 +305,13 @@ public final class TcpDevice implements AutoCloseable {
             guest.name(),
             asked.compareTo(patience) < 0 ? asked : patience);
     synchronized (this) {
-      if (!closed && streams.size() < MAX_STREAMS) {
+      if (!closed && streams.size() < maxStreams) {
         streams.put(stream.id, stream);
       }
     }
     try {
       if (!holds(stream)) {
-        refuse(guest, Opening.NOT_NOW, "the device has " + MAX_STREAMS + " sessions, its limit");
+        refuse(guest, Opening.NOT_NOW, "the device has " + maxStreams + " sessions, its limit");
         return;
       }
       int session;

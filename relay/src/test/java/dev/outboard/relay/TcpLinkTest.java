@@ -51,6 +51,7 @@ class TcpLinkTest {
   private static final Identity HOST = Identity.create("the host");
   private static final Identity DEVICE = Identity.create("the device");
   private static final Identity OTHER = Identity.create("somebody else");
+  private static final int STREAMS = 8;
   private static final Duration LONG = Duration.ofSeconds(30);
 
   private final List<AutoCloseable> open = new ArrayList<>();
@@ -72,7 +73,8 @@ class TcpLinkTest {
             () -> List.copyOf(authorized),
             sessions,
             LONG,
-            log::add);
+            log::add,
+            STREAMS);
     open.add(device);
     devices.add(device);
     return new TcpAddress("127.0.0.1", device.address().getPort());
@@ -143,8 +145,8 @@ class TcpLinkTest {
     open.add(link);
     CallSlot slot = link.attach(1, 1, -1, Credentials.root());
     Random random = new Random(1);
-    for (int i = 0; i < 300; i++) {
-      if (i >= 200 && i % 10 == 0) {
+    for (int i = 0; i < 100; i++) {
+      if (i >= 60 && i % 4 == 0) {
         ResumableWire wire = wire(stream);
         Connection now = wire.connection();
         if (now != null) {
@@ -152,7 +154,7 @@ class TcpLinkTest {
         }
       }
       RelayTest.sum(slot, random);
-      if (i == 199) {
+      if (i == 59) {
         // Some MiB each way, so new keys several times: that is no break.
         assertThat(log).noneMatch(line -> line.contains("again"));
       }
@@ -400,12 +402,12 @@ class TcpLinkTest {
     assertThat(sessions).hasSize(1);
     require(() -> devices.getFirst().streams() == 0);
     List<TcpHost.Stream> streams = new ArrayList<>();
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < STREAMS; i++) {
       streams.add(connect(at, HOST, Duration.ZERO));
     }
     assertThatThrownBy(() -> connect(at, HOST, Duration.ZERO))
-        .hasMessageContaining("64 sessions, its limit");
-    assertThat(sessions).hasSize(65);
+        .hasMessageContaining("8 sessions, its limit");
+    assertThat(sessions).hasSize(STREAMS + 1);
     streams.forEach(s -> s.wire().close());
     require(() -> devices.getFirst().streams() == 0);
     sessions.forEach(Linux::close);
