@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Tag;
 
@@ -64,13 +65,13 @@ class LinksTest {
   private static Running device(Trial trial, Machines machines, int port, int... alsoAt) {
     String host = machines.line("host");
     String device = machines.line("device");
-    machines.as("device", "keys", "add", host).run(LIMIT).expectSuccess();
-    IntStream.concat(IntStream.of(port), IntStream.of(alsoAt))
-        .forEach(p ->
-            machines
-                .as("host", "keys", "add", "127.0.0.1:" + p, device)
-                .run(LIMIT)
-                .expectSuccess());
+    // As 'outboard keys add' writes them; a command for each would take longer than the rest.
+    trial.file("device-keys/authorized_hosts", host + "\n");
+    trial.file(
+        "host-keys/known_devices",
+        IntStream.concat(IntStream.of(port), IntStream.of(alsoAt))
+            .mapToObj(p -> "127.0.0.1:" + p + " " + device + "\n")
+            .collect(Collectors.joining()));
     Running running =
         machines
             .as(
@@ -94,8 +95,30 @@ class LinksTest {
             .substring(what.length() + 1));
   }
 
-  /** A program under load, and a checker of another session, while connections break. */
-  private static void breaks(Trial trial, int breaks, int meanBytes) throws IOException {
+  /** What is done to a link under load. */
+  private interface Harm {
+    void to(BreakingProxy proxy, Running program);
+  }
+
+  /** Connections that break all the time, then none for a while. */
+  private static Harm breaks(int breaks) {
+    return (proxy, program) -> {
+      proxy.breakAfter(40_000);
+      Eventually.require(
+          LIMIT.multipliedBy(5),
+          () -> "breaks: " + proxy.breaks() + "\n" + program.output() + program.errors(),
+          () -> proxy.breaks() >= breaks || !program.alive());
+      proxy.away(true);
+      Eventually.pause(500);
+      proxy.away(false);
+      proxy.breakAfter(0);
+    };
+  }
+
+  /**
+   * A program under load, and a checker of another session, while something is done to its link.
+   */
+  private static void judge(Trial trial, Harm harm) throws IOException {
     long seed = Long.getLong("tests.seed", System.nanoTime());
     System.out.println("-Dtests.seed=" + seed);
     Machines machines = new Machines(trial);
@@ -113,7 +136,7 @@ class LinksTest {
           machines
               .program(
                   proxy.port(),
-                  "30s",
+                  "60s",
                   Programs.PYTHON,
                   Programs.python("numbered"),
                   "connect",
@@ -121,15 +144,7 @@ class LinksTest {
                   "/counted/log")
               .start()) {
         program.awaitOutput(LIMIT, "ready");
-        proxy.breakAfter(meanBytes);
-        Eventually.require(
-            LIMIT.multipliedBy(5),
-            () -> "breaks: " + proxy.breaks() + "\n" + program.output() + program.errors(),
-            () -> proxy.breaks() >= breaks || !program.alive());
-        proxy.away(true);
-        Eventually.pause(500);
-        proxy.away(false);
-        proxy.breakAfter(0);
+        harm.to(proxy, program);
         program.type("enough\n");
         Finished done = program.await(LIMIT).expectSuccess();
         Finished checked = checker.await(LIMIT).expectSuccess();
@@ -154,12 +169,60 @@ class LinksTest {
 
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void nothingIsLostOrDoneTwiceWhateverBreaks(Trial trial) throws IOException {
-    breaks(trial, 200, 60_000);
+    judge(trial, breaks(100));
   }
 
   @Tag("judges")
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void thousandBreaks(Trial trial) throws IOException {
-    breaks(trial, 1000, 60_000);
+    judge(trial, breaks(1000));
+  }
+
+  /** Longer than the ends of a link wait for a sign of life. */
+  @Tag("judges")
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void silenceIsABreakToo(Trial trial) throws IOException {
+    judge(
+        trial,
+        (proxy, program) -> {
+          proxy.deaf(true);
+          Eventually.pause(30_000);
+          assertThat(program.alive()).isTrue();
+          proxy.deaf(false);
+          Eventually.pause(12_000); // an attempt that began meanwhile has ended
+        });
+  }
+
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void aLinkThatStaysAwayIsALostDevice(Trial trial) {
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    Duration loss = Duration.ofSeconds(5);
+    try (BreakingProxy proxy = new BreakingProxy(port, 1);
+        Running device = device(trial, machines, port, proxy.port());
+        Running program =
+            machines
+                .program(proxy.port(), "1s", Programs.PYTHON, Programs.python("survivor"))
+                .start()) {
+      program.awaitOutput(LIMIT, "ready");
+      Eventually.pause(300); // all five calls are blocked by now
+      proxy.away(true);
+      for (String call : List.of("recv", "accept", "read")) {
+        program.awaitOutput(loss, call + " failed with ENETDOWN");
+      }
+      program.awaitOutput(loss, "^epoll returned woken");
+      program.type("go on\n");
+      Finished done = program.await(LIMIT).expectSuccess();
+      assertThat(done.output()).contains("later send failed with ENETDOWN", "alive");
+      assertThat(done.errors().lines()).hasSize(1);
+      assertThat(done.errors()).contains("could not be taken up again", "within 1.0 s");
+      device.awaitErrors(loss, "did not come back within 1.0 s");
+      // What the session had is free again: the device serves the next one, which ends in order.
+      proxy.away(false);
+      machines.program(proxy.port(), "1s", "true").run(LIMIT).expectSuccess();
+      device.signal("TERM");
+      device.await(LIMIT);
+      assertThat(device.errors()).doesNotContain("\tat ");
+    }
   }
 }
