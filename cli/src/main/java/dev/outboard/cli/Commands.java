@@ -6,7 +6,7 @@ import java.util.List;
 /** The commands that there are. */
 final class Commands {
   private static final List<String> NAMES =
-      List.of("run", "demo", "bench", "check", "syscalls", "device", "status");
+      List.of("run", "demo", "bench", "check", "syscalls", "device", "status", "keys");
 
   private Commands() {}
 
@@ -30,6 +30,7 @@ final class Commands {
       case "syscalls" -> new SyscallsCommand();
       case "device" -> new DeviceCommand();
       case "status" -> new StatusCommand();
+      case "keys" -> new KeysCommand(KeyFiles.ofThisUser());
       default -> {
         String near = Syntax.nearest(name, NAMES);
         throw new Failure(

@@ -36,11 +36,19 @@ final class DeviceCommand implements Command {
     options.add(
         Option.single(
             LISTEN,
-            "unix:PATH|systemd",
+            "unix:PATH|tcp:[ADDR:]PORT|systemd",
             "Be a service: programs of 'outboard run --device unix:PATH', which must",
-            "be run by this user, get a kernel each, in a process of its own. The",
-            "socket is removed at the end. systemd: the socket that it passes."));
+            "be run by this user, or of 'outboard run --device tcp://HOST:PORT' on",
+            "machines that 'outboard keys' knows, get a kernel each, in a process of",
+            "its own. A Unix socket is removed at the end. systemd: the socket that it",
+            "passes."));
     options.addAll(ServiceSettings.OPTIONS);
+    options.add(
+        Option.single(
+            TcpPlace.RECONNECT,
+            "TIME",
+            "For how long at most a session of tcp: is kept without a connection,",
+            "if its host asks for that (default: 10m; 0: not at all)."));
     options.add(
         Option.single(
             FD,
@@ -77,7 +85,9 @@ final class DeviceCommand implements Command {
             "  outboard device --listen unix:/run/ob.sock",
             "      a kernel with passt for each session",
             "  outboard device --listen unix:/run/ob.sock --one-kernel --net tap:name=ob0,addr=10.77.0.2/24",
-            "      one address for all of them"));
+            "      one address for all of them",
+            "  outboard device --listen tcp:7000",
+            "      for programs on other machines"));
   }
 
   @Override
@@ -93,6 +103,9 @@ final class DeviceCommand implements Command {
             + (stdio ? 1 : 0)
         != 1) {
       throw syntax.usageError("a device needs one of --listen, --fd, --control and --stdio");
+    }
+    if (arguments.has(TcpPlace.RECONNECT) && (listen == null || !listen.startsWith(TcpPlace.TCP))) {
+      throw syntax.usageError(TcpPlace.RECONNECT + " is for --listen tcp:");
     }
     DeviceSettings settings = DeviceSettings.from(arguments, syntax);
     String stray = ServiceSettings.given(arguments);

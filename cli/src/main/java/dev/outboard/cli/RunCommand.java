@@ -12,6 +12,8 @@ import dev.outboard.hook.HookOptions;
 import dev.outboard.hook.Statistics;
 import dev.outboard.relay.DescriptorWire;
 import dev.outboard.relay.HostRelay;
+import dev.outboard.relay.TcpAddress;
+import dev.outboard.relay.TcpHost;
 import dev.outboard.syscalls.CallPolicy;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -34,6 +36,12 @@ final class RunCommand implements Command {
   private static final String STATS = "--stats";
   private static final String CLIENT = "outboard run";
   private static final String UNIX = "unix:";
+  private static final String TCP = "tcp://";
+  private static final String RECONNECT = "--reconnect";
+  private static final Duration DEFAULT_RECONNECT = Duration.ofSeconds(30);
+
+  /** How long a link that is dead may look alive, and what an answer takes otherwise. */
+  private static final Duration UNNOTICED = Duration.ofSeconds(30);
 
   /** How long the command may wait for what the program sent last to arrive. */
   private static final Duration USER_WAITS = Duration.ofSeconds(1);
@@ -49,17 +57,25 @@ final class RunCommand implements Command {
     options.add(
         Option.single(
             DEVICE,
-            "embedded|unix:PATH|ssh://[USER@]HOST[:PORT][/PATH]",
+            "embedded|unix:PATH|tcp://HOST:PORT|ssh://[USER@]HOST[:PORT][/PATH]",
             "The device: one that is started for this program (the default), one",
-            "that 'outboard device --listen unix:PATH' runs already, or one that is",
-            "started for it on another machine, by ssh without a password, where",
-            "'outboard' is in PATH or at /PATH. Options for the device hold there."));
+            "that 'outboard device --listen' runs already, here or elsewhere (see",
+            "'outboard keys'), or one that is started for it on another machine, by",
+            "ssh without a password, where 'outboard' is in PATH or at /PATH.",
+            "Options for the device hold there."));
     options.add(
         Option.single(
             SHARE,
             "NAME",
             "Be on the service's kernel of that name, with all others that say so,",
             "instead of one of its own. It ends with the last of them."));
+    options.add(
+        Option.single(
+            RECONNECT,
+            "TIME",
+            "For how long a program lives on without a connection to a device at",
+            "tcp://, such as 500ms, 30s (the default) or 2m, until there is one",
+            "again; 0: the first break is the end."));
     options.addAll(DeviceSettings.OPTIONS);
     options.add(
         Option.single(
@@ -117,7 +133,9 @@ final class RunCommand implements Command {
             "  outboard device --listen unix:/run/outboard.sock &",
             "  outboard run --device unix:/run/outboard.sock --share cache -- redis-server &",
             "  outboard run --device unix:/run/outboard.sock --share cache -- redis-cli",
-            "      two programs on one kernel of a service"));
+            "      two programs on one kernel of a service",
+            "  outboard run --device tcp://nic:7000 -- curl https://www.debian.org/",
+            "      on a device elsewhere; 'outboard keys --help' says how both get to know each other"));
   }
 
   @Override
@@ -140,6 +158,9 @@ final class RunCommand implements Command {
             SHARE + ": '" + share + "' is not 1 to 64 letters, digits, dots, dashes, underscores");
       }
     }
+    if (arguments.has(RECONNECT) && (device == null || !device.startsWith(TCP))) {
+      throw syntax.usageError(RECONNECT + " is for a device at tcp://");
+    }
     if (device == null || device.equals("embedded") || device.startsWith(SshTarget.SCHEME)) {
       // Wrong settings are an error of this command, not of the device's.
       DeviceSettings.from(arguments, syntax);
@@ -160,9 +181,10 @@ final class RunCommand implements Command {
         return run(arguments, terminal, own, ssh, listener -> link(relay.linkFd(), listener));
       }
     }
-    if (!device.startsWith(UNIX) || device.length() == UNIX.length()) {
+    boolean tcp = device.startsWith(TCP);
+    if (!tcp && (!device.startsWith(UNIX) || device.length() == UNIX.length())) {
       throw syntax.usageError(
-          "--device is 'embedded', unix:PATH or ssh://HOST, not '" + device + "'");
+          "--device is 'embedded', unix:PATH, tcp://HOST:PORT or ssh://HOST, not '" + device + "'");
     }
     List<String> settings = DeviceSettings.words(arguments);
     if (!settings.isEmpty()) {
@@ -172,15 +194,61 @@ final class RunCommand implements Command {
               + device
               + " has settings of its own");
     }
+    if (tcp) {
+      return overTcp(arguments, terminal, own, device.substring(TCP.length()));
+    }
     Path socket = Path.of(device.substring(UNIX.length()));
     return offload(
         arguments,
         terminal,
         own,
         null,
+        null,
         listener ->
             // A service may have to boot a kernel first.
             DeviceLink.connect(socket, listener, LinkOptions.ofNewDevice(CLIENT).withShare(share)));
+  }
+
+  /** With a device that listens at an address. */
+  private static int overTcp(
+      Arguments arguments, Terminal terminal, OwnDescriptors own, String place) {
+    Syntax syntax = new RunCommand().syntax();
+    TcpAddress address = TcpAddress.parse(place);
+    if (address == null) {
+      throw syntax.usageError("--device is tcp://HOST:PORT, not '" + TCP + place + "'");
+    }
+    String reconnect = arguments.value(RECONNECT);
+    Duration asked =
+        reconnect == null ? DEFAULT_RECONNECT : Durations.parse(RECONNECT, reconnect, syntax);
+    KeyFiles keys = KeyFiles.ofThisUser();
+    LinkWatch watch = new LinkWatch(own::keep);
+    try {
+      TcpHost.Stream stream =
+          TcpHost.connect(address, keys.requireIdentity(), keys.keysOf(address), asked, watch);
+      Duration patience = stream.patience();
+      if (reconnect != null && patience.compareTo(asked) < 0) {
+        terminal.say(
+            "the device keeps a session without a connection for %s s only"
+                .formatted(patience.toMillis() / 1e3));
+      }
+      // What is asked while the link is down gets its answer when there is one again.
+      LinkOptions options =
+          new LinkOptions(
+              CLIENT, LinkOptions.DEFAULT_SLOTS, Duration.ofMinutes(2), patience.plus(UNNOTICED));
+      try (HostRelay relay = HostRelay.start(stream.wire())) {
+        return offload(
+            arguments,
+            terminal,
+            own,
+            null,
+            watch,
+            listener -> DeviceLink.overDescriptor(relay.linkFd(), listener, options));
+      }
+    } catch (LinkException e) {
+      throw new Failure(String.valueOf(e.getMessage()));
+    } catch (IOException e) {
+      throw new Failure("cannot carry a session: " + e.getMessage());
+    }
   }
 
   private static DeviceLink link(int fd, LinkListener listener) throws LinkException {
@@ -203,7 +271,7 @@ final class RunCommand implements Command {
       EmbeddedDevice device,
       Connector connector) {
     try {
-      int status = offload(arguments, terminal, own, device, connector);
+      int status = offload(arguments, terminal, own, device, null, connector);
       if (!device.awaitEnd(USER_WAITS)) {
         // What the program sent last is on its way: that is no reason to keep the user.
         ProgramWatch.release(Front.ofThisProcess(), status);
@@ -216,12 +284,14 @@ final class RunCommand implements Command {
 
   /**
    * @param device null for one that was there already
+   * @param linkWatch what is known of a link that may break; null for others
    */
   private static int offload(
       Arguments arguments,
       Terminal terminal,
       OwnDescriptors own,
       @Nullable EmbeddedDevice device,
+      @Nullable LinkWatch linkWatch,
       Connector connector) {
     Front front = Front.ofThisProcess();
     boolean shim = shim(arguments);
@@ -230,6 +300,9 @@ final class RunCommand implements Command {
     try (LineLog trace = LineLog.open(arguments.value(TRACE), TRACE, terminal);
         LineLog stats = LineLog.open(statsFile, STATS, terminal);
         ProgramWatch watch = new ProgramWatch(front, statsFile != null)) {
+      if (linkWatch != null) {
+        linkWatch.trace(trace.sink());
+      }
       HookOptions options =
           HookOptions.of(arguments.operands())
               .withIgnoredSignals(front == null ? 0 : front.ignoredSignals())
@@ -248,7 +321,7 @@ final class RunCommand implements Command {
           return hook.run(link);
         } finally {
           if (statistics != null) {
-            report(statistics, stats, device);
+            report(statistics, stats, device, linkWatch);
           }
         }
       }
@@ -280,7 +353,11 @@ final class RunCommand implements Command {
   }
 
   /** While the device still runs: its CPU time is part of it. */
-  private static void report(Statistics statistics, LineLog log, @Nullable EmbeddedDevice device) {
+  private static void report(
+      Statistics statistics,
+      LineLog log,
+      @Nullable EmbeddedDevice device,
+      @Nullable LinkWatch linkWatch) {
     PrintStream to = log.stream();
     if (to == null) {
       return;
@@ -290,7 +367,8 @@ final class RunCommand implements Command {
     if (device != null) {
       cpu.add(CpuTime.of(device.role(), device.pid()));
     }
-    StatsReport report = StatsReport.of(statistics, cpu);
+    StatsReport report =
+        StatsReport.of(statistics, cpu, linkWatch == null ? null : linkWatch.counts());
     if (log.toFile()) {
       report.printJson(to);
     } else {

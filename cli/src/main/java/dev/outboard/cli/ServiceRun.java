@@ -5,6 +5,8 @@ import dev.outboard.channel.LinkException;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.channel.UnixListener;
 import dev.outboard.metrics.MetricsServer;
+import dev.outboard.relay.TcpAddress;
+import dev.outboard.relay.TcpDevice;
 import dev.outboard.service.Service;
 import dev.outboard.service.ServiceException;
 import dev.outboard.service.ServiceOptions;
@@ -37,7 +39,7 @@ final class ServiceRun {
   /**
    * Serves until a signal ends it.
    *
-   * @param listen where: {@code unix:PATH} or {@code systemd}
+   * @param listen where: {@code unix:PATH}, {@code tcp:[ADDR:]PORT} or {@code systemd}
    * @param kernelLog takes what kernels print; null if nobody wants it
    */
   int run(String listen, Arguments arguments, Syntax syntax, @Nullable Consumer<String> kernelLog) {
@@ -50,7 +52,10 @@ final class ServiceRun {
             settings.oneKernel(),
             terminal::say,
             kernelLog == null ? line -> {} : kernelLog);
-    List<UnixListener> listeners = listeners(listen, syntax);
+    TcpPlace place =
+        listen.startsWith(TcpPlace.TCP) ? TcpPlace.of(listen, arguments, syntax) : null;
+    List<UnixListener> listeners = place == null ? listeners(listen, syntax) : List.of();
+    TcpDevice hosts = null;
     Service service = new Service(command(settings, arguments), options);
     try (service) {
       listeners.forEach(service::adopt);
@@ -60,8 +65,14 @@ final class ServiceRun {
       }
       metrics(settings, service);
       service.accept();
-      terminal.say(greeting(started, settings, listen));
-      systemd.tell("READY=1\nSTATUS=" + listen);
+      String where = listen;
+      if (place != null) {
+        hosts = place.listen(service, terminal);
+        InetSocketAddress bound = hosts.address();
+        where = TcpPlace.TCP + new TcpAddress(bound.getAddress().getHostAddress(), bound.getPort());
+      }
+      terminal.say(greeting(started, settings, where));
+      systemd.tell("READY=1\nSTATUS=" + where);
       while (true) {
         String signal = signals.await(Long.MAX_VALUE);
         if ("HUP".equals(signal)) {
@@ -70,9 +81,16 @@ final class ServiceRun {
           break;
         }
       }
+      if (hosts != null) {
+        hosts.stopListening();
+      }
       end(service, settings.drain(), signals);
-    } catch (ServiceException e) {
+    } catch (ServiceException | IOException e) {
       throw new Failure(String.valueOf(e.getMessage()));
+    } finally {
+      if (hosts != null) {
+        hosts.close();
+      }
     }
     return ExitStatus.OK;
   }
@@ -157,7 +175,8 @@ final class ServiceRun {
       return listeners;
     }
     if (!listen.startsWith(UNIX) || listen.length() == UNIX.length()) {
-      throw syntax.usageError("--listen takes unix:PATH or systemd, not '" + listen + "'");
+      throw syntax.usageError(
+          "--listen takes unix:PATH, tcp:[ADDR:]PORT or systemd, not '" + listen + "'");
     }
     try {
       listeners.add(UnixListener.open(Path.of(listen.substring(UNIX.length())).toAbsolutePath()));

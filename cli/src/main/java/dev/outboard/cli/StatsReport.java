@@ -6,6 +6,7 @@ import java.io.PrintStream;
 import java.util.List;
 import java.util.Locale;
 import java.util.StringJoiner;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What {@code outboard run --stats} tells at the end.
@@ -14,13 +15,23 @@ import java.util.StringJoiner;
  * @param toDevice bytes that crossed the channel from the host
  * @param fromDevice bytes that crossed it from the device
  * @param cpu what hook and device have used; the device only if it is this command's
+ * @param link how a link that may break has fared; null if there is none
  */
-record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, List<CpuTime> cpu) {
+record StatsReport(
+    List<Statistics.Line> lines,
+    long toDevice,
+    long fromDevice,
+    List<CpuTime> cpu,
+    LinkWatch.@Nullable Counts link) {
   private static final String ROW = "%-18s %10s %10s %10s %10s %10s %14s %10s %10s%n";
 
-  static StatsReport of(Statistics statistics, List<CpuTime> cpu) {
+  static StatsReport of(Statistics statistics, List<CpuTime> cpu, LinkWatch.@Nullable Counts link) {
     return new StatsReport(
-        statistics.lines(), statistics.channelToDevice(), statistics.channelFromDevice(), cpu);
+        statistics.lines(),
+        statistics.channelToDevice(),
+        statistics.channelFromDevice(),
+        cpu,
+        link);
   }
 
   /** For people. */
@@ -53,6 +64,14 @@ record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, 
     }
     out.printf(
         Locale.ROOT, "channel: %,d bytes to the device, %,d bytes from it%n", toDevice, fromDevice);
+    if (link != null) {
+      out.printf(
+          Locale.ROOT,
+          "link: %d breaks, %.3f s without a connection, %,d bytes sent again%n",
+          link.breaks(),
+          link.down().toMillis() / 1e3,
+          link.bytesAgain());
+    }
     for (CpuTime c : cpu) {
       out.printf(
           Locale.ROOT,
@@ -92,12 +111,22 @@ record StatsReport(List<Statistics.Line> lines, long toDevice, long fromDevice, 
               c.user(),
               c.system()));
     }
+    String linked =
+        link == null
+            ? ""
+            : String.format(
+                Locale.ROOT,
+                "%n  \"link\": {\"breaks\": %d, \"secondsDown\": %.3f, \"bytesAgain\": %d},",
+                link.breaks(),
+                link.down().toMillis() / 1e3,
+                link.bytesAgain());
     out.printf(
         Locale.ROOT,
-        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d},%n  \"cpuSeconds\": %s%n}%n",
+        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d},%s%n  \"cpuSeconds\": %s%n}%n",
         calls,
         toDevice,
         fromDevice,
+        linked,
         seconds);
   }
 

@@ -58,6 +58,14 @@ class MainTest {
     assertThat(err).asString().contains("--net=none is for a device that is to be started");
     assertThat(run("run", "--device=tcp:x", "--", "true")).isEqualTo(125);
     assertThat(err).asString().contains("not 'tcp:x'");
+    assertThat(run("run", "--device=tcp://nic", "--", "true")).isEqualTo(125);
+    assertThat(err).asString().contains("--device is tcp://HOST:PORT, not 'tcp://nic'");
+    assertThat(run("run", "--reconnect=5s", "--net=none", "--", "true")).isEqualTo(125);
+    assertThat(err).asString().contains("--reconnect is for a device at tcp://");
+    assertThat(run("device", "--listen=unix:/x", "--reconnect=5s")).isEqualTo(125);
+    assertThat(err).asString().contains("--reconnect is for --listen tcp:");
+    assertThat(run("device", "--listen=tcp:no", "--net=none")).isEqualTo(125);
+    assertThat(err).asString().contains("not 'tcp:no'");
   }
 
   @Test

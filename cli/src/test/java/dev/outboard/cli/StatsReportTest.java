@@ -20,7 +20,8 @@ class StatsReportTest {
               new Statistics.Line("close", 8, 6, 2, 7, 0, 0, 0, 0)),
           1_234,
           567,
-          List.of(new CpuTime("hook", 1, 0.25, 1.5), new CpuTime("device", 2, 0, 0.01)));
+          List.of(new CpuTime("hook", 1, 0.25, 1.5), new CpuTime("device", 2, 0, 0.01)),
+          null);
 
   private static List<String> lines(Consumer<PrintStream> printer) {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();

@@ -74,7 +74,6 @@ final class ShadowThread implements Runnable {
   private final Handles.@Nullable Handle[] entered = new Handles.Handle[6];
   private Handles.@Nullable Handle subject;
   private final @Nullable SlotLoan loan;
-  private final int pid;
   private final Lookers.Looker looker;
   private int newBirth;
   // What ended RECEIVE's messages before, and is still to be told.
@@ -108,7 +107,6 @@ final class ShadowThread implements Runnable {
     this.index = index;
     this.likeTid = likeTid;
     this.attachId = attach.id();
-    this.pid = attach.pid();
     this.credentials = attach.credentials();
     this.call = new Call(slot.data());
     this.thread =

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
-import dev.outboard.abi.Errno;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
@@ -84,7 +83,7 @@ public final class DeviceRelay {
           };
     }
     frames.send(new Frame.Bye(why));
-    wire.stop();
+    wire.finish();
     synchronized (this) {
       for (Carrier carrier : carriers) {
         if (carrier != null) {
@@ -152,10 +151,10 @@ public final class DeviceRelay {
     @Override
     public @Nullable String frame(Frame frame) {
       switch (frame) {
-        case Frame.Attach f when f.lent() ->
-            frames.send(new Frame.Attached(f.id(), -Errno.EOPNOTSUPP));
-        case Frame.Ping f when f.id() == Heartbeat.ID -> frames.send(new Frame.Pong(f.id()));
-        case Frame.Pong f when f.id() == Heartbeat.ID -> {}
+        case Frame.Attach f when f.lent() -> {
+          return "the host wants a call slot lent, which cannot be over a stream";
+        }
+        case Frame.Ping f when f.id() == Heartbeat.ID -> {} // it was heard
         default -> stream.send(frame);
       }
       return null;

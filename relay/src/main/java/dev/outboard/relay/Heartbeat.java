@@ -44,7 +44,7 @@ final class Heartbeat implements AutoCloseable {
 
   private void look() {
     while (!over(every)) {
-      if (System.nanoTime() - frames.heard() > patience.toNanos()) {
+      if (!wire.silent(patience) && System.nanoTime() - frames.heard() > patience.toNanos()) {
         silent = true;
         wire.stop();
         return;

@@ -165,8 +165,7 @@ public final class HostRelay implements AutoCloseable {
           carrier.end();
           stream.send(f);
         }
-        case Frame.Ping f when f.id() == Heartbeat.ID -> frames.send(new Frame.Pong(f.id()));
-        case Frame.Pong f when f.id() == Heartbeat.ID -> {}
+        case Frame.Ping f when f.id() == Heartbeat.ID -> {} // it was heard
         case Frame.Ready f -> stream.send(f);
         case Frame.Notice f -> stream.send(f);
         case Frame.Counts f -> stream.send(f);

@@ -3,12 +3,14 @@ package dev.outboard.relay;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.time.Duration;
 
 /**
  * A connected stream of bytes to the other end of a session, whatever it is made of.
  *
  * <p>One thread reads, one at a time writes; {@link #stop} may be called by any thread and makes
- * both return. All block the thread that calls them.
+ * both return. All block the thread that calls them. The reader does not write: who writes may have
+ * to wait for what is read.
  */
 public interface Wire extends AutoCloseable {
   /**
@@ -26,6 +28,25 @@ public interface Wire extends AutoCloseable {
    * @throws IOException if the stream has failed, or was stopped
    */
   void write(ByteBuffer from) throws IOException;
+
+  /**
+   * Lets the other end have what was written so far, then ends the stream as {@link #stop} does;
+   * what is written from here on is lost. Does not wait.
+   */
+  default void finish() {
+    stop();
+  }
+
+  /**
+   * Is called now and then, and asks whether the stream itself sees to it that the other end is
+   * there.
+   *
+   * @param limit how long the other end may be silent
+   * @return false if that is the caller's to do
+   */
+  default boolean silent(Duration limit) {
+    return false;
+  }
 
   /** Ends both directions: who reads or writes comes back. Repeatable. */
   void stop();

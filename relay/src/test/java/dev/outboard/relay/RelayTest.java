@@ -51,7 +51,7 @@ class RelayTest {
   private final List<AutoCloseable> open = new ArrayList<>();
   private final BlockingQueue<String> lost = new LinkedBlockingQueue<>();
 
-  private static int[] pair() {
+  static int[] pair() {
     SocketPair pair = SocketPair.open();
     assertThat(pair.error()).isZero();
     return new int[] {pair.one(), pair.other()};
@@ -136,7 +136,7 @@ class RelayTest {
   }
 
   /** The device adds one to each byte, and says their sum. */
-  private static void sum(CallSlot slot, Random random) {
+  static void sum(CallSlot slot, Random random) {
     Call call = slot.call();
     call.start(SUM);
     int length = random.nextInt(3) == 0 ? random.nextInt(SlotLayout.DATA_BYTES) + 1 : 20;
@@ -272,7 +272,7 @@ class RelayTest {
   }
 
   /** A device whose calls are sums, and blocks. */
-  private static final class Device implements AutoCloseable {
+  static final class Device implements AutoCloseable {
     private final FrameStream stream;
     private final Thread reader;
     private final @Nullable Shadow[] shadows = new Shadow[SLOTS];

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.nio.charset.StandardCharsets;
+import java.security.GeneralSecurityException;
+import java.security.PrivateKey;
+import java.security.PublicKey;
+import java.security.Signature;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+
+/**
+ * X.509 certificates that say nothing but a key, as TLS has no other form for one that Java offers.
+ * RFC 5280, section 4.1; DER as in X.690.
+ */
+final class Certificates {
+  static final String SIGNATURE = "SHA256withECDSA";
+
+  private static final int INTEGER = 0x02;
+  private static final int BIT_STRING = 0x03;
+  private static final int UTF8_STRING = 0x0c;
+  private static final int UTC_TIME = 0x17;
+  private static final int GENERALIZED_TIME = 0x18;
+  private static final int SEQUENCE = 0x30;
+  private static final int SET = 0x31;
+  private static final int VERSION = 0xa0;
+
+  /** 1.2.840.10045.4.3.2, ecdsa-with-SHA256 of RFC 5758, and 2.5.4.3, commonName, as DER. */
+  private static final byte[] ECDSA_WITH_SHA256 = {
+    0x06, 0x08, 0x2a, (byte) 0x86, 0x48, (byte) 0xce, 0x3d, 0x04, 0x03, 0x02
+  };
+
+  private static final byte[] COMMON_NAME = {0x06, 0x03, 0x55, 0x04, 0x03};
+
+  private Certificates() {}
+
+  /** A certificate of version 3 that a key has signed for itself, without an end. */
+  static X509Certificate selfSigned(PublicKey key, PrivateKey signer)
+      throws GeneralSecurityException {
+    byte[] algorithm = der(SEQUENCE, ECDSA_WITH_SHA256);
+    byte[] name =
+        der(SEQUENCE, der(SET, der(SEQUENCE, COMMON_NAME, der(UTF8_STRING, ascii("outboard")))));
+    byte[] contents =
+        der(
+            SEQUENCE,
+            der(VERSION, der(INTEGER, new byte[] {2})),
+            der(INTEGER, new byte[] {1}),
+            algorithm,
+            name,
+            der(
+                SEQUENCE,
+                der(UTC_TIME, ascii("700101000000Z")),
+                // As section 4.1.2.5 has it for those that do not expire.
+                der(GENERALIZED_TIME, ascii("99991231235959Z"))),
+            name,
+            key.getEncoded());
+    Signature signature = Signature.getInstance(SIGNATURE);
+    signature.initSign(signer);
+    signature.update(contents);
+    byte[] certificate =
+        der(SEQUENCE, contents, algorithm, der(BIT_STRING, new byte[] {0}, signature.sign()));
+    return (X509Certificate)
+        CertificateFactory.getInstance("X.509")
+            .generateCertificate(new ByteArrayInputStream(certificate));
+  }
+
+  private static byte[] ascii(String text) {
+    return text.getBytes(StandardCharsets.US_ASCII);
+  }
+
+  /** A value of DER: tag, length and contents, of less than 64 KiB. */
+  private static byte[] der(int tag, byte[]... parts) {
+    ByteArrayOutputStream contents = new ByteArrayOutputStream();
+    for (byte[] part : parts) {
+      contents.writeBytes(part);
+    }
+    int length = contents.size();
+    ByteArrayOutputStream value = new ByteArrayOutputStream();
+    value.write(tag);
+    if (length >= 0x100) {
+      value.write(0x82);
+      value.write(length >> 8);
+    } else if (length >= 0x80) {
+      value.write(0x81);
+    }
+    value.write(length);
+    value.writeBytes(contents.toByteArray());
+    return value.toByteArray();
+  }
+}

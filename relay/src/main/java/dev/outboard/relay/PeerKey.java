@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import java.security.GeneralSecurityException;
+import java.security.KeyFactory;
+import java.security.MessageDigest;
+import java.security.PublicKey;
+import java.security.interfaces.ECPublicKey;
+import java.security.spec.X509EncodedKeySpec;
+import java.util.Base64;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The public key by which a machine is known, as one line of text:
+ *
+ * <pre>
+ *   outboard-p256 BASE64 COMMENT
+ * </pre>
+ *
+ * <p>BASE64 is the key as X.509 encodes it (SubjectPublicKeyInfo, RFC 5280), of elliptic curve
+ * P-256. The comment is for people.
+ *
+ * @param base64 in the form that {@link #of} gives
+ * @param comment may be empty
+ */
+public record PeerKey(String base64, String comment) {
+  private static final String TYPE = "outboard-p256";
+  private static final int FIELD_BITS = 256;
+  private static final int MAX_LINE = 1024;
+
+  /** The line's form of a key. */
+  static PeerKey of(PublicKey key, String comment) {
+    return new PeerKey(Base64.getEncoder().encodeToString(key.getEncoded()), comment);
+  }
+
+  /** The key that a line names; null if it names none that would do. */
+  public static @Nullable PeerKey parse(String line) {
+    String[] words = line.strip().split("\\s+", 3);
+    if (line.length() > MAX_LINE || words.length < 2 || !words[0].equals(TYPE)) {
+      return null;
+    }
+    try {
+      PublicKey key =
+          KeyFactory.getInstance("EC")
+              .generatePublic(new X509EncodedKeySpec(Base64.getDecoder().decode(words[1])));
+      String comment = words.length < 3 ? "" : words[2].strip();
+      PeerKey parsed = of(key, comment);
+      // One form for each key, or two could look like one.
+      return parsed.base64.equals(words[1])
+              && isP256(key)
+              && comment.chars().noneMatch(Character::isISOControl)
+          ? parsed
+          : null;
+    } catch (GeneralSecurityException | IllegalArgumentException e) {
+      return null;
+    }
+  }
+
+  private static boolean isP256(PublicKey key) {
+    return key instanceof ECPublicKey ec
+        && ec.getParams().getCurve().getField().getFieldSize() == FIELD_BITS
+        && ec.getParams().toString().contains("secp256r1");
+  }
+
+  /** The line. */
+  public String line() {
+    return TYPE + " " + base64 + (comment.isEmpty() ? "" : " " + comment);
+  }
+
+  /** What people compare: SHA-256 of the key, as ssh writes it. */
+  public String fingerprint() {
+    try {
+      byte[] digest =
+          MessageDigest.getInstance("SHA-256").digest(Base64.getDecoder().decode(base64));
+      return "SHA256:" + Base64.getEncoder().withoutPadding().encodeToString(digest);
+    } catch (GeneralSecurityException e) {
+      throw new IllegalStateException("every JVM has SHA-256", e);
+    }
+  }
+
+  /** Whether it is the same key; comments do not count. */
+  public boolean sameKey(PeerKey other) {
+    return base64.equals(other.base64);
+  }
+
+  /** The comment, or the fingerprint of one that has none. */
+  public String name() {
+    return comment.isEmpty() ? fingerprint() : comment;
+  }
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import dev.outboard.channel.LinkException;
+import java.io.IOException;
+import java.net.ConnectException;
+import java.net.InetSocketAddress;
+import java.nio.channels.SocketChannel;
+import java.security.GeneralSecurityException;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import javax.net.ssl.SSLException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The host's end of a link by TCP and TLS to a {@link TcpDevice}: connects, and connects again when
+ * the connection has broken.
+ */
+public final class TcpHost {
+  /** How long one attempt to go on may take, from the connection to the device's answer. */
+  private static final Duration ATTEMPT = Duration.ofSeconds(10);
+
+  /** The same for the first: the device may have to start a kernel before it answers. */
+  private static final Duration BEGINNING = Duration.ofMinutes(2);
+
+  private static final Duration CONNECT = Duration.ofSeconds(10);
+  private static final long FIRST_PAUSE_MILLIS = 20;
+  private static final long LONGEST_PAUSE_MILLIS = 1000;
+
+  private final TcpAddress address;
+  private final Identity identity;
+  private final List<PeerKey> known;
+
+  private TcpHost(TcpAddress address, Identity identity, List<PeerKey> known) {
+    this.address = address;
+    this.identity = identity;
+    this.known = List.copyOf(known);
+  }
+
+  /**
+   * A stream to a device.
+   *
+   * @param wire to be closed by its user
+   * @param patience how long after a break the stream can be taken up again: as was asked for, or
+   *     less
+   */
+  public record Stream(Wire wire, Duration patience) {}
+
+  /**
+   * Connects to a device and begins a stream.
+   *
+   * @param known keys of which the device must hold one
+   * @param patience how long the stream is to live on without a connection; zero: not at all
+   * @throws LinkException if there is no such device, or one of the two does not know the other
+   */
+  public static Stream connect(
+      TcpAddress address,
+      Identity identity,
+      List<PeerKey> known,
+      Duration patience,
+      LinkEvents events)
+      throws LinkException {
+    TcpHost host = new TcpHost(address, identity, known);
+    Attempt attempt = host.new Attempt();
+    Opening.Answer answer;
+    try {
+      answer =
+          attempt.open(
+              new Opening.Request(
+                  Opening.LOWEST_VERSION,
+                  Opening.HIGHEST_VERSION,
+                  false,
+                  patience,
+                  Opening.NONE,
+                  0),
+              BEGINNING);
+    } catch (Failed e) {
+      throw new LinkException(String.valueOf(e.getMessage()), e);
+    }
+    Duration granted = answer.patience().compareTo(patience) < 0 ? answer.patience() : patience;
+    return new Stream(
+        new ResumableWire(
+            attempt.connection(), host.new Again(answer.stream(), granted), granted, events),
+        granted);
+  }
+
+  /** Why an attempt was in vain: one sentence for the user. */
+  private static final class Failed extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    private final boolean last;
+    private final boolean late;
+
+    /**
+     * Made of what is wrong.
+     *
+     * @param last whether another attempt would be in vain, too
+     */
+    Failed(String message, boolean last) {
+      super(message);
+      this.last = last;
+      this.late = false;
+    }
+
+    private Failed(Duration limit, String at) {
+      super(at + " has not answered within %.1f s.".formatted(limit.toMillis() / 1e3));
+      this.last = false;
+      this.late = true;
+    }
+  }
+
+  /** Takes up a stream that has begun. */
+  private final class Again implements Renewal {
+    private final String stream;
+    private final Duration patience;
+
+    // Guarded by this.
+    private @Nullable Attempt current;
+    private boolean abandoned;
+
+    Again(String stream, Duration patience) {
+      this.stream = stream;
+      this.patience = patience;
+    }
+
+    @Override
+    public Renewed renew(long received, long deadline) throws IOException {
+      String why = "";
+      for (long pause = FIRST_PAUSE_MILLIS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MILLIS)) {
+        long left = deadline - System.nanoTime();
+        if (left <= 0) {
+          throw new IOException("within %.1f s: %s".formatted(patience.toMillis() / 1e3, why));
+        }
+        Attempt attempt = begin();
+        try {
+          Opening.Answer answer =
+              attempt.open(
+                  new Opening.Request(
+                      Opening.LOWEST_VERSION,
+                      Opening.HIGHEST_VERSION,
+                      true,
+                      patience,
+                      stream,
+                      received),
+                  Duration.ofNanos(Math.min(left, ATTEMPT.toNanos())));
+          return new Renewed(attempt.connection(), answer.received());
+        } catch (Failed e) {
+          // The last one may have had too little time to find out anything.
+          if (!e.late || why.isEmpty()) {
+            why = String.valueOf(e.getMessage());
+          }
+          if (e.last) {
+            throw new IOException(why, e);
+          }
+        }
+        pause(Math.min(pause, TimeUnit.NANOSECONDS.toMillis(left) + 1));
+      }
+    }
+
+    private synchronized Attempt begin() throws IOException {
+      if (abandoned) {
+        throw new IOException("closed on this side");
+      }
+      Attempt attempt = new Attempt();
+      current = attempt;
+      return attempt;
+    }
+
+    private synchronized void pause(long millis) throws IOException {
+      long until = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(millis);
+      for (long left; !abandoned && (left = until - System.nanoTime()) > 0; ) {
+        try {
+          TimeUnit.NANOSECONDS.timedWait(this, left);
+        } catch (InterruptedException e) {
+          throw new IOException("interrupted", e);
+        }
+      }
+    }
+
+    @Override
+    public synchronized void abandon() {
+      abandoned = true;
+      if (current != null) {
+        current.close();
+      }
+      notifyAll();
+    }
+  }
+
+  /** One connection to be, up to the device's answer. */
+  private final class Attempt {
+    private final Trust trust = new Trust(known);
+
+    // Guarded by this.
+    private @Nullable SocketChannel channel;
+    private @Nullable TlsConnection connection;
+    private boolean closed;
+
+    synchronized void close() {
+      closed = true;
+      try {
+        if (channel != null) {
+          channel.close();
+        }
+      } catch (IOException e) {
+        // It is of no use either way.
+      }
+    }
+
+    synchronized TlsConnection connection() {
+      if (connection == null) {
+        throw new IllegalStateException("there was no answer");
+      }
+      return connection;
+    }
+
+    private synchronized SocketChannel channel() throws IOException {
+      if (closed) {
+        throw new IOException("closed on this side");
+      }
+      SocketChannel made = SocketChannel.open();
+      channel = made;
+      return made;
+    }
+
+    /** Connects, and asks for what is wanted. */
+    Opening.Answer open(Opening.Request request, Duration limit) throws Failed {
+      boolean done = false;
+      Deadline deadline = new Deadline(limit, this::close);
+      try {
+        TlsConnection made = connect(limit);
+        boolean known = false;
+        Opening.Answer answer;
+        try {
+          made.handshake();
+          known = true;
+          Opening.send(made, request);
+          answer = Opening.receiveAnswer(made);
+        } catch (IOException e) {
+          throw deadline.passed() ? new Failed(limit, at()) : known ? refusal(e) : distrust(e);
+        }
+        if (answer.status() != Opening.OK) {
+          throw new Failed(refusal(answer), answer.status() != Opening.NOT_NOW);
+        }
+        if (answer.version() < Opening.LOWEST_VERSION
+            || answer.version() > Opening.HIGHEST_VERSION) {
+          throw new Failed(versions("version " + answer.version()), true);
+        }
+        synchronized (this) {
+          connection = made;
+        }
+        done = true;
+        return answer;
+      } finally {
+        deadline.met();
+        if (!done) {
+          close();
+        }
+      }
+    }
+
+    private TlsConnection connect(Duration limit) throws Failed {
+      try {
+        InetSocketAddress to = new InetSocketAddress(address.host(), address.port());
+        if (to.isUnresolved()) {
+          throw new Failed("There is no machine called " + address.host() + ".", false);
+        }
+        SocketChannel socket = channel();
+        socket
+            .socket()
+            .connect(to, (int) Math.max(1, Math.min(limit.toMillis(), CONNECT.toMillis())));
+        return new TlsConnection(socket, trust.engine(identity, true));
+      } catch (ConnectException e) {
+        throw new Failed(
+            "Nothing listens at "
+                + at()
+                + "; start a device there with: outboard device --listen tcp:"
+                + address.port(),
+            false);
+      } catch (IOException e) {
+        throw new Failed("No connection to " + at() + ": " + message(e) + ".", false);
+      } catch (GeneralSecurityException e) {
+        throw new Failed("No TLS on this machine: " + e.getMessage() + ".", true);
+      }
+    }
+
+    /** Why the two ends have not come to terms. */
+    private Failed distrust(IOException e) {
+      PeerKey seen = trust.seen();
+      if (trust.matched() != null || seen == null) {
+        return new Failed(
+            e instanceof SSLException
+                ? "What listens at "
+                    + at()
+                    + " does not speak TLS as a device does ("
+                    + message(e)
+                    + "): is it 'outboard device --listen tcp:"
+                    + address.port()
+                    + "'?"
+                : at() + " closed the connection: " + message(e) + ".",
+            false);
+      }
+      if (known.isEmpty()) {
+        return new Failed(
+            "The device at "
+                + at()
+                + " is not known to this machine. Its key is "
+                + seen.fingerprint()
+                + ".\nIf 'outboard keys' prints the same there, trust it with: outboard keys add "
+                + address
+                + " "
+                + seen.line(),
+            false);
+      }
+      return new Failed(
+          "The device at "
+              + at()
+              + " has another key than the one that is trusted: it may be somebody else's!"
+              + "\nIt shows "
+              + seen.fingerprint()
+              + ", expected is "
+              + known.getFirst().fingerprint()
+              + ".\nIf the device is known to have a new key: outboard keys remove "
+              + address
+              + ", then add the new one.",
+          false);
+    }
+
+    /** The device has let this machine in as far as TLS goes, or has just refused to. */
+    private Failed refusal(IOException e) {
+      return new Failed(
+          e instanceof SSLException
+              ? "The device at "
+                  + at()
+                  + " does not let this machine in.\nAuthorise it there with: outboard keys add "
+                  + identity.key().line()
+              : at() + " closed the connection: " + message(e) + ".",
+          false);
+    }
+
+    private String refusal(Opening.Answer answer) {
+      return answer.status() == Opening.OTHER_VERSION
+          ? versions(answer.text())
+          : "The device refuses: " + answer.text();
+    }
+
+    private String versions(String theirs) {
+      return "The device at "
+          + at()
+          + " speaks another version of the protocol ("
+          + theirs
+          + "; this side "
+          + Opening.LOWEST_VERSION
+          + " to "
+          + Opening.HIGHEST_VERSION
+          + "): install the same version of Outboard on both machines.";
+    }
+  }
+
+  private String at() {
+    return "tcp://" + address;
+  }
+
+  private static String message(IOException e) {
+    String message = e.getMessage();
+    return message == null ? e.getClass().getSimpleName() : message;
+  }
+}

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.outboard.channel.CallSlot;
+import dev.outboard.channel.Credentials;
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.LinkException;
+import dev.outboard.channel.LinkListener;
+import dev.outboard.channel.LinkOptions;
+import dev.outboard.posix.Linux;
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.security.KeyPairGenerator;
+import java.security.Security;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import java.util.Objects;
+import java.util.Random;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Hosts and devices that know each other by keys, and others. */
+@Timeout(60)
+class TcpLinkTest {
+  static {
+    // Before TLS is first used: new keys after each MiB.
+    Security.setProperty(
+        "jdk.tls.keyLimits", "AES/GCM/NoPadding KeyUpdate 2^20, ChaCha20-Poly1305 KeyUpdate 2^20");
+  }
+
+  private static final Identity HOST = Identity.create("the host");
+  private static final Identity DEVICE = Identity.create("the device");
+  private static final Identity OTHER = Identity.create("somebody else");
+  private static final int STREAMS = 8;
+  private static final Duration LONG = Duration.ofSeconds(30);
+
+  private final List<AutoCloseable> open = new ArrayList<>();
+  private final List<PeerKey> authorized = new CopyOnWriteArrayList<>(List.of(HOST.key()));
+  private final BlockingQueue<String> log = new LinkedBlockingQueue<>();
+
+  @AfterEach
+  void closeAll() throws Exception {
+    for (AutoCloseable it : open.reversed()) {
+      it.close();
+    }
+  }
+
+  private TcpAddress device(TcpDevice.Sessions sessions) throws IOException {
+    TcpDevice device =
+        TcpDevice.listen(
+            new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
+            DEVICE,
+            () -> List.copyOf(authorized),
+            sessions,
+            LONG,
+            log::add,
+            STREAMS);
+    open.add(device);
+    devices.add(device);
+    return new TcpAddress("127.0.0.1", device.address().getPort());
+  }
+
+  private final List<TcpDevice> devices = new ArrayList<>();
+
+  /** A device whose calls are sums. */
+  private TcpAddress device() throws IOException {
+    return device(host -> {
+      int[] pair = RelayTest.pair();
+      open.add(new RelayTest.Device(pair[0]));
+      return pair[1];
+    });
+  }
+
+  private static TcpHost.Stream connect(TcpAddress address, Identity who, Duration patience)
+      throws LinkException {
+    return TcpHost.connect(address, who, List.of(DEVICE.key()), patience, LinkEvents.NONE);
+  }
+
+  private static ResumableWire wire(TcpHost.Stream stream) {
+    return (ResumableWire) stream.wire();
+  }
+
+  private void awaitLog(String words) throws InterruptedException {
+    List<String> seen = new ArrayList<>();
+    for (String line; (line = log.poll(20, TimeUnit.SECONDS)) != null; ) {
+      if (line.contains(words)) {
+        return;
+      }
+      seen.add(line);
+    }
+    throw new AssertionError("no '" + words + "' in " + seen);
+  }
+
+  private static void require(BooleanSupplier condition) throws InterruptedException {
+    long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
+    while (!condition.getAsBoolean()) {
+      assertThat(System.nanoTime()).isLessThan(until);
+      Thread.sleep(5);
+    }
+  }
+
+  @Test
+  void callsCrossAndGoOnOverOtherConnectionsAndKeys() throws Exception {
+    TcpHost.Stream stream = connect(device(), HOST, LONG);
+    assertThat(stream.patience()).isEqualTo(LONG);
+    HostRelay relay = HostRelay.start(stream.wire());
+    open.add(relay);
+    BlockingQueue<String> lost = new LinkedBlockingQueue<>();
+    DeviceLink link =
+        DeviceLink.overDescriptor(
+            relay.linkFd(),
+            new LinkListener() {
+              @Override
+              public void ready(int handle, int pollMask, long stamp) {}
+
+              @Override
+              public void lost(String why) {
+                lost.add(why);
+              }
+
+              @Override
+              public void notice(String line) {}
+            },
+            LinkOptions.of("a test"));
+    open.add(link);
+    CallSlot slot = link.attach(1, 1, -1, Credentials.root());
+    Random random = new Random(1);
+    for (int i = 0; i < 100; i++) {
+      if (i >= 60 && i % 4 == 0) {
+        ResumableWire wire = wire(stream);
+        Connection now = wire.connection();
+        if (now != null) {
+          wire.breaks(now, "by the test");
+        }
+      }
+      RelayTest.sum(slot, random);
+      if (i == 59) {
+        // Some MiB each way, so new keys several times: that is no break.
+        assertThat(log).noneMatch(line -> line.contains("again"));
+      }
+    }
+    link.detach(slot);
+    assertThat(lost).isEmpty();
+    awaitLog("goes on after");
+    link.close();
+    awaitLog("has ended its session");
+    assertThat(log).isEmpty();
+  }
+
+  @Test
+  void whoIsNotKnownIsToldWhatToDo() throws Exception {
+    TcpAddress at = device();
+    assertThatThrownBy(() -> TcpHost.connect(at, HOST, List.of(), LONG, LinkEvents.NONE))
+        .isInstanceOf(LinkException.class)
+        .hasMessageContaining(DEVICE.key().fingerprint())
+        .hasMessageContaining(
+            "outboard keys add " + at + " outboard-p256 " + DEVICE.key().base64());
+    awaitLog("may not know the key of this device");
+    assertThatThrownBy(() -> TcpHost.connect(at, HOST, List.of(OTHER.key()), LONG, LinkEvents.NONE))
+        .hasMessageContaining("another key")
+        .hasMessageContaining(DEVICE.key().fingerprint())
+        .hasMessageContaining(OTHER.key().fingerprint());
+    assertThatThrownBy(() -> connect(at, OTHER, LONG))
+        .hasMessageContaining("does not let this machine in")
+        .hasMessageContaining("outboard keys add " + OTHER.key().line());
+    awaitLog("not authorised; to do that: outboard keys add outboard-p256 " + OTHER.key().base64());
+    assertThat(devices.getFirst().streams()).isZero();
+    authorized.add(OTHER.key()); // takes effect at once
+    connect(at, OTHER, LONG).wire().close();
+  }
+
+  @Test
+  void whatIsNoDeviceIsSaid() throws Exception {
+    TcpAddress gone;
+    try (ServerSocket server = new ServerSocket(0, 5, InetAddress.getLoopbackAddress())) {
+      gone = new TcpAddress("127.0.0.1", server.getLocalPort());
+      TcpAddress at = new TcpAddress("127.0.0.1", server.getLocalPort());
+      Thread.ofPlatform()
+          .daemon()
+          .start(() -> {
+            for (String answer : List.of("HTTP/1.1 400 Bad Request\r\n\r\n", "")) {
+              try (Socket s = server.accept()) {
+                assertThat(s.getInputStream().read(new byte[10])).isPositive();
+                s.getOutputStream().write(answer.getBytes(StandardCharsets.US_ASCII));
+                s.shutdownOutput();
+                while (s.getInputStream().read(new byte[1000]) > 0) {
+                  // until it has had enough
+                }
+              } catch (IOException e) {
+                // It has.
+              }
+            }
+          });
+      assertThatThrownBy(() -> connect(at, HOST, LONG))
+          .hasMessageContaining("does not speak TLS as a device does");
+      assertThatThrownBy(() -> connect(at, HOST, LONG))
+          .hasMessageContaining("closed the connection");
+    }
+    assertThatThrownBy(() -> connect(gone, HOST, LONG)).hasMessageContaining("Nothing listens at");
+    assertThatThrownBy(() -> connect(new TcpAddress("no.such.invalid", 1), HOST, LONG))
+        .hasMessageContaining("no machine called no.such.invalid");
+  }
+
+  /** What a device of another version, or a hostile one, may answer. */
+  private LinkException answered(ByteBuffer answer) throws Exception {
+    try (ServerSocketChannel server =
+        ServerSocketChannel.open()
+            .bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0))) {
+      int port = ((InetSocketAddress) server.getLocalAddress()).getPort();
+      Thread far =
+          Thread.ofPlatform()
+              .start(() -> {
+                try {
+                  TlsConnection c =
+                      new TlsConnection(
+                          server.accept(), new Trust(List.of(HOST.key())).engine(DEVICE, false));
+                  c.handshake();
+                  Opening.receiveRequest(c);
+                  c.write(answer, ByteBuffer.allocateDirect(0));
+                  c.drain();
+                  c.close();
+                } catch (Exception e) {
+                  log.add("far: " + e);
+                }
+              });
+      try {
+        connect(new TcpAddress("127.0.0.1", port), HOST, LONG).wire().close();
+        throw new AssertionError("it was accepted");
+      } catch (LinkException e) {
+        return e;
+      } finally {
+        far.join();
+      }
+    }
+  }
+
+  private static ByteBuffer answer(int version, int status, int length, String text) {
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+    ByteBuffer b = ByteBuffer.allocateDirect(40 + bytes.length);
+    b.order(ByteOrder.LITTLE_ENDIAN);
+    b.putInt(0x6e6c626f).putShort((short) version).putShort((short) status).putInt(1000);
+    b.putShort((short) length).putShort((short) 0).put(new byte[16]).putLong(0).put(bytes);
+    return b.flip();
+  }
+
+  @Test
+  void otherVersionsAndNonsenseGetAClearWord() throws Exception {
+    assertThat(answered(answer(7, 1, 13, "versions 5-7 ")))
+        .hasMessageContaining("another version")
+        .hasMessageContaining("versions 5-7")
+        .hasMessageContaining("same version of Outboard on both");
+    assertThat(answered(answer(9, 0, 0, ""))).hasMessageContaining("version 9");
+    assertThat(answered(answer(1, 3, 4, "\033[2m"))).hasMessage("The device refuses:  [2m");
+    assertThat(answered(answer(1, 3, 2000, ""))).hasMessageContaining("closed the connection");
+    ByteBuffer magic = answer(1, 0, 0, "").putInt(0, 4711);
+    assertThat(answered(magic)).hasMessageContaining("does not speak Outboard's protocol");
+
+    // And the other way round: a host of another version, and one that speaks nonsense.
+    TcpAddress at = device();
+    Opening.Answer refusal =
+        asked(at, HOST, new Opening.Request(4, 6, false, LONG, Opening.NONE, 0));
+    assertThat(refusal.status()).isEqualTo(Opening.OTHER_VERSION);
+    assertThat(refusal.text()).isEqualTo("versions 1 to 1");
+    Random random = new Random(1);
+    for (int i = 0; i < 20; i++) {
+      TlsConnection c = tls(at, HOST);
+      byte[] bytes = new byte[40];
+      random.nextBytes(bytes);
+      c.write(ByteBuffer.allocateDirect(40).put(bytes).flip(), ByteBuffer.allocateDirect(0));
+      assertThat(c.read()).isNull();
+      c.close();
+    }
+    assertThat(devices.getFirst().streams()).isZero();
+  }
+
+  private static TlsConnection tls(TcpAddress at, Identity who) throws Exception {
+    TlsConnection c =
+        new TlsConnection(
+            SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
+            new Trust(List.of(DEVICE.key())).engine(who, true));
+    c.handshake();
+    return c;
+  }
+
+  private static Opening.Answer asked(TcpAddress at, Identity who, Opening.Request request)
+      throws Exception {
+    TlsConnection c = tls(at, who);
+    try {
+      Opening.send(c, request);
+      return Opening.receiveAnswer(c);
+    } finally {
+      c.close();
+    }
+  }
+
+  @Test
+  void aStreamIsItsHostsAlone() throws Exception {
+    authorized.add(OTHER.key());
+    TcpAddress at = device();
+    TlsConnection c = tls(at, HOST);
+    Opening.send(c, new Opening.Request(1, 1, false, LONG, Opening.NONE, 0));
+    String stream = Opening.receiveAnswer(c).stream();
+    assertThat(stream).hasSize(32).isNotEqualTo(Opening.NONE);
+    for (Opening.Answer answer :
+        List.of(
+            asked(at, OTHER, new Opening.Request(1, 1, true, LONG, stream, 0)),
+            asked(at, HOST, new Opening.Request(1, 1, true, LONG, Opening.NONE, 0)),
+            asked(at, HOST, new Opening.Request(1, 1, true, LONG, "5".repeat(32), 0)))) {
+      assertThat(answer.status()).isEqualTo(Opening.NO_STREAM);
+    }
+    // Its own host may, while the device still believes in the connection before.
+    Opening.Answer own = asked(at, HOST, new Opening.Request(1, 1, true, LONG, stream, 0));
+    assertThat(own.status()).isEqualTo(Opening.OK);
+    assertThat(c.read()).isNull();
+    // Who says to have got what was never sent has lost the stream.
+    assertThat(asked(at, HOST, new Opening.Request(1, 1, true, LONG, stream, 5)).status())
+        .isEqualTo(Opening.OK);
+    require(() -> devices.getFirst().streams() == 0);
+    c.close();
+  }
+
+  @Test
+  void aStreamWithoutAHostEndsInTime() throws Exception {
+    TcpAddress at = device();
+    TcpHost.Stream kept = connect(at, HOST, Duration.ofMillis(300));
+    assertThat(kept.patience()).isEqualTo(Duration.ofMillis(300));
+    assertThat(devices.getFirst().streams()).isEqualTo(1);
+    Objects.requireNonNull(wire(kept).connection()).close(); // as a machine that is gone
+    require(() -> devices.getFirst().streams() == 0);
+    awaitLog("did not come back within 0.3 s");
+    assertThatThrownBy(() -> kept.wire().read(ByteBuffer.allocateDirect(10)))
+        .hasMessageContaining("the session has ended");
+    kept.wire().close();
+    TcpHost.Stream notKept = connect(at, HOST, Duration.ZERO);
+    Objects.requireNonNull(wire(notKept).connection()).close();
+    require(() -> devices.getFirst().streams() == 0);
+    notKept.wire().close();
+  }
+
+  @Test
+  void aKeyThatIsTakenAwayDoesNotComeBack() throws Exception {
+    TcpHost.Stream stream = connect(device(), HOST, Duration.ofMillis(500));
+    authorized.clear();
+    ResumableWire wire = wire(stream);
+    wire.breaks(Objects.requireNonNull(wire.connection()), "by the test");
+    assertThatThrownBy(() -> wire.read(ByteBuffer.allocateDirect(10)))
+        .hasMessageContaining("does not let this machine in");
+    wire.close();
+    require(() -> devices.getFirst().streams() == 0);
+  }
+
+  @Test
+  void strangersAreFewAndSessionsTooAndNoneIsBegunForThem() throws Exception {
+    List<Integer> sessions = new CopyOnWriteArrayList<>();
+    TcpAddress at =
+        device(host -> {
+          int[] pair = RelayTest.pair();
+          sessions.add(pair[0]);
+          return pair[1];
+        });
+    List<Socket> strangers = new ArrayList<>();
+    for (int i = 0; i < 40; i++) {
+      strangers.add(new Socket(at.host(), at.port()));
+    }
+    for (int i = 0; i < 40 - 32; i++) {
+      strangers.get(i).setSoTimeout(20_000);
+      InputStream in = strangers.get(i).getInputStream();
+      assertThat(in.read()).as("the oldest have given way").isEqualTo(-1);
+    }
+    connect(at, HOST, Duration.ZERO).wire().close(); // one that is known still comes in
+    Socket plain = new Socket(at.host(), at.port());
+    plain.getOutputStream().write("GET / HTTP/1.0\r\n\r\n".getBytes(StandardCharsets.US_ASCII));
+    plain.setSoTimeout(20_000);
+    while (plain.getInputStream().read() >= 0) {
+      // TLS's alert
+    }
+    awaitLog("127.0.0.1:" + plain.getLocalPort() + ": ");
+    plain.close();
+    for (Socket s : strangers) {
+      s.close();
+    }
+    assertThat(sessions).hasSize(1);
+    require(() -> devices.getFirst().streams() == 0);
+    List<TcpHost.Stream> streams = new ArrayList<>();
+    for (int i = 0; i < STREAMS; i++) {
+      streams.add(connect(at, HOST, Duration.ZERO));
+    }
+    assertThatThrownBy(() -> connect(at, HOST, Duration.ZERO))
+        .hasMessageContaining("8 sessions, its limit");
+    assertThat(sessions).hasSize(STREAMS + 1);
+    streams.forEach(s -> s.wire().close());
+    require(() -> devices.getFirst().streams() == 0);
+    sessions.forEach(Linux::close);
+    assertThatThrownBy(() ->
+            connect(
+                device(host -> {
+                  throw new IOException("there is no kernel");
+                }),
+                HOST,
+                LONG))
+        .hasMessage("The device refuses: there is no kernel");
+  }
+
+  @Test
+  void keysAreLinesOfText() throws Exception {
+    PeerKey key = HOST.key();
+    assertThat(PeerKey.parse(key.line())).isEqualTo(key);
+    assertThat(PeerKey.parse("  " + key.line() + "\n")).isEqualTo(key);
+    assertThat(key.fingerprint()).matches("SHA256:[A-Za-z0-9+/]{43}");
+    String line = key.line();
+    String rsa =
+        Base64.getEncoder()
+            .encodeToString(
+                KeyPairGenerator.getInstance("RSA").generateKeyPair().getPublic().getEncoded());
+    for (String wrong :
+        List.of(
+            "",
+            "outboard-p256",
+            line.replace("outboard-p256", "ssh-ed25519"),
+            line.replace("MFk", "MFj"),
+            line.replace("= ", " "),
+            line.substring(0, 60),
+            "outboard-p256 " + rsa,
+            line + "\033[2J",
+            line + "x".repeat(2000))) {
+      assertThat(PeerKey.parse(wrong)).as(wrong).isNull();
+    }
+    assertThat(Identity.of(HOST.pem(), key).key()).isEqualTo(key);
+    assertThatThrownBy(() -> Identity.of(HOST.pem(), OTHER.key()))
+        .hasMessageContaining("public key");
+    assertThatThrownBy(() -> Identity.of("secret", key)).hasMessageContaining("PEM");
+    assertThat(HOST.toString()).isEqualTo(line);
+    for (String text : List.of("nic:7000", "10.0.0.1:1", "[::1]:65535")) {
+      assertThat(Objects.requireNonNull(TcpAddress.parse(text)).toString()).isEqualTo(text);
+    }
+    for (String text : List.of("nic", "nic:", ":1", "nic:65536", "::1:2", "a b:1", "nic:123456")) {
+      assertThat(TcpAddress.parse(text)).as(text).isNull();
+    }
+  }
+}

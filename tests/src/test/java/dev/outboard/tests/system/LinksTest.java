@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.tests.system;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.tests.support.BreakingProxy;
+import dev.outboard.tests.support.Command;
+import dev.outboard.tests.support.Eventually;
+import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Running;
+import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Trial;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Tag;
+
+/** Devices that are reached by TCP and TLS, over connections that break. */
+class LinksTest {
+  private static final Duration LIMIT = Duration.ofSeconds(60);
+
+  /** A host and a device with keys of their own, each in a directory of the trial's. */
+  private static final class Machines {
+    private final Trial trial;
+
+    Machines(Trial trial) {
+      this.trial = trial;
+    }
+
+    /** outboard, as one of the two. */
+    Command as(String who, String... words) {
+      List<String> line = new ArrayList<>(List.of(Programs.launcher().toString()));
+      line.addAll(List.of(words));
+      return trial
+          .machine(line.toArray(String[]::new))
+          .environment("OUTBOARD_KEYS", trial.directory().resolve(who + "-keys").toString());
+    }
+
+    String line(String who) {
+      return as(who, "keys").run(LIMIT).expectSuccess().output().strip();
+    }
+
+    Command program(int port, String reconnect, String... words) {
+      List<String> line =
+          new ArrayList<>(
+              List.of(
+                  "run",
+                  "--device=tcp://127.0.0.1:" + port,
+                  "--reconnect=" + reconnect,
+                  "--stats=" + trial.directory().resolve("stats." + port),
+                  "--"));
+      line.addAll(List.of(words));
+      return as("host", line.toArray(String[]::new));
+    }
+  }
+
+  /** A device at a port, whom a host at these ports knows and who knows the host. */
+  private static Running device(Trial trial, Machines machines, int port, int... alsoAt) {
+    String host = machines.line("host");
+    String device = machines.line("device");
+    // As 'outboard keys add' writes them; a command for each would take longer than the rest.
+    trial.file("device-keys/authorized_hosts", host + "\n");
+    trial.file(
+        "host-keys/known_devices",
+        IntStream.concat(IntStream.of(port), IntStream.of(alsoAt))
+            .mapToObj(p -> "127.0.0.1:" + p + " " + device + "\n")
+            .collect(Collectors.joining()));
+    Running running =
+        machines
+            .as(
+                "device",
+                "device",
+                "--listen=tcp:127.0.0.1:" + port,
+                "--net=none",
+                "--export=" + trial.directory() + ":/counted")
+            .start();
+    running.awaitErrors(LIMIT, "listening at tcp:");
+    return running;
+  }
+
+  private static long number(Finished done, String what) {
+    return Long.parseLong(
+        done.output()
+            .lines()
+            .filter(l -> l.startsWith(what + " "))
+            .findFirst()
+            .orElseThrow(() -> new AssertionError("no " + what + ": " + done.output()))
+            .substring(what.length() + 1));
+  }
+
+  /** What is done to a link under load. */
+  private interface Harm {
+    void to(BreakingProxy proxy, Running program);
+  }
+
+  /** Connections that break all the time, then none for a while. */
+  private static Harm breaks(int breaks) {
+    return (proxy, program) -> {
+      proxy.breakAfter(40_000);
+      Eventually.require(
+          LIMIT.multipliedBy(5),
+          () -> "breaks: " + proxy.breaks() + "\n" + program.output() + program.errors(),
+          () -> proxy.breaks() >= breaks || !program.alive());
+      proxy.away(true);
+      Eventually.pause(500);
+      proxy.away(false);
+      proxy.breakAfter(0);
+    };
+  }
+
+  /**
+   * A program under load, and a checker of another session, while something is done to its link.
+   */
+  private static void judge(Trial trial, Harm harm) throws IOException {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("-Dtests.seed=" + seed);
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    int service = trial.port();
+    try (BreakingProxy proxy = new BreakingProxy(port, seed);
+        Running device = device(trial, machines, port, proxy.port());
+        Running checker =
+            machines
+                .program(
+                    port, "0", Programs.PYTHON, Programs.python("numbered"), "listen", "" + service)
+                .start()) {
+      checker.awaitOutput(LIMIT, "listening");
+      try (Running program =
+          machines
+              .program(
+                  proxy.port(),
+                  "60s",
+                  Programs.PYTHON,
+                  Programs.python("numbered"),
+                  "connect",
+                  "" + service,
+                  "/counted/log")
+              .start()) {
+        program.awaitOutput(LIMIT, "ready");
+        harm.to(proxy, program);
+        program.type("enough\n");
+        Finished done = program.await(LIMIT).expectSuccess();
+        Finished checked = checker.await(LIMIT).expectSuccess();
+        assertThat(number(checked, "received")).isEqualTo(number(done, "sent"));
+        assertThat(number(done, "received")).isEqualTo(number(checked, "sent"));
+        int appended = (int) number(done, "appended");
+        assertThat(appended).isPositive();
+        Path log = trial.directory().resolve("log");
+        assertThat(Files.readAllLines(log))
+            .isEqualTo(IntStream.range(0, appended).mapToObj(Integer::toString).toList());
+        assertThat(done.errors()).as("what the user is told of it").isEmpty();
+        assertThat(Files.readString(trial.directory().resolve("stats." + proxy.port())))
+            .containsPattern("\"link\": \\{\"breaks\": [1-9]");
+        System.out.printf(
+            "%d breaks, %d and %d numbers, %d appends%n",
+            proxy.breaks(), number(done, "sent"), number(done, "received"), appended);
+      }
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void nothingIsLostOrDoneTwiceWhateverBreaks(Trial trial) throws IOException {
+    judge(trial, breaks(100));
+  }
+
+  @Tag("judges")
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void thousandBreaks(Trial trial) throws IOException {
+    judge(trial, breaks(1000));
+  }
+
+  /** Longer than the ends of a link wait for a sign of life. */
+  @Tag("judges")
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void silenceIsABreakToo(Trial trial) throws IOException {
+    judge(
+        trial,
+        (proxy, program) -> {
+          proxy.deaf(true);
+          Eventually.pause(30_000);
+          assertThat(program.alive()).isTrue();
+          proxy.deaf(false);
+          Eventually.pause(12_000); // an attempt that began meanwhile has ended
+        });
+  }
+
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void aLinkThatStaysAwayIsALostDevice(Trial trial) {
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    Duration loss = Duration.ofSeconds(5);
+    try (BreakingProxy proxy = new BreakingProxy(port, 1);
+        Running device = device(trial, machines, port, proxy.port());
+        Running program =
+            machines
+                .program(proxy.port(), "1s", Programs.PYTHON, Programs.python("survivor"))
+                .start()) {
+      program.awaitOutput(LIMIT, "ready");
+      Eventually.pause(300); // all five calls are blocked by now
+      proxy.away(true);
+      for (String call : List.of("recv", "accept", "read")) {
+        program.awaitOutput(loss, call + " failed with ENETDOWN");
+      }
+      program.awaitOutput(loss, "^epoll returned woken");
+      program.type("go on\n");
+      Finished done = program.await(LIMIT).expectSuccess();
+      assertThat(done.output()).contains("later send failed with ENETDOWN", "alive");
+      assertThat(done.errors().lines()).hasSize(1);
+      assertThat(done.errors()).contains("could not be taken up again", "within 1.0 s");
+      device.awaitErrors(loss, "did not come back within 1.0 s");
+      // What the session had is free again: the device serves the next one, which ends in order.
+      proxy.away(false);
+      machines.program(proxy.port(), "1s", "true").run(LIMIT).expectSuccess();
+      device.signal("TERM");
+      device.await(LIMIT);
+      assertThat(device.errors()).doesNotContain("\tat ");
+    }
+  }
+}
