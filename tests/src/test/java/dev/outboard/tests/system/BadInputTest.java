@@ -82,6 +82,42 @@ class BadInputTest {
     return done.status();
   }
 
+  /** Denied are a call, whoever would execute it, and sockets of families. */
+  @Scenario(modes = Mode.LIBRARY)
+  void callsThatTheHostDenies(Trial trial) {
+    String[] python = {
+      Programs.PYTHON,
+      "-c",
+      """
+      import os, socket
+      s = socket.socket()
+      for f in (lambda: s.bind(("127.0.0.1", 0)), s.listen, lambda: os.setpriority(0, 0, 5),
+                lambda: socket.socket(socket.AF_UNIX), lambda: socket.socket(socket.AF_INET6)):
+          try:
+              f()
+              print("done")
+          except OSError as e:
+              print(e.errno)
+      """
+    };
+    Finished done =
+        trial
+            .program(python)
+            .with("--deny=bind,setpriority,socket:AF_INET6")
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output()).isEqualTo("1\ndone\n1\ndone\n1\n");
+    assertThat(done.errors().lines())
+        .containsExactlyInAnyOrder(
+            "outboard: a bind of the program is denied",
+            "outboard: a setpriority of the program is denied",
+            "outboard: a socket of the program is denied");
+    done = trial.program(python).with("--allow=socket:AF_INET").run(LIMIT).expectSuccess();
+    assertThat(done.output()).isEqualTo("done\ndone\ndone\n1\n1\n");
+    done = trial.program("true").with("--deny=bnid").run(LIMIT).expectStatus(OURS);
+    assertThat(done.errors()).contains("there is no call 'bnid'");
+  }
+
   @Scenario(modes = Mode.LIBRARY)
   void aTapThatIsNotPermitted(Trial trial) {
     Finished done =

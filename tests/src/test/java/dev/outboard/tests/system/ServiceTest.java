@@ -194,6 +194,76 @@ class ServiceTest {
     }
   }
 
+  /**
+   * What somebody gets who has got hold of a kernel's process is what it has: another session's
+   * memory, descriptors, files and ports are not among it.
+   */
+  @Scenario(modes = Mode.LIBRARY)
+  void sessionsAreKeptApart(Trial trial) throws Exception {
+    Programs.require("setpriv");
+    Path socket = trial.directory().resolve("s");
+    int port = trial.port();
+    try (Running service = service(trial, socket);
+        Running victim = server(trial, socket, port, "victim")) {
+      long kernel = kernels(trial).getFirst();
+      String status = Files.readString(Path.of("/proc/" + kernel + "/status"));
+      if (status.contains("Uid:\t0\t")) {
+        // Where the program's files are for root alone it says that it stays root.
+        assertThat(service.errors()).contains("stays root");
+      } else {
+        assertThat(status)
+            .contains("Uid:\t65534\t65534\t65534\t65534", "CapEff:\t0000000000000000");
+      }
+      try (Stream<Path> threads = Files.list(Path.of("/proc/" + kernel + "/task"))) {
+        for (Path thread : threads.toList()) {
+          assertThat(Files.readString(thread.resolve("status")))
+              .contains("NoNewPrivs:\t1", "Seccomp:\t2");
+        }
+      }
+      // As the same user as the kernels are: no memory, no descriptors.
+      Finished look =
+          trial
+              .machine(
+                  "setpriv",
+                  "--reuid=65534",
+                  "--regid=65534",
+                  "--clear-groups",
+                  "--bounding-set=-all",
+                  Programs.PYTHON,
+                  "-c",
+                  """
+                  import os, sys
+                  for what in ("fd", "mem", "maps", "fd/3", "root", "environ"):
+                      path = f"/proc/{sys.argv[1]}/{what}"
+                      try:
+                          if what in ("fd",):
+                              os.listdir(path)
+                          elif what in ("fd/3", "root"):
+                              os.readlink(path)
+                          else:
+                              open(path, "rb").read(1)
+                          print(what, "is open")
+                      except OSError as e:
+                          print(what, e.errno)
+                  import ctypes
+                  libc = ctypes.CDLL(None, use_errno=True)
+                  print("getfd", libc.syscall(438, libc.syscall(434, int(sys.argv[1]), 0), 3, 0))
+                  """,
+                  Long.toString(kernel))
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(look.output()).doesNotContain("is open").contains("fd 13", "getfd -1");
+
+      // By its own link a session names what it likes, and reaches nothing: another kernel.
+      assertThat(client(trial, socket, port)).isEqualTo("ECONNREFUSED");
+      try (Running same = server(trial, socket, port, "same port")) {
+        assertThat(kernels(trial)).hasSize(2);
+        assertThat(same.alive()).isTrue();
+      }
+      assertThat(victim.alive()).isTrue();
+    }
+  }
+
   @Scenario(modes = Mode.LIBRARY)
   void drainAndReload(Trial trial) {
     Path socket = trial.directory().resolve("s");
