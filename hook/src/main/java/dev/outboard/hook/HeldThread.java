@@ -211,7 +211,8 @@ final class HeldThread {
         stopDue |= info.get(ValueLayout.JAVA_INT, 0) == Processes.SIG_STOP;
       }
     }
-    release();
+    // Something stops it again and again. It has not made the call, and makes its own.
+    again();
     return false;
   }
 

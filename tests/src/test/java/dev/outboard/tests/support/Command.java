@@ -88,11 +88,14 @@ public final class Command {
       if (ownNetwork) {
         line.addAll(trial.networkOptions());
       }
-      trial
-          .newTrace()
-          .ifPresent(
-              // The trace is evidence of what trapped; what users get by default is judged.
-              file -> line.addAll(List.of("--trace=" + file, "--hook=shim")));
+      String hook = System.getProperty("tests.hook", "");
+      Optional<Path> trace = trial.newTrace();
+      trace.ifPresent(file -> line.add("--trace=" + file));
+      // The trace is evidence of what trapped; what users get by default is judged.
+      hook = hook.isEmpty() && trace.isPresent() ? "shim" : hook;
+      if (!hook.isEmpty() && options.stream().noneMatch(o -> o.startsWith("--hook"))) {
+        line.add("--hook=" + hook);
+      }
       line.addAll(options);
       line.add("--");
     }
