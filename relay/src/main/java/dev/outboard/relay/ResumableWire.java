@@ -37,6 +37,7 @@ final class ResumableWire implements Wire {
   /** How long the other end may take to fetch the last bytes. */
   private static final Duration LINGER = Duration.ofSeconds(10);
 
+  private static final int NEARLY_DONE_MILLIS = 200;
   private static final Duration PARTING = Duration.ofSeconds(1);
   private static final ByteBuffer NOTHING = ByteBuffer.allocateDirect(0);
 
@@ -433,8 +434,8 @@ final class ResumableWire implements Wire {
     }
     renewal.abandon();
     if (c != null) {
-      // The sender says that this is the end, if that is possible without waiting for others.
-      if (sending.tryLock()) {
+      // The sender says that this is the end, unless a writer is held up by the other side.
+      if (nobodyWrites()) {
         try {
           c.stopReading();
         } finally {
@@ -445,6 +446,16 @@ final class ResumableWire implements Wire {
       }
     }
     work.release();
+  }
+
+  /** Takes {@link #sending}, but for a writer that is only about to be done. */
+  private boolean nobodyWrites() {
+    try {
+      return sending.tryLock(NEARLY_DONE_MILLIS, TimeUnit.MILLISECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
   }
 
   @Override

@@ -144,6 +144,7 @@ public final class TcpHost {
                       stream,
                       received),
                   Duration.ofNanos(Math.min(left, ATTEMPT.toNanos())));
+          succeeded();
           return new Renewed(attempt.connection(), answer.received());
         } catch (Failed e) {
           // The last one may have had too little time to find out anything.
@@ -165,6 +166,11 @@ public final class TcpHost {
       Attempt attempt = new Attempt();
       current = attempt;
       return attempt;
+    }
+
+    /** The connection is the stream's from here on, which has something to say on it at its end. */
+    private synchronized void succeeded() {
+      current = null;
     }
 
     private synchronized void pause(long millis) throws IOException {
