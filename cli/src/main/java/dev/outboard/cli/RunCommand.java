@@ -89,7 +89,7 @@ final class RunCommand implements Command {
             DENY,
             "CALL|socket:FAMILY",
             "The program may not make this call, or sockets of this family: EPERM,",
-            "and one line says so. All calls trap then ('outboard syscalls' lists them)."));
+            "and one line says so. 'outboard syscalls' lists calls; no shim then."));
     options.add(
         Option.list(
             ALLOW,

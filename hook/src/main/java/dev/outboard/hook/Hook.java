@@ -350,7 +350,7 @@ public final class Hook {
       try {
         Handler h = handlers.handler(n.nr());
         Row row = handlers.row(n.nr());
-        if (policy.denies(n.nr(), n.args()[0]) && processes.thread(n) != null) {
+        if (policy.denies(n.nr(), n.args()) && processes.thread(n) != null) {
           String name = row == null ? "call " + n.nr() : row.name();
           messages.once("deny " + name, "a " + name + " of the program is denied");
           n.answerErrno(Errno.EPERM);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
+import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
@@ -95,26 +96,38 @@ public final class CallPolicy {
     return value;
   }
 
-  /** Whether a call of that x86-64 number may be denied, so that it has to be looked at. */
-  public boolean concerns(int number) {
-    return denied.get(number)
-        || ((number == socket || number == socketpair)
-            && (!deniedFamilies.isEmpty() || allowedFamilies != null));
+  /**
+   * When a call is denied.
+   *
+   * @param number of x86-64
+   * @return null if it never is
+   */
+  public @Nullable Condition when(int number) {
+    if (denied.get(number)) {
+      return new Condition.Always();
+    }
+    if (number != socket && number != socketpair) {
+      return null;
+    }
+    List<Condition> any = new ArrayList<>();
+    if (!deniedFamilies.isEmpty()) {
+      any.add(new Condition.WordIn(0, false, -1, List.copyOf(deniedFamilies)));
+    }
+    if (allowedFamilies != null) {
+      any.add(new Condition.Not(new Condition.WordIn(0, false, -1, List.copyOf(allowedFamilies))));
+    }
+    return any.isEmpty() ? null : new Condition.Any(any);
   }
 
   /**
    * Whether a call is denied.
    *
    * @param number of x86-64
-   * @param first its first argument
+   * @param args its six arguments
    */
-  public boolean denies(int number, long first) {
-    if (!concerns(number)) {
-      return false;
-    }
-    return denied.get(number)
-        || deniedFamilies.contains((int) first)
-        || (allowedFamilies != null && !allowedFamilies.contains((int) first));
+  public boolean denies(int number, long[] args) {
+    Condition when = isNone() ? null : when(number);
+    return when != null && when.test(args);
   }
 
   /** Whether nothing is denied. */

@@ -111,9 +111,14 @@ public final class SeccompProgram {
     if (r == null) {
       return answer(NO_CALL);
     }
-    if (r.route() != Route.REFUSED && options.policy().concerns(r.x86())) {
-      return answer(NOTIFY);
+    Condition denied = options.policy().when(r.x86());
+    if (denied != null && r.route() != Route.REFUSED) {
+      return compile(denied, answer(NOTIFY), tableTreatment(r, options));
     }
+    return tableTreatment(r, options);
+  }
+
+  private static long[] tableTreatment(Row r, Options options) {
     return switch (r.route()) {
       case HOST -> answer(ALLOW);
       case REFUSED -> answer(Bpf.RET_ERRNO | r.errno());

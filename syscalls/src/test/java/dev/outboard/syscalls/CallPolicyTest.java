@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 
 class CallPolicyTest {
   private static boolean denies(CallPolicy policy, String call, long first) {
-    return policy.denies(SyscallTable.row(call).x86(), first);
+    return policy.denies(SyscallTable.row(call).x86(), new long[] {first, 0, 0, 0, 0, 0});
   }
 
   @Test

@@ -51,6 +51,8 @@ class LicenceTest {
     return !name.startsWith("LICENSE")
         && !file.startsWith("LICENSES")
         && !file.startsWith(".mvn")
+        // Bytes that a fuzzed test takes.
+        && !file.toString().contains("FuzzInputs/")
         && !name.equals(".gitignore")
         && !name.equals(".gitkeep")
         && !name.endsWith(".md")
