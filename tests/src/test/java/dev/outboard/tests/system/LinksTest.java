@@ -78,6 +78,7 @@ class LinksTest {
                 "device",
                 "device",
                 "--listen=tcp:127.0.0.1:" + port,
+                "--one-kernel",
                 "--net=none",
                 "--export=" + trial.directory() + ":/counted")
             .start();
