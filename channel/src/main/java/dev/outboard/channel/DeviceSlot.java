@@ -130,7 +130,7 @@ public final class DeviceSlot {
     slot.set(ValueLayout.JAVA_INT, SlotLayout.NEW_BIRTH, newBirth);
     slot.set(ValueLayout.JAVA_LONG, SlotLayout.STAMP, stamp);
     // Publishes all of the above and the data; pairs with CallSlot.await.
-    reply.set(taken);
+    reply.answer(taken);
   }
 
   /**

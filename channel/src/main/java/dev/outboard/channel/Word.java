@@ -40,6 +40,21 @@ final class Word {
     }
   }
 
+  /** As {@link #set}, unless the waiter has been made to look up: it shall not wait again. */
+  void answer(int value) {
+    int before = get();
+    while (before >= 0) {
+      int seen = (int) SlotLayout.INT.compareAndExchange(slot, word, before, value);
+      if (seen == before) {
+        if ((int) SlotLayout.INT.getVolatile(slot, sleeps) != 0) {
+          Linux.futexWake(slot.address() + word, 1);
+        }
+        return;
+      }
+      before = seen;
+    }
+  }
+
   /** Makes this side's own waiter look up, whatever the other side does. May be repeated. */
   void abandon() {
     int value = (int) SlotLayout.INT.getVolatile(slot, word);

@@ -274,7 +274,7 @@ class NetworkTest {
         sum = hashlib.sha256()
         while b := s.recv(1 << 20):
             sum.update(b)
-        print(sum.hexdigest(), largest.get(('tcp', peer[0]), 0) > 200000)
+        print(sum.hexdigest(), largest.get(('tcp', peer[0]), 0) > 66000)
         """);
     Path data = trial.file("data", 64L << 20);
     String port = "" + trial.port();
@@ -290,7 +290,7 @@ class NetworkTest {
                   "--",
                   "sh",
                   "-c",
-                  "until socat -u OPEN:data TCP:%s:%s 2>log; do sleep 0.05; done; ip -d link show eth0"
+                  "until socat -b 1048576 -u OPEN:data TCP:%s:%s 2>log; do sleep 0.05; done; ip -d link show eth0"
                       .formatted(trial.outside(), port))
               .run(LIMIT)
               .expectSuccess();

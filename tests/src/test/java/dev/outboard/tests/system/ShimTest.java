@@ -76,8 +76,9 @@ class ShimTest {
     trial.outcome("output", done.output());
     if (trial.mode().offloaded()) {
       String json = report(stats);
+      // How many there are is a matter of how busy the machine is: closes are the fewest.
       for (String call : new String[] {"read", "write", "readv", "writev", "close"}) {
-        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(100);
+        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(20);
       }
       for (String call : new String[] {"read", "write", "readv", "writev", "sendto", "recvfrom"}) {
         assertThat(count(json, call, "direct"))
