@@ -19,6 +19,7 @@ public final class DeviceSlot {
   private final MemorySegment slot;
   private final Word request;
   private final Word reply;
+  private final boolean lent;
   private int taken;
   private int birth;
   private int where;
@@ -29,7 +30,16 @@ public final class DeviceSlot {
    * @param slot {@link SlotLayout#BYTES} of shared memory; outlives this object's use
    */
   public DeviceSlot(MemorySegment slot) {
+    this(slot, false);
+  }
+
+  /**
+   * @param lent memory that only one process ever waits on, and that is not given out again: what
+   *     the host says of the end stays, though a call completes at that moment
+   */
+  public DeviceSlot(MemorySegment slot, boolean lent) {
     this.slot = slot;
+    this.lent = lent;
     this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS);
     this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS);
   }
@@ -130,7 +140,11 @@ public final class DeviceSlot {
     slot.set(ValueLayout.JAVA_INT, SlotLayout.NEW_BIRTH, newBirth);
     slot.set(ValueLayout.JAVA_LONG, SlotLayout.STAMP, stamp);
     // Publishes all of the above and the data; pairs with CallSlot.await.
-    reply.answer(taken);
+    if (lent) {
+      reply.answer(taken);
+    } else {
+      reply.set(taken);
+    }
   }
 
   /**

@@ -363,7 +363,7 @@ final class Session implements Runnable {
           return;
         }
       }
-      DeviceSlot slot = new DeviceSlot(place);
+      DeviceSlot slot = new DeviceSlot(place, loan != null);
       slot.reset();
       shadow = new ShadowThread(this, slot, index, likeTid > 0 ? likeTid : rootTid, attach, loan);
       taken.set(index);
