@@ -35,9 +35,7 @@ final class Word {
   /** Stores the word (release and more, see {@link SlotLayout}) and wakes its waiter if asleep. */
   void set(int value) {
     SlotLayout.INT.setVolatile(slot, word, value);
-    if ((int) SlotLayout.INT.getVolatile(slot, sleeps) != 0) {
-      Linux.futexWake(slot.address() + word, 1);
-    }
+    wakeIfAsleep();
   }
 
   /** As {@link #set}, unless the waiter has been made to look up: it shall not wait again. */
@@ -46,12 +44,16 @@ final class Word {
     while (before >= 0) {
       int seen = (int) SlotLayout.INT.compareAndExchange(slot, word, before, value);
       if (seen == before) {
-        if ((int) SlotLayout.INT.getVolatile(slot, sleeps) != 0) {
-          Linux.futexWake(slot.address() + word, 1);
-        }
+        wakeIfAsleep();
         return;
       }
       before = seen;
+    }
+  }
+
+  private void wakeIfAsleep() {
+    if ((int) SlotLayout.INT.getVolatile(slot, sleeps) != 0) {
+      Linux.futexWake(slot.address() + word, 1);
     }
   }
 

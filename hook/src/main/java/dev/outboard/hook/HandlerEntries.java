@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
-import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Memory;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
-import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.io.IOException;
@@ -67,11 +65,14 @@ final class HandlerEntries {
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
   private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
 
-  /** What a new page begins with. */
-  private final byte[] code = load();
+  /** What a new page begins with; loaded when the first program needs one. */
+  private static final class Template {
+    static final byte[] CODE = load();
+    static final int COMMON = MemorySegment.ofArray(CODE).get(INT, COMMON_AT);
+    static final int FIRST = MemorySegment.ofArray(CODE).get(INT, ENTRIES_AT);
 
-  private final int common = MemorySegment.ofArray(code).get(INT, COMMON_AT);
-  private final int first = MemorySegment.ofArray(code).get(INT, ENTRIES_AT);
+    private Template() {}
+  }
 
   private static byte[] load() {
     try (InputStream in = HandlerEntries.class.getResourceAsStream("entry.bin")) {
@@ -137,7 +138,7 @@ final class HandlerEntries {
       if (!needsEntry && !asks) {
         return false;
       }
-      int memory = openMemory(p, a);
+      int memory = Shim.openMemory(a, p);
       if (memory < 0) {
         return false;
       }
@@ -150,12 +151,6 @@ final class HandlerEntries {
         Linux.close(memory);
       }
     }
-  }
-
-  private static int openMemory(ProcessEntry p, Arena a) {
-    return (int)
-        Processes.openat(
-            p.directory(), Linux.cString(a, "mem").address(), Fcntl.O_RDWR | Fcntl.O_CLOEXEC);
   }
 
   /**
@@ -223,14 +218,14 @@ final class HandlerEntries {
   /** Makes an entry for the action's handler, and an action with it; its address, or 0. */
   private long enter(long page, Arena a, int memory, MemorySegment action) {
     MemorySegment content = a.allocate(PAGE_BYTES, Long.BYTES);
-    if (page == 0 || Processes.pread(memory, content.address(), PAGE_BYTES, page) != PAGE_BYTES) {
+    if (page == 0 || !Shim.readAll(memory, content, page)) {
       return 0;
     }
     if (content.get(ValueLayout.JAVA_BYTE, 0) == 0) {
-      MemorySegment.copy(code, 0, content, ValueLayout.JAVA_BYTE, 0, code.length);
+      MemorySegment.copy(Template.CODE, 0, content, ValueLayout.JAVA_BYTE, 0, Template.CODE.length);
     }
     long handler = action.get(LONG, 0);
-    int at = first;
+    int at = Template.FIRST;
     while (content.get(SHORT, at) == MOVABS_R11 && content.get(LONG, at + HANDLER_AT) != handler) {
       at += ENTRY_BYTES;
       if (at > PAGE_BYTES - ENTRY_BYTES) {
@@ -240,12 +235,10 @@ final class HandlerEntries {
     content.set(SHORT, at, MOVABS_R11);
     content.set(LONG, at + HANDLER_AT, handler);
     content.set(ValueLayout.JAVA_BYTE, at + JUMP_AT, JUMP);
-    content.set(INT, at + JUMP_AT + 1, common - (at + JUMP_AT + 1 + Integer.BYTES));
+    content.set(INT, at + JUMP_AT + 1, Template.COMMON - (at + JUMP_AT + 1 + Integer.BYTES));
     MemorySegment.copy(action, 0, content, ACTION_OFFSET, ACTION_BYTES);
     content.set(LONG, ACTION_OFFSET, page + at);
-    long written =
-        Linux.syscall(SyscallNumbers.PWRITE64, memory, content.address(), PAGE_BYTES, page, 0, 0);
-    return written == PAGE_BYTES ? page + at : 0;
+    return Shim.writeAll(memory, content, page) ? page + at : 0;
   }
 
   /** Tells the program its own handler where the kernel has told it of an entry. */
@@ -261,6 +254,6 @@ final class HandlerEntries {
   }
 
   private boolean isEntry(long page, long address) {
-    return page != 0 && address >= page + first && address < page + PAGE_BYTES;
+    return page != 0 && address >= page + Template.FIRST && address < page + PAGE_BYTES;
   }
 }

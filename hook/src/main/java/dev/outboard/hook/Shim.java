@@ -1052,17 +1052,19 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   /** A descriptor of the process's memory that writes to read-only pages, too; or -errno. */
-  private static int openMemory(Arena a, ProcessEntry p) {
+  static int openMemory(Arena a, ProcessEntry p) {
     return (int)
         Processes.openat(
             p.directory(), Linux.cString(a, "mem").address(), Fcntl.O_RDWR | Fcntl.O_CLOEXEC);
   }
 
-  private static boolean readAll(int memory, MemorySegment to, long address) {
+  /** Fills {@code to} from the memory of such a descriptor; false if not all is there. */
+  static boolean readAll(int memory, MemorySegment to, long address) {
     return Processes.pread(memory, to.address(), to.byteSize(), address) == to.byteSize();
   }
 
-  private static boolean writeAll(int memory, MemorySegment from, long address) {
+  /** Writes there, also to what the program itself may only read. */
+  static boolean writeAll(int memory, MemorySegment from, long address) {
     return Linux.syscall(
             SyscallNumbers.PWRITE64, memory, from.address(), from.byteSize(), address, 0, 0)
         == from.byteSize();
