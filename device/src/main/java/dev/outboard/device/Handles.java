@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.posix.Linux;
 import java.nio.ByteBuffer;
-import java.security.SecureRandom;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
@@ -46,7 +46,6 @@ final class Handles {
   private final AtomicReferenceArray<@Nullable Handle> open;
   private final AtomicInteger count = new AtomicInteger();
   private final int limit;
-  private final SecureRandom random = new SecureRandom();
   private final int[] births = new int[BIRTHS]; // guarded by itself
   private int birthsLeft;
 
@@ -81,7 +80,7 @@ final class Handles {
     synchronized (births) {
       if (birthsLeft == 0) {
         byte[] bytes = new byte[BIRTHS * Integer.BYTES];
-        random.nextBytes(bytes);
+        Linux.random(bytes);
         ByteBuffer.wrap(bytes).asIntBuffer().get(births);
         birthsLeft = BIRTHS;
       }

@@ -145,8 +145,8 @@ public final class LinuxKernel implements AutoCloseable {
       MemorySegment memory = scratch.allocate(MEMORY);
       config.set(ValueLayout.JAVA_LONG, 0, o.ramBytes());
       config.set(ValueLayout.JAVA_LONG, 8, o.userBytes());
-      config.set(ValueLayout.ADDRESS, 16, scratch.allocateFrom(o.commandLine()));
-      config.set(ValueLayout.ADDRESS, 24, console.ring());
+      config.set(ValueLayout.JAVA_LONG, 16, scratch.allocateFrom(o.commandLine()).address());
+      config.set(ValueLayout.JAVA_LONG, 24, console.ring().address());
       int r = symbol(image, "obk_boot").callInt(config.address(), memory.address());
       if (r != 0) {
         console.close();

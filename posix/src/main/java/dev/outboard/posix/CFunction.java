@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.posix;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.StructLayout;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.VarHandle;
 
 /**
  * A C function that takes up to seven integers or addresses and returns one, or nothing.
@@ -20,7 +24,7 @@ import java.lang.invoke.MethodHandle;
  */
 public final class CFunction {
   /** Seven arguments and a result. */
-  static final FunctionDescriptor LONGS =
+  private static final FunctionDescriptor LONGS =
       FunctionDescriptor.of(
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
@@ -31,7 +35,17 @@ public final class CFunction {
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG);
 
-  private static final MethodHandle CALL = Linker.nativeLinker().downcallHandle(LONGS);
+  private static final StructLayout CAPTURE = Linker.Option.captureStateLayout();
+  private static final VarHandle ERRNO =
+      CAPTURE.varHandle(MemoryLayout.PathElement.groupElement("errno"));
+
+  /** Keeps {@code errno} always, as a handle that does not would be another one to make. */
+  private static final MethodHandle CALL =
+      Linker.nativeLinker().downcallHandle(LONGS, Linker.Option.captureCallState("errno"));
+
+  // One buffer a thread, alive as long as the thread: a shared arena per call costs microseconds.
+  private static final ThreadLocal<MemorySegment> STATE =
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(CAPTURE));
 
   private final MemorySegment address;
 
@@ -49,8 +63,24 @@ public final class CFunction {
 
   /** Calls a function whose result is a {@code long} or an address. */
   public long call(long a0, long a1, long a2, long a3, long a4, long a5, long a6) {
+    return call(STATE.get(), a0, a1, a2, a3, a4, a5, a6);
+  }
+
+  /**
+   * Calls a function that says by -1 that it failed, and why in {@code errno}.
+   *
+   * @return its result, or {@code -errno}
+   */
+  long callOrErrno(long a0, long a1, long a2, long a3, long a4, long a5, long a6) {
+    MemorySegment state = STATE.get();
+    long r = call(state, a0, a1, a2, a3, a4, a5, a6);
+    return r == -1 ? -(int) ERRNO.get(state, 0L) : r;
+  }
+
+  private long call(
+      MemorySegment state, long a0, long a1, long a2, long a3, long a4, long a5, long a6) {
     try {
-      return (long) CALL.invokeExact(address, a0, a1, a2, a3, a4, a5, a6);
+      return (long) CALL.invokeExact(address, state, a0, a1, a2, a3, a4, a5, a6);
     } catch (Throwable t) {
       throw new AssertionError("a downcall does not throw", t);
     }

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.posix;
 
+import dev.outboard.abi.Errno;
 import dev.outboard.abi.SyscallNumbers;
 import java.lang.foreign.Arena;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.StructLayout;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
-import java.lang.invoke.VarHandle;
 import java.nio.charset.StandardCharsets;
 
 /**
@@ -24,22 +20,8 @@ import java.nio.charset.StandardCharsets;
  * for the length of the call.
  */
 public final class Linux {
-  private static final Linker LINKER = Linker.nativeLinker();
-  private static final StructLayout CAPTURE = Linker.Option.captureStateLayout();
-  private static final VarHandle ERRNO =
-      CAPTURE.varHandle(MemoryLayout.PathElement.groupElement("errno"));
-
   /** {@code long syscall(long nr, ...)} of libc: the kernel's calls, whatever libc wraps. */
-  private static final MethodHandle SYSCALL =
-      LINKER.downcallHandle(
-          LINKER.defaultLookup().findOrThrow("syscall"),
-          CFunction.LONGS,
-          Linker.Option.captureCallState("errno"),
-          Linker.Option.firstVariadicArg(1));
-
-  // One buffer a thread, alive as long as the thread: a shared arena per call costs microseconds.
-  private static final ThreadLocal<MemorySegment> STATE =
-      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(CAPTURE));
+  private static final CFunction SYSCALL = CFunction.ofLibc("syscall");
 
   private Linux() {}
 
@@ -49,14 +31,7 @@ public final class Linux {
    * @return the result, or {@code -errno}
    */
   public static long syscall(int nr, long a0, long a1, long a2, long a3, long a4, long a5) {
-    MemorySegment state = STATE.get();
-    long r;
-    try {
-      r = (long) SYSCALL.invokeExact(state, (long) nr, a0, a1, a2, a3, a4, a5);
-    } catch (Throwable t) {
-      throw new AssertionError("a downcall does not throw", t);
-    }
-    return r == -1 ? -(int) ERRNO.get(state, 0L) : r;
+    return SYSCALL.callOrErrno(nr, a0, a1, a2, a3, a4, a5);
   }
 
   public static long syscall(int nr, long a0, long a1, long a2) {
@@ -224,6 +199,24 @@ public final class Linux {
         ? r
         : scratch.get(ValueLayout.JAVA_LONG, 0) * 1_000_000_000L
             + scratch.get(ValueLayout.JAVA_LONG, 8);
+  }
+
+  /**
+   * Fills {@code bytes} with random numbers that are fit for secrets, by {@code getrandom(2)}.
+   * SecureRandom gives the same ones, and takes 10 ms of each start to find its provider.
+   */
+  public static void random(byte[] bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment to = arena.allocate(Math.max(1, bytes.length));
+      for (long done = 0; done < bytes.length; ) {
+        long r = syscall(SyscallNumbers.GETRANDOM, to.address() + done, bytes.length - done, 0);
+        if (r < 0 && r != -Errno.EINTR) {
+          throw new IllegalStateException("getrandom: " + Errno.name((int) -r));
+        }
+        done += Math.max(0, r);
+      }
+      MemorySegment.copy(to, ValueLayout.JAVA_BYTE, 0, bytes, 0, bytes.length);
+    }
   }
 
   /** {@code eventfd2(2)}. */

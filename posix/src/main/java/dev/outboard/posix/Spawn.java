@@ -137,7 +137,7 @@ public final class Spawn {
     private final MemorySegment fileActions;
     private final MemorySegment attributes;
     private final MemorySegment argv;
-    private final MemorySegment environment;
+    private final long environment;
     private final int error;
 
     private Prepared(Spawn s, Arena arena) {
@@ -145,17 +145,19 @@ public final class Spawn {
       pid = arena.allocate(ValueLayout.JAVA_INT);
       fileActions = arena.allocate(OPAQUE_BYTES, 16);
       attributes = arena.allocate(OPAQUE_BYTES, 16);
-      argv = arena.allocate(ValueLayout.ADDRESS, s.command.size() + 1L);
-      for (int i = 0; i < s.command.size(); i++) {
-        argv.setAtIndex(ValueLayout.ADDRESS, i, Linux.cString(arena, s.command.get(i)));
+      // As longs: each kind of access has a handle to be made at every start.
+      argv = arena.allocate(ValueLayout.JAVA_LONG, s.command.size() + 1L);
+      path = Linux.cString(arena, s.command.getFirst());
+      argv.setAtIndex(ValueLayout.JAVA_LONG, 0, path.address());
+      for (int i = 1; i < s.command.size(); i++) {
+        argv.setAtIndex(ValueLayout.JAVA_LONG, i, Linux.cString(arena, s.command.get(i)).address());
       }
-      path = argv.getAtIndex(ValueLayout.ADDRESS, 0);
       environment =
           Linker.nativeLinker()
               .defaultLookup()
               .findOrThrow("environ")
-              .reinterpret(ValueLayout.ADDRESS.byteSize())
-              .get(ValueLayout.ADDRESS, 0);
+              .reinterpret(ValueLayout.JAVA_LONG.byteSize())
+              .get(ValueLayout.JAVA_LONG, 0);
       // Neither can fail in glibc: they fill a structure.
       int actions = ACTIONS_INIT.callInt(fileActions.address());
       int attribute = ATTRIBUTES_INIT.callInt(attributes.address());
@@ -177,7 +179,7 @@ public final class Spawn {
               fileActions.address(),
               attributes.address(),
               argv.address(),
-              environment.address());
+              environment);
       return e != 0 ? -e : pid.get(ValueLayout.JAVA_INT, 0);
     }
 

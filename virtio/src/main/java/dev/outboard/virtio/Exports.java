@@ -12,7 +12,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -313,7 +312,7 @@ public final class Exports implements AutoCloseable {
       mounts.add(new Mount(export.spec, source, export.type, readOnly));
       number++;
     }
-    mounts.sort(Comparator.comparing(m -> m.spec().at()));
+    mounts.sort((a, b) -> a.spec().at().compareTo(b.spec().at()));
     return mounts;
   }
 

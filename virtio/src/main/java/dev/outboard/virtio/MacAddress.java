@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
-import java.security.SecureRandom;
+import dev.outboard.posix.Linux;
 import java.util.HexFormat;
 import java.util.Locale;
 
@@ -46,8 +46,10 @@ public record MacAddress(long bits) {
 
   /** A random address that is marked as locally administered (IEEE 802, 8.4). */
   static MacAddress random() {
-    long bits = new SecureRandom().nextLong() & 0xffff_ffff_ffffL;
-    return new MacAddress((bits & ~0x0300_0000_0000L) | 0x0200_0000_0000L);
+    byte[] bytes = new byte[6];
+    Linux.random(bytes);
+    bytes[0] = (byte) ((bytes[0] & ~3) | 2);
+    return of(bytes);
   }
 
   /** The six bytes, in the order of the wire. */
