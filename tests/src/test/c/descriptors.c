@@ -384,7 +384,7 @@ int main(int argc, char **argv) {
   else if (!strcmp(name, "passed")) passed_on(argv[0]);
   else if (!strcmp(name, "heir")) return heir(argv[2], argv[3]);
   else if (!strcmp(name, "identity")) identity();
-  else if (!strcmp(name, "race")) race(strtoul(argv[2], NULL, 0), 3);
+  else if (!strcmp(name, "race")) race(strtoul(argv[2], NULL, 0), atoi(argv[3]));
   else if (!strcmp(name, "shared")) shared_table(), own_table();
   else CHECK(!"a case");
   return 0;

@@ -171,7 +171,7 @@ static void exact(void) {
   tcp_pair(t);
   int level = epoll_of(t[1], EPOLLIN), edge = epoll_of(t[1], EPOLLIN | EPOLLET);
   char b[8];
-  for (int i = 0; i < 500; i++) {
+  for (int i = 0; i < 200; i++) {
     CHECK(send(t[0], "x", 1, 0) == 1);
     switch (i % 4) {
       case 0: CHECK(poll_now(t[1], POLLIN) == POLLIN); break;
@@ -281,7 +281,7 @@ static void fresh(void) {
   pthread_t looker, sender;
   looking = 1;
   CHECK(pthread_create(&looker, NULL, look_always, (void *)(intptr_t)other[1]) == 0);
-  for (int i = 0; i < 300; i++) {
+  for (int i = 0; i < 120; i++) {
     int c = connected(&a), d = accept(l, NULL, NULL);
     CHECK(pthread_create(&sender, NULL, send_at_once, (void *)(intptr_t)d) == 0);
     struct pollfd p = {c, POLLIN, 0};
@@ -310,7 +310,7 @@ static void edges(void) {
   CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
   int e = epoll_of(t[1], EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
   CHECK(epoll_get(e, 1000) == EPOLLOUT);
-  for (int i = 0; i < 300; i++) {
+  for (int i = 0; i < 120; i++) {
     CHECK(send(t[0], "x", 1, 0) == 1);
     CHECK(epoll_get(e, 1000) & EPOLLIN);
   }
@@ -408,7 +408,7 @@ static void oneshot(void) {
   say("oneshot");
 }
 
-enum { STREAMS = 8, ROUNDS = 150, LONGEST = 6000 };
+enum { STREAMS = 8, ROUNDS = 60, LONGEST = 6000 };
 
 struct stream {
   int server, client;

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""200 clients and one server on one asyncio loop: each line comes back as it was sent."""
+"""Clients, 200 if not said otherwise, and one server on one asyncio loop: each line comes back as it was sent."""
 import asyncio
+import sys
 
-CLIENTS = 200
+CLIENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 200
 LINES = 10
 
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""A threading server and 40 client threads in one process; time limits, resets and a UDP pair."""
+"""A threading server and client threads in one process, as many as are asked for; time limits, resets and a UDP pair."""
 import http.client
 import http.server
 import socket
+import sys
 import threading
 
-CLIENTS = 40
+CLIENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 24
 REQUESTS = 5
 
 

@@ -87,6 +87,11 @@ public final class Trial implements AutoCloseable {
     return Machine.freePort();
   }
 
+  /** How much a program is to do: few, or with {@code -Pjudges}, where time is not short, many. */
+  public int amount(int few, int many) {
+    return Boolean.getBoolean("tests.whole") ? many : few;
+  }
+
   /** The address of the scenario's programs on the link to the machine. */
   public String inside() {
     return network.inside();

@@ -3,6 +3,7 @@ package dev.outboard.tests.system;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.Link;
@@ -141,7 +142,7 @@ class LifetimeTest {
 
   @Scenario(trace = false)
   void crowdsLeaveNoDescriptorAndNoThread(Trial trial) {
-    try (Running crowd = trial.program(Programs.c("crowd"), "1000", "500", "200").start()) {
+    try (Running crowd = crowd(trial).start()) {
       crowd.awaitOutput(LIMIT, "ready");
       List<Long> counted =
           trial.mode().offloaded() ? List.of(trial.hook(), trial.device()) : List.of();
@@ -156,6 +157,15 @@ class LifetimeTest {
       crowd.type("end\n");
       trial.outcome("output", crowd.await(LIMIT).expectSuccess().output());
     }
+  }
+
+  /** Connections, forks and threads. */
+  private static Command crowd(Trial trial) {
+    return trial.program(
+        Programs.c("crowd"),
+        "" + trial.amount(400, 1000),
+        "" + trial.amount(100, 500),
+        "" + trial.amount(100, 200));
   }
 
   /**

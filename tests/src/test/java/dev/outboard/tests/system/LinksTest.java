@@ -170,7 +170,7 @@ class LinksTest {
 
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void nothingIsLostOrDoneTwiceWhateverBreaks(Trial trial) throws IOException {
-    judge(trial, breaks(100));
+    judge(trial, breaks(40));
   }
 
   @Tag("judges")

@@ -28,7 +28,10 @@ class ShimTest {
     long seed = seed();
     Path stats = trial.directory().resolve("stats.json");
     Finished done =
-        stats(trial.program(Programs.staticC("numbers"), Long.toString(seed), "12"), stats)
+        stats(
+                trial.program(
+                    Programs.staticC("numbers"), Long.toString(seed), "" + trial.amount(5, 12)),
+                stats)
             .run(LIMIT)
             .expectSuccess();
     trial.outcome("output", done.output());
@@ -68,7 +71,7 @@ class ShimTest {
     String cancel = Programs.unwindingC("cancel");
     String seed = Long.toString(seed());
     Path stats = trial.directory().resolve("stats.json");
-    String both = "\"$0\" \"$2\" 3 16 && \"$1\" 3";
+    String both = "\"$0\" \"$2\" 2 16 && \"$1\" " + trial.amount(1, 3);
     Finished done =
         stats(trial.program("sh", "-c", both, herd, cancel, seed), stats)
             .run(LIMIT)
@@ -121,7 +124,7 @@ class ShimTest {
   @Scenario(trace = false)
   void trapsAlone(Trial trial) throws IOException {
     Path stats = trial.directory().resolve("stats.json");
-    Command command = trial.program(Programs.staticC("numbers"), "1", "2").with("--hook=notifier");
+    Command command = trial.program(Programs.staticC("numbers"), "1", "1").with("--hook=notifier");
     trial.outcome("output", stats(command, stats).run(LIMIT).expectSuccess().output());
     if (trial.mode().offloaded()) {
       assertThat(report(stats)).doesNotContainPattern("\"(untrapped|direct)\": [1-9]");

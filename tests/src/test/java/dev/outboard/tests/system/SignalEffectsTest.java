@@ -33,7 +33,7 @@ class SignalEffectsTest {
     System.out.println("-Dtests.seed=" + seed);
     Finished done =
         trial
-            .program(Programs.staticC("storm"), Long.toString(seed), "3")
+            .program(Programs.staticC("storm"), Long.toString(seed), "" + trial.amount(1, 3))
             .run(LIMIT)
             .expectSuccess();
     trial.outcome("output", done.output());

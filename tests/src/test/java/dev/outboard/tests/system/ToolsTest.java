@@ -212,7 +212,7 @@ class ToolsTest {
                 """
                 iperf3 -s -1 -p %1$d >server 2>&1 & server=$!
                 until ss -Htln | grep -q :%1$d; do sleep 0.02; done
-                iperf3 -c 127.0.0.1 -p %1$d -t 1 -P 2 -f m; echo "client $?"
+                iperf3 -c 127.0.0.1 -p %1$d -n 16M -P 2 -f m; echo "client $?"
                 wait $server; echo "server $?"
                 """
                     .formatted(port))
@@ -229,7 +229,7 @@ class ToolsTest {
     try (Running server = trial.program("iperf3", "-s", "-p", "" + port, "--forceflush").start()) {
       server.awaitOutput(LIMIT, "Server listening");
       for (List<String> how :
-          List.of(List.of("-t", "1"), List.of("-t", "1", "-R"), List.of("-t", "1", "-u"))) {
+          List.of(List.of("-n", "16M"), List.of("-n", "16M", "-R"), List.of("-t", "1", "-u"))) {
         List<String> words =
             new java.util.ArrayList<>(
                 List.of("iperf3", "-c", trial.inside(), "-p", "" + port, "-f", "m"));
