@@ -2,6 +2,7 @@
 package dev.outboard.tests.support;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -28,9 +29,20 @@ final class Machine {
 
   /** The same with a time limit of its own. */
   static String command(Duration limit, String... words) {
+    return command(limit, "", words);
+  }
+
+  /** The same with {@code input} at its standard input. */
+  static String feed(String input, String... words) {
+    return command(Duration.ofSeconds(20), input, words);
+  }
+
+  private static String command(Duration limit, String input, String... words) {
     try {
       Process p = new ProcessBuilder(words).redirectErrorStream(true).start();
-      p.getOutputStream().close();
+      try (OutputStream in = p.getOutputStream()) {
+        in.write(input.getBytes(StandardCharsets.UTF_8));
+      }
       String said = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
       if (!p.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS) || p.exitValue() != 0) {
         p.destroyForcibly();

@@ -2,6 +2,7 @@
 package dev.outboard.tests.support;
 
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 
@@ -35,17 +36,19 @@ final class Network implements AutoCloseable {
   static Network create(Mode mode, Link link) {
     Network n = new Network(mode, link);
     if (n.namespace) {
-      Machine.command("ip", "netns", "add", n.name);
-      Machine.command("ip", "-n", n.name, "link", "set", "lo", "up");
+      // One command for each namespace: a process for each line costs more than what it does.
+      List<String> here = new ArrayList<>(List.of("netns add " + n.name));
+      List<String> there = new ArrayList<>(List.of("link set lo up"));
       if (link != Link.NONE) {
-        Machine.command(
-            "ip", "link", "add", n.name, "type", "veth", "peer", "eth0", "netns", n.name);
-        Machine.command("ip", "addr", "add", n.outside() + "/24", "dev", n.name);
-        Machine.command("ip", "link", "set", n.name, "up");
-        Machine.command("ip", "-n", n.name, "addr", "add", n.inside() + "/24", "dev", "eth0");
-        Machine.command("ip", "-n", n.name, "link", "set", "eth0", "up");
-        Machine.command("ip", "-n", n.name, "route", "add", "default", "via", n.outside());
+        here.add("link add %s type veth peer eth0 netns %s".formatted(n.name, n.name));
+        here.add("addr add %s/24 dev %s".formatted(n.outside(), n.name));
+        here.add("link set %s up".formatted(n.name));
+        there.add("addr add %s/24 dev eth0".formatted(n.inside()));
+        there.add("link set eth0 up");
+        there.add("route add default via " + n.outside());
       }
+      Machine.feed(String.join("\n", here), "ip", "-batch", "-");
+      Machine.feed(String.join("\n", there), "ip", "-n", n.name, "-batch", "-");
     }
     return n;
   }
