@@ -20,8 +20,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.atomic.AtomicLongArray;
-import java.util.function.ToLongFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -77,12 +75,13 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private final ShimBlob blob = ShimBlob.load();
   private final ShimTables tables = new ShimTables();
   private final Map<Long, ShimImage> images = new HashMap<>();
-  private final AtomicLongArray passed = new AtomicLongArray(ShimLayout.MAX_NUMBER);
   private final ProcessTable processes;
   private final Messages messages;
   private final int self = Processes.getpid();
-  private final AtomicLongArray direct = new AtomicLongArray(ShimLayout.MAX_NUMBER);
-  private final AtomicLongArray directBytes = new AtomicLongArray(ShimLayout.MAX_NUMBER);
+
+  /** What was counted in processes that have ended or execute another program; guards itself. */
+  private final ShimCounts ended = new ShimCounts();
+
   private @Nullable DeviceCalls calls;
   private long lastImage;
 
@@ -233,29 +232,21 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   @Override
-  public long passed(int number) {
-    return passed.get(number) + sum(t -> t.calls(number));
-  }
-
-  @Override
-  public long direct(int number) {
-    return direct.get(number) + sum(t -> t.deviceCalls(number));
-  }
-
-  @Override
-  public long directBytes(int number) {
-    return directBytes.get(number) + sum(t -> t.deviceBytes(number));
-  }
-
-  private long sum(ToLongFunction<ShimTable> count) {
-    long n = 0;
+  public ShimCounts counts() {
+    ShimCounts all = new ShimCounts();
+    // First those that have ended: one that does meanwhile may be missed, and is not counted twice.
+    synchronized (ended) {
+      all.add(ended);
+    }
     for (ProcessEntry p : processes.processes()) {
       ShimState s = p.shim();
       synchronized (s) {
-        n += s.table == null ? 0 : count.applyAsLong(s.table);
+        if (s.table != null) {
+          all.add(s.table);
+        }
       }
     }
-    return n;
+    return all;
   }
 
   /** How many processes have a table. */
@@ -307,10 +298,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     ShimTable table = s.table;
     if (table != null) {
       p.table(null);
-      for (int i = 0; i < ShimLayout.MAX_NUMBER; i++) {
-        passed.addAndGet(i, table.calls(i));
-        direct.addAndGet(i, table.deviceCalls(i));
-        directBytes.addAndGet(i, table.deviceBytes(i));
+      synchronized (ended) {
+        ended.add(table);
       }
       if (s.vforks == 0 && !s.memoryIsShared) {
         tables.give(table);
