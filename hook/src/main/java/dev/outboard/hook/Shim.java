@@ -167,8 +167,12 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   /** The caller is about to execute another program. */
-  void execing(ProcessEntry p) {
-    p.shim().execing = true;
+  void execing(ThreadEntry t) {
+    ShimState s = t.process().shim();
+    synchronized (s) {
+      s.execers.add(t.tid());
+      s.execing = true;
+    }
   }
 
   /** The caller is about to make a process that shares its memory, but not its descriptors. */
@@ -261,24 +265,29 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   // --- what a process goes through
 
-  /** The first call after an execve that was let through. */
+  /**
+   * A call while an execve may be under way, or have been carried out. The caller may be a thread
+   * of the old program that the kernel has not ended yet.
+   */
   private void executed(Notification n, ProcessEntry p, ShimState s) {
     synchronized (s) {
       if (s.holding) {
         return; // SELF comes and goes; whether a thread can still be held shows soon.
       }
-      if (s.sharesMemory) {
-        long r = Linux.syscall(SyscallNumbers.KCMP, p.pid(), p.parentPid(), KCMP_VM, 0, 0, 0);
-        if (r <= 0) {
-          return; // It failed, so far; or it is not known.
-        }
-        s.sharesMemory = false;
-      } else if (s.phase != ShimState.Phase.NEW && selfWord(n) >= 0) {
-        s.execing = false;
-        return; // It failed: everything is as it was.
+      Executed what = hasExecuted(n, p, s);
+      if (what == Executed.YES) {
+        s.execers.clear();
+      } else {
+        s.execers.remove(n.tid()); // Its own, if it was one, has failed, or does not matter.
       }
-      s.execing = false;
+      s.execing = !s.execers.isEmpty();
+      if (what == Executed.NO) {
+        return;
+      }
+      s.sharesMemory = false;
       drop(p, s);
+      p.dropEntries();
+      n.thread().credentialsDirty = true;
       s.memoryIsShared = false;
       s.vforks = 0;
       s.cancels = false;
@@ -286,6 +295,38 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       s.sites.clear();
       s.phase = s.barred || p.isNeverCached() ? ShimState.Phase.NEVER : ShimState.Phase.NEW;
     }
+  }
+
+  /** Whether the caller's program is another than before. */
+  private enum Executed {
+    /** It is the same, or that is not known yet. */
+    NO,
+    /** Only its own thread's execve may have succeeded; the shim can begin anew in either. */
+    MAYBE,
+    YES
+  }
+
+  private static Executed hasExecuted(Notification n, ProcessEntry p, ShimState s) {
+    if (s.sharesMemory) {
+      long r = Linux.syscall(SyscallNumbers.KCMP, p.pid(), p.parentPid(), KCMP_VM, 0, 0, 0);
+      return r > 0 ? Executed.YES : Executed.NO; // Else it failed; or it is not known.
+    }
+    if (s.phase != ShimState.Phase.NEW && selfWord(n) >= 0) {
+      return Executed.NO;
+    }
+    if (!n.valid()) {
+      return Executed.NO; // It is being ended, and had no memory any more.
+    }
+    if (s.phase == ShimState.Phase.ACTIVE || s.phase == ShimState.Phase.FORKED) {
+      return Executed.YES; // The old program has SELF.
+    }
+    // Nothing of the shim is in the memory; but of the threads only the first is left.
+    for (int tid : s.execers) {
+      if (Processes.tgkill(p.pid(), tid, 0) == -Errno.ESRCH) {
+        return Executed.YES;
+      }
+    }
+    return s.execers.contains(n.tid()) ? Executed.MAYBE : Executed.NO;
   }
 
   private void never(ProcessEntry p, ShimState s) {
