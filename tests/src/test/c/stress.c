@@ -48,7 +48,7 @@ struct worker {
   uint64_t state;
   struct stream own[OWN], handlers;
   int partner[2]; /* a TCP connection and a socket pair to the other thread of the two */
-  volatile long steps;
+  volatile long steps, turns;
   const char *volatile doing;
   volatile int inside;
 };
@@ -312,6 +312,7 @@ static void round_trip(struct worker *w, struct stream *s, unsigned most) {
   }
   CHECK(memcmp(bytes, got_bytes, total) == 0);
   s->at += total;
+  w->turns++;
 }
 
 static void round_trips(struct worker *w, struct stream *s, unsigned count) {
@@ -621,12 +622,14 @@ static void look_for_stuck(int64_t *looked, long *last) {
   *looked = now_us();
   int stuck = 0;
   for (int i = 0; i < threads; i++) {
-    stuck += workers[i].steps == last[i];
-    last[i] = workers[i].steps;
+    long now = workers[i].steps + workers[i].turns;
+    stuck += now == last[i];
+    last[i] = now;
   }
   if (!stuck) return;
   for (int i = 0; i < threads; i++)
-    fprintf(stderr, "thread %d: %ld steps, %s\n", i, workers[i].steps, workers[i].doing);
+    fprintf(stderr, "thread %d: %ld steps, %ld turns, %s\n", i, workers[i].steps,
+            workers[i].turns, workers[i].doing);
   fprintf(stderr, "%d threads do not come on\n", stuck);
   if (getenv("STRESS_STAY")) pause();
   abort();

@@ -2,7 +2,6 @@
 package dev.outboard.virtio;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
-import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Fuse;
 import dev.outboard.abi.SyscallNumbers;
@@ -14,9 +13,11 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,6 +36,7 @@ class RequestFuzz {
   private static final int MEMORY_BYTES = 256 << 10;
   private static final int DISK_BYTES = 64 << 10;
   private static final int MOST_NODES = 500;
+  private static final int MFD_CLOEXEC = 1;
   private static final int SEEK_END = 2;
   private static final int GUARD = 64;
 
@@ -67,6 +69,7 @@ class RequestFuzz {
   private final BlockDevice disk;
   private final Path outside;
   private @Nullable FuseServer server;
+  private int looks;
 
   RequestFuzz() throws IOException, NetException {
     image = memfd();
@@ -78,9 +81,8 @@ class RequestFuzz {
   private int memfd() {
     long fd =
         Linux.syscall(
-            SyscallNumbers.MEMFD_CREATE,
-            Linux.cString(arena, "disk").address(),
-            Fcntl.O_CLOEXEC == 0 ? 0 : 1);
+            SyscallNumbers.MEMFD_CREATE, Linux.cString(arena, "disk").address(), MFD_CLOEXEC,
+            0);
     if (fd < 0 || Linux.ftruncate((int) fd, DISK_BYTES) < 0) {
       throw new IllegalStateException("no memory for a disk");
     }
@@ -138,12 +140,15 @@ class RequestFuzz {
     }
   }
 
-  /** A directory that is not there is looked for, which costs less than to list this one. */
+  /** Looked at now and then, as it takes long. */
   private boolean isEmptyButForTheExport() throws IOException {
-    return (++looks & 0xfff) != 0 || outside.toFile().list().length == 1;
+    if ((++looks & 0x3ff) != 0) {
+      return true;
+    }
+    try (Stream<Path> all = Files.list(outside)) {
+      return all.count() == 1;
+    }
   }
-
-  private int looks;
 
   private FuseServer serve() throws IOException, ExportException {
     Path root = outside.resolve("export");
@@ -160,9 +165,13 @@ class RequestFuzz {
   }
 
   private static void remove(Path root) throws IOException {
-    if (Files.isDirectory(root, java.nio.file.LinkOption.NOFOLLOW_LINKS)) {
-      for (java.io.File f : root.toFile().listFiles()) {
-        remove(f.toPath());
+    if (Files.isDirectory(root, LinkOption.NOFOLLOW_LINKS)) {
+      List<Path> inside;
+      try (Stream<Path> all = Files.list(root)) {
+        inside = all.toList();
+      }
+      for (Path p : inside) {
+        remove(p);
       }
     }
     Files.deleteIfExists(root);
@@ -211,10 +220,5 @@ class RequestFuzz {
         throw new AssertionError("written behind the reply's room");
       }
     }
-  }
-
-  /** For {@link Errno}'s sake: what a reply says is an error of Linux or none. */
-  static boolean isError(int error) {
-    return error <= 0 && error > -4096 && (error == 0 || !Errno.name(-error).isEmpty());
   }
 }
