@@ -515,6 +515,48 @@ static void have_child(struct worker *w, struct stream *s) {
   round_trips(w, s, 4);
 }
 
+static void *asking(void *argument) {
+  int fd = *(int *)argument;
+  struct sockaddr_in a;
+  for (;;) {
+    socklen_t length = sizeof a;
+    CHECK(getsockname(fd, (struct sockaddr *)&a, &length) == 0);
+  }
+  return NULL;
+}
+
+/*
+ * Another program is executed while the old one's threads make calls, and makes so many that it
+ * would be found out if anybody took it for the old one.
+ */
+static void executions(uint64_t seed, int count) {
+  struct worker w = {.state = seed};
+  for (int i = 0; i < count; i++) {
+    struct stream s;
+    open_stream(&w, &s, (enum kind)(i % KINDS), 0);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+      pthread_t t;
+      struct stream udp;
+      open_stream(&w, &udp, UDP, 1);
+      // So many that whoever is patched after some calls is.
+      round_trips(&w, &s, 200);
+      for (int k = 0; k < 3; k++) CHECK(pthread_create(&t, NULL, asking, &udp.in) == 0);
+      sleep_us(20000);
+      CHECK(fcntl(s.in, F_SETFD, 0) == 0 && fcntl(s.out, F_SETFD, 0) == 0);
+      CHECK(fcntl(shared_fd, F_SETFD, 0) == 0);
+      struct command c;
+      execv(own_path, command(&c, &w, &s));
+      CHECK(!"executed");
+    }
+    w.doing = "executing";
+    wait_for_child(&w, pid, 0);
+    close_stream(&w, &s);
+  }
+  account();
+}
+
 /* --- threads ------------------------------------------------------------------------------------ */
 
 /* All of a message of eight bytes, by calls that wait. */
@@ -653,6 +695,7 @@ int main(int count, char **argument) {
   CHECK(shared != MAP_FAILED);
   listener = listening(MOST, &address);
   CHECK(fcntl(listener, F_SETFD, FD_CLOEXEC) == 0);
+  executions(seed, 3);
   int64_t began = now_us(), end = began + atoll(argument[3]) * 1000000;
   struct sigaction restarting = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
   struct sigaction interrupting = {.sa_handler = on_signal};

@@ -81,8 +81,7 @@ class RequestFuzz {
   private int memfd() {
     long fd =
         Linux.syscall(
-            SyscallNumbers.MEMFD_CREATE, Linux.cString(arena, "disk").address(), MFD_CLOEXEC,
-            0);
+            SyscallNumbers.MEMFD_CREATE, Linux.cString(arena, "disk").address(), MFD_CLOEXEC, 0);
     if (fd < 0 || Linux.ftruncate((int) fd, DISK_BYTES) < 0) {
       throw new IllegalStateException("no memory for a disk");
     }
