@@ -24,6 +24,7 @@ extern char **environ;
 /* What all processes share. */
 struct shared {
   volatile long host, device, children, executed, killed, signals, changes;
+  volatile long turns[MOST];    /* a thread's and, while it waits for a child, the child's */
   volatile long position[MOST]; /* how far a child has come with its parent's stream */
 };
 
@@ -48,7 +49,7 @@ struct worker {
   uint64_t state;
   struct stream own[OWN], handlers;
   int partner[2]; /* a TCP connection and a socket pair to the other thread of the two */
-  volatile long steps, turns;
+  volatile long steps;
   const char *volatile doing;
   volatile int inside;
 };
@@ -312,7 +313,7 @@ static void round_trip(struct worker *w, struct stream *s, unsigned most) {
   }
   CHECK(memcmp(bytes, got_bytes, total) == 0);
   s->at += total;
-  w->turns++;
+  shared->turns[w->number]++;
 }
 
 static void round_trips(struct worker *w, struct stream *s, unsigned count) {
@@ -664,14 +665,17 @@ static void look_for_stuck(int64_t *looked, long *last) {
   *looked = now_us();
   int stuck = 0;
   for (int i = 0; i < threads; i++) {
-    long now = workers[i].steps + workers[i].turns;
-    stuck += now == last[i];
+    long now = workers[i].steps + shared->turns[i];
+    if (now == last[i]) {
+      stuck++;
+      fprintf(stderr, "stuck: thread %d\n", i);
+    }
     last[i] = now;
   }
   if (!stuck) return;
   for (int i = 0; i < threads; i++)
     fprintf(stderr, "thread %d: %ld steps, %ld turns, %s\n", i, workers[i].steps,
-            workers[i].turns, workers[i].doing);
+            shared->turns[i], workers[i].doing);
   fprintf(stderr, "%d threads do not come on\n", stuck);
   if (getenv("STRESS_STAY")) pause();
   abort();
