@@ -87,6 +87,16 @@ struct control {
 #define DEVICE_CALLS ((volatile uint64_t *)(TABLE + DEVICE_COUNTERS_OFFSET))
 #define DEVICE_MOVED ((volatile uint64_t *)(TABLE + DEVICE_BYTES_OFFSET))
 
+/* Of one slot, hence of one thread at a time, and on cache lines of its own. */
+struct spins {
+  volatile uint64_t won, lost;
+};
+
+#define SPINS ((struct spins *)(TABLE + SPINS_OFFSET))
+
+_Static_assert(SYS_recvfrom < SPIN_NUMBERS && SYS_sendfile < SPIN_NUMBERS, "the greatest there are");
+_Static_assert(SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * sizeof(struct spins) <= TABLE_BYTES, "fits");
+
 static inline int64_t system_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d,
                                   int64_t e, int64_t f) {
   int64_t result;
@@ -182,7 +192,8 @@ static inline void give_slot(int index) { __sync_lock_release(&CONTROL->busy[ind
  * *interrupted is set if a handler ran meanwhile that was installed without SA_RESTART: the kernel
  * restarts this wait, which has no time limit, after any other.
  */
-static int make(struct slot *s, uint32_t number, uint64_t handle, int *interrupted) {
+static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *spins,
+                int *interrupted) {
   struct control *c = CONTROL;
   if (s->reply >> 31) return 0;
   uint32_t wanted = s->request == INT32_MAX ? 1 : s->request + 1;
@@ -199,11 +210,15 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, int *interrupt
   for (int i = 0; i < turns; i++) {
     if (__atomic_load_n(&s->reply, __ATOMIC_ACQUIRE) == wanted) {
       c->turns = turns < MOST_TURNS / 2 ? 2 * turns : MOST_TURNS;
+      spins->won++;
       return 1;
     }
     __asm__ volatile("pause");
   }
-  if (turns) c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
+  if (turns) {
+    c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
+    spins->lost++;
+  }
   __atomic_store_n(&s->host_sleeps, 1, __ATOMIC_SEQ_CST);
   uint32_t now;
   while ((now = __atomic_load_n(&s->reply, __ATOMIC_SEQ_CST)) != wanted && !(now >> 31))
@@ -262,14 +277,14 @@ static int writable(const struct transfer *t, uint64_t bytes) {
 enum { TRAP = -512 };
 
 static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint64_t handle,
-                       int *done) {
+                       struct spins *spins, int *done) {
   uint64_t bytes = t->bytes < PIECE_BYTES ? t->bytes : PIECE_BYTES;
   if (!writable(t, bytes)) return 0;
   s->args[1] = 0;
   s->args[2] = bytes;
   s->args[3] = flags;
   int interrupted = 0;
-  if (!make(s, DEVICE_recvfrom, handle, &interrupted)) return 0;
+  if (!make(s, DEVICE_recvfrom, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
   if (r == TRAP && interrupted) r = -EINTR;
   if (r == TRAP || r == -ENETDOWN || r > (int64_t)bytes) return 0;
@@ -286,7 +301,7 @@ static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint
 }
 
 static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t handle, int fd,
-                        int *done) {
+                        struct spins *spins, int *done) {
   if (t->bytes > PIECE_BYTES) return 0;
   struct iovec here = {data(s), t->bytes};
   if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)t->pieces,
@@ -296,7 +311,7 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
   s->args[2] = t->bytes;
   s->args[3] = flags;
   int interrupted = 0;
-  if (!make(s, DEVICE_sendto, handle, &interrupted)) return 0;
+  if (!make(s, DEVICE_sendto, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
   if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > (int64_t)t->bytes) return 0;
   *done = 1;
@@ -352,7 +367,8 @@ static int is_sendable(int fd) {
 /*
  * sendfile from a file of the host, by an offset of the caller's. The bytes are read into the slot.
  */
-static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle, int *done) {
+static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
+                         struct spins *spins, int *done) {
   int64_t *offset = (int64_t *)c->rdx;
   int64_t at;
   struct iovec here = {(char *)&at, sizeof at};
@@ -369,7 +385,7 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle, 
   s->args[2] = bytes;
   s->args[3] = 0;
   int interrupted = 0;
-  if (!make(s, DEVICE_sendto, handle, &interrupted)) return 0;
+  if (!make(s, DEVICE_sendto, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
   if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
   *done = 1;
@@ -449,9 +465,10 @@ int64_t device_call(const struct call *c, int *done) {
   if (index < 0) return 0;
   struct slot *s = slot(index);
   s->where = where + 1;
-  int64_t r = c->number == SYS_sendfile ? send_file(s, c, handle, done)
-              : sends ? transmit(s, &t, flags, handle, fd, done)
-                      : receive(s, &t, flags, handle, done);
+  struct spins *spins = &SPINS[index * SPIN_NUMBERS + c->number];
+  int64_t r = c->number == SYS_sendfile ? send_file(s, c, handle, spins, done)
+              : sends ? transmit(s, &t, flags, handle, fd, spins, done)
+                      : receive(s, &t, flags, handle, spins, done);
   give_slot(index);
   if (*done) {
     DEVICE_CALLS[c->number]++;

@@ -22,7 +22,8 @@
 #define TRAPS 2    /* everything traps, for good */
 #define ASKING 3   /* a thread is in `attach` */
 
-/* Shared with the hook: a word for each descriptor, counters, a page of control, handles. */
+/* Shared with the hook: a word for each descriptor, counters, a page of control, handles, and what
+ * looking for replies came to. */
 #define TABLE 0x05150000
 #define MAX_FD 0x10000
 #define COUNTERS_OFFSET 0x40000
@@ -30,7 +31,10 @@
 #define DEVICE_BYTES_OFFSET 0x42000
 #define CONTROL_OFFSET 0x43000
 #define HANDLES_OFFSET 0x44000
-#define TABLE_BYTES 0xc4000
+/* For each call slot and call: how often a reply was looked for and came then, and did not. */
+#define SPINS_OFFSET 0xc4000
+#define SPIN_NUMBERS 64
+#define TABLE_BYTES 0xc8000
 
 /* The low byte of a descriptor's word. */
 #define STATE_HOST 1

@@ -228,6 +228,13 @@ static void rearm(void) {
   close(set);
 }
 
+/* Whether all have done something: a busy machine takes longer than asked for. */
+static int all_began(int threads) {
+  for (int i = 0; i < threads; i++)
+    if (workers[i].rounds == 0) return 0;
+  return handled > 0;
+}
+
 int main(int count, char **argument) {
   CHECK(count == 4);
   uint64_t seed = strtoull(argument[1], NULL, 10);
@@ -251,7 +258,7 @@ int main(int count, char **argument) {
   struct worker chooser = {.state = ~seed};
   long last[MOST] = {0};
   int64_t looked = now_us();
-  while (now_us() < end) {
+  while (now_us() < end || !all_began(threads)) {
     sleep_us(chance(&chooser, 2000));
     struct worker *w = &workers[chance(&chooser, threads)];
     pthread_kill(w->thread, chance(&chooser, 2) ? SIGUSR1 : SIGUSR2);
@@ -266,9 +273,7 @@ int main(int count, char **argument) {
   stop = 1;
   for (int i = 0; i < threads; i++) {
     CHECK(pthread_join(workers[i].thread, NULL) == 0);
-    CHECK(workers[i].rounds > 0);
   }
-  CHECK(handled > 0);
   fprintf(stderr, "%ld signals, %ld children\n", handled, children);
   say("%d threads have what is theirs", threads);
   return 0;

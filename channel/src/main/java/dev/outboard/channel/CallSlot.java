@@ -83,6 +83,7 @@ public final class CallSlot {
       throw new IllegalStateException("a call is pending in slot " + index);
     }
     pending = true;
+    reply.forgetSpins();
     mask = -1;
     slot.set(ValueLayout.JAVA_INT, SlotLayout.NUMBER, call.number);
     slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, call.flags);
@@ -152,6 +153,16 @@ public final class CallSlot {
   /** Whether the device has ended the call last submitted. Any thread; a moment's view. */
   public boolean answered() {
     return reply.get() == sequence;
+  }
+
+  /** How many waits for the last call ended while the waiter looked for its end: 1 at most. */
+  public int spinsWon() {
+    return reply.spinsWon();
+  }
+
+  /** How many waits for the last call looked in vain, and went to sleep. */
+  public int spinsLost() {
+    return reply.spinsLost();
   }
 
   /** Whether a call was submitted whose end {@link #await} has not yet seen. */

@@ -15,6 +15,8 @@ final class Word {
   private final long word;
   private final long sleeps;
   private final Spin spin = new Spin();
+  private int won;
+  private int lost;
 
   /**
    * @param slot the slot's memory; outlives this object
@@ -85,12 +87,30 @@ final class Word {
         now = get();
         if (now != old) {
           spin.end(true);
+          won++;
           return now;
         }
       }
     } while (System.nanoTime() - start < bound);
     spin.end(false);
+    lost++;
     return now;
+  }
+
+  /** Begins to count anew. */
+  void forgetSpins() {
+    won = 0;
+    lost = 0;
+  }
+
+  /** How often {@link #spin} saw the word change. */
+  int spinsWon() {
+    return won;
+  }
+
+  /** How often it looked in vain. */
+  int spinsLost() {
+    return lost;
   }
 
   /** Announces sleep; the caller reads the word (and whatever else may end its wait) after it. */

@@ -116,6 +116,8 @@ record DemoReport(
     long passed = 0;
     long hook = 0;
     long bytes = 0;
+    long won = 0;
+    long lost = 0;
     for (Statistics.Line l : lines) {
       device += l.device();
       direct += l.direct();
@@ -123,8 +125,10 @@ record DemoReport(
       passed += l.passed();
       hook += l.hook();
       bytes += l.bytes();
+      won += l.spinsWon();
+      lost += l.spinsLost();
     }
-    return new Statistics.Line(name, device, direct, host, passed, hook, bytes, 0, 0);
+    return new Statistics.Line(name, device, direct, host, passed, hook, bytes, 0, 0, won, lost);
   }
 
   private static void call(PrintStream out, Statistics.Line l) {

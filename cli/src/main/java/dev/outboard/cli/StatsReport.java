@@ -23,7 +23,7 @@ record StatsReport(
     long fromDevice,
     List<CpuTime> cpu,
     LinkWatch.@Nullable Counts link) {
-  private static final String ROW = "%-18s %10s %10s %10s %10s %10s %14s %10s %10s%n";
+  private static final String ROW = "%-18s %10s %10s %10s %10s %10s %14s %10s %10s %10s %10s%n";
 
   static StatsReport of(Statistics statistics, List<CpuTime> cpu, LinkWatch.@Nullable Counts link) {
     return new StatsReport(
@@ -47,7 +47,9 @@ record StatsReport(
         "hook",
         "bytes",
         "p50 us",
-        "p99 us");
+        "p99 us",
+        "spins won",
+        "lost");
     for (Statistics.Line l : lines) {
       out.printf(
           Locale.ROOT,
@@ -60,7 +62,9 @@ record StatsReport(
           l.hook(),
           l.bytes(),
           micros(l.device() - l.direct(), l.medianNanos()),
-          micros(l.device() - l.direct(), l.p99Nanos()));
+          micros(l.device() - l.direct(), l.p99Nanos()),
+          l.spinsWon(),
+          l.spinsLost());
     }
     out.printf(
         Locale.ROOT, "channel: %,d bytes to the device, %,d bytes from it%n", toDevice, fromDevice);
@@ -90,7 +94,8 @@ record StatsReport(
           String.format(
               Locale.ROOT,
               "\n    {\"name\": \"%s\", \"device\": %d, \"direct\": %d, \"host\": %d,"
-                  + " \"untrapped\": %d, \"hook\": %d, \"bytes\": %d, \"p50Nanos\": %d, \"p99Nanos\": %d}",
+                  + " \"untrapped\": %d, \"hook\": %d, \"bytes\": %d, \"p50Nanos\": %d, \"p99Nanos\": %d,"
+                  + " \"spinsWon\": %d, \"spinsLost\": %d}",
               l.name(),
               l.device(),
               l.direct(),
@@ -99,7 +104,9 @@ record StatsReport(
               l.hook(),
               l.bytes(),
               l.medianNanos(),
-              l.p99Nanos()));
+              l.p99Nanos(),
+              l.spinsWon(),
+              l.spinsLost()));
     }
     StringJoiner seconds = new StringJoiner(", ", "{", "}");
     for (CpuTime c : cpu) {

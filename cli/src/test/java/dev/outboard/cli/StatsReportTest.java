@@ -16,8 +16,8 @@ class StatsReportTest {
   private static final StatsReport REPORT =
       new StatsReport(
           List.of(
-              new Statistics.Line("sendfile", 3, 0, 0, 0, 1, 3_000_000, 1_500, 2_500),
-              new Statistics.Line("close", 8, 6, 2, 7, 0, 0, 0, 0)),
+              new Statistics.Line("sendfile", 3, 0, 0, 0, 1, 3_000_000, 1_500, 2_500, 1, 2),
+              new Statistics.Line("close", 8, 6, 2, 7, 0, 0, 0, 0, 5, 0)),
           1_234,
           567,
           List.of(new CpuTime("hook", 1, 0.25, 1.5), new CpuTime("device", 2, 0, 0.01)),
@@ -33,9 +33,9 @@ class StatsReportTest {
   void peopleGetATable() {
     assertThat(lines(REPORT::print))
         .containsExactly(
-            "call                   device     direct       host  untrapped       hook          bytes     p50 us     p99 us",
-            "sendfile                    3          0          0          0          1        3000000        1.5        2.5",
-            "close                       8          6          2          7          0              0        0.0        0.0",
+            "call                   device     direct       host  untrapped       hook          bytes     p50 us     p99 us  spins won       lost",
+            "sendfile                    3          0          0          0          1        3000000        1.5        2.5          1          2",
+            "close                       8          6          2          7          0              0        0.0        0.0          5          0",
             "channel: 1,234 bytes to the device, 567 bytes from it",
             "CPU of the hook: 0.25 s in user mode, 1.50 s in the host's kernel",
             "CPU of the device: 0.00 s in user mode, 0.01 s in the host's kernel");
@@ -48,9 +48,11 @@ class StatsReportTest {
             "{",
             "  \"calls\": [",
             "    {\"name\": \"sendfile\", \"device\": 3, \"direct\": 0, \"host\": 0,"
-                + " \"untrapped\": 0, \"hook\": 1, \"bytes\": 3000000, \"p50Nanos\": 1500, \"p99Nanos\": 2500},",
+                + " \"untrapped\": 0, \"hook\": 1, \"bytes\": 3000000, \"p50Nanos\": 1500, \"p99Nanos\": 2500,"
+                + " \"spinsWon\": 1, \"spinsLost\": 2},",
             "    {\"name\": \"close\", \"device\": 8, \"direct\": 6, \"host\": 2,"
-                + " \"untrapped\": 7, \"hook\": 0, \"bytes\": 0, \"p50Nanos\": 0, \"p99Nanos\": 0}",
+                + " \"untrapped\": 7, \"hook\": 0, \"bytes\": 0, \"p50Nanos\": 0, \"p99Nanos\": 0,"
+                + " \"spinsWon\": 5, \"spinsLost\": 0}",
             "  ],",
             "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567},",
             "  \"cpuSeconds\": {\"hook\": {\"user\": 0.25, \"system\": 1.50},"

@@ -66,6 +66,10 @@ final class FlightEvents {
 
     @Label("Result")
     long result;
+
+    @Label("Spin Won")
+    @Description("Its thread was looking for it, and did not have to be woken")
+    boolean spinWon;
   }
 
   /** The beginning of a call; null if nothing records. */

@@ -278,6 +278,7 @@ final class ShadowThread implements Runnable {
         event.process = pid;
         event.call = call.number;
         event.result = result;
+        event.spinWon = !slot.slept();
         event.commit();
       }
       // Before the host knows: what it asks for next counts this call, too.

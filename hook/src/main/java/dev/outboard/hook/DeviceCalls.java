@@ -323,7 +323,7 @@ final class DeviceCalls {
       }
     }
     if (started != 0) {
-      n.deviceTime(System.nanoTime() - started);
+      n.deviceTime(System.nanoTime() - started, s);
     }
     long r = s.result();
     if (r <= -Errno.ERESTARTSYS && r >= -Errno.ERESTART_RESTARTBLOCK) {

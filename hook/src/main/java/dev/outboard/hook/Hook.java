@@ -188,7 +188,13 @@ public final class Hook {
       }
       return (n, outcome, result) -> {
         s.record(
-            n.row(), outcome == Notification.Answer.HOST, result, n.deviceCalls(), n.deviceNanos());
+            n.row(),
+            outcome == Notification.Answer.HOST,
+            result,
+            n.deviceCalls(),
+            n.deviceNanos(),
+            n.spinsWon(),
+            n.spinsLost());
         if (t != null) {
           t.answering(n, outcome, result);
         }

@@ -42,6 +42,8 @@ final class Notification {
   private int newBirth;
   private long deviceNanos;
   private int deviceCalls;
+  private int spinsWon;
+  private int spinsLost;
   private boolean answered;
 
   /** Sees answers right before they are given, while the caller still waits. */
@@ -93,6 +95,8 @@ final class Notification {
       accepted = -1;
       deviceNanos = 0;
       deviceCalls = 0;
+      spinsWon = 0;
+      spinsLost = 0;
       for (int i = 0; i < 6; i++) {
         args[i] = request.get(JAVA_LONG_UNALIGNED, Seccomp.NOTIF_ARGS + 8L * i);
       }
@@ -221,15 +225,27 @@ final class Notification {
     return observer != null;
   }
 
-  /** Notes the time that a device call took. */
-  void deviceTime(long nanos) {
+  /** Notes the time that a device call took, and how its wait went: {@link CallSlot#spinsWon}. */
+  void deviceTime(long nanos, CallSlot s) {
     deviceNanos += nanos;
     deviceCalls++;
+    spinsWon += s.spinsWon();
+    spinsLost += s.spinsLost();
   }
 
   /** What the device calls of this notification took together. */
   long deviceNanos() {
     return deviceNanos;
+  }
+
+  /** Waits of these that ended while this thread looked for their end. */
+  int spinsWon() {
+    return spinsWon;
+  }
+
+  /** Those that looked in vain. */
+  int spinsLost() {
+    return spinsLost;
   }
 
   /** How many device calls this notification needed. */

@@ -108,7 +108,7 @@ final class ProcessCalls {
     hook.execing(n);
     n.process().dropEntries();
     if (hook.shim() != null) {
-      hook.shim().execing(n.process());
+      hook.shim().execing(n.thread());
     }
     // Close-on-exec closes some; a set-user-ID program has another identity.
     hook.descriptors().closing(n, 0, Integer.MAX_VALUE);

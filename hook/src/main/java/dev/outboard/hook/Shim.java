@@ -20,8 +20,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.atomic.AtomicLongArray;
-import java.util.function.ToLongFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -77,12 +75,13 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private final ShimBlob blob = ShimBlob.load();
   private final ShimTables tables = new ShimTables();
   private final Map<Long, ShimImage> images = new HashMap<>();
-  private final AtomicLongArray passed = new AtomicLongArray(ShimLayout.MAX_NUMBER);
   private final ProcessTable processes;
   private final Messages messages;
   private final int self = Processes.getpid();
-  private final AtomicLongArray direct = new AtomicLongArray(ShimLayout.MAX_NUMBER);
-  private final AtomicLongArray directBytes = new AtomicLongArray(ShimLayout.MAX_NUMBER);
+
+  /** What was counted in processes that have ended or execute another program; guards itself. */
+  private final ShimCounts ended = new ShimCounts();
+
   private @Nullable DeviceCalls calls;
   private long lastImage;
 
@@ -168,8 +167,12 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   /** The caller is about to execute another program. */
-  void execing(ProcessEntry p) {
-    p.shim().execing = true;
+  void execing(ThreadEntry t) {
+    ShimState s = t.process().shim();
+    synchronized (s) {
+      s.execers.add(t.tid());
+      s.execing = true;
+    }
   }
 
   /** The caller is about to make a process that shares its memory, but not its descriptors. */
@@ -233,29 +236,21 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   @Override
-  public long passed(int number) {
-    return passed.get(number) + sum(t -> t.calls(number));
-  }
-
-  @Override
-  public long direct(int number) {
-    return direct.get(number) + sum(t -> t.deviceCalls(number));
-  }
-
-  @Override
-  public long directBytes(int number) {
-    return directBytes.get(number) + sum(t -> t.deviceBytes(number));
-  }
-
-  private long sum(ToLongFunction<ShimTable> count) {
-    long n = 0;
+  public ShimCounts counts() {
+    ShimCounts all = new ShimCounts();
+    // First those that have ended: one that does meanwhile may be missed, and is not counted twice.
+    synchronized (ended) {
+      all.add(ended);
+    }
     for (ProcessEntry p : processes.processes()) {
       ShimState s = p.shim();
       synchronized (s) {
-        n += s.table == null ? 0 : count.applyAsLong(s.table);
+        if (s.table != null) {
+          all.add(s.table);
+        }
       }
     }
-    return n;
+    return all;
   }
 
   /** How many processes have a table. */
@@ -270,24 +265,29 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   // --- what a process goes through
 
-  /** The first call after an execve that was let through. */
+  /**
+   * A call while an execve may be under way, or have been carried out. The caller may be a thread
+   * of the old program that the kernel has not ended yet.
+   */
   private void executed(Notification n, ProcessEntry p, ShimState s) {
     synchronized (s) {
       if (s.holding) {
         return; // SELF comes and goes; whether a thread can still be held shows soon.
       }
-      if (s.sharesMemory) {
-        long r = Linux.syscall(SyscallNumbers.KCMP, p.pid(), p.parentPid(), KCMP_VM, 0, 0, 0);
-        if (r <= 0) {
-          return; // It failed, so far; or it is not known.
-        }
-        s.sharesMemory = false;
-      } else if (s.phase != ShimState.Phase.NEW && selfWord(n) >= 0) {
-        s.execing = false;
-        return; // It failed: everything is as it was.
+      Executed what = hasExecuted(n, p, s);
+      if (what == Executed.YES) {
+        s.execers.clear();
+      } else {
+        s.execers.remove(n.tid()); // Its own, if it was one, has failed, or does not matter.
       }
-      s.execing = false;
+      s.execing = !s.execers.isEmpty();
+      if (what == Executed.NO) {
+        return;
+      }
+      s.sharesMemory = false;
       drop(p, s);
+      p.dropEntries();
+      n.thread().credentialsDirty = true;
       s.memoryIsShared = false;
       s.vforks = 0;
       s.cancels = false;
@@ -295,6 +295,38 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       s.sites.clear();
       s.phase = s.barred || p.isNeverCached() ? ShimState.Phase.NEVER : ShimState.Phase.NEW;
     }
+  }
+
+  /** Whether the caller's program is another than before. */
+  private enum Executed {
+    /** It is the same, or that is not known yet. */
+    NO,
+    /** Only its own thread's execve may have succeeded; the shim can begin anew in either. */
+    MAYBE,
+    YES
+  }
+
+  private static Executed hasExecuted(Notification n, ProcessEntry p, ShimState s) {
+    if (s.sharesMemory) {
+      long r = Linux.syscall(SyscallNumbers.KCMP, p.pid(), p.parentPid(), KCMP_VM, 0, 0, 0);
+      return r > 0 ? Executed.YES : Executed.NO; // Else it failed; or it is not known.
+    }
+    if (s.phase != ShimState.Phase.NEW && selfWord(n) >= 0) {
+      return Executed.NO;
+    }
+    if (!n.valid()) {
+      return Executed.NO; // It is being ended, and had no memory any more.
+    }
+    if (s.phase == ShimState.Phase.ACTIVE || s.phase == ShimState.Phase.FORKED) {
+      return Executed.YES; // The old program has SELF.
+    }
+    // Nothing of the shim is in the memory; but of the threads only the first is left.
+    for (int tid : s.execers) {
+      if (Processes.tgkill(p.pid(), tid, 0) == -Errno.ESRCH) {
+        return Executed.YES;
+      }
+    }
+    return s.execers.contains(n.tid()) ? Executed.MAYBE : Executed.NO;
   }
 
   private void never(ProcessEntry p, ShimState s) {
@@ -307,10 +339,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     ShimTable table = s.table;
     if (table != null) {
       p.table(null);
-      for (int i = 0; i < ShimLayout.MAX_NUMBER; i++) {
-        passed.addAndGet(i, table.calls(i));
-        direct.addAndGet(i, table.deviceCalls(i));
-        directBytes.addAndGet(i, table.deviceBytes(i));
+      synchronized (ended) {
+        ended.add(table);
       }
       if (s.vforks == 0 && !s.memoryIsShared) {
         tables.give(table);

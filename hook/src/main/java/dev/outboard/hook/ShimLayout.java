@@ -44,8 +44,9 @@ final class ShimLayout {
 
   /**
    * The table of descriptors, a word each; behind it counters, a long for each call: those let
-   * pass, those made on the device, and the bytes of these; a page that is the shim's own; and the
-   * handle and birth of each device fd, an int each.
+   * pass, those made on the device, and the bytes of these; a page that is the shim's own; the
+   * handle and birth of each device fd, an int each; and for each call slot and call how often
+   * looking for the reply was worth it and how often not, a long each.
    */
   static final long TABLE = 0x0515_0000L;
 
@@ -56,7 +57,15 @@ final class ShimLayout {
   static final int DEVICE_BYTES_OFFSET = DEVICE_COUNTERS_OFFSET + MAX_NUMBER * Long.BYTES;
   static final int CONTROL_OFFSET = DEVICE_BYTES_OFFSET + MAX_NUMBER * Long.BYTES;
   static final int HANDLES_OFFSET = CONTROL_OFFSET + 4096;
-  static final int TABLE_BYTES = HANDLES_OFFSET + MAX_FD * Long.BYTES;
+  static final int SPINS_OFFSET = HANDLES_OFFSET + MAX_FD * Long.BYTES;
+
+  /** The numbers of all calls that go by a slot are less. */
+  static final int SPIN_NUMBERS = 64;
+
+  /** Call slots of a process. */
+  static final int MAX_SLOTS = 16;
+
+  static final int TABLE_BYTES = SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * 2 * Long.BYTES;
 
   /** What the low byte of a descriptor's word says: the host's. */
   static final int STATE_HOST = 1;
@@ -83,8 +92,6 @@ final class ShimLayout {
 
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;
-
-  static final int MAX_SLOTS = 16;
 
   /** The descriptor by which a forked child's {@code close} in the gate asks for a table. */
   static final int ASK_ATTACH = -0x6f62;

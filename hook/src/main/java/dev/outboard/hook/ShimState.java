@@ -4,7 +4,9 @@ package dev.outboard.hook;
 import dev.outboard.channel.LentSlot;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
@@ -29,7 +31,13 @@ final class ShimState {
 
   volatile Phase phase = Phase.NEW;
 
-  /** An execve was let through: what is known is of the old program if it succeeded. */
+  /**
+   * Threads whose execve was let through, and that have made no call since: what is known is of the
+   * old program if one of them has succeeded. Until then others of the process go on as before.
+   */
+  final Set<Integer> execers = new HashSet<>();
+
+  /** Whether there are any; set by who changes them. */
   volatile boolean execing;
 
   /** Its memory is also its parent's, until it executes another program: the child of a vfork. */

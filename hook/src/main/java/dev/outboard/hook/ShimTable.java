@@ -170,6 +170,25 @@ final class ShimTable {
     return count(ShimLayout.DEVICE_BYTES_OFFSET, number);
   }
 
+  /** How often call {@code number} found its reply while it looked for it, before it slept. */
+  long spinsWon(int number) {
+    return spins(number, 0);
+  }
+
+  /** How often it looked in vain. */
+  long spinsLost(int number) {
+    return spins(number, Long.BYTES);
+  }
+
+  private long spins(int number, int which) {
+    long n = 0;
+    for (int slot = 0; slot < ShimLayout.MAX_SLOTS && number < ShimLayout.SPIN_NUMBERS; slot++) {
+      long at = ((long) slot * ShimLayout.SPIN_NUMBERS + number) * 2 * Long.BYTES;
+      n += memory.get(ValueLayout.JAVA_LONG, ShimLayout.SPINS_OFFSET + at + which);
+    }
+    return n;
+  }
+
   private long count(int counters, int number) {
     return memory.get(ValueLayout.JAVA_LONG, counters + (long) number * Long.BYTES);
   }

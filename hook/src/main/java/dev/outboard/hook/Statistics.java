@@ -26,21 +26,17 @@ public final class Statistics {
   private final AtomicLongArray answered = new AtomicLongArray(MAX_NUMBER);
   private final AtomicLongArray deviceCalls = new AtomicLongArray(MAX_NUMBER);
   private final AtomicLongArray bytes = new AtomicLongArray(MAX_NUMBER);
+  private final AtomicLongArray spinsWon = new AtomicLongArray(MAX_NUMBER);
+  private final AtomicLongArray spinsLost = new AtomicLongArray(MAX_NUMBER);
   private final AtomicReferenceArray<@Nullable CallTimes> times =
       new AtomicReferenceArray<>(MAX_NUMBER);
   private volatile @Nullable Traffic traffic;
   private volatile @Nullable Untrapped untrapped;
 
-  /** Counts what the shim did, by the calls' numbers; some are lost among threads. */
+  /** Knows what the shim did. */
   interface Untrapped {
-    /** Calls that went to the host's kernel. */
-    long passed(int number);
-
-    /** Calls that went to the device. */
-    long direct(int number);
-
-    /** The bytes that these moved. */
-    long directBytes(int number);
+    /** What it was up to now, in all processes. */
+    ShimCounts counts();
   }
 
   /**
@@ -55,6 +51,9 @@ public final class Statistics {
    * @param bytes moved by it to and from the device
    * @param medianNanos time on the device, channel included, of calls that trapped; 0 without any
    * @param p99Nanos likewise
+   * @param spinsWon waits for the device that ended while the waiter looked for their end, before
+   *     it slept; those that do not look at all, as they would not find anything, are in neither
+   * @param spinsLost waits that looked in vain, and slept
    */
   public record Line(
       String name,
@@ -65,7 +64,9 @@ public final class Statistics {
       long hook,
       long bytes,
       long medianNanos,
-      long p99Nanos) {}
+      long p99Nanos,
+      long spinsWon,
+      long spinsLost) {}
 
   /** Starts with nothing counted. */
   public Statistics() {}
@@ -98,11 +99,12 @@ public final class Statistics {
     if (u == null) {
       return 0;
     }
+    ShimCounts shim = u.counts();
     long n = 0;
     for (Row row : SyscallTable.rows()) {
-      long calls = u.direct(row.x86());
+      long calls = shim.direct(row.x86());
       boolean data = calls > 0 && sends(row) == sends;
-      n += calls * each + (data ? u.directBytes(row.x86()) : 0);
+      n += calls * each + (data ? shim.directBytes(row.x86()) : 0);
     }
     return n;
   }
@@ -117,8 +119,15 @@ public final class Statistics {
     return false;
   }
 
-  /** Records an answer. */
-  void record(Row row, boolean host, long result, int calls, long nanos) {
+  /**
+   * Records an answer.
+   *
+   * @param calls how many device calls it needed
+   * @param nanos what these took together
+   * @param won how many waits for them ended while the waiter looked for their end
+   * @param lost how many looked in vain
+   */
+  void record(Row row, boolean host, long result, int calls, long nanos, int won, int lost) {
     int nr = row.x86();
     if (host) {
       onHost.incrementAndGet(nr);
@@ -127,6 +136,12 @@ public final class Statistics {
     }
     if (calls > 0) {
       deviceCalls.incrementAndGet(nr);
+      if (won > 0) {
+        spinsWon.addAndGet(nr, won);
+      }
+      if (lost > 0) {
+        spinsLost.addAndGet(nr, lost);
+      }
       CallTimes t = times.get(nr);
       if (t == null) {
         times.compareAndSet(nr, null, new CallTimes());
@@ -145,13 +160,14 @@ public final class Statistics {
   public List<Line> lines() {
     List<Line> lines = new ArrayList<>();
     Untrapped u = untrapped;
+    ShimCounts shim = u == null ? new ShimCounts() : u.counts();
     for (Row row : SyscallTable.rows()) {
       int nr = row.x86();
       long host = onHost.get(nr);
       long other = answered.get(nr);
       long device = deviceCalls.get(nr);
-      long passed = u == null ? 0 : u.passed(nr);
-      long direct = u == null ? 0 : u.direct(nr);
+      long passed = shim.passed(nr);
+      long direct = shim.direct(nr);
       if (host + other + passed + direct > 0) {
         CallTimes t = times.get(nr);
         lines.add(
@@ -162,9 +178,11 @@ public final class Statistics {
                 host,
                 passed,
                 Math.max(0, other - device),
-                bytes.get(nr) + (u == null ? 0 : u.directBytes(nr)),
+                bytes.get(nr) + shim.directBytes(nr),
                 t == null ? 0 : t.percentile(50),
-                t == null ? 0 : t.percentile(99)));
+                t == null ? 0 : t.percentile(99),
+                spinsWon.get(nr) + shim.spinsWon(nr),
+                spinsLost.get(nr) + shim.spinsLost(nr)));
       }
     }
     lines.sort(

@@ -37,6 +37,8 @@ class ShimBlobTest {
     assertThat(constant(s, "DEVICE_BYTES_OFFSET")).isEqualTo(ShimLayout.DEVICE_BYTES_OFFSET);
     assertThat(constant(s, "CONTROL_OFFSET")).isEqualTo(ShimLayout.CONTROL_OFFSET);
     assertThat(constant(s, "HANDLES_OFFSET")).isEqualTo(ShimLayout.HANDLES_OFFSET);
+    assertThat(constant(s, "SPINS_OFFSET")).isEqualTo(ShimLayout.SPINS_OFFSET);
+    assertThat(constant(s, "SPIN_NUMBERS")).isEqualTo(ShimLayout.SPIN_NUMBERS);
     assertThat(constant(s, "TABLE_BYTES")).isEqualTo(ShimLayout.TABLE_BYTES);
     assertThat(constant(s, "ATTACHED")).isEqualTo(ShimLayout.ATTACHED);
     assertThat(constant(s, "STATE_HOST")).isEqualTo(ShimLayout.STATE_HOST);

@@ -9,23 +9,26 @@ import java.lang.invoke.VarHandle;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Threads that do to one descriptor number what programs, the shim and the hook do: open it as the
- * host's or as the device's when it is free, close it by the shim if the table says host, by a trap
- * otherwise, and look it up. What the table says may never be wrong.
+ * Threads that do to descriptor numbers, neighbours in the table, what programs, the shim and the
+ * hook do: open one as the host's or as the device's when it is free, close it by the shim if the
+ * table says host, by a trap otherwise, and look any of them up. What the table says may never be
+ * wrong.
  */
 final class ShimTableStress {
   private static final VarHandle INT = ValueLayout.JAVA_INT.varHandle();
-  private static final int FD = 5;
+  private static final int FIRST_FD = 5;
+  private static final int FDS = 8;
+  private static final int LOOKERS = 8;
   private static final int FREE = 0;
   private static final int HOST = 1;
   private static final int DEVICE = 2;
-  private static final int ROUNDS = 200_000;
+  private static final int ROUNDS = 200_000 / FDS;
 
   private ShimTableStress() {}
 
@@ -39,49 +42,57 @@ final class ShimTableStress {
   }
 
   static void run(MemorySegment memory, ShimTable table) throws InterruptedException {
-    AtomicInteger file = new AtomicInteger(FREE);
+    AtomicIntegerArray files = new AtomicIntegerArray(FIRST_FD + FDS);
     AtomicReference<@Nullable Throwable> failed = new AtomicReference<>();
     Books books = new Books();
     long seed = Long.getLong("tests.seed", System.nanoTime());
     System.out.println("-Dtests.seed=" + seed);
     SplittableRandom random = new SplittableRandom(seed);
     List<Thread> threads = new ArrayList<>();
-    // Opens when it is free; then it alone closes it, as a program that is right does.
-    Step opens =
-        r -> {
-          int kind = r.nextBoolean() ? HOST : DEVICE;
-          assertThat(file.compareAndSet(FREE, kind)).isTrue();
-          pause(r);
-          if (kind == DEVICE) {
-            assertThat(table.isHost(FD)).as("the table's word on a device fd").isFalse();
-          }
-          if (table.isHost(FD)) {
-            closeBegins(memory, FD);
+    List<Thread> openers = new ArrayList<>();
+    for (int i = 0; i < FDS; i++) {
+      int fd = FIRST_FD + i;
+      // Opens when it is free; then it alone closes it, as a program that is right does.
+      Step opens =
+          r -> {
+            int kind = r.nextBoolean() ? HOST : DEVICE;
+            assertThat(files.compareAndSet(fd, FREE, kind)).isTrue();
             pause(r);
-            file.set(FREE);
-            assertThat(table.isHost(FD)).as("the table's word on a free number").isFalse();
-            closeEnds(memory, FD);
-          } else {
-            books.closing(table, true);
-            pause(r);
-            file.set(FREE);
-            books.closing(table, false);
-          }
-        };
+            if (kind == DEVICE) {
+              assertThat(table.isHost(fd)).as("the table's word on a device fd").isFalse();
+            }
+            if (table.isHost(fd)) {
+              closeBegins(memory, fd);
+              pause(r);
+              files.set(fd, FREE);
+              assertThat(table.isHost(fd)).as("the table's word on a free number").isFalse();
+              closeEnds(memory, fd);
+            } else {
+              books.closing(table, fd, true);
+              pause(r);
+              files.set(fd, FREE);
+              books.closing(table, fd, false);
+            }
+          };
+      openers.add(start(threads, failed, random.split(), ROUNDS, opens));
+    }
     Step looks =
         r -> {
+          int fd = FIRST_FD + r.nextInt(FDS);
           long asOf = books.version();
-          int mark = table.mark(FD);
-          int seen = file.get();
+          int mark = table.mark(fd);
+          int seen = files.get(fd);
           pause(r);
           if (seen == HOST) {
-            books.learn(table, asOf, mark);
+            books.learn(table, fd, asOf, mark);
           }
         };
-    Thread opener = start(threads, failed, random.split(), opens);
-    start(threads, failed, random.split(), looks);
-    start(threads, failed, random.split(), looks);
-    opener.join();
+    for (int i = 0; i < LOOKERS; i++) {
+      start(threads, failed, random.split(), Integer.MAX_VALUE, looks);
+    }
+    for (Thread opener : openers) {
+      opener.join();
+    }
     for (Thread t : threads) {
       t.interrupt();
       t.join();
@@ -95,23 +106,23 @@ final class ShimTableStress {
   /** What {@link ProcessEntry} does about closes that trap. */
   private static final class Books {
     private long version;
-    private boolean closing;
+    private final boolean[] closing = new boolean[FIRST_FD + FDS];
 
     synchronized long version() {
       return version;
     }
 
-    synchronized void closing(ShimTable table, boolean begins) {
+    synchronized void closing(ShimTable table, int fd, boolean begins) {
       version++;
-      closing = begins;
+      closing[fd] = begins;
       if (begins) {
-        table.forget(FD, FD);
+        table.forget(fd, fd);
       }
     }
 
-    synchronized void learn(ShimTable table, long asOf, int mark) {
-      if (asOf == version && !closing) {
-        table.learn(FD, mark);
+    synchronized void learn(ShimTable table, int fd, long asOf, int mark) {
+      if (asOf == version && !closing[fd]) {
+        table.learn(fd, mark);
       }
     }
   }
@@ -124,11 +135,12 @@ final class ShimTableStress {
       List<Thread> threads,
       AtomicReference<@Nullable Throwable> failed,
       SplittableRandom r,
+      int rounds,
       Step step) {
     Thread t =
         new Thread(() -> {
           try {
-            for (int i = 0; i < ROUNDS && !Thread.currentThread().isInterrupted(); i++) {
+            for (int i = 0; i < rounds && !Thread.currentThread().isInterrupted(); i++) {
               step.run(r);
             }
           } catch (Throwable e) {

@@ -121,7 +121,8 @@ class ServiceTest {
   void eachSessionHasAKernelUnlessItSharesOne(Trial trial) {
     Path socket = trial.directory().resolve("s");
     int port = trial.port();
-    try (Running service = service(trial, socket, "--max-sessions=3", "--limit=tasks=16")) {
+    String[] options = {"--max-sessions=3", "--limit=tasks=16", "--device-path=/proc/sys/vm"};
+    try (Running service = service(trial, socket, options)) {
       Running one = server(trial, socket, port, "one");
       long first = kernels(trial).getFirst();
       Running other = server(trial, socket, port, "other", "--share=web");
@@ -139,6 +140,14 @@ class ServiceTest {
       service.awaitErrors(LIMIT, "it said last:(?s:.*)Run /init");
       one.awaitErrors(LIMIT, "The device is gone");
       one.await(LIMIT); // its accept has failed
+
+      // So does one that panics: all its memory is to stay free.
+      String starve = "cd /proc/sys/vm; echo 1000000000 > min_free_kbytes; cat min_free_kbytes";
+      Finished starved = in(trial, socket, List.of(), "sh", "-c", starve).run(LIMIT);
+      assertThat(starved.errors()).contains("The device is gone", "Network is down");
+      service.awaitErrors(LIMIT, "session \\d+: its process ended with status 70; lost: session");
+      service.awaitErrors(LIMIT, "it said last:(?s:.*)Kernel panic - not syncing");
+      assertThat(third.alive()).isTrue();
       assertThat(client(trial, socket, port, "--share=web")).isEqualTo("from other");
       third.close();
       other.close();

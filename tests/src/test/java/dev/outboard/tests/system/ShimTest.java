@@ -71,9 +71,10 @@ class ShimTest {
     String cancel = Programs.unwindingC("cancel");
     String seed = Long.toString(seed());
     Path stats = trial.directory().resolve("stats.json");
-    String both = "\"$0\" \"$2\" 2 16 && \"$1\" " + trial.amount(1, 3);
+    String stress = Programs.c("stress");
+    String all = "\"$0\" \"$2\" 2 16 && \"$3\" \"$2\" 16 1 0 && \"$1\" " + trial.amount(1, 3);
     Finished done =
-        stats(trial.program("sh", "-c", both, herd, cancel, seed), stats)
+        stats(trial.program("sh", "-c", all, herd, cancel, seed, stress), stats)
             .run(LIMIT)
             .expectSuccess();
     trial.outcome("output", done.output());
@@ -88,6 +89,10 @@ class ShimTest {
             .as("%s made directly in %s", call, json)
             .isGreaterThan(100);
       }
+      // Which of them is more frequent is a matter of how busy the machine is.
+      assertThat(count(json, "read", "spinsWon") + count(json, "read", "spinsLost"))
+          .as("looked for a reply in %s", json)
+          .isPositive();
     }
   }
 
@@ -116,6 +121,22 @@ class ShimTest {
         trial
             .program(Programs.c("herd"), seed, Integer.getInteger("tests.herd", 120) + "", "64")
             .run(Duration.ofHours(2))
+            .expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
+  /**
+   * So many calls as {@code -Dtests.stress} says, of 64 threads, with numbers that change, children
+   * of all kinds, and signals; {@code -Dtests.seed} makes the same choices again.
+   */
+  @Scenario(trace = false)
+  @Tag("judges")
+  void stress(Trial trial) {
+    String calls = Long.toString(Long.getLong("tests.stress", 10_000_000));
+    Finished done =
+        trial
+            .program(Programs.c("stress"), Long.toString(seed()), "64", "10", calls)
+            .run(Duration.ofHours(6))
             .expectSuccess();
     trial.outcome("output", done.output());
   }

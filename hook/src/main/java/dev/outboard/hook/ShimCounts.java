@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+/**
+ * What the shim did in some processes, by the calls' numbers. Counts are lost among threads of a
+ * process, but for spins, which each call slot counts for itself.
+ *
+ * <p>Not for several threads at a time.
+ */
+final class ShimCounts {
+  private final long[] passed = new long[ShimLayout.MAX_NUMBER];
+  private final long[] direct = new long[ShimLayout.MAX_NUMBER];
+  private final long[] bytes = new long[ShimLayout.MAX_NUMBER];
+  private final long[] won = new long[ShimLayout.MAX_NUMBER];
+  private final long[] lost = new long[ShimLayout.MAX_NUMBER];
+
+  /** Adds what a process has counted so far. */
+  void add(ShimTable t) {
+    for (int i = 0; i < ShimLayout.MAX_NUMBER; i++) {
+      passed[i] += t.calls(i);
+      direct[i] += t.deviceCalls(i);
+      bytes[i] += t.deviceBytes(i);
+      won[i] += t.spinsWon(i);
+      lost[i] += t.spinsLost(i);
+    }
+  }
+
+  void add(ShimCounts c) {
+    for (int i = 0; i < ShimLayout.MAX_NUMBER; i++) {
+      passed[i] += c.passed[i];
+      direct[i] += c.direct[i];
+      bytes[i] += c.bytes[i];
+      won[i] += c.won[i];
+      lost[i] += c.lost[i];
+    }
+  }
+
+  /** Calls that went to the host's kernel. */
+  long passed(int number) {
+    return passed[number];
+  }
+
+  /** Calls that went to the device. */
+  long direct(int number) {
+    return direct[number];
+  }
+
+  /** The bytes that these moved. */
+  long directBytes(int number) {
+    return bytes[number];
+  }
+
+  /** Those of them that found their reply while they looked for it, before they slept. */
+  long spinsWon(int number) {
+    return won[number];
+  }
+
+  /** Those that looked in vain. */
+  long spinsLost(int number) {
+    return lost[number];
+  }
+}
