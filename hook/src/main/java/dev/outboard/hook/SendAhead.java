@@ -20,6 +20,7 @@ import java.lang.foreign.ValueLayout;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.LongAdder;
 import org.jspecify.annotations.Nullable;
 
@@ -77,8 +78,8 @@ final class SendAhead implements AutoCloseable {
   private long bytes;
   private boolean lost;
 
-  /** Windows with something on its way; read without the monitor by all calls. */
-  private volatile int busy;
+  /** Windows with something on its way; changed under the monitor, read by all calls. */
+  private final AtomicInteger busy = new AtomicInteger();
 
   private final LinkedBlockingQueue<Runnable> work = new LinkedBlockingQueue<>();
   private final Thread worker;
@@ -250,7 +251,7 @@ final class SendAhead implements AutoCloseable {
     }
     w.slot = slot;
     bySlot[slot.index()] = w;
-    busy++;
+    busy.incrementAndGet();
     return true;
   }
 
@@ -302,7 +303,7 @@ final class SendAhead implements AutoCloseable {
       return Math.min(0, calls.awaitHost(n, event, Poll.POLLIN));
     } finally {
       synchronized (this) {
-        w.waiters.remove((Integer) event);
+        w.waiters.removeIf(e -> e == event);
       }
       Linux.close(event);
     }
@@ -321,7 +322,7 @@ final class SendAhead implements AutoCloseable {
       return;
     }
     boolean ends = ends(c);
-    if (busy == 0 && !ends) {
+    if (busy.get() == 0 && !ends) {
       return;
     }
     OpenFile file = row.fdIndex() == 0 ? files.get((int) c.args[0]) : null;
@@ -440,7 +441,7 @@ final class SendAhead implements AutoCloseable {
       idle.push(free);
       w.slot = null;
     }
-    busy--;
+    busy.decrementAndGet();
     notifyAll();
     return w.file.unuse();
   }
@@ -492,7 +493,7 @@ final class SendAhead implements AutoCloseable {
   synchronized void finish(Duration limit) {
     long deadline = System.nanoTime() + limit.toNanos();
     boolean interrupted = false;
-    while ((busy > 0 || closing > 0) && System.nanoTime() - deadline < 0) {
+    while ((busy.get() > 0 || closing > 0) && System.nanoTime() - deadline < 0) {
       try {
         long millis = Math.max(1, (deadline - System.nanoTime()) / 1_000_000);
         wait(millis);

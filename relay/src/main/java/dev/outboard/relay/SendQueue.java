@@ -126,7 +126,8 @@ final class SendQueue {
       }
       int from = sentOfFirst;
       for (Piece p : pieces) {
-        if (p.number() != head.number() && (p.first() || p.handle() != head.handle() || p.flags() != head.flags())) {
+        if (p.number() != head.number()
+            && (p.first() || p.handle() != head.handle() || p.flags() != head.flags())) {
           break;
         }
         int part = Math.min(p.length() - from, Call.PIECE_BYTES - n);
