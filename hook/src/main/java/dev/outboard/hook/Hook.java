@@ -171,6 +171,9 @@ public final class Hook {
         if (shim != null) {
           statistics.counts(shim);
         }
+        if (ahead != null) {
+          statistics.countsAhead(ahead::sends);
+        }
       }
       this.observer = observer(options);
       Guard g = Guard.start();

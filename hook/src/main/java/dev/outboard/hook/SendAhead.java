@@ -56,7 +56,6 @@ final class SendAhead implements AutoCloseable {
   private static final int SHUTDOWN = DeviceCalls.canonical("shutdown");
   private static final int SETSOCKOPT = DeviceCalls.canonical("setsockopt");
   private static final int CONNECT = DeviceCalls.canonical("connect");
-  private static final int LISTEN = DeviceCalls.canonical("listen");
   private static final int SENDFILE = DeviceCalls.canonical("sendfile");
 
   // Options that do not make it show whether a send is waited for: of the socket, and of TCP.
@@ -333,8 +332,8 @@ final class SendAhead implements AutoCloseable {
       file.endAhead();
     }
     SendWindow w = file.windowIfAny();
-    boolean sends = row.mayGoAhead() || c.number == SENDFILE;
-    if (w == null || !(sends || ends)) {
+    boolean follows = row.mayGoAhead() || c.number == SENDFILE;
+    if (w == null || !(follows || ends || c.number == CONNECT)) {
       return;
     }
     Placeholder p;
@@ -342,7 +341,7 @@ final class SendAhead implements AutoCloseable {
       p = w.frames == 0 ? null : w.placeholder;
     }
     if (p != null) {
-      boolean waits = !sends || !(nonBlockingCall(c, row) || p.nonBlocking());
+      boolean waits = !follows || !(nonBlockingCall(c, row) || p.nonBlocking());
       c.flags = waits ? Call.AFTER : Call.AFTER_OR_AGAIN;
     }
   }
@@ -358,9 +357,7 @@ final class SendAhead implements AutoCloseable {
               : level == Socket.IPPROTO_TCP ? TCP_OPTIONS : 0;
       return name < 0 || name > 63 || (options & 1L << name) == 0;
     }
-    return c.number == CONNECT
-        || c.number == LISTEN
-        || (c.number == SHUTDOWN && c.args[1] != Socket.SHUT_RD);
+    return c.number == SHUTDOWN && c.args[1] != Socket.SHUT_RD;
   }
 
   private static boolean nonBlockingCall(Call c, Row row) {

@@ -175,6 +175,10 @@ final class SocketCalls {
       hook.onHost(n);
       return;
     }
+    OpenFile again = p.isConnected() ? hook.files().get(p.handle()) : null;
+    if (again != null) {
+      again.endAhead(); // it may be connected no more
+    }
     long r = hook.calls().run(n, p);
     if (r == 0) {
       p.connected();
