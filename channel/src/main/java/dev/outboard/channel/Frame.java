@@ -99,7 +99,7 @@ public sealed interface Frame
   record Ahead(int slot, boolean first, boolean end, int handle, int flags, ByteBuffer bytes)
       implements Frame {
     /** The most bytes of one frame. */
-    public static final int MAX_BYTES = FrameCodec.MAX_BYTES - FrameCodec.HEADER_BYTES - 16;
+    public static final int MAX_BYTES = FrameCodec.MAX_BYTES - FrameCodec.HEADER_BYTES - 20;
 
     /** The most bytes of one slot that may be on their way, and of all of them together. */
     public static final int SLOT_BYTES = 2 << 20;

@@ -184,7 +184,7 @@ public final class FrameCodec {
           }
           case Frame.Ahead f -> {
             to.putInt(f.slot()).putInt((f.first() ? FIRST : 0) | (f.end() ? END : 0));
-            to.putInt(f.handle()).putInt(f.flags());
+            to.putInt(f.handle()).putInt(f.flags()).putInt(f.bytes().remaining());
             to.put(f.bytes().duplicate());
             yield AHEAD;
           }
@@ -312,7 +312,7 @@ public final class FrameCodec {
     int flags = in.i32();
     int handle = in.i32();
     int messageFlags = in.i32();
-    ByteBuffer bytes = in.rest();
+    ByteBuffer bytes = in.bytes(in.i32());
     boolean end = (flags & END) != 0;
     in.good &= (flags & ~(FIRST | END)) == 0 && slot >= 0 && (end || bytes.hasRemaining());
     return new Frame.Ahead(slot, (flags & FIRST) != 0, end, handle, messageFlags, bytes);
@@ -425,11 +425,15 @@ public final class FrameCodec {
       return credentials;
     }
 
-    /** A view of all that is left. */
-    ByteBuffer rest() {
-      ByteBuffer rest = from.slice();
-      from.position(from.limit());
-      return rest;
+    /** A view of the next bytes. */
+    ByteBuffer bytes(int count) {
+      if (!good || count < 0 || !has(count)) {
+        good = false;
+        return from.slice(from.position(), 0);
+      }
+      ByteBuffer bytes = from.slice(from.position(), count);
+      from.position(from.position() + count);
+      return bytes;
     }
 
     void skipAll() {

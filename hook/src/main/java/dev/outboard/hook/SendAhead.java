@@ -50,6 +50,9 @@ final class SendAhead implements AutoCloseable {
 
   private static final int PLAIN = Socket.MSG_NOSIGNAL | Socket.MSG_DONTWAIT | Socket.MSG_MORE;
 
+  /** The most bytes of a send that the way to the link's own end surely takes at once. */
+  private static final int SMALL_BYTES = 8192;
+
   /** The most files that may have something on its way at a time. */
   private static final int MAX_SLOTS = 32;
 
@@ -133,6 +136,9 @@ final class SendAhead implements AutoCloseable {
     long taken = 0;
     while (true) {
       int granted = 1;
+      if (count > SMALL_BYTES) {
+        n.willBlock(); // the link may have to be waited for
+      }
       w.sending.lock();
       try {
         while (taken < count && granted > 0) {
@@ -408,7 +414,8 @@ final class SendAhead implements AutoCloseable {
       bytes -= count;
       w.frames -= Math.min(sentFrames, w.frames);
       Placeholder p = w.placeholder;
-      if (errno != 0 && w.file.mayGoAhead()) {
+      if (errno != 0 && !w.failed) {
+        w.failed = true;
         w.file.endAhead();
         w.file.deferError(errno);
         if (p != null) {

@@ -25,6 +25,9 @@ final class SendWindow {
 
   int frames;
 
+  /** Bytes of it were thrown away. */
+  boolean failed;
+
   /** There is no room, and there was not since. */
   boolean full;
 

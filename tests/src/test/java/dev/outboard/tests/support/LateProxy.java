@@ -18,8 +18,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Stands between the two ends of a link, on this machine's loopback, and hands on what comes so much
- * later, in both directions, as a long way would.
+ * Stands between the two ends of a link, on this machine's loopback, and hands on what comes so
+ * much later, in both directions, as a long way would.
  */
 public final class LateProxy implements AutoCloseable {
   private static final int CHUNK = 64 * 1024;
@@ -81,7 +81,8 @@ public final class LateProxy implements AutoCloseable {
       try {
         InputStream in = from.getInputStream();
         for (int n; (n = in.read(bytes)) > 0; ) {
-          way.put(new Chunk(ByteBuffer.wrap(Arrays.copyOf(bytes, n)), System.nanoTime() + delayNanos));
+          way.put(
+              new Chunk(ByteBuffer.wrap(Arrays.copyOf(bytes, n)), System.nanoTime() + delayNanos));
         }
       } catch (IOException e) {
         // As its end.

@@ -59,8 +59,7 @@ class ElsewhereTest {
             .expectSuccess();
     // The send that meets a reset is the one that may differ: the next one is told.
     String met = "reset_send ";
-    String resets =
-        done.output().lines().filter(l -> l.startsWith(met)).findFirst().orElseThrow();
+    String resets = done.output().lines().filter(l -> l.startsWith(met)).findFirst().orElseThrow();
     String natively = met + "['ECONNRESET', 'EPIPE', 'EPIPE']";
     trial.outcome("output", done.output().replace(resets + "\n", ""));
     if (trial.mode().offloaded()) {

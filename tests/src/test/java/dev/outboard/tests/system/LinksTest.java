@@ -196,8 +196,7 @@ class LinksTest {
       for (LateProxy proxy : List.of(near, far, farther)) {
         try (Running sink =
             machines
-                .program(
-                    port, "0", Programs.PYTHON, Programs.python("ahead"), "sink", "" + service)
+                .program(port, "0", Programs.PYTHON, Programs.python("ahead"), "sink", "" + service)
                 .start()) {
           sink.awaitOutput(LIMIT, "listening");
           Finished done =
