@@ -133,6 +133,7 @@ final class SendAhead implements AutoCloseable {
     }
     SendWindow w = file.window();
     MemorySegment data = n.slot().call().data;
+    long started = n.timed() ? System.nanoTime() : 0;
     long taken = 0;
     while (true) {
       int granted = 1;
@@ -150,6 +151,9 @@ final class SendAhead implements AutoCloseable {
       }
       if (taken == count) {
         sends.increment();
+        if (started != 0) {
+          n.deviceTime(System.nanoTime() - started);
+        }
         return taken;
       }
       if (granted < 0) {

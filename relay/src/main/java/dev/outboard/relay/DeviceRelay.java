@@ -131,6 +131,9 @@ public final class DeviceRelay {
       return;
     }
     Carrier before = carriers[index];
+    if (before != null && before.queue != null) {
+      before.mirror.restore();
+    }
     carriers[index] =
         new Carrier(index, slots.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), before);
     carriers[index].thread.start();
