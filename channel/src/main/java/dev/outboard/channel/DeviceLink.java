@@ -313,6 +313,27 @@ public final class DeviceLink implements AutoCloseable {
     }
   }
 
+  /** Whether the device takes what is sent ahead; only one at the other end of a stream can. */
+  public boolean takesAhead() {
+    return welcome.version() >= FrameCodec.AHEAD_VERSION;
+  }
+
+  /**
+   * Sends bytes to a socket of the device and does not wait for what becomes of them: {@link
+   * LinkListener#sent} says it later. The caller sees to the bounds of {@link Frame.Ahead}.
+   *
+   * @param slot one that makes no calls
+   * @param first nothing else that was sent by this slot is on its way
+   * @param end whether the stream ends behind them
+   * @param bytes at most {@link Frame.Ahead#MAX_BYTES}; the caller's again when this returns
+   * @return false if the device is gone
+   */
+  public boolean sendAhead(
+      CallSlot slot, boolean first, boolean end, int handle, int flags, MemorySegment bytes) {
+    return stream.send(
+        new Frame.Ahead(slot.index(), first, end, handle, flags, bytes.asByteBuffer()));
+  }
+
   /**
    * Ends a slot's use: the device interrupts what its shadow thread does and ends it. The slot must
    * not be used after this.
@@ -449,6 +470,7 @@ public final class DeviceLink implements AutoCloseable {
       case Frame.Pong f -> answer(f.id(), f);
       case Frame.Ping f -> stream.send(new Frame.Pong(f.id()));
       case Frame.Notice(String line) -> listener.notice(line);
+      case Frame.Done f -> listener.sent(f.slot(), f.bytes(), f.frames(), f.errno());
       case Frame.Bye(String why) -> {
         return why;
       }
@@ -457,6 +479,9 @@ public final class DeviceLink implements AutoCloseable {
         return "it sent a frame that no session carries";
       }
       case Frame.Hello f -> {
+        return "it sent a frame that only a host sends";
+      }
+      case Frame.Ahead f -> {
         return "it sent a frame that only a host sends";
       }
       case Frame.Attach f -> {

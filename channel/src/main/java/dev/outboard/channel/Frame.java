@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.channel;
 
+import java.nio.ByteBuffer;
 import java.util.List;
 
 /**
@@ -25,6 +26,8 @@ public sealed interface Frame
         Frame.Counts,
         Frame.Ping,
         Frame.Pong,
+        Frame.Ahead,
+        Frame.Done,
         Frame.Bye,
         Frame.Unknown {
 
@@ -80,6 +83,43 @@ public sealed interface Frame
 
   /** The answer to {@link Ping}. */
   record Pong(long id) implements Frame {}
+
+  /**
+   * Host to device, over a stream: bytes that the program has sent already, for a socket's stream.
+   * The next ones may follow before these are {@link Done}.
+   *
+   * @param slot one that is used for nothing else; what it carries is sent in order
+   * @param first nothing else of this slot's is on its way: an error of before is over
+   * @param end the stream ends behind these bytes, as by {@code shutdown(2)}
+   * @param handle the socket; the same for all that is on its way by this slot
+   * @param flags of {@code send(2)}
+   * @param bytes at least one, unless it is the end; a view that is valid until the next frame is
+   *     received
+   */
+  record Ahead(int slot, boolean first, boolean end, int handle, int flags, ByteBuffer bytes)
+      implements Frame {
+    /** The most bytes of one frame. */
+    public static final int MAX_BYTES = FrameCodec.MAX_BYTES - FrameCodec.HEADER_BYTES - 20;
+
+    /** The most bytes of one slot that may be on their way, and of all of them together. */
+    public static final int SLOT_BYTES = 2 << 20;
+
+    public static final int SESSION_BYTES = 3 << 20;
+
+    /** The most frames of a slot that may be on their way. */
+    public static final int SLOT_FRAMES = 1024;
+  }
+
+  /**
+   * Device to host, over a stream: what has become of bytes that were sent ahead.
+   *
+   * @param slot theirs
+   * @param bytes that are on their way no more
+   * @param frames of which nothing is on its way any more
+   * @param errno 0 if the socket has taken the bytes; else why it has not: all that follow them, up
+   *     to a frame that is the first, are thrown away
+   */
+  record Done(int slot, int bytes, int frames, int errno) implements Frame {}
 
   /** Either way, last: why the sender closes the link. */
   record Bye(String why) implements Frame {}

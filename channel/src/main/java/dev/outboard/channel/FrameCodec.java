@@ -35,7 +35,10 @@ public final class FrameCodec {
   /** The versions that this side speaks. */
   public static final int LOWEST_VERSION = 3;
 
-  public static final int HIGHEST_VERSION = 3;
+  public static final int HIGHEST_VERSION = 4;
+
+  /** From this version on, bytes may be sent ahead over a stream. */
+  public static final int AHEAD_VERSION = 4;
 
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;
@@ -60,9 +63,17 @@ public final class FrameCodec {
   private static final int PING = 12;
   private static final int PONG = 13;
   private static final int BYE = 14;
+  private static final int AHEAD = 19;
+  private static final int DONE = 20;
 
   /** Attach: the slot is for the program itself. */
   private static final int LENT = 1;
+
+  /** Ahead: nothing else of the slot's is on its way. */
+  private static final int FIRST = 1;
+
+  /** Ahead: the stream ends behind the bytes. */
+  private static final int END = 2;
 
   private FrameCodec() {}
 
@@ -171,6 +182,16 @@ public final class FrameCodec {
             putString(to, f.why());
             yield BYE;
           }
+          case Frame.Ahead f -> {
+            to.putInt(f.slot()).putInt((f.first() ? FIRST : 0) | (f.end() ? END : 0));
+            to.putInt(f.handle()).putInt(f.flags()).putInt(f.bytes().remaining());
+            to.put(f.bytes().duplicate());
+            yield AHEAD;
+          }
+          case Frame.Done f -> {
+            to.putInt(f.slot()).putInt(f.bytes()).putInt(f.frames()).putInt(f.errno());
+            yield DONE;
+          }
           case ServiceFrame f -> ServiceCodec.encode(f, to);
           case Frame.Unknown f ->
               throw new IllegalArgumentException("kind " + f.kind() + " is not ours to send");
@@ -223,6 +244,8 @@ public final class FrameCodec {
           case PING -> new Frame.Ping(in.u64());
           case PONG -> new Frame.Pong(in.u64());
           case BYE -> new Frame.Bye(in.string());
+          case AHEAD -> ahead(in);
+          case DONE -> done(in);
           default -> {
             if (ServiceCodec.knows(kind)) {
               yield ServiceCodec.decode(kind, in);
@@ -282,6 +305,23 @@ public final class FrameCodec {
     int flags = in.i32();
     in.good &= (flags & ~LENT) == 0;
     return new Frame.Attach(id, pid, tid, like, (flags & LENT) != 0, in.credentials());
+  }
+
+  private static Frame ahead(Reader in) {
+    int slot = in.i32();
+    int flags = in.i32();
+    int handle = in.i32();
+    int messageFlags = in.i32();
+    ByteBuffer bytes = in.bytes(in.i32());
+    boolean end = (flags & END) != 0;
+    in.good &= (flags & ~(FIRST | END)) == 0 && slot >= 0 && (end || bytes.hasRemaining());
+    return new Frame.Ahead(slot, (flags & FIRST) != 0, end, handle, messageFlags, bytes);
+  }
+
+  private static Frame done(Reader in) {
+    Frame.Done done = new Frame.Done(in.i32(), in.i32(), in.i32(), in.i32());
+    in.good &= done.slot() >= 0 && done.bytes() >= 0 && done.frames() >= 0 && done.errno() >= 0;
+    return done;
   }
 
   private static Frame ready(Reader in) {
@@ -383,6 +423,17 @@ public final class FrameCodec {
         return Credentials.user(-1, -1);
       }
       return credentials;
+    }
+
+    /** A view of the next bytes. */
+    ByteBuffer bytes(int count) {
+      if (!good || count < 0 || !has(count)) {
+        good = false;
+        return from.slice(from.position(), 0);
+      }
+      ByteBuffer bytes = from.slice(from.position(), count);
+      from.position(from.position() + count);
+      return bytes;
     }
 
     void skipAll() {

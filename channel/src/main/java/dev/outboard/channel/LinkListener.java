@@ -17,6 +17,16 @@ public interface LinkListener {
    */
   void ready(int handle, int pollMask, long stamp);
 
+  /**
+   * Bytes that were {@link DeviceLink#sendAhead sent ahead} are on their way no more.
+   *
+   * @param slot by which they were sent
+   * @param bytes how many
+   * @param frames in how many pieces that were sent
+   * @param errno 0, or why they were thrown away
+   */
+  default void sent(int slot, int bytes, int frames, int errno) {}
+
   /** The device is gone; called once, after every pending call was made to end. */
   void lost(String why);
 

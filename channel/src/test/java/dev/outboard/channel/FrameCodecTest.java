@@ -44,6 +44,8 @@ class FrameCodecTest {
           new Frame.Counts(2, new DeviceCounts(1, 2, 3, 4, 5, 6, 7, 8, 9)),
           new Frame.Ping(-1),
           new Frame.Pong(-1),
+          new Frame.Ahead(3, true, false, 4, -1, ByteBuffer.wrap(new byte[] {1, 2, 3})),
+          new Frame.Done(3, 60_000, 2, 104),
           new ServiceFrame.Join("web-1"),
           new ServiceFrame.Named(7, "perl"),
           new ServiceFrame.Serve(7),

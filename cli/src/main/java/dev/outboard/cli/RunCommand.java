@@ -38,6 +38,7 @@ final class RunCommand implements Command {
   private static final String UNIX = "unix:";
   private static final String TCP = "tcp://";
   private static final String RECONNECT = "--reconnect";
+  private static final String AHEAD = "--ahead";
   private static final Duration DEFAULT_RECONNECT = Duration.ofSeconds(30);
 
   /** How long a link that is dead may look alive, and what an answer takes otherwise. */
@@ -76,6 +77,12 @@ final class RunCommand implements Command {
             "For how long a program lives on without a connection to a device at",
             "tcp://, such as 500ms, 30s (the default) or 2m, until there is one",
             "again; 0: the first break is the end."));
+    options.add(
+        Option.single(
+            AHEAD,
+            "send|off",
+            "With a device at tcp:// or ssh://: a send ends when its bytes are on",
+            "their way (the default), or when the device has sent them."));
     options.addAll(DeviceSettings.OPTIONS);
     options.add(
         Option.single(
@@ -146,6 +153,7 @@ final class RunCommand implements Command {
       throw syntax.usageError(
           "which program? It is named after the options, as in: outboard run -- ls");
     }
+    ahead(arguments);
     policy(arguments); // wrong words are an error before anything is started
     String device = arguments.value(DEVICE);
     String share = arguments.value(SHARE);
@@ -160,6 +168,9 @@ final class RunCommand implements Command {
     }
     if (arguments.has(RECONNECT) && (device == null || !device.startsWith(TCP))) {
       throw syntax.usageError(RECONNECT + " is for a device at tcp://");
+    }
+    if (arguments.has(AHEAD) && !overStream(device)) {
+      throw syntax.usageError(AHEAD + " is for a device at tcp:// or ssh://");
     }
     if (device == null || device.equals("embedded") || device.startsWith(SshTarget.SCHEME)) {
       // Wrong settings are an error of this command, not of the device's.
@@ -312,6 +323,7 @@ final class RunCommand implements Command {
               .withStatistics(statistics)
               .withTrace(trace.sink())
               .withShim(shim)
+              .withAhead(ahead(arguments))
               .withPolicy(policy(arguments));
       Hook hook = new Hook(options);
       try (DeviceLink link = connector.connect(hook.listener())) {
@@ -339,6 +351,21 @@ final class RunCommand implements Command {
     } catch (IllegalArgumentException e) {
       throw new RunCommand().syntax().usageError("--deny, --allow: " + e.getMessage());
     }
+  }
+
+  private static boolean overStream(@Nullable String device) {
+    return device != null && (device.startsWith(TCP) || device.startsWith(SshTarget.SCHEME));
+  }
+
+  /** With a device beside the program a send is as fast as it is told. */
+  private static boolean ahead(Arguments arguments) {
+    String ahead = arguments.value(AHEAD);
+    if (ahead != null && !ahead.equals("send") && !ahead.equals("off")) {
+      throw new RunCommand()
+          .syntax()
+          .usageError(AHEAD + " is 'send' or 'off', not '" + ahead + "'");
+    }
+    return overStream(arguments.value(DEVICE)) && !"off".equals(ahead);
   }
 
   private static boolean shim(Arguments arguments) {

@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
  * @param lines the calls, the most frequent first
  * @param toDevice bytes that crossed the channel from the host
  * @param fromDevice bytes that crossed it from the device
+ * @param sentAhead sends that ended before the device had made them
  * @param cpu what hook and device have used; the device only if it is this command's
  * @param link how a link that may break has fared; null if there is none
  */
@@ -21,6 +22,7 @@ record StatsReport(
     List<Statistics.Line> lines,
     long toDevice,
     long fromDevice,
+    long sentAhead,
     List<CpuTime> cpu,
     LinkWatch.@Nullable Counts link) {
   private static final String ROW = "%-18s %10s %10s %10s %10s %10s %14s %10s %10s %10s %10s%n";
@@ -30,6 +32,7 @@ record StatsReport(
         statistics.lines(),
         statistics.channelToDevice(),
         statistics.channelFromDevice(),
+        statistics.sentAhead(),
         cpu,
         link);
   }
@@ -75,6 +78,9 @@ record StatsReport(
           link.breaks(),
           link.down().toMillis() / 1e3,
           link.bytesAgain());
+    }
+    if (sentAhead > 0) {
+      out.printf(Locale.ROOT, "sent ahead: %,d sends%n", sentAhead);
     }
     for (CpuTime c : cpu) {
       out.printf(
@@ -129,10 +135,11 @@ record StatsReport(
                 link.bytesAgain());
     out.printf(
         Locale.ROOT,
-        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d},%s%n  \"cpuSeconds\": %s%n}%n",
+        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d, \"sentAhead\": %d},%s%n  \"cpuSeconds\": %s%n}%n",
         calls,
         toDevice,
         fromDevice,
+        sentAhead,
         linked,
         seconds);
   }

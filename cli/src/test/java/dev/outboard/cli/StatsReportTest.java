@@ -20,6 +20,7 @@ class StatsReportTest {
               new Statistics.Line("close", 8, 6, 2, 7, 0, 0, 0, 0, 5, 0)),
           1_234,
           567,
+          89,
           List.of(new CpuTime("hook", 1, 0.25, 1.5), new CpuTime("device", 2, 0, 0.01)),
           null);
 
@@ -37,6 +38,7 @@ class StatsReportTest {
             "sendfile                    3          0          0          0          1        3000000        1.5        2.5          1          2",
             "close                       8          6          2          7          0              0        0.0        0.0          5          0",
             "channel: 1,234 bytes to the device, 567 bytes from it",
+            "sent ahead: 89 sends",
             "CPU of the hook: 0.25 s in user mode, 1.50 s in the host's kernel",
             "CPU of the device: 0.00 s in user mode, 0.01 s in the host's kernel");
   }
@@ -54,7 +56,7 @@ class StatsReportTest {
                 + " \"untrapped\": 7, \"hook\": 0, \"bytes\": 0, \"p50Nanos\": 0, \"p99Nanos\": 0,"
                 + " \"spinsWon\": 5, \"spinsLost\": 0}",
             "  ],",
-            "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567},",
+            "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567, \"sentAhead\": 89},",
             "  \"cpuSeconds\": {\"hook\": {\"user\": 0.25, \"system\": 1.50},"
                 + " \"device\": {\"user\": 0.00, \"system\": 0.01}}",
             "}");

@@ -63,7 +63,7 @@ final class Activity {
       byte direction =
           number >= 0 && number < DIRECTIONS.length
               ? DIRECTIONS[number]
-              : number == PseudoCall.RECEIVE ? OUT : NONE;
+              : number == PseudoCall.RECEIVE ? OUT : number == PseudoCall.SEND ? IN : NONE;
       if (direction != NONE) {
         (direction == IN ? in : out).addAndGet(result);
       }

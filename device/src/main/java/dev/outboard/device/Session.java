@@ -303,6 +303,12 @@ final class Session implements Runnable {
       case ServiceFrame f -> {
         return f.getClass().getSimpleName() + " is a frame that no session carries";
       }
+      case Frame.Ahead f -> {
+        return "bytes that were sent ahead, which are for the relay of a stream";
+      }
+      case Frame.Done f -> {
+        return wrongWay(f);
+      }
       case Frame.Hello f -> {
         return "a second greeting";
       }

@@ -51,6 +51,9 @@ final class ShadowThread implements Runnable {
   private static final int IOVEC = 128;
   private static final int MESSAGE = 256;
 
+  /** How SEND sends: without waiting, and without a signal to a task of the device's. */
+  private static final int SENDING = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL;
+
   /** What a socket may put before a message without counting it ({@code virtio_net_hdr}). */
   private static final int LONGEST_PREFIX = 16;
 
@@ -446,7 +449,7 @@ final class ShadowThread implements Runnable {
         Credentials changed = Credentials.decode(call.data, call.args[0]);
         return changed == null ? -Errno.EINVAL : identity.apply(changed);
       }
-      case PseudoCall.WATCH, PseudoCall.SAMPLE, PseudoCall.RECEIVE -> {
+      case PseudoCall.WATCH, PseudoCall.SAMPLE, PseudoCall.RECEIVE, PseudoCall.SEND -> {
         long fd = call.args[0];
         Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
         if (handle == null) {
@@ -456,6 +459,7 @@ final class ShadowThread implements Runnable {
           return switch (call.number) {
             case PseudoCall.WATCH -> watch(handle, own);
             case PseudoCall.SAMPLE -> sample(handle, own);
+            case PseudoCall.SEND -> send(handle.fd, sequence, own);
             default -> receive(handle.fd, sequence, own);
           };
         } finally {
@@ -490,6 +494,29 @@ final class ShadowThread implements Runnable {
     return readiness.poll(handle.fd, own);
   }
 
+  /** As much of the data as the stream takes; if it takes none, as soon as it takes some. */
+  private long send(int fd, int sequence, MemorySegment own) {
+    MemorySegment data = call.data;
+    long at = call.args[1];
+    long count = call.args[2];
+    if (at < 0 || count < 0 || count > data.byteSize() || at > data.byteSize() - count) {
+      return -Errno.EFAULT;
+    }
+    long place = data.address() + at;
+    long flags = call.args[3] | SENDING;
+    boolean waits = call.args[4] == 1;
+    while (true) {
+      long r = kernel.syscall(Canonical.SENDTO, fd, place, count, flags, 0, 0);
+      if (r != -Errno.EAGAIN || !waits) {
+        return r;
+      }
+      r = await(fd, Poll.POLLOUT, sequence, own);
+      if (r < 0) {
+        return r;
+      }
+    }
+  }
+
   /** Messages one behind the other, as long as there are any and the data have room. */
   private long receive(int fd, int sequence, MemorySegment own) {
     MemorySegment data = call.data;
@@ -506,7 +533,7 @@ final class ShadowThread implements Runnable {
       long r = receiveOne(fd, at, Math.min(most, room - at - ReceivedMessage.PAYLOAD), own);
       if (r == -Errno.EAGAIN && waits) {
         waits = false;
-        r = awaitMessage(fd, sequence, own);
+        r = await(fd, Poll.POLLIN, sequence, own);
         if (r >= 0) {
           continue;
         }
@@ -563,10 +590,10 @@ final class ShadowThread implements Runnable {
     call.data.set(ValueLayout.JAVA_INT, to, own.get(ValueLayout.JAVA_INT, MESSAGE + field));
   }
 
-  /** By poll, so that neither O_NONBLOCK nor SO_RCVTIMEO of the socket ends it. */
-  private long awaitMessage(int fd, int sequence, MemorySegment own) {
+  /** By poll, so that neither O_NONBLOCK nor a timeout of the socket ends it. */
+  private long await(int fd, int events, int sequence, MemorySegment own) {
     own.set(ValueLayout.JAVA_INT, IOVEC, fd);
-    own.set(ValueLayout.JAVA_INT, IOVEC + 4L, Poll.POLLIN);
+    own.set(ValueLayout.JAVA_INT, IOVEC + 4L, events);
     kernelArgs[0] = own.address() + IOVEC;
     kernelArgs[1] = 1;
     Arrays.fill(kernelArgs, 2, kernelArgs.length, 0);

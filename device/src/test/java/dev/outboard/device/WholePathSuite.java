@@ -879,7 +879,7 @@ abstract class WholePathSuite {
     write(fd, bytes);
     byte[] answer = read(fd);
     assertThat(kind(answer)).isEqualTo(14);
-    assertThat(new String(answer, StandardCharsets.ISO_8859_1)).contains("speaks versions 3 to 3");
+    assertThat(new String(answer, StandardCharsets.ISO_8859_1)).contains("speaks versions 3 to 4");
     Linux.close(fd);
   }
 

@@ -69,6 +69,7 @@ final class DeviceCalls {
   private final ProcessTable processes;
   private @Nullable Readiness readiness;
   private @Nullable Placeholders placeholders;
+  private @Nullable SendAhead ahead;
 
   // The hook's own slots: idle ones, and those whose close lingers.
   private final Object serviceLock = new Object();
@@ -92,6 +93,11 @@ final class DeviceCalls {
   void connect(Readiness readiness, Placeholders placeholders) {
     this.readiness = readiness;
     this.placeholders = placeholders;
+  }
+
+  /** Lets sends be answered before they are made; before the first call. */
+  void connect(SendAhead sendAhead) {
+    ahead = sendAhead;
   }
 
   /** The canonical number of a call. */
@@ -307,6 +313,10 @@ final class DeviceCalls {
       s.call().result = -Errno.EINTR;
       return -Errno.EINTR;
     }
+    SendAhead before = ahead;
+    if (before != null) {
+      before.order(s.call(), files);
+    }
     long started = n.timed() ? System.nanoTime() : 0;
     s.submit();
     boolean certain = false;
@@ -326,6 +336,12 @@ final class DeviceCalls {
       n.deviceTime(System.nanoTime() - started, s);
     }
     long r = s.result();
+    if (r == -Errno.EAGAIN && before != null && s.call().flags == Call.AFTER_OR_AGAIN) {
+      OpenFile file = files.get((int) s.call().args[0]);
+      if (file != null) {
+        before.heldUp(file);
+      }
+    }
     if (r <= -Errno.ERESTARTSYS && r >= -Errno.ERESTART_RESTARTBLOCK) {
       if (!certain) {
         if (n.process().shim().leaving && Shim.isGate(n.instructionPointer())) {
@@ -560,6 +576,11 @@ final class DeviceCalls {
     if (ring != null) {
       ring.stop();
     }
+  }
+
+  /** Closes a file whose last descriptor is gone and that nobody uses any more. */
+  void closeUnused(int handle) {
+    closeNow(handle);
   }
 
   private void closeNow(int handle) {

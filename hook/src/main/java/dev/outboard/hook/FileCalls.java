@@ -5,7 +5,6 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Memory;
-import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
@@ -66,6 +65,7 @@ final class FileCalls {
     h.register(this::ioctl, "ioctl");
     h.register(this::bind, "bind", "listen");
     h.register(this::receiveMessage, "recvmsg");
+    h.register(this::shutdown, "shutdown");
   }
 
   /** The handler of every row of route FD that has no other. */
@@ -146,7 +146,7 @@ final class FileCalls {
     if (sends) {
       int put = file.takeDeferredError();
       if (put != 0) {
-        return -put;
+        return told(n, p, file, put);
       }
     }
     Call c = n.slot().call();
@@ -175,11 +175,26 @@ final class FileCalls {
       if (offset >= 0 && args[offset] >= 0) {
         c.args[offset] = args[offset] + moved;
       }
+      r = goAhead(n, row, c, p, file);
+      if (r != SendAhead.NOT_TAKEN) {
+        moved += Math.max(0, r);
+        if (last || r < carried) {
+          return moved > 0 ? moved : r;
+        }
+        continue;
+      }
       r = hook.calls().execute(n, n.slot());
       if (r == DeviceCalls.AGAIN) {
         continue;
       }
       r = HostMarshaller.decode(row, args, c, n.memory());
+      if (r == 0 && !sends && moved == 0 && c.wanted > 0) {
+        // The end that comes behind an error.
+        int put = file.takeSocketError();
+        if (put != 0) {
+          return told(n, p, file, put);
+        }
+      }
       if (r < 0 && c.undelivered > 0 && !sends) {
         keepUndelivered(row, args, p, file, c);
       }
@@ -198,6 +213,36 @@ final class FileCalls {
       if (last || !all || r < carried || r == 0) {
         return moved;
       }
+    }
+  }
+
+  private long goAhead(Notification n, Row row, Call c, Placeholder p, OpenFile file) {
+    SendAhead ahead = hook.ahead();
+    return ahead != null && row.mayGoAhead()
+        ? ahead.send(n, p, file, HostMarshaller.bytesAt(row, c), c.carried, flags(c.args, row))
+        : SendAhead.NOT_TAKEN;
+  }
+
+  /** An error that was put off is being told, and shows no more. */
+  private long told(Notification n, Placeholder p, OpenFile file, int errno) {
+    p.pin(file.pinned());
+    hook.calls().sampleNow(n, p);
+    return -errno;
+  }
+
+  /** The end of a stream comes behind what is still on its way. */
+  private void shutdown(Notification n) {
+    Placeholder p = hook.lookup(n, 0);
+    OpenFile file = p == null ? null : hook.files().get(p.handle());
+    SendAhead ahead = hook.ahead();
+    int how = n.intArg(1);
+    boolean ends = how == Socket.SHUT_WR || how == Socket.SHUT_RDWR;
+    if (ahead == null || p == null || file == null || !ends || !ahead.end(file)) {
+      any(n);
+    } else if (how == Socket.SHUT_WR) {
+      hook.answer(n, 0);
+    } else {
+      hook.answer(n, hook.calls().run(n, n.row(), new long[] {n.args()[0], Socket.SHUT_RD}, p));
     }
   }
 
@@ -259,7 +304,7 @@ final class FileCalls {
   /** Shows a file as readable as long as bytes are kept of it. */
   static void showKept(Placeholder p, OpenFile file) {
     synchronized (file) {
-      p.pin(file.keeps() ? Poll.POLLIN | Poll.POLLRDNORM : 0);
+      p.pin(file.pinned());
     }
   }
 
@@ -466,6 +511,10 @@ final class FileCalls {
     if (r == 0 && file != null && file.keeps()) {
       r = countKept(n, file);
     }
+    SendAhead ahead = hook.ahead();
+    if (r == 0 && file != null && ahead != null && n.intArg(1) == Ioctl.SIOCOUTQ) {
+      r = add(n, ahead.pending(file));
+    }
     if (r == 0 && n.intArg(1) == Ioctl.FIONBIO) {
       n.answerContinue();
     } else {
@@ -519,6 +568,14 @@ final class FileCalls {
     } finally {
       hook.calls().close(file.handle());
     }
+  }
+
+  /** Adds to the number that an ioctl has answered. */
+  private static long add(Notification n, int more) {
+    MemorySegment value = n.statScratch();
+    long r = n.memory().read(n.args()[2], value, 0, Integer.BYTES);
+    value.set(ValueLayout.JAVA_INT, 0, value.get(ValueLayout.JAVA_INT, 0) + more);
+    return r < 0 ? r : n.memory().write(n.args()[2], value, 0, Integer.BYTES);
   }
 
   /** Adds what is kept to what an ioctl says of the bytes that wait. */

@@ -427,6 +427,8 @@ final class FileTransfers {
     try {
       int put = file.takeDeferredError();
       if (put != 0) {
+        out.pin(file.pinned());
+        hook.calls().sample(n, out);
         return -put;
       }
       r = hook.calls().begin(n);
@@ -460,8 +462,13 @@ final class FileTransfers {
         return moved > 0 ? moved : have;
       }
       boolean more = have == want && moved + have < count && from + moved + have < size;
-      long r;
-      do {
+      SendAhead ahead = socket ? hook.ahead() : null;
+      long r =
+          ahead == null
+              ? SendAhead.NOT_TAKEN
+              : ahead.send(n, out, file, 0, have, more ? Socket.MSG_MORE : 0);
+      boolean wentAhead = r != SendAhead.NOT_TAKEN;
+      while (r == SendAhead.NOT_TAKEN || r == DeviceCalls.AGAIN) {
         c.start((socket ? SENDTO : WRITE).canonical());
         c.toDevice = have;
         c.args[0] = out.handle();
@@ -471,8 +478,10 @@ final class FileTransfers {
           c.args[4] = Call.NULL;
         }
         r = hook.calls().execute(n, n.slot());
-      } while (r == DeviceCalls.AGAIN);
-      hook.calls().sampled(n, out, n.slot());
+      }
+      if (!wentAhead) {
+        hook.calls().sampled(n, out, n.slot());
+      }
       if (r < 0) {
         if (moved == 0) {
           return r;

@@ -15,6 +15,7 @@ import dev.outboard.syscalls.SeccompProgram;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.time.Duration;
 import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -52,7 +53,16 @@ public final class Hook {
           lostBefore = why;
           Services s = services;
           if (s != null) {
-            s.readiness().lost();
+            s.lost();
+          }
+        }
+
+        @Override
+        public void sent(int slot, int bytes, int frames, int errno) {
+          Services s = services;
+          SendAhead ahead = s == null ? null : s.ahead();
+          if (ahead != null) {
+            ahead.sent(slot, bytes, frames, errno);
           }
         }
 
@@ -86,7 +96,7 @@ public final class Hook {
     try (Services s = new Services(options, link, messages)) {
       services = s;
       if (lostBefore != null) {
-        s.readiness().lost();
+        s.lost();
       }
       int status = s.run();
       if (options.statistics() == null) {
@@ -106,6 +116,9 @@ public final class Hook {
 
     private static final int SPARE_THREADS = 16;
 
+    /** For how long what programs had sent when they ended is still sent. */
+    private static final Duration DELIVERY = Duration.ofSeconds(60);
+
     private final Messages messages;
     private final OpenFiles files = new OpenFiles();
     private final ProcessTable processes;
@@ -116,6 +129,7 @@ public final class Hook {
     private final Descriptors descriptors;
     private final PathCalls paths;
     private final Splices splices;
+    private final @Nullable SendAhead ahead;
     private final PacketRings rings;
     private final Handlers handlers = new Handlers();
     private final DeviceLink link;
@@ -138,6 +152,11 @@ public final class Hook {
       this.placeholders = new Placeholders(calls::close, capacity());
       this.readiness = new Readiness(placeholders, new HolderScan(processes));
       this.calls.connect(readiness, placeholders);
+      this.ahead =
+          options.ahead() && link.takesAhead() ? new SendAhead(link, calls, readiness) : null;
+      if (ahead != null) {
+        calls.connect(ahead);
+      }
       if (shim != null) {
         shim.connect(calls);
       }
@@ -151,6 +170,9 @@ public final class Hook {
         statistics.countsOn(link.traffic());
         if (shim != null) {
           statistics.counts(shim);
+        }
+        if (ahead != null) {
+          statistics.countsAhead(ahead::sends);
         }
       }
       this.observer = observer(options);
@@ -219,6 +241,18 @@ public final class Hook {
 
     DeviceCalls calls() {
       return calls;
+    }
+
+    /** Null if every send is to be waited for. */
+    @Nullable SendAhead ahead() {
+      return ahead;
+    }
+
+    void lost() {
+      if (ahead != null) {
+        ahead.lost();
+      }
+      readiness.lost();
     }
 
     /** Null if every call is to trap. */
@@ -348,6 +382,9 @@ public final class Hook {
               if (n != null) {
                 n.awaitEnd();
               }
+              if (ahead != null) {
+                ahead.finish(DELIVERY);
+              }
             }
           });
     }
@@ -450,6 +487,9 @@ public final class Hook {
       }
       sampler.close();
       rings.close();
+      if (ahead != null) {
+        ahead.close();
+      }
       placeholders.close();
       paths.close();
       splices.close();

@@ -22,6 +22,8 @@ import org.jspecify.annotations.Nullable;
  * @param trace takes a line for each call that is trapped, if given
  * @param shim whether calls on the host's descriptors may be spared the trap by code in the
  *     program; not while there is a trace
+ * @param ahead whether sends may be answered before the device has made them: for one at the other
+ *     end of a link
  * @param policy what the program may not do; without the shim, which would not look
  */
 public record HookOptions(
@@ -34,6 +36,7 @@ public record HookOptions(
     @Nullable Statistics statistics,
     @Nullable Consumer<String> trace,
     boolean shim,
+    boolean ahead,
     CallPolicy policy) {
   public HookOptions {
     command = List.copyOf(command);
@@ -54,27 +57,68 @@ public record HookOptions(
         null,
         null,
         true,
+        false,
         CallPolicy.NONE);
   }
 
   public HookOptions withEvents(ProgramEvents e) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, e, ownChild, messages, statistics, trace, shim, policy);
+        command,
+        fileLimit,
+        ignoredSignals,
+        e,
+        ownChild,
+        messages,
+        statistics,
+        trace,
+        shim,
+        ahead,
+        policy);
   }
 
   public HookOptions withOwnChild(IntPredicate p) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, p, messages, statistics, trace, shim, policy);
+        command,
+        fileLimit,
+        ignoredSignals,
+        events,
+        p,
+        messages,
+        statistics,
+        trace,
+        shim,
+        ahead,
+        policy);
   }
 
   public HookOptions withMessages(Consumer<String> m) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, m, statistics, trace, shim, policy);
+        command,
+        fileLimit,
+        ignoredSignals,
+        events,
+        ownChild,
+        m,
+        statistics,
+        trace,
+        shim,
+        ahead,
+        policy);
   }
 
   public HookOptions withStatistics(@Nullable Statistics s) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, messages, s, trace, shim, policy);
+        command,
+        fileLimit,
+        ignoredSignals,
+        events,
+        ownChild,
+        messages,
+        s,
+        trace,
+        shim,
+        ahead,
+        policy);
   }
 
   public HookOptions withTrace(@Nullable Consumer<String> t) {
@@ -88,6 +132,7 @@ public record HookOptions(
         statistics,
         t,
         shim,
+        ahead,
         policy);
   }
 
@@ -101,6 +146,22 @@ public record HookOptions(
         messages,
         statistics,
         trace,
+        on,
+        ahead,
+        policy);
+  }
+
+  public HookOptions withAhead(boolean on) {
+    return new HookOptions(
+        command,
+        fileLimit,
+        ignoredSignals,
+        events,
+        ownChild,
+        messages,
+        statistics,
+        trace,
+        shim,
         on,
         policy);
   }
@@ -116,16 +177,37 @@ public record HookOptions(
         statistics,
         trace,
         shim,
+        ahead,
         policy);
   }
 
   public HookOptions withIgnoredSignals(long mask) {
     return new HookOptions(
-        command, fileLimit, mask, events, ownChild, messages, statistics, trace, shim, policy);
+        command,
+        fileLimit,
+        mask,
+        events,
+        ownChild,
+        messages,
+        statistics,
+        trace,
+        shim,
+        ahead,
+        policy);
   }
 
   public HookOptions withPolicy(CallPolicy p) {
     return new HookOptions(
-        command, fileLimit, ignoredSignals, events, ownChild, messages, statistics, trace, shim, p);
+        command,
+        fileLimit,
+        ignoredSignals,
+        events,
+        ownChild,
+        messages,
+        statistics,
+        trace,
+        shim,
+        ahead,
+        p);
   }
 }

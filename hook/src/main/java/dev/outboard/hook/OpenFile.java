@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import java.util.ArrayDeque;
 import java.util.Arrays;
@@ -71,6 +73,12 @@ final class OpenFile {
 
   /** The last connect was to the loopback address, where a refusal needs an explanation. */
   private volatile boolean loopbackTarget;
+
+  /** What was sent ahead; null until something is. */
+  private @Nullable SendWindow window;
+
+  /** Something was done to the socket after which its sends are to be waited for. */
+  private volatile boolean aheadEnded;
 
   /** What fills the ring that the program has asked for; null without one. */
   private @Nullable RingFeed ring;
@@ -238,6 +246,49 @@ final class OpenFile {
     synchronized (this) {
       deferredError = errno;
     }
+  }
+
+  /**
+   * Whether what programs send may be answered before the device has sent it: a stream of TCP to
+   * which nothing has been done that makes that show.
+   */
+  boolean mayGoAhead() {
+    return !aheadEnded
+        && type == Socket.SOCK_STREAM
+        && (family == Socket.AF_INET || family == Socket.AF_INET6)
+        && (protocol == 0 || protocol == Socket.IPPROTO_TCP);
+  }
+
+  void endAhead() {
+    aheadEnded = true;
+  }
+
+  synchronized SendWindow window() {
+    SendWindow w = window;
+    if (w == null) {
+      w = new SendWindow(this);
+      window = w;
+    }
+    return w;
+  }
+
+  /** Null if nothing was ever sent ahead. */
+  synchronized @Nullable SendWindow windowIfAny() {
+    return window;
+  }
+
+  /** What is to be shown of it though the device does not say so. */
+  synchronized int pinned() {
+    return (kept != null ? Poll.POLLIN | Poll.POLLRDNORM : 0)
+        | (deferredError != 0 && deferredError != Errno.EPIPE ? Poll.POLLERR : 0);
+  }
+
+  /**
+   * The error put off, once, if it is one that the socket itself would have kept: not EPIPE, which
+   * is only a sender's.
+   */
+  synchronized int takeSocketError() {
+    return deferredError == Errno.EPIPE ? 0 : takeDeferredError();
   }
 
   /** The error put off, once; 0 if there is none. */

@@ -108,6 +108,7 @@ final class Placeholder {
   private static final long NOBODY = -1;
 
   private static final int IN = POLLIN | POLLRDNORM;
+  private static final int OUT = POLLOUT | POLLWRNORM | POLLWRBAND;
 
   private static final int ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
@@ -141,6 +142,12 @@ final class Placeholder {
 
   /** What the device says of its queue. */
   private boolean queued;
+
+  /** What is sent ahead has no room for more. */
+  private boolean full;
+
+  /** What the device says of its own room. */
+  private boolean room = true;
 
   // The device's truth, as far as it is known.
   private int mask = POLLOUT;
@@ -345,6 +352,22 @@ final class Placeholder {
     connected = true;
   }
 
+  /** Whether the socket is known to be connected, or to have been. */
+  synchronized boolean isConnected() {
+    return connected;
+  }
+
+  /** Whether its open file has O_NONBLOCK; false if nobody is known who holds it. */
+  synchronized boolean nonBlocking() {
+    int b = gone ? -Errno.EBADF : borrow();
+    if (b < 0) {
+      return false;
+    }
+    long flags = Linux.fcntl(b, Fcntl.F_GETFL, 0);
+    Linux.close(b);
+    return flags >= 0 && (flags & Fcntl.O_NONBLOCK) != 0;
+  }
+
   /** The device's newest mask that is known here. */
   synchronized int mask() {
     return mask;
@@ -405,6 +428,9 @@ final class Placeholder {
       return false;
     }
     int newMask = (ringed ? deviceMask & ~IN : deviceMask) | pinned;
+    if (full) {
+      newMask &= ~OUT;
+    }
     if (!watched) {
       // Either it overtook the answer to WATCH, or it is about an earlier file with this handle:
       // the stamp will tell.
@@ -424,6 +450,7 @@ final class Placeholder {
       stamp = newStamp;
       mask = newMask;
       queued = (deviceMask & IN) != 0;
+      room = (deviceMask & POLLOUT) != 0;
       if ((newMask & POLLOUT) != 0 && (newMask & (POLLHUP | POLLERR)) == 0) {
         connected = true;
       }
@@ -474,6 +501,30 @@ final class Placeholder {
     }
     mask = (mask & ~IN) | pinned;
     show(readable && more ? 1 : 0);
+    countInexact();
+    return isStale();
+  }
+
+  /**
+   * Whether writers are to wait for the room of what is sent ahead, whatever the device says of its
+   * own.
+   *
+   * @return whether end B shows what is not true, so that {@link #settle} is due
+   */
+  synchronized boolean full(boolean is) {
+    full = is;
+    if (gone || !watched || stamp == Long.MAX_VALUE) {
+      return false;
+    }
+    mask = !is && room ? mask | OUT : mask & ~OUT;
+    show(0);
+    if (!is && (mask & WRITABLE) != 0) {
+      // To whoever asks for edges: there was none if it could not be shown that there is no room.
+      pulseDue = true;
+    }
+    if (pulseDue || outIsStale()) {
+      settle();
+    }
     countInexact();
     return isStale();
   }

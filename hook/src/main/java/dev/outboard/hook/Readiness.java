@@ -116,6 +116,13 @@ final class Readiness {
     }
   }
 
+  /** Shows whether there is room for more to be sent ahead. */
+  void full(Placeholder p, boolean is) {
+    if (p.full(is)) {
+      enlist(p);
+    }
+  }
+
   /** What to ask SYNC for: all changes since this time are to be told. */
   long syncedTo() {
     return syncedTo.get();

@@ -175,13 +175,17 @@ final class SocketCalls {
       hook.onHost(n);
       return;
     }
+    OpenFile again = p.isConnected() ? hook.files().get(p.handle()) : null;
+    if (again != null) {
+      again.endAhead(); // it may be connected no more
+    }
     long r = hook.calls().run(n, p);
     if (r == 0) {
       p.connected();
       OpenFile file = hook.files().get(p.handle());
       if (file != null && file.keeps()) {
         file.dropKept(); // to AF_UNSPEC: nothing else succeeds on a connected stream
-        p.pin(0);
+        p.pin(file.pinned());
         hook.calls().sample(n, p);
       }
     } else if (r == -Errno.EINPROGRESS || r == -Errno.ECONNREFUSED) {
@@ -236,6 +240,9 @@ final class SocketCalls {
       r = rings.adjustOption(n, ring);
     }
     if (r == 0 && n.intArg(1) == Socket.SOL_SOCKET && n.intArg(2) == Socket.SO_ERROR) {
+      if (file != null && hook.ahead() != null) {
+        tellErrorPutOff(n, p, file);
+      }
       if (file != null && file.loopbackTarget()) {
         MemorySegment value = n.statScratch();
         if (n.memory().read(n.args()[3], value, 0, Integer.BYTES) == 0
@@ -246,6 +253,22 @@ final class SocketCalls {
       }
     }
     hook.answer(n, r);
+  }
+
+  /** The error that a send met which the program had been told of as done. */
+  private void tellErrorPutOff(Notification n, Placeholder p, OpenFile file) {
+    MemorySegment value = n.statScratch();
+    if (n.memory().read(n.args()[3], value, 0, Integer.BYTES) < 0
+        || value.get(JAVA_INT_UNALIGNED, 0) != 0) {
+      return;
+    }
+    int put = file.takeSocketError();
+    if (put != 0) {
+      value.set(JAVA_INT_UNALIGNED, 0, put);
+      n.memory().write(n.args()[3], value, 0, Integer.BYTES);
+      p.pin(file.pinned());
+      hook.calls().sample(n, p);
+    }
   }
 
   /**

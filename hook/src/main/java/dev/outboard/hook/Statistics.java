@@ -12,6 +12,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,6 +33,7 @@ public final class Statistics {
       new AtomicReferenceArray<>(MAX_NUMBER);
   private volatile @Nullable Traffic traffic;
   private volatile @Nullable Untrapped untrapped;
+  private volatile @Nullable LongSupplier sentAhead;
 
   /** Knows what the shim did. */
   interface Untrapped {
@@ -79,6 +81,17 @@ public final class Statistics {
   /** Says who counts what was not trapped. */
   void counts(Untrapped u) {
     untrapped = u;
+  }
+
+  /** Says who counts the sends that did not wait for the device. */
+  void countsAhead(LongSupplier sends) {
+    sentAhead = sends;
+  }
+
+  /** How many sends ended before the device had made them. */
+  public long sentAhead() {
+    LongSupplier s = sentAhead;
+    return s == null ? 0 : s.getAsLong();
   }
 
   /** Bytes of calls, data and frames from the host to the device. */

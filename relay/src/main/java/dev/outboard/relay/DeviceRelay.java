@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
+import dev.outboard.abi.Errno;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
@@ -12,11 +13,13 @@ import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.concurrent.Semaphore;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -34,6 +37,7 @@ public final class DeviceRelay {
   private final WireFrames frames;
   private final FrameStream stream;
   private final Arena arena = Arena.ofAuto();
+  private final AheadOrder order = new AheadOrder();
 
   // Guarded by this: both readers use them.
   private @Nullable MemorySegment memory;
@@ -127,6 +131,9 @@ public final class DeviceRelay {
       return;
     }
     Carrier before = carriers[index];
+    if (before != null && before.queue != null) {
+      before.mirror.restore();
+    }
     carriers[index] =
         new Carrier(index, slots.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), before);
     carriers[index].thread.start();
@@ -154,10 +161,39 @@ public final class DeviceRelay {
         case Frame.Attach f when f.lent() -> {
           return "the host wants a call slot lent, which cannot be over a stream";
         }
+        case Frame.Ahead f -> {
+          return ahead(f);
+        }
+        case Frame.Interrupt f -> {
+          Carrier carrier = carrier(f.slot());
+          if (carrier != null) {
+            carrier.interrupted = f.sequence();
+            order.wake();
+          }
+          stream.send(f);
+        }
         case Frame.Ping f when f.id() == Heartbeat.ID -> {} // it was heard
         default -> stream.send(frame);
       }
       return null;
+    }
+
+    private @Nullable String ahead(Frame.Ahead frame) {
+      Carrier carrier = carrier(frame.slot());
+      if (carrier == null) {
+        return null;
+      }
+      if (carrier.busy) {
+        return "the host sent bytes ahead by a slot that has a call";
+      }
+      SendQueue queue = carrier.queue;
+      if (queue == null) {
+        queue = new SendQueue(order);
+        carrier.queue = queue;
+      }
+      String wrong = queue.add(frame);
+      carrier.calls.release();
+      return wrong;
     }
 
     @Override
@@ -185,12 +221,19 @@ public final class DeviceRelay {
       if (carrier.busy) {
         return "the host made a call in a slot that has one";
       }
+      if (carrier.queue != null) {
+        return "the host made a call in a slot by which it sends ahead";
+      }
+      if (flags < 0 || flags > Call.AFTER_OR_AGAIN) {
+        return "the host made a call with flags that there are not";
+      }
       Call call = carrier.slot.call();
       call.start(number);
       call.flags = flags;
       System.arraycopy(args, 0, call.args, 0, call.args.length);
       carrier.busy = true;
       carrier.wanted = sequence;
+      carrier.after = order.added();
       carrier.calls.release();
       return null;
     }
@@ -209,8 +252,13 @@ public final class DeviceRelay {
     private final SlotMirror mirror;
     private final Semaphore calls = new Semaphore(0);
     private final Thread thread;
-    private int wanted; // handed over by the semaphore
+    // Handed over by the semaphore.
+    private int wanted;
+    private long after;
+    // The wire's reader makes it, before it hands over what is in it.
+    private @Nullable SendQueue queue;
     private volatile boolean busy;
+    private volatile int interrupted;
     private volatile boolean over;
 
     Carrier(int index, MemorySegment place, @Nullable Carrier before) {
@@ -226,6 +274,18 @@ public final class DeviceRelay {
         calls.acquireUninterruptibly();
         if (over) {
           return;
+        }
+        SendQueue ahead = queue;
+        if (ahead != null) {
+          sendAhead(ahead);
+          continue;
+        }
+        long instead = inOrder();
+        if (over) {
+          return;
+        }
+        if (instead != 0) {
+          slot.call().start(PseudoCall.PING); // so that both ends count the same
         }
         slot.submit();
         if (slot.sequence() != wanted) {
@@ -243,7 +303,7 @@ public final class DeviceRelay {
         frames.sendReply(
             index,
             wanted,
-            slot.result(),
+            instead != 0 ? instead : slot.result(),
             slot.readyMask(),
             slot.newBirth(),
             slot.readyStamp(),
@@ -251,9 +311,59 @@ public final class DeviceRelay {
       }
     }
 
+    /**
+     * Waits until what was sent ahead before the call is where the call may find it.
+     *
+     * @return 0, or what the call ends with instead of being made
+     */
+    private long inOrder() {
+      Call call = slot.call();
+      int flags = call.flags;
+      call.flags = 0;
+      if (flags == 0) {
+        order.await(after, () -> over);
+        return 0;
+      }
+      boolean patient = flags == Call.AFTER;
+      BooleanSupplier out = () -> over || interrupted == wanted;
+      if (order.awaitAll(after, call.args[0], patient, out)) {
+        return 0;
+      }
+      return interrupted == wanted ? -Errno.ERESTARTSYS : -Errno.EAGAIN;
+    }
+
+    /** Sends what has come ahead, until there is nothing more of it. */
+    private void sendAhead(SendQueue ahead) {
+      boolean waits = false;
+      Call call = slot.call();
+      while (true) {
+        Frame.Done lost = ahead.dropped(index);
+        if (lost != null) {
+          frames.send(lost);
+        }
+        if (!ahead.fill(call)) {
+          return;
+        }
+        call.args[4] = waits ? 1 : 0;
+        slot.submit();
+        slot.await(Long.MAX_VALUE);
+        if (over) {
+          return;
+        }
+        long r = slot.result();
+        waits = r == -Errno.EAGAIN;
+        if (waits) {
+          ahead.blocks();
+        } else if (r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
+          frames.send(ahead.made(index, call, r));
+        }
+      }
+    }
+
     /** Ends the thread; a call that is pending has no end any more. */
     void end() {
       over = true;
+      order.wake();
       slot.lose();
       calls.release();
     }

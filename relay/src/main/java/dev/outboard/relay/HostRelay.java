@@ -169,6 +169,7 @@ public final class HostRelay implements AutoCloseable {
         case Frame.Ready f -> stream.send(f);
         case Frame.Notice f -> stream.send(f);
         case Frame.Counts f -> stream.send(f);
+        case Frame.Done f -> stream.send(f);
         case Frame.Ping f -> stream.send(f);
         case Frame.Pong f -> stream.send(f);
         case Frame.Bye f -> {

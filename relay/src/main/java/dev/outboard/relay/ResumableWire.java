@@ -29,7 +29,7 @@ import org.jspecify.annotations.Nullable;
  * arrived if nothing else is sent for long.
  */
 final class ResumableWire implements Wire {
-  static final int RING_BYTES = 2 << 20;
+  static final int RING_BYTES = 4 << 20;
   static final int MAX_RECORD_BYTES = 128 * 1024;
   static final int HEADER_BYTES = 12;
   private static final int END = -1;

@@ -86,6 +86,11 @@ final class SlotMirror {
     to.position(to.position() + (int) bytes);
   }
 
+  /** Makes the data what the other end has: they were used for something that did not cross. */
+  void restore() {
+    data.copyFrom(image);
+  }
+
   /** Whether a piece of the other end's lies in the area. */
   boolean holds(long offset, long bytes) {
     return offset >= 0 && bytes >= 0 && offset <= data.byteSize() - bytes;

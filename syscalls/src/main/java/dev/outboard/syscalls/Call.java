@@ -22,7 +22,13 @@ public final class Call {
   /** asm-generic system call number, or a {@code PseudoCall}. */
   public int number;
 
-  /** Reserved for the channel; zero. */
+  /** Of {@link #flags}: after all that went ahead on the file of the first argument. */
+  public static final int AFTER = 1;
+
+  /** The same, but EAGAIN if that is held up. */
+  public static final int AFTER_OR_AGAIN = 2;
+
+  /** How the call is to be ordered among what went ahead over a stream; 0 anywhere else. */
   public int flags;
 
   public final long[] args = new long[6];

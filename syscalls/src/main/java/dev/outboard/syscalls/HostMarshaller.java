@@ -167,6 +167,32 @@ public final class HostMarshaller {
   }
 
   /**
+   * Where in the data the bytes lie that a call sends, if it sends nothing else.
+   *
+   * @param c the call as {@link #encode} left it
+   * @return -1 if it names a receiver, or carries control data
+   */
+  public static long bytesAt(Row r, Call c) {
+    long at = -1;
+    for (int i = 0; i < r.argCount(); i++) {
+      switch (r.arg(i).kind()) {
+        case IN, IOVEC_IN -> at = c.args[i];
+        case MSGHDR_IN -> {
+          boolean plain = c.saved[NAME_BYTES] == 0 && c.saved[CONTROL_BYTES] == 0;
+          return plain ? messageDataAt(0) : -1;
+        }
+        case SOCKADDR_IN -> {
+          if (c.args[i] != Call.NULL) {
+            return -1;
+          }
+        }
+        default -> {}
+      }
+    }
+    return at;
+  }
+
+  /**
    * Ends a receive from a stream as if the device had: with these bytes, from nobody, without
    * control data.
    *

@@ -58,6 +58,14 @@ public final class PseudoCall {
    */
   public static final int RECEIVE = FIRST + 5;
 
+  /**
+   * Sends bytes of data to a stream, whether or not its socket waits by itself. {@code args[0]}
+   * handle, {@code args[1]} where they begin, {@code args[2]} how many, {@code args[3]} flags of
+   * {@code send(2)}, {@code args[4]} 1 to wait until it takes some. The result is how many it has
+   * taken; or, if none, {@code -errno}: EAGAIN when nothing was to be waited for.
+   */
+  public static final int SEND = FIRST + 6;
+
   /** Edges are counted modulo this number, a power of two. */
   public static final int EDGES = 1 << 14;
 
@@ -101,6 +109,7 @@ public final class PseudoCall {
       case PING -> "ping";
       case CREDENTIALS -> "credentials";
       case RECEIVE -> "receive";
+      case SEND -> "send";
       default -> "pseudo_" + Integer.toHexString(number);
     };
   }

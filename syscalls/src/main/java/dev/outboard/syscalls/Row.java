@@ -18,6 +18,8 @@ public final class Row {
   private final Route route;
   private final boolean device;
   private final boolean mayBlock;
+  private final boolean mayGoAhead;
+  private final boolean overtakes;
   private final Support support;
   private final int errno;
   private final Condition trapWhen;
@@ -39,6 +41,8 @@ public final class Row {
       Route route,
       boolean device,
       boolean mayBlock,
+      boolean mayGoAhead,
+      boolean overtakes,
       boolean mayPass,
       Support support,
       int errno,
@@ -54,6 +58,8 @@ public final class Row {
     this.route = route;
     this.device = device;
     this.mayBlock = mayBlock;
+    this.mayGoAhead = mayGoAhead;
+    this.overtakes = overtakes;
     this.support = support;
     this.errno = errno;
     this.trapWhen = Objects.requireNonNull(trapWhen);
@@ -129,6 +135,22 @@ public final class Row {
   /** Whether it may wait for something that others do. */
   public boolean mayBlock() {
     return mayBlock;
+  }
+
+  /**
+   * Whether it sends a stream's bytes, so that it may end before a device at the other end of a
+   * link has made it.
+   */
+  public boolean mayGoAhead() {
+    return mayGoAhead;
+  }
+
+  /**
+   * Whether it means the same with or without the bytes that went ahead on its file, so that it
+   * need not wait until the device has sent them.
+   */
+  public boolean overtakes() {
+    return overtakes;
   }
 
   /** How well it is supported. */

@@ -156,10 +156,10 @@ public final class SyscallTable {
   // spotless:off
 
   private static void files(Builder t) {
-    t.device(  0,  63, "read(fd, out buf[count], count) -> bytes").blocks();
-    t.device(  1,  64, "write(fd, in buf[count], count) -> bytes").blocks();
-    t.device( 19,  65, "readv(fd, iovout iov[iovcnt], iovcnt) -> bytes").blocks();
-    t.device( 20,  66, "writev(fd, iovin iov[iovcnt], iovcnt) -> bytes").blocks();
+    t.device(  0,  63, "read(fd, out buf[count], count) -> bytes").blocks().overtakes();
+    t.device(  1,  64, "write(fd, in buf[count], count) -> bytes").blocks().ahead();
+    t.device( 19,  65, "readv(fd, iovout iov[iovcnt], iovcnt) -> bytes").blocks().overtakes();
+    t.device( 20,  66, "writev(fd, iovin iov[iovcnt], iovcnt) -> bytes").blocks().ahead();
     t.file  ( 17,  67, "pread64(fd, out buf[count], count, offset) -> bytes").note("on a socket ESPIPE");
     t.file  ( 18,  68, "pwrite64(fd, in buf[count], count, offset) -> bytes").note("on a socket ESPIPE");
     t.file  (295,  69, "preadv(fd, iovout iov[iovcnt], iovcnt, offset, offset_high) -> bytes").note("on a socket ESPIPE");
@@ -283,12 +283,12 @@ public final class SyscallTable {
     t.device( 43, 202, "accept(fd, addrout addr[addrlen], socklen addrlen) -> fd").blocks();
     t.device(288, 242, "accept4(fd, addrout addr[addrlen], socklen addrlen, flags:SOCK) -> fd").blocks();
     t.device( 42, 203, "connect(fd, addrin addr[addrlen], addrlen)").blocks();
-    t.device( 51, 204, "getsockname(fd, addrout addr[addrlen], socklen addrlen)");
+    t.device( 51, 204, "getsockname(fd, addrout addr[addrlen], socklen addrlen)").overtakes();
     t.device( 52, 205, "getpeername(fd, addrout addr[addrlen], socklen addrlen)");
-    t.device( 44, 206, "sendto(fd, in buf[len], len, flags:MSG, addrin addr[addrlen], addrlen) -> bytes").blocks();
-    t.device( 45, 207, "recvfrom(fd, out buf[len], len, flags:MSG, addrout addr[addrlen], socklen addrlen) -> bytes").blocks();
-    t.device( 46, 211, "sendmsg(fd, msgin msg, flags:MSG) -> bytes").blocks().note("SCM_RIGHTS on a device fd is EINVAL");
-    t.device( 47, 212, "recvmsg(fd, msgout msg, flags:MSG) -> bytes").blocks();
+    t.device( 44, 206, "sendto(fd, in buf[len], len, flags:MSG, addrin addr[addrlen], addrlen) -> bytes").blocks().ahead();
+    t.device( 45, 207, "recvfrom(fd, out buf[len], len, flags:MSG, addrout addr[addrlen], socklen addrlen) -> bytes").blocks().overtakes();
+    t.device( 46, 211, "sendmsg(fd, msgin msg, flags:MSG) -> bytes").blocks().ahead().note("SCM_RIGHTS on a device fd is EINVAL");
+    t.device( 47, 212, "recvmsg(fd, msgout msg, flags:MSG) -> bytes").blocks().overtakes();
     t.hookFd(307, 269, "sendmmsg(fd, ptr msgvec, vlen, flags:MSG) -> count").blocks().note("a loop of sendmsg");
     t.hookFd(299, 243, "recvmmsg(fd, ptr msgvec, vlen, flags:MSG, inout timeout[timespec]) -> count").blocks().note("a loop of recvmsg");
     t.device( 48, 210, "shutdown(fd, how:SHUT)");
@@ -662,6 +662,8 @@ public final class SyscallTable {
     private Support support;
     private boolean device;
     private boolean mayBlock;
+    private boolean mayGoAhead;
+    private boolean overtakes;
     private boolean looked;
     private int errno;
     private Condition trapWhen = ALWAYS;
@@ -686,6 +688,18 @@ public final class SyscallTable {
     /** It may wait for what others do. */
     Draft blocks() {
       mayBlock = true;
+      return this;
+    }
+
+    /** It sends what a stream may send later. */
+    Draft ahead() {
+      mayGoAhead = true;
+      return this;
+    }
+
+    /** It is not about what its file sends. */
+    Draft overtakes() {
+      overtakes = true;
       return this;
     }
 
@@ -739,6 +753,8 @@ public final class SyscallTable {
           route,
           device,
           mayBlock,
+          mayGoAhead,
+          overtakes,
           !looked,
           support,
           errno,

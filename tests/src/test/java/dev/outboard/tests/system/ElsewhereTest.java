@@ -10,6 +10,9 @@ import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
@@ -40,6 +43,31 @@ class ElsewhereTest {
       Finished done =
           trial.program(words.toArray(String[]::new)).overSsh().run(LIMIT).expectSuccess();
       trial.outcome(words.get(1), done.output());
+    }
+  }
+
+  @Scenario(
+      modes = {Mode.NATIVE, Mode.LIBRARY},
+      trace = false)
+  void sendsThatGoAheadShowNowhereElse(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    Finished done =
+        trial
+            .program(Programs.PYTHON, Programs.python("ahead"), "all")
+            .overSsh()
+            .with("--stats=" + stats)
+            .run(LIMIT)
+            .expectSuccess();
+    // The send that meets a reset is the one that may differ: the next one is told.
+    String met = "reset_send ";
+    String resets = done.output().lines().filter(l -> l.startsWith(met)).findFirst().orElseThrow();
+    String natively = met + "['ECONNRESET', 'EPIPE', 'EPIPE']";
+    trial.outcome("output", done.output().replace(resets + "\n", ""));
+    if (trial.mode().offloaded()) {
+      assertThat(resets).isIn(natively, met + "['sent', 'ECONNRESET', 'EPIPE']");
+      assertThat(Files.readString(stats)).containsPattern("\"sentAhead\": [1-9]\\d\\d");
+    } else {
+      assertThat(resets).isEqualTo(natively);
     }
   }
 

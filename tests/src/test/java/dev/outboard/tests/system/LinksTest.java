@@ -7,6 +7,7 @@ import dev.outboard.tests.support.BreakingProxy;
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.LateProxy;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
@@ -177,6 +178,51 @@ class LinksTest {
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void thousandBreaks(Trial trial) throws IOException {
     judge(trial, breaks(1000));
+  }
+
+  /** Sends are not bound by round trips, and what a program sent last arrives. */
+  @Tag("judges")
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void farAway(Trial trial) {
+    int bytes = 4 << 20;
+    int piece = 4096;
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    int service = trial.port();
+    try (LateProxy near = new LateProxy(port, Duration.ofNanos(100_000));
+        LateProxy far = new LateProxy(port, Duration.ofMillis(1));
+        LateProxy farther = new LateProxy(port, Duration.ofMillis(10));
+        Running device = device(trial, machines, port, near.port(), far.port(), farther.port())) {
+      for (LateProxy proxy : List.of(near, far, farther)) {
+        try (Running sink =
+            machines
+                .program(port, "0", Programs.PYTHON, Programs.python("ahead"), "sink", "" + service)
+                .start()) {
+          sink.awaitOutput(LIMIT, "listening");
+          Finished done =
+              machines
+                  .program(
+                      proxy.port(),
+                      "0",
+                      Programs.PYTHON,
+                      Programs.python("ahead"),
+                      "leave",
+                      "" + service,
+                      "" + bytes,
+                      "" + piece)
+                  .run(LIMIT)
+                  .expectSuccess();
+          assertThat(number(sink.await(LIMIT).expectSuccess(), "received")).isEqualTo(bytes);
+          long millis = number(done, "milliseconds");
+          System.out.printf("%d sends in %d ms%n", bytes / piece, millis);
+          if (proxy.equals(farther)) {
+            assertThat(millis).isLessThan(bytes / piece * 20L / 2);
+          }
+        }
+      }
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
   }
 
   /** Longer than the ends of a link wait for a sign of life. */

@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.File;
+import dev.outboard.abi.Poll;
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.CallSlot;
+import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.Frame;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Uninterrupted;
+import dev.outboard.syscalls.Arg;
+import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.LongAdder;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Sends what programs send over a link on its way, and does not wait until the device has sent it:
+ * a send ends when its bytes are in a window, as natively when they are in the socket's buffer.
+ *
+ * <p>The window is a file's, whoever holds that: it needs no care at dup, fork, exec or SCM_RIGHTS.
+ * It is bounded by {@link Frame.Ahead}'s numbers; a sender that finds it full waits, or gets EAGAIN
+ * and OUT when there is room. While anything is on its way the file counts as used, so that its
+ * close comes after that.
+ *
+ * <p>Calls that come later are made later: the device's end of the link sees to that, for all that
+ * its sockets take at once. What they do not take is overtaken by all calls but those to which
+ * {@link #order} says otherwise.
+ *
+ * <p>An error is the file's next send's, receive's, or SO_ERROR's, and ends sending ahead there.
+ *
+ * <p>Slots: one for each file that has something on its way, made when first needed and kept. Until
+ * there is one, sends are waited for.
+ *
+ * <p>Any thread may call.
+ */
+final class SendAhead implements AutoCloseable {
+  /** Another result than any call has: the call is to be made, and to be waited for. */
+  static final long NOT_TAKEN = Long.MIN_VALUE + 1;
+
+  private static final int PLAIN = Socket.MSG_NOSIGNAL | Socket.MSG_DONTWAIT | Socket.MSG_MORE;
+
+  /** The most bytes of a send that the way to the link's own end surely takes at once. */
+  private static final int SMALL_BYTES = 8192;
+
+  /** The most files that may have something on its way at a time. */
+  private static final int MAX_SLOTS = 32;
+
+  private static final int SHUTDOWN = DeviceCalls.canonical("shutdown");
+  private static final int SETSOCKOPT = DeviceCalls.canonical("setsockopt");
+  private static final int CONNECT = DeviceCalls.canonical("connect");
+  private static final int SENDFILE = DeviceCalls.canonical("sendfile");
+
+  // Options that do not make it show whether a send is waited for: of the socket, and of TCP.
+  private static final long SOCKET_OPTIONS = bits(2, 5, 6, 8, 9, 10, 12, 18, 20, 33, 36);
+  private static final long TCP_OPTIONS = bits(1, 3, 4, 5, 6, 12, 13, 18);
+
+  private static final MemorySegment ONE = one();
+
+  private final DeviceLink link;
+  private final DeviceCalls calls;
+  private final Readiness readiness;
+
+  // Guarded by this.
+  private final @Nullable SendWindow[] bySlot;
+  private final ArrayDeque<CallSlot> idle = new ArrayDeque<>();
+  private int slots;
+  private boolean attaching;
+  private int closing;
+  private long bytes;
+  private boolean lost;
+
+  /** Windows with something on its way; changed under the monitor, read by all calls. */
+  private final AtomicInteger busy = new AtomicInteger();
+
+  private final LinkedBlockingQueue<Runnable> work = new LinkedBlockingQueue<>();
+  private final Thread worker;
+  private boolean over; // the worker's
+
+  private final LongAdder sends = new LongAdder();
+
+  SendAhead(DeviceLink link, DeviceCalls calls, Readiness readiness) {
+    this.link = link;
+    this.calls = calls;
+    this.readiness = readiness;
+    this.bySlot = new @Nullable SendWindow[link.welcome().slots()];
+    this.worker = Thread.ofPlatform().daemon().name("outboard-ahead").start(this::work);
+  }
+
+  private static long bits(int... numbers) {
+    long bits = 0;
+    for (int n : numbers) {
+      bits |= 1L << n;
+    }
+    return bits;
+  }
+
+  private static MemorySegment one() {
+    MemorySegment one = Arena.global().allocate(8, 8);
+    one.set(ValueLayout.JAVA_LONG, 0, 1);
+    return one;
+  }
+
+  /** How many sends did not wait, for statistics. */
+  long sends() {
+    return sends.sum();
+  }
+
+  /**
+   * Puts the bytes of a send on their way. Between {@link DeviceCalls#begin} and {@link
+   * DeviceCalls#end}.
+   *
+   * @param at where in the data of the caller's slot they begin, or -1 if the send is not only of
+   *     bytes
+   * @param count how many
+   * @param flags of send(2)
+   * @return how many it took, all of them unless that would have to wait; {@code -errno}; or {@link
+   *     #NOT_TAKEN}
+   */
+  long send(Notification n, Placeholder p, OpenFile file, long at, long count, int flags) {
+    if (at < 0 || count <= 0 || (flags & ~PLAIN) != 0 || !file.mayGoAhead() || !p.isConnected()) {
+      return NOT_TAKEN;
+    }
+    SendWindow w = file.window();
+    MemorySegment data = n.slot().call().data;
+    long started = n.timed() ? System.nanoTime() : 0;
+    long taken = 0;
+    while (true) {
+      int granted = 1;
+      if (count > SMALL_BYTES) {
+        n.willBlock(); // the link may have to be waited for
+      }
+      w.sending.lock();
+      try {
+        while (taken < count && granted > 0) {
+          granted = leave(w, p, data.asSlice(at + taken), count - taken, flags);
+          taken += Math.max(0, granted);
+        }
+      } finally {
+        w.sending.unlock();
+      }
+      if (taken == count) {
+        sends.increment();
+        if (started != 0) {
+          n.deviceTime(System.nanoTime() - started);
+        }
+        return taken;
+      }
+      if (granted < 0) {
+        int put = taken > 0 ? 0 : file.takeDeferredError();
+        return taken > 0 ? taken : put != 0 ? -put : NOT_TAKEN;
+      }
+      long r =
+          (flags & Socket.MSG_DONTWAIT) != 0 || p.nonBlocking()
+              ? refuse(w, p, false)
+              : awaitRoom(n, w);
+      if (r < 0) {
+        return taken > 0 ? taken : r;
+      }
+    }
+  }
+
+  /**
+   * Sends as many bytes as there is room for now; who calls has {@link SendWindow#sending}.
+   *
+   * @return how many; 0 if there is no room; -1 if they cannot go ahead
+   */
+  private int leave(SendWindow w, Placeholder p, MemorySegment from, long most, int flags) {
+    CallSlot slot;
+    boolean first;
+    int count;
+    synchronized (this) {
+      if (lost || !w.file.mayGoAhead()) {
+        return -1;
+      }
+      if (w.full) {
+        return 0;
+      }
+      first = w.frames == 0;
+      count = (int) Math.min(most, Frame.Ahead.MAX_BYTES);
+      count = Math.min(count, Frame.Ahead.SLOT_BYTES - w.bytes);
+      count = (int) Math.min(count, Frame.Ahead.SESSION_BYTES - bytes);
+      if (count <= 0 || w.frames >= Frame.Ahead.SLOT_FRAMES) {
+        if (first) {
+          return -1; // others have all the room
+        }
+        w.full = true;
+        return 0;
+      }
+      if (first && !begin(w)) {
+        return -1;
+      }
+      slot = w.slot;
+      if (slot == null) {
+        return -1;
+      }
+      w.placeholder = p;
+      w.bytes += count;
+      w.frames++;
+      bytes += count;
+    }
+    // Outside: what comes back must not wait for what goes out.
+    link.sendAhead(
+        slot, first, false, w.file.handle(), flags & Socket.MSG_MORE, from.asSlice(0, count));
+    return count;
+  }
+
+  /**
+   * Ends a file's stream behind what is on its way.
+   *
+   * @return false if nothing is: then that is a call as any other
+   */
+  boolean end(OpenFile file) {
+    SendWindow w = file.windowIfAny();
+    if (w == null) {
+      return false;
+    }
+    w.sending.lock();
+    try {
+      CallSlot slot;
+      synchronized (this) {
+        slot = w.slot;
+        if (slot == null || !file.mayGoAhead()) {
+          return false;
+        }
+        file.endAhead();
+        w.frames++;
+        roomAgain(w, w.placeholder, false);
+      }
+      link.sendAhead(slot, false, true, file.handle(), 0, MemorySegment.NULL);
+      return true;
+    } finally {
+      w.sending.unlock();
+    }
+  }
+
+  /** Gives a window a slot; who calls has the monitor. */
+  private boolean begin(SendWindow w) {
+    CallSlot slot = idle.poll();
+    if (slot == null) {
+      if (!attaching && slots < MAX_SLOTS) {
+        attaching = true;
+        work.add(this::attach);
+      }
+      return false;
+    }
+    if (!w.file.use()) {
+      idle.push(slot);
+      return false;
+    }
+    w.slot = slot;
+    bySlot[slot.index()] = w;
+    busy.incrementAndGet();
+    return true;
+  }
+
+  private void attach() {
+    CallSlot slot = calls.attachOwn();
+    synchronized (this) {
+      attaching = false;
+      slots = slot == null ? MAX_SLOTS : slots + 1;
+      if (slot != null) {
+        idle.push(slot);
+      }
+    }
+  }
+
+  /**
+   * A send finds no room, or what it must follow is held up: whoever polls is told of the room that
+   * will be.
+   *
+   * @param untilEmpty not before nothing is on its way
+   * @return -EAGAIN, or 0 if there is room meanwhile
+   */
+  private synchronized long refuse(SendWindow w, Placeholder p, boolean untilEmpty) {
+    if (untilEmpty && w.frames > 0) {
+      w.full = true;
+      w.untilEmpty = true;
+    }
+    if (!w.full) {
+      return untilEmpty ? -Errno.EAGAIN : 0;
+    }
+    w.shown = true;
+    readiness.full(p, true);
+    return -Errno.EAGAIN;
+  }
+
+  /** Waits until there is room; 0, or what to answer. */
+  private long awaitRoom(Notification n, SendWindow w) {
+    int event = (int) Linux.eventfd(File.EFD_CLOEXEC);
+    if (event < 0) {
+      return event;
+    }
+    synchronized (this) {
+      if (!w.full) {
+        Linux.close(event);
+        return 0;
+      }
+      w.waiters.add(event);
+    }
+    try {
+      return Math.min(0, calls.awaitHost(n, event, Poll.POLLIN));
+    } finally {
+      synchronized (this) {
+        w.waiters.removeIf(e -> e == event);
+      }
+      Linux.close(event);
+    }
+  }
+
+  /**
+   * Says of a call that is about to be made whether it has to come after all that went ahead on its
+   * file, and ends sending ahead where the call has it show.
+   *
+   * @param c whose descriptors are handles
+   */
+  void order(Call c, OpenFiles files) {
+    c.flags = 0;
+    Row row = SyscallTable.byCanonical(c.number);
+    if (row == null || row.overtakes()) {
+      return;
+    }
+    boolean ends = ends(c);
+    if (busy.get() == 0 && !ends) {
+      return;
+    }
+    OpenFile file = row.fdIndex() == 0 ? files.get((int) c.args[0]) : null;
+    if (file == null) {
+      return;
+    }
+    if (ends) {
+      file.endAhead();
+    }
+    SendWindow w = file.windowIfAny();
+    boolean follows = row.mayGoAhead() || c.number == SENDFILE;
+    if (w == null || !(follows || ends || c.number == CONNECT)) {
+      return;
+    }
+    Placeholder p;
+    synchronized (this) {
+      p = w.frames == 0 ? null : w.placeholder;
+    }
+    if (p != null) {
+      boolean waits = !follows || !(nonBlockingCall(c, row) || p.nonBlocking());
+      c.flags = waits ? Call.AFTER : Call.AFTER_OR_AGAIN;
+    }
+  }
+
+  /** Whether from this call on it shows on its socket what is waited for. */
+  private static boolean ends(Call c) {
+    if (c.number == SETSOCKOPT) {
+      long level = c.args[1];
+      long name = c.args[2];
+      long options =
+          level == Socket.SOL_SOCKET
+              ? SOCKET_OPTIONS
+              : level == Socket.IPPROTO_TCP ? TCP_OPTIONS : 0;
+      return name < 0 || name > 63 || (options & 1L << name) == 0;
+    }
+    return c.number == SHUTDOWN && c.args[1] != Socket.SHUT_RD;
+  }
+
+  private static boolean nonBlockingCall(Call c, Row row) {
+    for (int i = 0; i < row.argCount(); i++) {
+      Arg arg = row.arg(i);
+      if (arg.kind() == Arg.Kind.FLAGS && arg.set().equals("MSG")) {
+        return (c.args[i] & Socket.MSG_DONTWAIT) != 0;
+      }
+    }
+    return false;
+  }
+
+  /** A call that was to come after what went ahead has ended with EAGAIN. */
+  void heldUp(OpenFile file) {
+    SendWindow w = file.windowIfAny();
+    Placeholder p = null;
+    if (w != null) {
+      synchronized (this) {
+        p = w.placeholder;
+      }
+    }
+    if (w != null && p != null) {
+      refuse(w, p, true);
+    }
+  }
+
+  /** How many bytes of a file are on their way. */
+  int pending(OpenFile file) {
+    SendWindow w = file.windowIfAny();
+    if (w == null) {
+      return 0;
+    }
+    synchronized (this) {
+      return w.bytes;
+    }
+  }
+
+  /** What {@link dev.outboard.channel.LinkListener#sent} says: the device's word. */
+  void sent(int slot, int sentBytes, int sentFrames, int errno) {
+    int handle = -1;
+    synchronized (this) {
+      SendWindow w = slot < bySlot.length ? bySlot[slot] : null;
+      if (w == null || lost) {
+        return;
+      }
+      int count = Math.min(sentBytes, w.bytes);
+      w.bytes -= count;
+      bytes -= count;
+      w.frames -= Math.min(sentFrames, w.frames);
+      Placeholder p = w.placeholder;
+      if (errno != 0 && !w.failed) {
+        w.failed = true;
+        w.file.endAhead();
+        w.file.deferError(errno);
+        if (p != null) {
+          p.pin(w.file.pinned());
+        }
+      }
+      boolean empty = w.frames == 0;
+      if (empty && end(w, slot)) {
+        closing++;
+        handle = w.file.handle();
+      }
+      roomAgain(w, p, empty);
+    }
+    if (handle >= 0) {
+      int last = handle;
+      work.add(() -> closeLast(last));
+    }
+  }
+
+  /** Nothing of a window is on its way; whether its file is to be closed now. */
+  private boolean end(SendWindow w, int slot) {
+    bytes -= w.bytes;
+    w.bytes = 0;
+    bySlot[slot] = null;
+    CallSlot free = w.slot;
+    if (free != null) {
+      idle.push(free);
+      w.slot = null;
+    }
+    busy.decrementAndGet();
+    notifyAll();
+    return w.file.unuse();
+  }
+
+  private void roomAgain(SendWindow w, @Nullable Placeholder p, boolean empty) {
+    boolean room =
+        empty
+            || (!w.untilEmpty
+                && w.bytes <= Frame.Ahead.SLOT_BYTES / 3 * 2
+                && w.frames <= Frame.Ahead.SLOT_FRAMES / 3 * 2)
+            || !w.file.mayGoAhead();
+    if (!w.full || !room) {
+      return;
+    }
+    w.full = false;
+    w.untilEmpty = false;
+    if (w.shown && p != null) {
+      readiness.full(p, false);
+    }
+    w.shown = false;
+    for (int event : w.waiters) {
+      Linux.write(event, ONE.address(), Long.BYTES);
+    }
+  }
+
+  private void closeLast(int handle) {
+    calls.closeUnused(handle);
+    synchronized (this) {
+      closing--;
+      notifyAll();
+    }
+  }
+
+  /** The device is gone, and with it all that is on its way. */
+  synchronized void lost() {
+    lost = true;
+    for (int i = 0; i < bySlot.length; i++) {
+      SendWindow w = bySlot[i];
+      if (w != null) {
+        w.file.endAhead();
+        w.frames = 0;
+        end(w, i);
+        roomAgain(w, w.placeholder, true);
+      }
+    }
+  }
+
+  /** Waits until the device has all that is on its way, but not longer than this. */
+  synchronized void finish(Duration limit) {
+    long deadline = System.nanoTime() + limit.toNanos();
+    boolean interrupted = false;
+    while ((busy.get() > 0 || closing > 0) && System.nanoTime() - deadline < 0) {
+      try {
+        long millis = Math.max(1, (deadline - System.nanoTime()) / 1_000_000);
+        wait(millis);
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void work() {
+    while (!over) {
+      try {
+        work.take().run();
+      } catch (InterruptedException e) {
+        // Nobody interrupts it; close() says when it is over.
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    work.add(() -> over = true);
+    Uninterrupted.join(worker);
+  }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.channel.CallSlot;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+
+/** What of one open file is on its way; {@link SendAhead}'s, and guarded by it but for the lock. */
+final class SendWindow {
+  final OpenFile file;
+
+  /** Held by whoever puts bytes on their way, so that they leave in the order of their grants. */
+  final ReentrantLock sending = new ReentrantLock();
+
+  /** By which they go; null while none are on their way. */
+  @Nullable CallSlot slot;
+
+  /** The file's, as it was last seen. */
+  @Nullable Placeholder placeholder;
+
+  /** On their way. */
+  int bytes;
+
+  int frames;
+
+  /** Bytes of it were thrown away. */
+  boolean failed;
+
+  /** There is no room, and there was not since. */
+  boolean full;
+
+  /** That is to be so until nothing is on its way. */
+  boolean untilEmpty;
+
+  /** Pollers were told. */
+  boolean shown;
+
+  /** Event descriptors of those who wait until it is not full. */
+  final List<Integer> waiters = new ArrayList<>(1);
+
+  SendWindow(OpenFile file) {
+    this.file = file;
+  }
+}

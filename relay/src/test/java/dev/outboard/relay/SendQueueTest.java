@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.relay;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.outboard.abi.Errno;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.SlotLayout;
+import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.PseudoCall;
+import java.io.ByteArrayOutputStream;
+import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+
+class SendQueueTest {
+  private static final int SLOT = 3;
+  private static final int HANDLE = 9;
+
+  private final AheadOrder order = new AheadOrder();
+  private final SendQueue queue = new SendQueue(order);
+  private final Call call = new Call(Arena.ofAuto().allocate(SlotLayout.DATA_BYTES));
+
+  private static Frame.Ahead piece(boolean first, boolean end, int flags, byte[] bytes) {
+    return new Frame.Ahead(SLOT, first, end, HANDLE, flags, ByteBuffer.wrap(bytes));
+  }
+
+  /** What is sent is what came, in order, and all of it is accounted for, whatever is taken. */
+  @Test
+  void nothingIsLostAndAllIsAcknowledged() {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("-Dtests.seed=" + seed);
+    Random random = new Random(seed);
+    ByteArrayOutputStream came = new ByteArrayOutputStream();
+    ByteArrayOutputStream sent = new ByteArrayOutputStream();
+    int frames = 0;
+    int framesDone = 0;
+    int bytesDone = 0;
+    boolean first = true;
+    for (int round = 0; round < 600; round++) {
+      if (frames - framesDone < 20 && random.nextBoolean()) {
+        byte[] bytes =
+            new byte[1 + random.nextInt(random.nextInt(8) == 0 ? Frame.Ahead.MAX_BYTES : 3000)];
+        random.nextBytes(bytes);
+        came.writeBytes(bytes);
+        assertThat(queue.add(piece(first, false, random.nextInt(2), bytes))).isNull();
+        first = false;
+        frames++;
+      } else if (queue.fill(call)) {
+        assertThat(call.number).isEqualTo(PseudoCall.SEND);
+        assertThat(call.args[0]).isEqualTo(HANDLE);
+        int most = (int) call.args[2];
+        assertThat(most).isBetween(1, Call.PIECE_BYTES);
+        int taken = random.nextInt(4) == 0 ? 1 + random.nextInt(most) : most;
+        sent.writeBytes(call.data.asSlice(0, taken).toArray(ValueLayout.JAVA_BYTE));
+        Frame.Done done = queue.made(SLOT, call, taken);
+        assertThat(done.errno()).isZero();
+        assertThat(done.bytes()).isEqualTo(taken);
+        bytesDone += done.bytes();
+        framesDone += done.frames();
+      } else {
+        assertThat(framesDone).isEqualTo(frames);
+        assertThat(bytesDone).isEqualTo(came.size());
+      }
+    }
+    assertThat(sent.toByteArray())
+        .isEqualTo(java.util.Arrays.copyOf(came.toByteArray(), sent.size()));
+  }
+
+  @Test
+  void whatComesBehindAnErrorIsThrownAwayUntilTheHostBeginsAnew() {
+    queue.add(piece(true, false, 0, new byte[100]));
+    queue.add(piece(false, false, 0, new byte[50]));
+    queue.fill(call);
+    assertThat(queue.made(SLOT, call, 30)).isEqualTo(new Frame.Done(SLOT, 30, 0, 0));
+    queue.fill(call);
+    assertThat(queue.made(SLOT, call, -Errno.ECONNRESET))
+        .isEqualTo(new Frame.Done(SLOT, 120, 2, Errno.ECONNRESET));
+    assertThat(queue.dropped(SLOT)).isNull();
+    queue.add(piece(false, false, 0, new byte[7]));
+    queue.add(piece(false, true, 0, new byte[0]));
+    assertThat(queue.dropped(SLOT)).isEqualTo(new Frame.Done(SLOT, 7, 2, Errno.ECONNRESET));
+    assertThat(queue.fill(call)).isFalse();
+    queue.add(piece(true, false, 0, new byte[5]));
+    assertThat(queue.dropped(SLOT)).isNull();
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(queue.made(SLOT, call, 5)).isEqualTo(new Frame.Done(SLOT, 5, 1, 0));
+  }
+
+  @Test
+  void theEndComesBehindTheBytes() {
+    queue.add(piece(true, false, 0, new byte[10]));
+    queue.add(piece(false, true, 0, new byte[0]));
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(call.number).isEqualTo(PseudoCall.SEND);
+    assertThat(queue.made(SLOT, call, 10)).isEqualTo(new Frame.Done(SLOT, 10, 1, 0));
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(call.number).isNotEqualTo(PseudoCall.SEND);
+    assertThat(queue.made(SLOT, call, -Errno.ENOTCONN)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    assertThat(queue.fill(call)).isFalse();
+  }
+
+  @Test
+  void aHostThatSendsMoreThanItMayIsFoundOut() {
+    int pieces = Frame.Ahead.SLOT_BYTES / 32768;
+    for (int i = 0; i < pieces; i++) {
+      assertThat(queue.add(piece(i == 0, false, 0, new byte[32768]))).isNull();
+    }
+    assertThat(queue.add(piece(false, false, 0, new byte[1]))).contains("more ahead");
+    SendQueue other = new SendQueue(order);
+    int more = (Frame.Ahead.SESSION_BYTES - Frame.Ahead.SLOT_BYTES) / 32768;
+    String wrong = null;
+    for (int i = 0; i < more && wrong == null; i++) {
+      wrong = other.add(piece(i == 0, false, 0, new byte[32768]));
+    }
+    assertThat(wrong).contains("more ahead");
+  }
+
+  @Test
+  void aCallComesBehindWhatASocketTakesAndAheadOfWhatItDoesNot() throws Exception {
+    queue.add(piece(true, false, 0, new byte[10]));
+    long before = order.added();
+    Thread waits = Thread.ofPlatform().start(() -> order.await(before, () -> false));
+    assertThat(waits.join(java.time.Duration.ofMillis(50))).isFalse();
+    queue.blocks();
+    assertThat(waits.join(java.time.Duration.ofSeconds(5))).isTrue();
+    assertThat(order.awaitAll(before, HANDLE, false, () -> false)).isFalse();
+    assertThat(order.awaitAll(before, HANDLE + 1, true, () -> false)).isTrue();
+    queue.fill(call);
+    queue.made(SLOT, call, 10);
+    assertThat(order.awaitAll(before, HANDLE, true, () -> false)).isTrue();
+  }
+}
