@@ -19,9 +19,9 @@
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
-  SYS_process_vm_readv = 310, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_fstatfs = 138,
+  SYS_process_vm_readv = 310, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
   SYS_gettid = 186, SYS_epoll_ctl = 233,
-  DEVICE_sendto = 206, DEVICE_recvfrom = 207,
+  DEVICE_sendfile = 71, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
   EINTR = 4, EAGAIN = 11, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
@@ -31,6 +31,9 @@ enum {
 enum { CPU_SEGMENT = 15 * 8 + 3, CPU_MASK = 0xfff };
 
 enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8, PAGE = 4096 };
+
+/* The options that hold segments back or do not; and how much one sendfile moves at most. */
+enum { IPPROTO_TCP = 6, TCP_NODELAY = 1, TCP_CORK = 3, SENDFILE_BYTES = 16 << 20 };
 
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most. */
 enum { LEAST_TURNS = 16, MOST_TURNS = 512 };
@@ -349,20 +352,69 @@ static int is_sendable(int fd) {
   }
 }
 
+/* Reads memory of the program that may not be there. */
+static int fetch(void *to, int64_t from, uint64_t bytes) {
+  struct iovec here = {to, bytes};
+  struct iovec there = {(char *)from, bytes};
+  return system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)&there, 1, 0) ==
+         (int64_t)bytes;
+}
+
+/* sendfile's offset, in memory that it can be written back to. */
+static int offset_of(const struct call *c, int64_t *at) {
+  struct transfer t;
+  one(&t, c->rdx, sizeof *at);
+  return fetch(at, c->rdx, sizeof *at) && writable(&t, sizeof *at);
+}
+
+/* What is left of a sendfile when a buffer was full: it waits, or finds that it may not, in the hook. */
+static int64_t send_rest(const struct call *c, int64_t at, int64_t sent, int64_t bytes) {
+  *(int64_t *)c->rdx = at + sent;
+  if (sent == bytes) return sent;
+  int64_t more = trapping_call(SYS_sendfile, (int)c->rdi, (int)c->rsi, c->rdx, bytes - sent);
+  return more > 0 ? sent + more : sent;
+}
+
+/* sendfile from a file of the device, whose bytes stay there. */
+static int64_t send_device_file(struct slot *s, const struct call *c, uint64_t handle,
+                                uint64_t file, int *done) {
+  int64_t at;
+  if (!offset_of(c, &at)) return 0;
+  int64_t bytes = c->r10 < SENDFILE_BYTES ? c->r10 : SENDFILE_BYTES;
+  *(int64_t *)data(s) = at;
+  s->args[1] = (uint32_t)file & HANDLE_NUMBER;
+  s->args[2] = bytes;
+  s->args[3] = file >> 32;
+  int interrupted = 0;
+  if (!make(s, DEVICE_sendfile, handle, &interrupted)) return 0;
+  int64_t r = s->result;
+  if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
+  *done = 1;
+  // Also if the file ended there: then nothing is left, and natively it is asked once more, too.
+  return r <= 0 ? r : send_rest(c, at, r, c->r10);
+}
+
+/* setsockopt of an int that only the device's kernel cares for. */
+static int64_t set_option(struct slot *s, const struct call *c, uint64_t handle, int *done) {
+  int32_t value;
+  if (!fetch(&value, c->r10, sizeof value)) return 0;
+  *(int32_t *)data(s) = value;
+  s->args[1] = (int)c->rsi;
+  s->args[2] = (int)c->rdx;
+  int interrupted = 0;
+  if (!make(s, DEVICE_setsockopt, handle, &interrupted)) return 0;
+  int64_t r = s->result;
+  if (r == TRAP || r == -ENETDOWN || r > 0) return 0;
+  *done = 1;
+  return r;
+}
+
 /*
  * sendfile from a file of the host, by an offset of the caller's. The bytes are read into the slot.
  */
 static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle, int *done) {
-  int64_t *offset = (int64_t *)c->rdx;
   int64_t at;
-  struct iovec here = {(char *)&at, sizeof at};
-  struct iovec there = {(char *)offset, sizeof at};
-  struct transfer t;
-  one(&t, c->rdx, sizeof at);
-  if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)&there, 1, 0) !=
-          (int64_t)sizeof at ||
-      !writable(&t, sizeof at) || !is_sendable((int)c->rsi))
-    return 0;
+  if (!offset_of(c, &at) || !is_sendable((int)c->rsi)) return 0;
   int64_t bytes = system_call(SYS_pread64, (int)c->rsi, (int64_t)data(s), c->r10, at, 0, 0);
   if (bytes <= 0) return 0;
   s->args[1] = 0;
@@ -374,11 +426,7 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle, 
   if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
   *done = 1;
   if (r < 0) return r; // The socket's error, which it tells once.
-  *offset = at + r;
-  if (r == bytes) return r;
-  // A buffer is full: the rest waits, or finds that it may not, in the hook.
-  int64_t more = trapping_call(SYS_sendfile, (int)c->rdi, (int)c->rsi, (int64_t)offset, bytes - r);
-  return more > 0 ? r + more : r;
+  return send_rest(c, at, r, bytes);
 }
 
 /* Whether the one thread that may be waiting is this one; it does not, as it runs. */
@@ -417,7 +465,8 @@ int64_t device_call(const struct call *c, int *done) {
     return pass(c, done);
   int fd = (int)c->rdi;
   struct transfer t;
-  int flags = 0, sends = 0, known;
+  int flags = 0, sends = 0, known, from = 0;
+  uint64_t file = 0;
   switch (c->number) {
     case SYS_read: known = one(&t, c->rsi, c->rdx); break;
     case SYS_recvfrom:
@@ -432,9 +481,18 @@ int64_t device_call(const struct call *c, int *done) {
       break;
     case SYS_writev: sends = known = vectors(&t, (void *)c->rsi, (int)c->rdx); break;
     case SYS_sendfile:
-      known = (uint32_t)fd < MAX_FD && is_host((int)c->rsi) && c->rdx != 0 && c->r10 > 0 &&
-              c->r10 <= PIECE_BYTES;
+      known = (uint32_t)fd < MAX_FD && c->rdx != 0 && c->r10 > 0;
+      if ((uint32_t)c->rsi < MAX_FD) {
+        file = HANDLES[(uint32_t)c->rsi];
+        from = STATES[(uint32_t)c->rsi * 4];
+      }
+      known = known && (from == STATE_FILE || (from == STATE_HOST && c->r10 <= PIECE_BYTES));
       t.bytes = c->r10;
+      break;
+    case SYS_setsockopt:
+      known = (int)c->rsi == IPPROTO_TCP && (int)c->r8 == sizeof(int32_t) &&
+              ((int)c->rdx == TCP_NODELAY || (int)c->rdx == TCP_CORK);
+      t.bytes = sizeof(int32_t);
       break;
     default: known = 0;
   }
@@ -449,9 +507,17 @@ int64_t device_call(const struct call *c, int *done) {
   if (index < 0) return 0;
   struct slot *s = slot(index);
   s->where = where + 1;
-  int64_t r = c->number == SYS_sendfile ? send_file(s, c, handle, done)
-              : sends ? transmit(s, &t, flags, handle, fd, done)
-                      : receive(s, &t, flags, handle, done);
+  int64_t r;
+  switch (c->number) {
+    case SYS_setsockopt: r = set_option(s, c, handle, done); break;
+    case SYS_sendfile:
+      r = from == STATE_FILE ? send_device_file(s, c, handle, file, done)
+                             : send_file(s, c, handle, done);
+      break;
+    default:
+      r = sends ? transmit(s, &t, flags, handle, fd, done)
+                : receive(s, &t, flags, handle, done);
+  }
   give_slot(index);
   if (*done) {
     DEVICE_CALLS[c->number]++;

@@ -277,7 +277,12 @@ final class ProcessEntry {
   /** The same of a device fd, and whether the shim may use it. */
   synchronized void learnDevice(
       int fd, Placeholder what, @Nullable OpenFile file, long asOf, int mark) {
-    if (learn(fd, what, asOf) && table != null && file != null && file.direct()) {
+    if (!learn(fd, what, asOf) || table == null || file == null) {
+      return;
+    }
+    if (file.sendable()) {
+      table.learnFile(fd, mark, file.handle(), file.birth());
+    } else if (file.direct()) {
       table.learnDevice(fd, mark, file.handle(), file.birth(), file.stream());
       if (!file.direct()) {
         table.forget(fd, fd); // Withdrawn meanwhile, maybe before it was there.

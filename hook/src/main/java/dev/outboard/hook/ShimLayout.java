@@ -64,6 +64,9 @@ final class ShimLayout {
   /** A socket of the device on which the shim may send and receive. */
   static final int STATE_DEVICE = 2;
 
+  /** A regular file of the device from which the shim may send to such a socket. */
+  static final int STATE_FILE = 3;
+
   /** Beside a handle: the device reports its readiness. */
   static final int HANDLE_WATCHED = 0x8000_0000;
 
