@@ -20,7 +20,7 @@ class ProcessEntryTest {
   @Test
   void aNumberThatIsBeingClosedIsUnknownUntilThatIsSettled() {
     entry.learn(5, ProcessEntry.HOST, entry.version());
-    entry.closing(77, 5, 5);
+    entry.closing(77, 5, 5, true);
     assertThat(entry.known(5)).isNull();
     entry.learn(5, ProcessEntry.HOST, entry.version());
     assertThat(entry.known(5)).as("found before the close was carried out").isNull();
@@ -35,7 +35,7 @@ class ProcessEntryTest {
   @Test
   void aLookUpThatOverlapsACloseIsNotKept() {
     long before = entry.version();
-    entry.closing(77, 5, 5);
+    entry.closing(77, 5, 5, true);
     entry.settled(77);
     entry.learn(5, ProcessEntry.HOST, before);
     assertThat(entry.known(5)).isNull();
@@ -43,7 +43,7 @@ class ProcessEntryTest {
 
   @Test
   void aLookUpBetweenCloseAndItsEndIsNotKept() {
-    entry.closing(77, 5, 5);
+    entry.closing(77, 5, 5, true);
     long during = entry.version();
     entry.settled(77);
     entry.learn(5, ProcessEntry.HOST, during);
@@ -55,7 +55,7 @@ class ProcessEntryTest {
     for (int fd = 3; fd < 10; fd++) {
       entry.learn(fd, ProcessEntry.HOST, entry.version());
     }
-    entry.closing(77, 5, 7);
+    entry.closing(77, 5, 7, true);
     for (int fd = 3; fd < 10; fd++) {
       assertThat(entry.known(fd) == null).as("%d", fd).isEqualTo(fd >= 5 && fd <= 7);
     }
@@ -65,7 +65,7 @@ class ProcessEntryTest {
   void execForgetsAll() {
     entry.learn(3, ProcessEntry.HOST, entry.version());
     entry.learn(60_000, ProcessEntry.HOST, entry.version());
-    entry.closing(77, 0, Integer.MAX_VALUE);
+    entry.closing(77, 0, Integer.MAX_VALUE, true);
     assertThat(entry.known(3)).isNull();
     assertThat(entry.known(60_000)).isNull();
   }
