@@ -19,9 +19,9 @@
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
-  SYS_process_vm_readv = 310, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
+  SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
   SYS_gettid = 186, SYS_epoll_ctl = 233,
-  DEVICE_sendfile = 71, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
+  DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
   EINTR = 4, EAGAIN = 11, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
@@ -81,7 +81,10 @@ struct control {
   volatile int32_t wanted; /* calls for which there was no slot */
   volatile int32_t turns;  /* what looking for a reply is worth now */
   volatile int32_t pid;    /* this process, as its own namespace has it */
+  volatile uint64_t stayed; /* bytes of files of the device that were sent: they did not cross */
 };
+
+_Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
 #define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
 #define HANDLES ((volatile uint64_t *)(TABLE + HANDLES_OFFSET))
@@ -318,6 +321,170 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
   return r;
 }
 
+/* --- looks at what is ready --------------------------------------------------------------------- */
+
+enum { POLLIN = 1, POLLPRI = 2, POLLOUT = 4, POLLERR = 8, POLLHUP = 16, POLLRDNORM = 64,
+       POLLRDBAND = 128, POLLWRNORM = 256, POLLWRBAND = 512 };
+
+/* What select(2) asks for and takes for an answer: fs/select.c. */
+enum {
+  READ_SET = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR,
+  WRITE_SET = POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR, EXCEPT_SET = POLLPRI,
+};
+
+enum { MAX_POLLED = 32, SET_LIMIT = 256, NANOS = 1000000000, SET_WORDS = SET_LIMIT / 64, SETS = 3 };
+
+/* In the slot's data, one for each; device.LentCalls reads it. */
+struct polled {
+  int32_t handle;
+  int16_t events, revents;
+  uint32_t birth;
+};
+
+struct pollfd {
+  int32_t fd;
+  int16_t events, revents;
+};
+
+/* What is to be looked at. */
+struct look {
+  int count;
+  uint64_t handles[MAX_POLLED];
+  int16_t events[MAX_POLLED];
+  int fds[MAX_POLLED];
+};
+
+/* Adds a descriptor; 0 if it is not one that the device can be asked of. */
+static int look_at(struct look *l, int fd, int events) {
+  if (l->count == MAX_POLLED || (uint32_t)fd >= MAX_FD) return 0;
+  // In this order, as everywhere: a handle that is another file's by now is refused.
+  uint64_t handle = HANDLES[fd];
+  if (STATES[fd * 4] != STATE_DEVICE) return 0;
+  l->handles[l->count] = handle;
+  l->events[l->count] = events;
+  l->fds[l->count++] = fd;
+  return 1;
+}
+
+/*
+ * Asks the device what is ready now, into its slot's data. How many are; or less than 0 if the call
+ * is to trap, as one that has to wait does.
+ */
+static int look(struct slot *s, const struct look *l, int waits) {
+  struct polled *p = (struct polled *)data(s);
+  for (int i = 0; i < l->count; i++) {
+    p[i].handle = (uint32_t)l->handles[i] & HANDLE_NUMBER;
+    p[i].events = l->events[i];
+    p[i].revents = 0;
+    p[i].birth = l->handles[i] >> 32;
+  }
+  s->args[2] = l->count;
+  int interrupted = 0;
+  if (!make(s, DEVICE_ppoll, l->handles[0], &interrupted)) return -1;
+  int64_t r = s->result;
+  return r > 0 || (r == 0 && !waits) ? (int)r : -1;
+}
+
+static int move(int number, const struct iovec *here, const struct iovec *there, int count) {
+  uint64_t bytes = 0;
+  for (int i = 0; i < count; i++) bytes += here[i].bytes;
+  return system_call(number, CONTROL->pid, (int64_t)here, count, (int64_t)there, count, 0) ==
+         (int64_t)bytes;
+}
+
+static int64_t poll_now(struct slot *s, const struct call *c, struct look *l, int *done) {
+  struct pollfd fds[MAX_POLLED];
+  uint64_t n = c->rsi;
+  struct iovec here = {(char *)fds, n * sizeof *fds}, there = {(char *)c->rdi, here.bytes};
+  if (n == 0 || n > MAX_POLLED || !move(SYS_process_vm_readv, &here, &there, 1)) return 0;
+  for (uint64_t i = 0; i < n; i++)
+    if (!look_at(l, fds[i].fd, fds[i].events)) return 0;
+  int r = look(s, l, (int)c->rdx != 0);
+  if (r < 0) return 0;
+  const struct polled *p = (const struct polled *)data(s);
+  for (uint64_t i = 0; i < n; i++) fds[i].revents = p[i].revents;
+  *done = move(SYS_process_vm_writev, &here, &there, 1);
+  return r;
+}
+
+static int64_t select_now(struct slot *s, const struct call *c, struct look *l, int *done) {
+  uint64_t sets[SETS][SET_WORDS];
+  int64_t timeout[2] = {1, 0}, mask[2] = {0, 0};
+  int64_t addresses[] = {c->rsi, c->rdx, c->r10};
+  int16_t asks[] = {READ_SET, WRITE_SET, EXCEPT_SET};
+  struct iovec here[SETS + 2], there[SETS + 2];
+  int n = (int)c->rdi, given = 0, words = (n + 63) / 64;
+  if (n < 1 || n > SET_LIMIT) return 0;
+  for (int k = 0; k < SETS; k++) {
+    for (int w = 0; w < words; w++) sets[k][w] = 0;
+    if (!addresses[k]) continue;
+    here[given] = (struct iovec){(char *)sets[k], words * sizeof(uint64_t)};
+    there[given++] = (struct iovec){(char *)addresses[k], words * sizeof(uint64_t)};
+  }
+  int sets_given = given;
+  if (c->r8) {
+    here[given] = (struct iovec){(char *)timeout, sizeof timeout};
+    there[given++] = (struct iovec){(char *)c->r8, sizeof timeout};
+  }
+  if (c->r9) {
+    here[given] = (struct iovec){(char *)mask, sizeof mask};
+    there[given++] = (struct iovec){(char *)c->r9, sizeof mask};
+  }
+  // A mask of signals is for the time of the wait: the kernel's business. So are wrong times.
+  if (!given || !move(SYS_process_vm_readv, here, there, given) || mask[0] || timeout[0] < 0 ||
+      timeout[1] < 0 || timeout[1] >= NANOS)
+    return 0;
+  for (int w = 0; w < words; w++) {
+    uint64_t any = sets[0][w] | sets[1][w] | sets[2][w];
+    if (w == words - 1 && n % 64) any &= (1ull << n % 64) - 1;
+    for (; any; any &= any - 1) {
+      int bit = __builtin_ctzll(any), events = 0;
+      for (int k = 0; k < SETS; k++)
+        if (sets[k][w] >> bit & 1) events |= asks[k];
+      if (!look_at(l, w * 64 + bit, events)) return 0;
+    }
+  }
+  if (!l->count || look(s, l, timeout[0] || timeout[1]) < 0) return 0;
+  const struct polled *p = (const struct polled *)data(s);
+  uint64_t found[SETS][SET_WORDS];
+  int64_t ready = 0;
+  for (int k = 0; k < SETS; k++)
+    for (int w = 0; w < words; w++) found[k][w] = 0;
+  for (int i = 0; i < l->count; i++) {
+    int fd = l->fds[i], revents = p[i].revents;
+    for (int k = 0; k < SETS; k++) {
+      if (!(sets[k][fd / 64] >> fd % 64 & 1) || !(revents & asks[k])) continue;
+      found[k][fd / 64] |= 1ull << fd % 64;
+      ready++;
+    }
+  }
+  // What is ready otherwise than any set asks, as by an error beside EXCEPT_SET alone, has to wait.
+  if (!ready && (timeout[0] || timeout[1])) return 0;
+  for (int k = 0, i = 0; k < SETS; k++)
+    if (addresses[k]) here[i++].base = (char *)found[k];
+  *done = move(SYS_process_vm_writev, here, there, sets_given);
+  return ready;
+}
+
+/*
+ * poll and select of sockets of the device alone, of which one is ready, or that do not wait: what
+ * the hook would find out, too. Nobody waits then, so what others are shown does not matter.
+ */
+static int64_t poll_call(const struct call *c, int *done) {
+  if (CONTROL->held || CONTROL->slots < 0) return 0;
+  int where = processor();
+  int index = take_slot(where);
+  if (index < 0) return 0;
+  struct slot *s = slot(index);
+  s->where = where + 1;
+  struct look l;
+  l.count = 0;
+  int64_t r = c->number == SYS_poll ? poll_now(s, c, &l, done) : select_now(s, c, &l, done);
+  give_slot(index);
+  if (*done) DEVICE_CALLS[c->number]++;
+  return r;
+}
+
 /* --- files of the host -------------------------------------------------------------------------- */
 
 static inline int is_host(int fd) {
@@ -461,6 +628,7 @@ static int64_t control_set(const struct call *c, int *done) {
 int64_t device_call(const struct call *c, int *done) {
   *done = 0;
   if (c->number == SYS_epoll_ctl) return control_set(c, done);
+  if (c->number == SYS_poll || c->number == SYS_pselect6) return poll_call(c, done);
   if (c->number == SYS_sendfile && is_host((int)c->rdi) && is_host((int)c->rsi))
     return pass(c, done);
   int fd = (int)c->rdi;
@@ -518,10 +686,13 @@ int64_t device_call(const struct call *c, int *done) {
       r = sends ? transmit(s, &t, flags, handle, fd, done)
                 : receive(s, &t, flags, handle, done);
   }
+  // Without what a trap moved of the rest: the hook counts that.
+  int64_t moved = s->result;
   give_slot(index);
   if (*done) {
     DEVICE_CALLS[c->number]++;
-    if (r > 0) DEVICE_MOVED[c->number] += r;
+    if (moved > 0) DEVICE_MOVED[c->number] += moved;
+    if (moved > 0 && from == STATE_FILE) CONTROL->stayed += moved;
   }
   return r;
 }

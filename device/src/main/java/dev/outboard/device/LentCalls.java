@@ -29,7 +29,7 @@ final class LentCalls {
   static final long WAIT_NANOS = 1_000_000;
 
   /** Bytes of scratch memory that {@link #make} needs. */
-  static final long SCRATCH_BYTES = 32;
+  static final long SCRATCH_BYTES = 512;
 
   /** Bytes of one sendfile, as of each piece that the hook would ask for. */
   static final long SENDFILE_BYTES = 16 << 20;
@@ -38,6 +38,19 @@ final class LentCalls {
   private static final int OPTION_LENGTH = 8;
 
   private static final int OPTION_BYTES = 4;
+
+  /** Descriptors of one poll, and what the data have of each: handle, events, revents, birth. */
+  static final int MAX_POLLED = 32;
+
+  static final int POLLED_BYTES = 12;
+  private static final int POLLED_EVENTS = 4;
+  private static final int POLLED_REVENTS = 6;
+  private static final int POLLED_BIRTH = 8;
+
+  /** In the scratch memory: {@code struct pollfd}s, behind the time of no wait. */
+  private static final int POLLFDS = 32;
+
+  private static final int POLLFD_BYTES = 8;
 
   /** What a process that closes in one thread and calls in another can get wrong, by far. */
   private static final int MAX_WRONG = 256;
@@ -81,9 +94,10 @@ final class LentCalls {
             case Canonical.SENDTO -> once(call, handle, flags | Socket.MSG_NOSIGNAL);
             case Canonical.RECVFROM -> receive(call, handle, flags, scratch);
             case Canonical.SENDFILE -> sendFile(call, handle, scratch);
+            case Canonical.PPOLL -> poll(call, scratch);
             default -> setOption(call, handle);
           };
-      if (call.number != Canonical.SETSOCKOPT) {
+      if (call.number != Canonical.SETSOCKOPT && call.number != Canonical.PPOLL) {
         readiness.touched(handle);
       }
       boolean full = call.number != Canonical.RECVFROM && result == -Errno.EAGAIN;
@@ -99,6 +113,7 @@ final class LentCalls {
       case Canonical.SENDTO, Canonical.RECVFROM ->
           a[2] >= 0 && a[2] <= Call.PIECE_BYTES && (a[3] & ~FLAGS) == 0;
       case Canonical.SENDFILE -> a[2] > 0 && a[2] <= SENDFILE_BYTES;
+      case Canonical.PPOLL -> a[2] > 0 && a[2] <= MAX_POLLED;
       case Canonical.SETSOCKOPT ->
           a[1] == Socket.IPPROTO_TCP && (a[2] == Socket.TCP_NODELAY || a[2] == Socket.TCP_CORK);
       default -> false;
@@ -116,6 +131,56 @@ final class LentCalls {
       readiness.closeIfLast(handle);
     }
     return null;
+  }
+
+  /** What is ready now of the handles that the data name; they are in use meanwhile. */
+  private long poll(Call call, MemorySegment scratch) {
+    int count = (int) call.args[2];
+    Handles.Handle[] polled = new Handles.Handle[count];
+    int entered = 0;
+    try {
+      for (; entered < count; entered++) {
+        long at = (long) entered * POLLED_BYTES;
+        Handles.Handle handle =
+            enter(
+                call.data.get(ValueLayout.JAVA_INT, at),
+                call.data.get(ValueLayout.JAVA_INT, at + POLLED_BIRTH));
+        if (handle == null) {
+          return TRAP;
+        }
+        polled[entered] = handle;
+        // Copied, as the data may change: the kernel looks at the handles that were checked.
+        long own = POLLFDS + (long) entered * POLLFD_BYTES;
+        scratch.set(ValueLayout.JAVA_INT, own, handle.fd);
+        scratch.set(
+            ValueLayout.JAVA_SHORT,
+            own + 4,
+            call.data.get(ValueLayout.JAVA_SHORT, at + POLLED_EVENTS));
+        scratch.set(ValueLayout.JAVA_SHORT, own + 6, (short) 0);
+      }
+      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC, 0);
+      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC + 8, 0);
+      long result =
+          kernel.syscall(
+              Canonical.PPOLL,
+              scratch.address() + POLLFDS,
+              count,
+              scratch.address() + TIMESPEC,
+              0,
+              0,
+              0);
+      for (int i = 0; i < count; i++) {
+        call.data.set(
+            ValueLayout.JAVA_SHORT,
+            (long) i * POLLED_BYTES + POLLED_REVENTS,
+            scratch.get(ValueLayout.JAVA_SHORT, POLLFDS + (long) i * POLLFD_BYTES + 6));
+      }
+      return result < 0 ? TRAP : result;
+    } finally {
+      for (int i = 0; i < entered; i++) {
+        readiness.closeIfLast(polled[i]);
+      }
+    }
   }
 
   private long setOption(Call call, Handles.Handle handle) {

@@ -66,7 +66,8 @@ final class ProcessCalls {
     if (p != null) {
       hook.placeholders().closing(p);
     }
-    // Of the end of a regular file no send or receive can tell, nor what is sent from another; calls
+    // Of the end of a regular file no send or receive can tell, nor what is sent from another;
+    // calls
     // that trap carry it out first.
     hook.descriptors().closing(n, fd, fd, p == null || !p.memory());
   }

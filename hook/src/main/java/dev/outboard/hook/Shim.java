@@ -20,6 +20,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.function.ToLongFunction;
 import java.util.stream.Stream;
@@ -68,6 +69,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   private static final boolean SETS =
       Boolean.parseBoolean(System.getProperty("outboard.shim.sets", "true"));
+  private static final boolean LOOKS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.looks", "true"));
   private static final boolean FILES =
       Boolean.parseBoolean(System.getProperty("outboard.shim.files", "true"));
 
@@ -83,6 +86,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private final int self = Processes.getpid();
   private final AtomicLongArray direct = new AtomicLongArray(ShimLayout.MAX_NUMBER);
   private final AtomicLongArray directBytes = new AtomicLongArray(ShimLayout.MAX_NUMBER);
+  private final AtomicLong stayedBytes = new AtomicLong();
   private @Nullable DeviceCalls calls;
   private long lastImage;
 
@@ -247,6 +251,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     return directBytes.get(number) + sum(t -> t.deviceBytes(number));
   }
 
+  @Override
+  public long stayedBytes() {
+    return stayedBytes.get() + sum(ShimTable::stayedBytes);
+  }
+
   private long sum(ToLongFunction<ShimTable> count) {
     long n = 0;
     for (ProcessEntry p : processes.processes()) {
@@ -312,6 +321,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         direct.addAndGet(i, table.deviceCalls(i));
         directBytes.addAndGet(i, table.deviceBytes(i));
       }
+      stayedBytes.addAndGet(table.stayedBytes());
       if (s.vforks == 0 && !s.memoryIsShared) {
         tables.give(table);
       } // Else another process may go on with the memory, and would look into the next one's table.
@@ -785,6 +795,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     return switch (n.nr()) {
       case SyscallNumbers.CLOSE -> PatchSite.Kind.CLOSE;
       case SyscallNumbers.SENDFILE -> FILES ? PatchSite.Kind.ASK : null;
+      case SyscallNumbers.POLL, SyscallNumbers.PSELECT6 -> LOOKS ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
       default -> n.row().passes() ? PatchSite.Kind.PASS : null;
     };

@@ -84,6 +84,9 @@ final class ShimLayout {
 
   static final int HOOK_PID_OFFSET = CONTROL_OFFSET + 12;
 
+  /** Of the same page: bytes of files of the device that were sent from there. */
+  static final int STAYED_OFFSET = CONTROL_OFFSET + 104;
+
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;
 

@@ -179,6 +179,11 @@ final class ShimTable {
     return count(ShimLayout.DEVICE_BYTES_OFFSET, number);
   }
 
+  /** How many of them are of files of the device, and never crossed. */
+  long stayedBytes() {
+    return memory.get(ValueLayout.JAVA_LONG, ShimLayout.STAYED_OFFSET);
+  }
+
   private long count(int counters, int number) {
     return memory.get(ValueLayout.JAVA_LONG, counters + (long) number * Long.BYTES);
   }

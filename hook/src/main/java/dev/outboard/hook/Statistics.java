@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.channel.CallTimes;
 import dev.outboard.channel.Traffic;
 import dev.outboard.syscalls.Arg;
@@ -41,6 +42,9 @@ public final class Statistics {
 
     /** The bytes that these moved. */
     long directBytes(int number);
+
+    /** How many bytes of sendfile were of files of the device, where they stay. */
+    long stayedBytes();
   }
 
   /**
@@ -101,8 +105,16 @@ public final class Statistics {
     long n = 0;
     for (Row row : SyscallTable.rows()) {
       long calls = u.direct(row.x86());
-      boolean data = calls > 0 && sends(row) == sends;
-      n += calls * each + (data ? u.directBytes(row.x86()) : 0);
+      n += calls * each;
+      if (calls == 0) {
+        continue;
+      }
+      if (row.x86() == SyscallNumbers.SENDFILE) {
+        // From files of the host to the device; from the device's own nothing crosses.
+        n += sends ? u.directBytes(row.x86()) - u.stayedBytes() : 0;
+      } else if (sends(row) == sends) {
+        n += u.directBytes(row.x86());
+      }
     }
     return n;
   }

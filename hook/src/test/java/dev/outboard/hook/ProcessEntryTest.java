@@ -3,6 +3,9 @@ package dev.outboard.hook;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import org.junit.jupiter.api.Test;
 
 /** The rules of {@link Descriptors}, where an entry keeps them. */
@@ -59,6 +62,25 @@ class ProcessEntryTest {
     for (int fd = 3; fd < 10; fd++) {
       assertThat(entry.known(fd) == null).as("%d", fd).isEqualTo(fd >= 5 && fd <= 7);
     }
+  }
+
+  @Test
+  void onlyClosesThatASendCouldTellHoldUpDirectCalls() {
+    MemorySegment memory = Arena.ofAuto().allocate(ShimLayout.TABLE_BYTES, Long.BYTES);
+    entry.table(new ShimTable(memory, 0));
+    entry.closing(77, 5, 5, false);
+    assertThat(held(memory)).isZero();
+    entry.closing(78, 6, 6, true);
+    assertThat(held(memory)).isEqualTo(1);
+    entry.settled(77);
+    assertThat(held(memory)).isEqualTo(1);
+    entry.closing(77, 7, 7, false);
+    entry.settled(78);
+    assertThat(held(memory)).as("the other is a regular file's").isZero();
+  }
+
+  private static int held(MemorySegment table) {
+    return table.get(ValueLayout.JAVA_INT, ShimLayout.CONTROL_OFFSET);
   }
 
   @Test
