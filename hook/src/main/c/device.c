@@ -19,9 +19,9 @@
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
-  SYS_process_vm_readv = 310, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_fstatfs = 138,
+  SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
   SYS_gettid = 186, SYS_epoll_ctl = 233,
-  DEVICE_sendto = 206, DEVICE_recvfrom = 207,
+  DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
   EINTR = 4, EAGAIN = 11, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
@@ -31,6 +31,9 @@ enum {
 enum { CPU_SEGMENT = 15 * 8 + 3, CPU_MASK = 0xfff };
 
 enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8, PAGE = 4096 };
+
+/* The options that hold segments back or do not; and how much one sendfile moves at most. */
+enum { IPPROTO_TCP = 6, TCP_NODELAY = 1, TCP_CORK = 3, SENDFILE_BYTES = 16 << 20 };
 
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most. */
 enum { LEAST_TURNS = 16, MOST_TURNS = 512 };
@@ -78,7 +81,10 @@ struct control {
   volatile int32_t wanted; /* calls for which there was no slot */
   volatile int32_t turns;  /* what looking for a reply is worth now */
   volatile int32_t pid;    /* this process, as its own namespace has it */
+  volatile uint64_t stayed; /* bytes of files of the device that were sent: they did not cross */
 };
+
+_Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
 #define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
 #define HANDLES ((volatile uint64_t *)(TABLE + HANDLES_OFFSET))
@@ -94,7 +100,11 @@ struct spins {
 
 #define SPINS ((struct spins *)(TABLE + SPINS_OFFSET))
 
-_Static_assert(SYS_recvfrom < SPIN_NUMBERS && SYS_sendfile < SPIN_NUMBERS, "the greatest there are");
+/* Where a slot's looks for the replies to a call are counted; 0 for those of pselect6, which are not. */
+static inline struct spins *spins_of(int index, int number) {
+  return number < SPIN_NUMBERS ? &SPINS[index * SPIN_NUMBERS + number] : 0;
+}
+
 _Static_assert(SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * sizeof(struct spins) <= TABLE_BYTES, "fits");
 
 static inline int64_t system_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d,
@@ -210,14 +220,14 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
   for (int i = 0; i < turns; i++) {
     if (__atomic_load_n(&s->reply, __ATOMIC_ACQUIRE) == wanted) {
       c->turns = turns < MOST_TURNS / 2 ? 2 * turns : MOST_TURNS;
-      spins->won++;
+      if (spins) spins->won++;
       return 1;
     }
     __asm__ volatile("pause");
   }
   if (turns) {
     c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
-    spins->lost++;
+    if (spins) spins->lost++;
   }
   __atomic_store_n(&s->host_sleeps, 1, __ATOMIC_SEQ_CST);
   uint32_t now;
@@ -330,6 +340,172 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
   return r;
 }
 
+/* --- looks at what is ready --------------------------------------------------------------------- */
+
+enum { POLLIN = 1, POLLPRI = 2, POLLOUT = 4, POLLERR = 8, POLLHUP = 16, POLLRDNORM = 64,
+       POLLRDBAND = 128, POLLWRNORM = 256, POLLWRBAND = 512 };
+
+/* What select(2) asks for and takes for an answer: fs/select.c. */
+enum {
+  READ_SET = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR,
+  WRITE_SET = POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR, EXCEPT_SET = POLLPRI,
+};
+
+enum { MAX_POLLED = 32, SET_LIMIT = 256, NANOS = 1000000000, SET_WORDS = SET_LIMIT / 64, SETS = 3 };
+
+/* In the slot's data, one for each; device.LentCalls reads it. */
+struct polled {
+  int32_t handle;
+  int16_t events, revents;
+  uint32_t birth;
+};
+
+struct pollfd {
+  int32_t fd;
+  int16_t events, revents;
+};
+
+/* What is to be looked at. */
+struct look {
+  int count;
+  struct spins *spins;
+  uint64_t handles[MAX_POLLED];
+  int16_t events[MAX_POLLED];
+  int fds[MAX_POLLED];
+};
+
+/* Adds a descriptor; 0 if it is not one that the device can be asked of. */
+static int look_at(struct look *l, int fd, int events) {
+  if (l->count == MAX_POLLED || (uint32_t)fd >= MAX_FD) return 0;
+  // In this order, as everywhere: a handle that is another file's by now is refused.
+  uint64_t handle = HANDLES[fd];
+  if (STATES[fd * 4] != STATE_DEVICE) return 0;
+  l->handles[l->count] = handle;
+  l->events[l->count] = events;
+  l->fds[l->count++] = fd;
+  return 1;
+}
+
+/*
+ * Asks the device what is ready now, into its slot's data. How many are; or less than 0 if the call
+ * is to trap, as one that has to wait does.
+ */
+static int look(struct slot *s, const struct look *l, int waits) {
+  struct polled *p = (struct polled *)data(s);
+  for (int i = 0; i < l->count; i++) {
+    p[i].handle = (uint32_t)l->handles[i] & HANDLE_NUMBER;
+    p[i].events = l->events[i];
+    p[i].revents = 0;
+    p[i].birth = l->handles[i] >> 32;
+  }
+  s->args[2] = l->count;
+  int interrupted = 0;
+  if (!make(s, DEVICE_ppoll, l->handles[0], l->spins, &interrupted)) return -1;
+  int64_t r = s->result;
+  return r > 0 || (r == 0 && !waits) ? (int)r : -1;
+}
+
+static int move(int number, const struct iovec *here, const struct iovec *there, int count) {
+  uint64_t bytes = 0;
+  for (int i = 0; i < count; i++) bytes += here[i].bytes;
+  return system_call(number, CONTROL->pid, (int64_t)here, count, (int64_t)there, count, 0) ==
+         (int64_t)bytes;
+}
+
+static int64_t poll_now(struct slot *s, const struct call *c, struct look *l, int *done) {
+  struct pollfd fds[MAX_POLLED];
+  uint64_t n = c->rsi;
+  struct iovec here = {(char *)fds, n * sizeof *fds}, there = {(char *)c->rdi, here.bytes};
+  if (n == 0 || n > MAX_POLLED || !move(SYS_process_vm_readv, &here, &there, 1)) return 0;
+  for (uint64_t i = 0; i < n; i++)
+    if (!look_at(l, fds[i].fd, fds[i].events)) return 0;
+  int r = look(s, l, (int)c->rdx != 0);
+  if (r < 0) return 0;
+  const struct polled *p = (const struct polled *)data(s);
+  for (uint64_t i = 0; i < n; i++) fds[i].revents = p[i].revents;
+  *done = move(SYS_process_vm_writev, &here, &there, 1);
+  return r;
+}
+
+static int64_t select_now(struct slot *s, const struct call *c, struct look *l, int *done) {
+  uint64_t sets[SETS][SET_WORDS];
+  int64_t timeout[2] = {1, 0}, mask[2] = {0, 0};
+  int64_t addresses[] = {c->rsi, c->rdx, c->r10};
+  int16_t asks[] = {READ_SET, WRITE_SET, EXCEPT_SET};
+  struct iovec here[SETS + 2], there[SETS + 2];
+  int n = (int)c->rdi, given = 0, words = (n + 63) / 64;
+  if (n < 1 || n > SET_LIMIT) return 0;
+  for (int k = 0; k < SETS; k++) {
+    for (int w = 0; w < words; w++) sets[k][w] = 0;
+    if (!addresses[k]) continue;
+    here[given] = (struct iovec){(char *)sets[k], words * sizeof(uint64_t)};
+    there[given++] = (struct iovec){(char *)addresses[k], words * sizeof(uint64_t)};
+  }
+  int sets_given = given;
+  if (c->r8) {
+    here[given] = (struct iovec){(char *)timeout, sizeof timeout};
+    there[given++] = (struct iovec){(char *)c->r8, sizeof timeout};
+  }
+  if (c->r9) {
+    here[given] = (struct iovec){(char *)mask, sizeof mask};
+    there[given++] = (struct iovec){(char *)c->r9, sizeof mask};
+  }
+  // A mask of signals is for the time of the wait: the kernel's business. So are wrong times.
+  if (!given || !move(SYS_process_vm_readv, here, there, given) || mask[0] || timeout[0] < 0 ||
+      timeout[1] < 0 || timeout[1] >= NANOS)
+    return 0;
+  for (int w = 0; w < words; w++) {
+    uint64_t any = sets[0][w] | sets[1][w] | sets[2][w];
+    if (w == words - 1 && n % 64) any &= (1ull << n % 64) - 1;
+    for (; any; any &= any - 1) {
+      int bit = __builtin_ctzll(any), events = 0;
+      for (int k = 0; k < SETS; k++)
+        if (sets[k][w] >> bit & 1) events |= asks[k];
+      if (!look_at(l, w * 64 + bit, events)) return 0;
+    }
+  }
+  if (!l->count || look(s, l, timeout[0] || timeout[1]) < 0) return 0;
+  const struct polled *p = (const struct polled *)data(s);
+  uint64_t found[SETS][SET_WORDS];
+  int64_t ready = 0;
+  for (int k = 0; k < SETS; k++)
+    for (int w = 0; w < words; w++) found[k][w] = 0;
+  for (int i = 0; i < l->count; i++) {
+    int fd = l->fds[i], revents = p[i].revents;
+    for (int k = 0; k < SETS; k++) {
+      if (!(sets[k][fd / 64] >> fd % 64 & 1) || !(revents & asks[k])) continue;
+      found[k][fd / 64] |= 1ull << fd % 64;
+      ready++;
+    }
+  }
+  // What is ready otherwise than any set asks, as by an error beside EXCEPT_SET alone, has to wait.
+  if (!ready && (timeout[0] || timeout[1])) return 0;
+  for (int k = 0, i = 0; k < SETS; k++)
+    if (addresses[k]) here[i++].base = (char *)found[k];
+  *done = move(SYS_process_vm_writev, here, there, sets_given);
+  return ready;
+}
+
+/*
+ * poll and select of sockets of the device alone, of which one is ready, or that do not wait: what
+ * the hook would find out, too. Nobody waits then, so what others are shown does not matter.
+ */
+static int64_t poll_call(const struct call *c, int *done) {
+  if (CONTROL->held || CONTROL->slots < 0) return 0;
+  int where = processor();
+  int index = take_slot(where);
+  if (index < 0) return 0;
+  struct slot *s = slot(index);
+  s->where = where + 1;
+  struct look l;
+  l.count = 0;
+  l.spins = spins_of(index, c->number);
+  int64_t r = c->number == SYS_poll ? poll_now(s, c, &l, done) : select_now(s, c, &l, done);
+  give_slot(index);
+  if (*done) DEVICE_CALLS[c->number]++;
+  return r;
+}
+
 /* --- files of the host -------------------------------------------------------------------------- */
 
 static inline int is_host(int fd) {
@@ -364,21 +540,71 @@ static int is_sendable(int fd) {
   }
 }
 
+/* Reads memory of the program that may not be there. */
+static int fetch(void *to, int64_t from, uint64_t bytes) {
+  struct iovec here = {to, bytes};
+  struct iovec there = {(char *)from, bytes};
+  return system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)&there, 1, 0) ==
+         (int64_t)bytes;
+}
+
+/* sendfile's offset, in memory that it can be written back to. */
+static int offset_of(const struct call *c, int64_t *at) {
+  struct transfer t;
+  one(&t, c->rdx, sizeof *at);
+  return fetch(at, c->rdx, sizeof *at) && writable(&t, sizeof *at);
+}
+
+/* What is left of a sendfile when a buffer was full: it waits, or finds that it may not, in the hook. */
+static int64_t send_rest(const struct call *c, int64_t at, int64_t sent, int64_t bytes) {
+  *(int64_t *)c->rdx = at + sent;
+  if (sent == bytes) return sent;
+  int64_t more = trapping_call(SYS_sendfile, (int)c->rdi, (int)c->rsi, c->rdx, bytes - sent);
+  return more > 0 ? sent + more : sent;
+}
+
+/* sendfile from a file of the device, whose bytes stay there. */
+static int64_t send_device_file(struct slot *s, const struct call *c, uint64_t handle,
+                                uint64_t file, struct spins *spins, int *done) {
+  int64_t at;
+  if (!offset_of(c, &at)) return 0;
+  int64_t bytes = c->r10 < SENDFILE_BYTES ? c->r10 : SENDFILE_BYTES;
+  *(int64_t *)data(s) = at;
+  s->args[1] = (uint32_t)file & HANDLE_NUMBER;
+  s->args[2] = bytes;
+  s->args[3] = file >> 32;
+  int interrupted = 0;
+  if (!make(s, DEVICE_sendfile, handle, spins, &interrupted)) return 0;
+  int64_t r = s->result;
+  if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
+  *done = 1;
+  // Also if the file ended there: then nothing is left, and natively it is asked once more, too.
+  return r <= 0 ? r : send_rest(c, at, r, c->r10);
+}
+
+/* setsockopt of an int that only the device's kernel cares for. */
+static int64_t set_option(struct slot *s, const struct call *c, uint64_t handle,
+                          struct spins *spins, int *done) {
+  int32_t value;
+  if (!fetch(&value, c->r10, sizeof value)) return 0;
+  *(int32_t *)data(s) = value;
+  s->args[1] = (int)c->rsi;
+  s->args[2] = (int)c->rdx;
+  int interrupted = 0;
+  if (!make(s, DEVICE_setsockopt, handle, spins, &interrupted)) return 0;
+  int64_t r = s->result;
+  if (r == TRAP || r == -ENETDOWN || r > 0) return 0;
+  *done = 1;
+  return r;
+}
+
 /*
  * sendfile from a file of the host, by an offset of the caller's. The bytes are read into the slot.
  */
 static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
                          struct spins *spins, int *done) {
-  int64_t *offset = (int64_t *)c->rdx;
   int64_t at;
-  struct iovec here = {(char *)&at, sizeof at};
-  struct iovec there = {(char *)offset, sizeof at};
-  struct transfer t;
-  one(&t, c->rdx, sizeof at);
-  if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)&there, 1, 0) !=
-          (int64_t)sizeof at ||
-      !writable(&t, sizeof at) || !is_sendable((int)c->rsi))
-    return 0;
+  if (!offset_of(c, &at) || !is_sendable((int)c->rsi)) return 0;
   int64_t bytes = system_call(SYS_pread64, (int)c->rsi, (int64_t)data(s), c->r10, at, 0, 0);
   if (bytes <= 0) return 0;
   s->args[1] = 0;
@@ -390,11 +616,7 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
   if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
   *done = 1;
   if (r < 0) return r; // The socket's error, which it tells once.
-  *offset = at + r;
-  if (r == bytes) return r;
-  // A buffer is full: the rest waits, or finds that it may not, in the hook.
-  int64_t more = trapping_call(SYS_sendfile, (int)c->rdi, (int)c->rsi, (int64_t)offset, bytes - r);
-  return more > 0 ? r + more : r;
+  return send_rest(c, at, r, bytes);
 }
 
 /* Whether the one thread that may be waiting is this one; it does not, as it runs. */
@@ -429,11 +651,13 @@ static int64_t control_set(const struct call *c, int *done) {
 int64_t device_call(const struct call *c, int *done) {
   *done = 0;
   if (c->number == SYS_epoll_ctl) return control_set(c, done);
+  if (c->number == SYS_poll || c->number == SYS_pselect6) return poll_call(c, done);
   if (c->number == SYS_sendfile && is_host((int)c->rdi) && is_host((int)c->rsi))
     return pass(c, done);
   int fd = (int)c->rdi;
   struct transfer t;
-  int flags = 0, sends = 0, known;
+  int flags = 0, sends = 0, known, from = 0;
+  uint64_t file = 0;
   switch (c->number) {
     case SYS_read: known = one(&t, c->rsi, c->rdx); break;
     case SYS_recvfrom:
@@ -448,9 +672,18 @@ int64_t device_call(const struct call *c, int *done) {
       break;
     case SYS_writev: sends = known = vectors(&t, (void *)c->rsi, (int)c->rdx); break;
     case SYS_sendfile:
-      known = (uint32_t)fd < MAX_FD && is_host((int)c->rsi) && c->rdx != 0 && c->r10 > 0 &&
-              c->r10 <= PIECE_BYTES;
+      known = (uint32_t)fd < MAX_FD && c->rdx != 0 && c->r10 > 0;
+      if ((uint32_t)c->rsi < MAX_FD) {
+        file = HANDLES[(uint32_t)c->rsi];
+        from = STATES[(uint32_t)c->rsi * 4];
+      }
+      known = known && (from == STATE_FILE || (from == STATE_HOST && c->r10 <= PIECE_BYTES));
       t.bytes = c->r10;
+      break;
+    case SYS_setsockopt:
+      known = (int)c->rsi == IPPROTO_TCP && (int)c->r8 == sizeof(int32_t) &&
+              ((int)c->rdx == TCP_NODELAY || (int)c->rdx == TCP_CORK);
+      t.bytes = sizeof(int32_t);
       break;
     default: known = 0;
   }
@@ -465,14 +698,25 @@ int64_t device_call(const struct call *c, int *done) {
   if (index < 0) return 0;
   struct slot *s = slot(index);
   s->where = where + 1;
-  struct spins *spins = &SPINS[index * SPIN_NUMBERS + c->number];
-  int64_t r = c->number == SYS_sendfile ? send_file(s, c, handle, spins, done)
-              : sends ? transmit(s, &t, flags, handle, fd, spins, done)
-                      : receive(s, &t, flags, handle, spins, done);
+  struct spins *spins = spins_of(index, c->number);
+  int64_t r;
+  switch (c->number) {
+    case SYS_setsockopt: r = set_option(s, c, handle, spins, done); break;
+    case SYS_sendfile:
+      r = from == STATE_FILE ? send_device_file(s, c, handle, file, spins, done)
+                             : send_file(s, c, handle, spins, done);
+      break;
+    default:
+      r = sends ? transmit(s, &t, flags, handle, fd, spins, done)
+                : receive(s, &t, flags, handle, spins, done);
+  }
+  // Without what a trap moved of the rest: the hook counts that.
+  int64_t moved = s->result;
   give_slot(index);
   if (*done) {
     DEVICE_CALLS[c->number]++;
-    if (r > 0) DEVICE_MOVED[c->number] += r;
+    if (moved > 0) DEVICE_MOVED[c->number] += moved;
+    if (moved > 0 && from == STATE_FILE) CONTROL->stayed += moved;
   }
   return r;
 }

@@ -39,6 +39,7 @@
 /* The low byte of a descriptor's word. */
 #define STATE_HOST 1
 #define STATE_DEVICE 2 /* a socket of the device, whose handle is known */
+#define STATE_FILE 3   /* a regular file of the device, likewise, which can be sent to one */
 
 /* Beside a handle: */
 #define HANDLE_WATCHED 0x80000000 /* the device reports its readiness */

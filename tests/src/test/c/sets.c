@@ -6,7 +6,10 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/sendfile.h>
 
 enum { PAIRS = 6, FILE_BYTES = 300000, PIECE = 40000, CLIENTS = 4, WAITERS = 3, STUCK_S = 30 };
@@ -39,6 +42,8 @@ static unsigned expected(const struct member *m) {
   return ((m->unread ? EPOLLIN : 0) | EPOLLOUT) & m->asked;
 }
 
+static void look_otherwise(int wait);
+
 static void look(int set, int number) {
   // On a busy machine loopback is not at once.
   char b[256];
@@ -63,6 +68,36 @@ static void look(int set, int number) {
     CHECK(right);
     if (found[i] && (m->asked & EPOLLONESHOT)) m->armed = 0;
     m->edge = m->arrived = 0;
+  }
+  look_otherwise((int)chance(2));
+}
+
+/* poll and select of the same sockets find what is there, and what is asked for. */
+static void look_otherwise(int wait) {
+  struct pollfd p[PAIRS + 1];
+  fd_set in, out, bad;
+  FD_ZERO(&in);
+  FD_ZERO(&out);
+  FD_ZERO(&bad);
+  int polled = 0, selected = 0, top = 0, asks_out[PAIRS];
+  for (int i = 0; i < PAIRS; i++) {
+    int fd = members[i].ends[1];
+    asks_out[i] = chance(3) == 0;
+    p[i] = (struct pollfd){fd, POLLIN | (asks_out[i] ? POLLOUT : 0), 0x7f};
+    FD_SET(fd, &in);
+    FD_SET(fd, &bad);
+    if (asks_out[i]) FD_SET(fd, &out);
+    polled += members[i].unread || asks_out[i];
+    selected += !!members[i].unread + asks_out[i];
+    if (fd > top) top = fd;
+  }
+  struct timeval none = {0, wait ? 1000 : 0};
+  CHECK(poll(p, PAIRS, wait) == polled);
+  CHECK(select(top + 1, &in, &out, &bad, &none) == selected);
+  for (int i = 0; i < PAIRS; i++) {
+    int fd = members[i].ends[1], there = !!members[i].unread;
+    CHECK(p[i].revents == ((there ? POLLIN : 0) | (asks_out[i] ? POLLOUT : 0)));
+    CHECK(!FD_ISSET(fd, &in) == !there && !FD_ISSET(fd, &out) == !asks_out[i] && !FD_ISSET(fd, &bad));
   }
 }
 
@@ -93,6 +128,9 @@ static void model(int looks) {
   char b[64];
   for (int number = 0; number < looks;) {
     struct member *m = &members[chance(PAIRS)];
+    // Nothing is held back that was sent before, nor afterwards.
+    int cork = (int)chance(2);
+    CHECK(setsockopt(m->ends[1], IPPROTO_TCP, TCP_CORK, &cork, sizeof cork) == 0);
     switch (chance(6)) {
       case 0: case 1: {
         int n = 1 + (int)chance(3);
@@ -118,7 +156,28 @@ static void model(int looks) {
       default: look(set, number++);
     }
   }
+  // What cannot be answered is refused as ever.
+  struct timeval wrong = {0, -1};
+  fd_set one;
+  FD_ZERO(&one);
+  FD_SET(members[0].ends[0], &one);
+  CHECK(select(members[0].ends[0] + 1, NULL, &one, NULL, &wrong) < 0 && errno == EINVAL);
+  CHECK(FD_ISSET(members[0].ends[0], &one));
+  void *volatile nowhere = (void *)8;
+  CHECK(select(members[0].ends[0] + 1, nowhere, &one, NULL, NULL) < 0 && errno == EFAULT);
+  CHECK(poll(nowhere, 1, 0) < 0 && errno == EFAULT);
+  int kept = members[0].ends[0];
+  CHECK(setsockopt(kept, IPPROTO_TCP, TCP_CORK, nowhere, sizeof kept) < 0 && errno == EFAULT);
+  CHECK(setsockopt(kept, IPPROTO_TCP, TCP_CORK, &kept, 1) < 0 && errno == EINVAL);
+  int cork = 0;
+  socklen_t length = sizeof cork;
+  for (int on = 0; on < 2; on++) {
+    CHECK(setsockopt(kept, IPPROTO_TCP, TCP_CORK, &on, sizeof on) == 0);
+    CHECK(getsockopt(kept, IPPROTO_TCP, TCP_CORK, &cork, &length) == 0 && cork == on);
+  }
   for (int i = 0; i < PAIRS; i++) close(members[i].ends[0]), close(members[i].ends[1]);
+  struct pollfd gone = {kept, POLLIN, 0};
+  CHECK(poll(&gone, 1, 0) == 1 && gone.revents == POLLNVAL);
   close(set);
   say("%d looks", looks);
 }

@@ -29,6 +29,9 @@ public final class Stat {
   /** The offset of nanoseconds in a time of it. */
   public static final int STATX_NANOS = 8;
 
+  /** The type bits of the mode alone. */
+  public static final int STATX_TYPE = 1;
+
   /** All that {@code stat(2)} gives, the time of birth, and the mount. */
   public static final int STATX_WANTED = 0x1fff;
 

@@ -63,6 +63,7 @@ public final class SyscallNumbers {
   public static final int UNLINKAT = 263;
   public static final int OPENAT = 257;
   public static final int READLINKAT = 267;
+  public static final int PSELECT6 = 270;
   public static final int PPOLL = 271;
   public static final int TIMERFD_CREATE = 283;
   public static final int TIMERFD_SETTIME = 286;

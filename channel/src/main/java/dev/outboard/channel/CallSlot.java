@@ -175,7 +175,10 @@ public final class CallSlot {
     return result;
   }
 
-  /** The poll mask of the call's handle right after the call, or -1 if it is not watched. */
+  /**
+   * The poll mask of the call's handle right after the call, or -1 if it is not watched; of openat
+   * and openat2 the type bits of the mode of what was opened, or -1.
+   */
   public int readyMask() {
     return mask;
   }

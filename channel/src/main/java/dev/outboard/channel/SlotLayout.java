@@ -92,7 +92,10 @@ public final class SlotLayout {
 
   public static final long RESULT = 192;
 
-  /** Poll mask of the call's handle right after the call, or -1 if it is not watched. */
+  /**
+   * Poll mask of the call's handle right after the call, or -1 if it is not watched. Of openat and
+   * openat2 the type of the file that was opened (the type bits of its mode), or -1.
+   */
   public static final long MASK = 200;
 
   /** The birth of the handle that is the result, if the call has made one. */

@@ -23,6 +23,7 @@ final class Canonical {
   static final int READ = 63;
   static final int WRITE = 64;
   static final int READV = 65;
+  static final int SENDFILE = 71;
   static final int PPOLL = 73;
   static final int SYNC = 81;
   static final int CAPGET = 90;
@@ -52,6 +53,7 @@ final class Canonical {
   static final int RECVMMSG = 243;
   static final int PRLIMIT64 = 261;
   static final int STATX = 291;
+  static final int OPENAT2 = 437;
 
   static final int PR_SET_KEEPCAPS = 8;
 

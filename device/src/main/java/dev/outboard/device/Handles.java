@@ -37,6 +37,9 @@ final class Handles {
     /** What {@link Readiness} knows of it; null while it is not watched. */
     volatile Readiness.@Nullable Watch watch;
 
+    /** It was found to be a stream's socket. */
+    volatile boolean stream;
+
     private Handle(int fd, int birth) {
       this.fd = fd;
       this.birth = birth;

@@ -8,11 +8,13 @@ import dev.outboard.abi.Socket;
 import dev.outboard.syscalls.Call;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The calls that come by a slot which is lent to a process of the program: send and recv on sockets
- * whose birth it knows, and no others. The hook sees none of them, so what needs it ends with
- * {@link #TRAP}, and then nothing has happened.
+ * whose birth it knows, sendfile to them from files whose birth it knows, setsockopt of what holds
+ * segments back, and no others. The hook sees none of them, so what needs it ends with {@link
+ * #TRAP}, and then nothing has happened.
  *
  * <p>Nothing here waits for longer than {@value #WAIT_NANOS} ns, as no interruption comes through
  * such a slot.
@@ -27,7 +29,28 @@ final class LentCalls {
   static final long WAIT_NANOS = 1_000_000;
 
   /** Bytes of scratch memory that {@link #make} needs. */
-  static final long SCRATCH_BYTES = 32;
+  static final long SCRATCH_BYTES = 512;
+
+  /** Bytes of one sendfile, as of each piece that the hook would ask for. */
+  static final long SENDFILE_BYTES = 16 << 20;
+
+  /** In the scratch memory: the length of an option, behind the option. */
+  private static final int OPTION_LENGTH = 8;
+
+  private static final int OPTION_BYTES = 4;
+
+  /** Descriptors of one poll, and what the data have of each: handle, events, revents, birth. */
+  static final int MAX_POLLED = 32;
+
+  static final int POLLED_BYTES = 12;
+  private static final int POLLED_EVENTS = 4;
+  private static final int POLLED_REVENTS = 6;
+  private static final int POLLED_BIRTH = 8;
+
+  /** In the scratch memory: {@code struct pollfd}s, behind the time of no wait. */
+  private static final int POLLFDS = 32;
+
+  private static final int POLLFD_BYTES = 8;
 
   /** What a process that closes in one thread and calls in another can get wrong, by far. */
   private static final int MAX_WRONG = 256;
@@ -57,37 +80,153 @@ final class LentCalls {
    * @return a result, {@code -errno}, or {@link #TRAP}
    */
   long make(Call call, int birth, MemorySegment scratch) {
-    boolean sends = call.number == Canonical.SENDTO;
-    long bytes = call.args[2];
-    long flags = call.args[3];
-    if ((!sends && call.number != Canonical.RECVFROM)
-        || bytes < 0
-        || bytes > Call.PIECE_BYTES
-        || (flags & ~FLAGS) != 0
-        || wrong > MAX_WRONG) {
+    if (wrong > MAX_WRONG || !accepts(call)) {
       return TRAP;
     }
-    long fd = call.args[0];
-    Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+    Handles.Handle handle = enter(call.args[0], birth);
     if (handle == null) {
-      wrong++;
       return TRAP;
     }
     try {
-      if (handle.birth != birth) {
-        wrong++;
-        return TRAP;
-      }
+      long flags = call.args[3];
       long result =
-          sends
-              ? once(call, handle, flags | Socket.MSG_NOSIGNAL)
-              : receive(call, handle, flags, scratch);
-      readiness.touched(handle);
-      boolean full = sends && result == -Errno.EAGAIN;
+          switch (call.number) {
+            case Canonical.SENDTO -> once(call, handle, flags | Socket.MSG_NOSIGNAL);
+            case Canonical.RECVFROM -> receive(call, handle, flags, scratch);
+            case Canonical.SENDFILE -> sendFile(call, handle, scratch);
+            case Canonical.PPOLL -> poll(call, scratch);
+            default -> setOption(call, handle);
+          };
+      if (call.number != Canonical.SETSOCKOPT && call.number != Canonical.PPOLL) {
+        readiness.touched(handle);
+      }
+      boolean full = call.number != Canonical.RECVFROM && result == -Errno.EAGAIN;
       return full || ShadowThread.isRestart(result) ? TRAP : result;
     } finally {
       readiness.closeIfLast(handle);
     }
+  }
+
+  private static boolean accepts(Call call) {
+    long[] a = call.args;
+    return switch (call.number) {
+      case Canonical.SENDTO, Canonical.RECVFROM ->
+          a[2] >= 0 && a[2] <= Call.PIECE_BYTES && (a[3] & ~FLAGS) == 0;
+      case Canonical.SENDFILE -> a[2] > 0 && a[2] <= SENDFILE_BYTES;
+      case Canonical.PPOLL -> a[2] > 0 && a[2] <= MAX_POLLED;
+      case Canonical.SETSOCKOPT ->
+          a[1] == Socket.IPPROTO_TCP && (a[2] == Socket.TCP_NODELAY || a[2] == Socket.TCP_CORK);
+      default -> false;
+    };
+  }
+
+  /** The handle, in use, if there is one of that birth; else this was a wrong guess. */
+  private Handles.@Nullable Handle enter(long fd, int birth) {
+    Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+    if (handle != null && handle.birth == birth) {
+      return handle;
+    }
+    wrong++;
+    if (handle != null) {
+      readiness.closeIfLast(handle);
+    }
+    return null;
+  }
+
+  /** What is ready now of the handles that the data name; they are in use meanwhile. */
+  private long poll(Call call, MemorySegment scratch) {
+    int count = (int) call.args[2];
+    Handles.Handle[] polled = new Handles.Handle[count];
+    int entered = 0;
+    try {
+      for (; entered < count; entered++) {
+        long at = (long) entered * POLLED_BYTES;
+        Handles.Handle handle =
+            enter(
+                call.data.get(ValueLayout.JAVA_INT, at),
+                call.data.get(ValueLayout.JAVA_INT, at + POLLED_BIRTH));
+        if (handle == null) {
+          return TRAP;
+        }
+        polled[entered] = handle;
+        // Copied, as the data may change: the kernel looks at the handles that were checked.
+        long own = POLLFDS + (long) entered * POLLFD_BYTES;
+        scratch.set(ValueLayout.JAVA_INT, own, handle.fd);
+        scratch.set(
+            ValueLayout.JAVA_SHORT,
+            own + 4,
+            call.data.get(ValueLayout.JAVA_SHORT, at + POLLED_EVENTS));
+        scratch.set(ValueLayout.JAVA_SHORT, own + 6, (short) 0);
+      }
+      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC, 0);
+      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC + 8, 0);
+      long result =
+          kernel.syscall(
+              Canonical.PPOLL,
+              scratch.address() + POLLFDS,
+              count,
+              scratch.address() + TIMESPEC,
+              0,
+              0,
+              0);
+      for (int i = 0; i < count; i++) {
+        call.data.set(
+            ValueLayout.JAVA_SHORT,
+            (long) i * POLLED_BYTES + POLLED_REVENTS,
+            scratch.get(ValueLayout.JAVA_SHORT, POLLFDS + (long) i * POLLFD_BYTES + 6));
+      }
+      return result < 0 ? TRAP : result;
+    } finally {
+      for (int i = 0; i < entered; i++) {
+        readiness.closeIfLast(polled[i]);
+      }
+    }
+  }
+
+  private long setOption(Call call, Handles.Handle handle) {
+    return kernel.syscall(
+        call.number, handle.fd, call.args[1], call.args[2], call.data.address(), OPTION_BYTES, 0);
+  }
+
+  /**
+   * From a file, whose number and birth the slot says, to a stream that does not wait; by an offset
+   * in the data.
+   */
+  private long sendFile(Call call, Handles.Handle to, MemorySegment scratch) {
+    if (!isStream(to, scratch) || waits(to)) {
+      return TRAP;
+    }
+    Handles.Handle from = enter(call.args[1], (int) call.args[3]);
+    if (from == null) {
+      return TRAP;
+    }
+    try {
+      return kernel.syscall(call.number, to.fd, from.fd, call.data.address(), call.args[2], 0, 0);
+    } finally {
+      readiness.closeIfLast(from);
+    }
+  }
+
+  private boolean isStream(Handles.Handle handle, MemorySegment scratch) {
+    if (!handle.stream) {
+      scratch.set(ValueLayout.JAVA_INT, OPTION_LENGTH, OPTION_BYTES);
+      long r =
+          kernel.syscall(
+              Canonical.GETSOCKOPT,
+              handle.fd,
+              Socket.SOL_SOCKET,
+              Socket.SO_TYPE,
+              scratch.address(),
+              scratch.address() + OPTION_LENGTH,
+              0);
+      handle.stream = r == 0 && scratch.get(ValueLayout.JAVA_INT, 0) == Socket.SOCK_STREAM;
+    }
+    return handle.stream;
+  }
+
+  private boolean waits(Handles.Handle handle) {
+    long status = kernel.syscall(Canonical.FCNTL, handle.fd, Fcntl.F_GETFL, 0, 0, 0, 0);
+    return status >= 0 && (status & Fcntl.O_NONBLOCK) == 0;
   }
 
   private long once(Call call, Handles.Handle handle, long flags) {
@@ -106,8 +245,7 @@ final class LentCalls {
     if (result != -Errno.EAGAIN || (flags & Socket.MSG_DONTWAIT) != 0) {
       return result;
     }
-    long status = kernel.syscall(Canonical.FCNTL, handle.fd, Fcntl.F_GETFL, 0, 0, 0, 0);
-    if (status < 0 || (status & Fcntl.O_NONBLOCK) != 0) {
+    if (!waits(handle)) {
       return result;
     }
     scratch.set(ValueLayout.JAVA_INT, POLLFD, handle.fd);

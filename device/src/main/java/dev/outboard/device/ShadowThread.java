@@ -7,6 +7,7 @@ import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.MessageHeader;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.Stat;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
@@ -316,6 +317,9 @@ final class ShadowThread implements Runnable {
           return -Errno.EMFILE;
         }
         newBirth = made.birth;
+        if (call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2) {
+          sample.mask = type(made, own);
+        }
       }
       Handles.Handle handle = subject;
       if (handle != null) {
@@ -328,6 +332,22 @@ final class ShadowThread implements Runnable {
     } finally {
       leave();
     }
+  }
+
+  /** The type bits of a file's mode, or -1. */
+  private int type(Handles.Handle file, MemorySegment own) {
+    own.set(ValueLayout.JAVA_BYTE, 0, (byte) 0);
+    long at = Long.BYTES;
+    long r =
+        kernel.syscall(
+            Canonical.STATX,
+            file.fd,
+            own.address(),
+            Fcntl.AT_EMPTY_PATH,
+            Stat.STATX_TYPE,
+            own.address() + at,
+            0);
+    return r < 0 ? -1 : own.get(ValueLayout.JAVA_SHORT, at + Stat.STATX_MODE) & Stat.S_IFMT;
   }
 
   private boolean makesHandle(Row row) {

@@ -46,6 +46,19 @@ final class LentProgram implements AutoCloseable {
     return slot.asSlice(SlotLayout.DATA, SlotLayout.DATA_BYTES);
   }
 
+  /** Puts one descriptor of a poll into the data. */
+  void polled(int index, int handle, int events, int birth) {
+    MemorySegment at = data().asSlice((long) index * LentCalls.POLLED_BYTES);
+    at.set(ValueLayout.JAVA_INT, 0, handle);
+    at.set(ValueLayout.JAVA_INT, 4, events & 0xffff);
+    at.set(ValueLayout.JAVA_INT, 8, birth);
+  }
+
+  /** What the last poll found of one. */
+  int found(int index) {
+    return data().get(ValueLayout.JAVA_SHORT, (long) index * LentCalls.POLLED_BYTES + 6);
+  }
+
   /** Makes a call; what comes of it, or {@link #LOST}. */
   long call(int number, int birth, long... args) {
     slot.set(ValueLayout.JAVA_INT, SlotLayout.NUMBER, number);

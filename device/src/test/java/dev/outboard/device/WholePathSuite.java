@@ -248,6 +248,53 @@ abstract class WholePathSuite {
   }
 
   @Test
+  void aSlotThatIsLentLooksAndHoldsSegmentsBack() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int a = ends[0][0];
+      int b = ends[1][0];
+      q.polled(0, a, Poll.POLLIN | Poll.POLLOUT, ends[0][1]);
+      q.polled(1, b, Poll.POLLIN, ends[1][1]);
+      assertThat(q.call(Canonical.PPOLL, ends[0][1], a, 0, 2)).isEqualTo(1);
+      assertThat(q.found(0)).isEqualTo(Poll.POLLOUT);
+      assertThat(q.found(1)).isZero();
+      assertThat(p.send(a, new byte[3])).isEqualTo(3);
+      assertThat(q.call(Canonical.PPOLL, ends[0][1], a, 0, 2)).isEqualTo(2);
+      assertThat(q.found(1)).isEqualTo(Poll.POLLIN);
+      // Of what is not ready it says so at once.
+      q.polled(0, a, Poll.POLLIN, ends[0][1]);
+      assertThat(q.call(Canonical.PPOLL, ends[0][1], a, 0, 1)).isZero();
+      // One wrong birth among them is enough to say nothing.
+      q.polled(0, a, Poll.POLLOUT, ends[0][1]);
+      q.polled(1, b, Poll.POLLIN, ends[1][1] + 1);
+      assertThat(q.call(Canonical.PPOLL, ends[0][1], a, 0, 2)).isEqualTo(LentCalls.TRAP);
+      for (long count : new long[] {0, -1, LentCalls.MAX_POLLED + 1, Long.MAX_VALUE}) {
+        assertThat(q.call(Canonical.PPOLL, ends[0][1], a, 0, count)).isEqualTo(LentCalls.TRAP);
+      }
+      q.data().set(ValueLayout.JAVA_INT, 0, 1);
+      assertThat(q.call(Canonical.SETSOCKOPT, ends[0][1], a, Socket.IPPROTO_TCP, Socket.TCP_CORK))
+          .isZero();
+      for (long[] other : new long[][] {{Socket.SOL_SOCKET, 2}, {Socket.IPPROTO_TCP, 2}, {0, 1}}) {
+        assertThat(q.call(Canonical.SETSOCKOPT, ends[0][1], a, other[0], other[1]))
+            .isEqualTo(LentCalls.TRAP);
+      }
+      // From a socket nothing is sent, to one that waits neither, nor with a wrong birth.
+      q.data().set(ValueLayout.JAVA_LONG, 0, 0);
+      assertThat(q.call(Canonical.SENDFILE, ends[0][1], a, b, 1, ends[1][1]))
+          .isEqualTo(LentCalls.TRAP);
+      p.expect(Canonical.FCNTL, a, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      assertThat(q.call(Canonical.SENDFILE, ends[0][1], a, b, 1, ends[1][1] + 1))
+          .isEqualTo(LentCalls.TRAP);
+      assertThat(q.call(Canonical.SENDFILE, ends[0][1], a, b, 1, ends[1][1])).isNegative();
+      assertThat(
+              q.call(
+                  Canonical.SENDFILE, ends[0][1], a, b, LentCalls.SENDFILE_BYTES + 1, ends[1][1]))
+          .isEqualTo(LentCalls.TRAP);
+    }
+  }
+
+  @Test
   void aSlotThatIsLentDoesNothingElse() throws Exception {
     try (TestProgram p = new TestProgram(link);
         LentProgram q = new LentProgram(link)) {

@@ -142,10 +142,14 @@ final class Descriptors {
     return device == socketDevice ? placeholders.byInode(inode) : null;
   }
 
-  /** The caller is about to close, or to redirect, the numbers from {@code first} to last. */
-  void closing(Notification n, int first, int last) {
+  /**
+   * The caller is about to close, or to redirect, the numbers from {@code first} to last.
+   *
+   * @param holds as {@link ProcessEntry#closing} has it
+   */
+  void closing(Notification n, int first, int last, boolean holds) {
     n.thread().hasClosing = true;
-    n.process().closing(n.thread().tid(), first, last);
+    n.process().closing(n.thread().tid(), first, last, holds);
   }
 
   /** The thread makes another call: what it was about to close is closed. */

@@ -272,6 +272,8 @@ final class DeviceCalls {
             }
             r = execute(n, n.slot());
           } while (r == AGAIN);
+          n.newBirth(n.slot().newBirth());
+          n.newType(n.slot().readyMask());
           r = HostMarshaller.decode(row, args, c, n.memory());
           if (p != null) {
             sampled(n, p, n.slot());

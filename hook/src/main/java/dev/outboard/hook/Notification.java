@@ -40,6 +40,7 @@ final class Notification {
   private boolean unreadable;
   private long accepted;
   private int newBirth;
+  private int newType = -1;
   private long deviceNanos;
   private int deviceCalls;
   private int spinsWon;
@@ -208,6 +209,16 @@ final class Notification {
   /** Notes the birth of the handle that the call made on the device. */
   void newBirth(int birth) {
     newBirth = birth;
+  }
+
+  /** Notes the type of the file that the call opened, as the device told it; -1 if it did not. */
+  void newType(int type) {
+    newType = type;
+  }
+
+  /** The type noted last: bits of a mode. */
+  int newType() {
+    return newType;
   }
 
   /** The birth noted last. */

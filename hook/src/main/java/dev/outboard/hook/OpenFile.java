@@ -49,6 +49,9 @@ final class OpenFile {
 
   private int birth;
 
+  /** The shim may send from it. */
+  private boolean sendable;
+
   private final ArrayDeque<OpenFile> waiting = new ArrayDeque<>(1);
 
   private int uses;
@@ -131,6 +134,24 @@ final class OpenFile {
   /** Whether the shim may send and receive on it. */
   boolean direct() {
     return withdrawal != null;
+  }
+
+  /**
+   * Lets programs send from it without the hook, if it is a regular file that can be read. Before
+   * anybody else knows of it.
+   *
+   * @param ownBirth as of {@link #allowDirect}
+   */
+  void allowSending(int ownBirth) {
+    if (kind == Kind.REGULAR && readable()) {
+      birth = ownBirth;
+      sendable = true;
+    }
+  }
+
+  /** Whether the shim may send from it to a socket. */
+  boolean sendable() {
+    return sendable;
   }
 
   int birth() {

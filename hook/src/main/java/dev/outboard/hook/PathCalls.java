@@ -293,7 +293,10 @@ final class PathCalls implements AutoCloseable {
     int handle = (int) r;
     boolean exported = paths.exported(look);
     boolean pathOnly = (flags & Fcntl.O_PATH) != 0;
-    int type = exported && !pathOnly ? stats.type(n, handle) : 0;
+    int type = exported && !pathOnly ? n.newType() : 0;
+    if (type == -1) {
+      type = stats.type(n, handle);
+    }
     if (type < 0) {
       hook.calls().close(handle);
       hook.answer(n, type);
@@ -303,6 +306,9 @@ final class PathCalls implements AutoCloseable {
     OpenFile.Kind kind = regular ? OpenFile.Kind.REGULAR : OpenFile.Kind.OTHER;
     byte[] path = look.absolute();
     OpenFile file = new OpenFile(handle, kind, path, exported, (int) flags);
+    if (hook.shim() != null) {
+      file.allowSending(n.newBirth());
+    }
     hook.files().add(file);
     boolean nonBlocking = (flags & Fcntl.O_NONBLOCK) != 0;
     Placeholder p =

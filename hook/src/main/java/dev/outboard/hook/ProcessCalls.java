@@ -66,7 +66,10 @@ final class ProcessCalls {
     if (p != null) {
       hook.placeholders().closing(p);
     }
-    hook.descriptors().closing(n, fd, fd);
+    // Of the end of a regular file no send or receive can tell, nor what is sent from another;
+    // calls
+    // that trap carry it out first.
+    hook.descriptors().closing(n, fd, fd, p == null || !p.memory());
   }
 
   private void redirect(Notification n) {
@@ -90,7 +93,7 @@ final class ProcessCalls {
         for (Placeholder p : n.process().knownPlaceholders(from, to)) {
           hook.placeholders().closing(p);
         }
-        hook.descriptors().closing(n, from, to);
+        hook.descriptors().closing(n, from, to, true);
       }
     }
     hook.onHost(n);
@@ -111,7 +114,7 @@ final class ProcessCalls {
       hook.shim().execing(n.thread());
     }
     // Close-on-exec closes some; a set-user-ID program has another identity.
-    hook.descriptors().closing(n, 0, Integer.MAX_VALUE);
+    hook.descriptors().closing(n, 0, Integer.MAX_VALUE, true);
     n.thread().credentialsDirty = true;
     hook.onHost(n);
   }

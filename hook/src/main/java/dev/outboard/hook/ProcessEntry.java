@@ -40,10 +40,10 @@ final class ProcessEntry {
   /** Counts what may have made knowledge stale: what was looked up under another count is void. */
   private long version;
 
-  /** Closes that may or may not have happened yet: {@code tid, first, last, turn} each. */
+  /** Closes that may or may not have happened yet: {@code tid, first, last, turn, holds} each. */
   private int[] closing = new int[0];
 
-  private static final int CLOSING_INTS = 4;
+  private static final int CLOSING_INTS = 5;
 
   /** Counts closes that begin. */
   private int closeTurn;
@@ -196,7 +196,7 @@ final class ProcessEntry {
     table = t;
     if (t != null) {
       t.freeze(neverCache);
-      t.hold(closing.length > 0);
+      t.hold(holds());
       t.waits(waiters.get(), waiter, pid);
       // What was known before could be closed by the shim unseen.
       forget(0, Integer.MAX_VALUE);
@@ -277,7 +277,12 @@ final class ProcessEntry {
   /** The same of a device fd, and whether the shim may use it. */
   synchronized void learnDevice(
       int fd, Placeholder what, @Nullable OpenFile file, long asOf, int mark) {
-    if (learn(fd, what, asOf) && table != null && file != null && file.direct()) {
+    if (!learn(fd, what, asOf) || table == null || file == null) {
+      return;
+    }
+    if (file.sendable()) {
+      table.learnFile(fd, mark, file.handle(), file.birth());
+    } else if (file.direct()) {
       table.learnDevice(fd, mark, file.handle(), file.birth(), file.stream());
       if (!file.direct()) {
         table.forget(fd, fd); // Withdrawn meanwhile, maybe before it was there.
@@ -326,8 +331,12 @@ final class ProcessEntry {
     return true;
   }
 
-  /** Thread {@code tid} is about to close the numbers from {@code first} to {@code last}. */
-  synchronized void closing(int tid, int first, int last) {
+  /**
+   * Thread {@code tid} is about to close the numbers from {@code first} to {@code last}.
+   *
+   * @param holds whether what that does on the device could be seen by a call that does not trap
+   */
+  synchronized void closing(int tid, int first, int last, boolean holds) {
     forget(first, last);
     if (first == last && first < MAX_KNOWN) {
       deviceNumbers.clear(first);
@@ -338,10 +347,20 @@ final class ProcessEntry {
     closing[n + 1] = first;
     closing[n + 2] = last;
     closing[n + 3] = ++closeTurn;
+    closing[n + 4] = holds ? 1 : 0;
     anyClosing = true;
-    if (table != null) {
+    if (table != null && holds) {
       table.hold(true);
     }
+  }
+
+  private boolean holds() {
+    for (int i = 0; i < closing.length; i += CLOSING_INTS) {
+      if (closing[i + 4] != 0) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Whatever thread {@code tid} was about to close is closed now, or never will be. */
@@ -367,7 +386,7 @@ final class ProcessEntry {
     }
     closing = Arrays.copyOf(closing, kept);
     anyClosing = kept > 0;
-    if (table != null && kept == 0) {
+    if (table != null && !holds()) {
       table.hold(false);
     }
   }

@@ -66,6 +66,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   private static final boolean SETS =
       Boolean.parseBoolean(System.getProperty("outboard.shim.sets", "true"));
+  private static final boolean LOOKS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.looks", "true"));
   private static final boolean FILES =
       Boolean.parseBoolean(System.getProperty("outboard.shim.files", "true"));
 
@@ -815,6 +817,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     return switch (n.nr()) {
       case SyscallNumbers.CLOSE -> PatchSite.Kind.CLOSE;
       case SyscallNumbers.SENDFILE -> FILES ? PatchSite.Kind.ASK : null;
+      case SyscallNumbers.POLL, SyscallNumbers.PSELECT6 -> LOOKS ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
       default -> n.row().passes() ? PatchSite.Kind.PASS : null;
     };

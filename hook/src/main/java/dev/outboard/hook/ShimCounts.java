@@ -13,6 +13,7 @@ final class ShimCounts {
   private final long[] bytes = new long[ShimLayout.MAX_NUMBER];
   private final long[] won = new long[ShimLayout.MAX_NUMBER];
   private final long[] lost = new long[ShimLayout.MAX_NUMBER];
+  private long stayed;
 
   /** Adds what a process has counted so far. */
   void add(ShimTable t) {
@@ -23,6 +24,7 @@ final class ShimCounts {
       won[i] += t.spinsWon(i);
       lost[i] += t.spinsLost(i);
     }
+    stayed += t.stayedBytes();
   }
 
   void add(ShimCounts c) {
@@ -33,6 +35,7 @@ final class ShimCounts {
       won[i] += c.won[i];
       lost[i] += c.lost[i];
     }
+    stayed += c.stayed;
   }
 
   /** Calls that went to the host's kernel. */
@@ -50,7 +53,12 @@ final class ShimCounts {
     return bytes[number];
   }
 
-  /** Those of them that found their reply while they looked for it, before they slept. */
+  /** How many bytes of sendfile were of files of the device, where they stay. */
+  long stayedBytes() {
+    return stayed;
+  }
+
+  /** Those of the calls that found their reply while they looked for it, before they slept. */
   long spinsWon(int number) {
     return won[number];
   }

@@ -59,7 +59,7 @@ final class ShimLayout {
   static final int HANDLES_OFFSET = CONTROL_OFFSET + 4096;
   static final int SPINS_OFFSET = HANDLES_OFFSET + MAX_FD * Long.BYTES;
 
-  /** The numbers of all calls that go by a slot are less. */
+  /** The numbers of the calls whose looks for replies are counted are less. */
   static final int SPIN_NUMBERS = 64;
 
   /** Call slots of a process. */
@@ -72,6 +72,9 @@ final class ShimLayout {
 
   /** A socket of the device on which the shim may send and receive. */
   static final int STATE_DEVICE = 2;
+
+  /** A regular file of the device from which the shim may send to such a socket. */
+  static final int STATE_FILE = 3;
 
   /** Beside a handle: the device reports its readiness. */
   static final int HANDLE_WATCHED = 0x8000_0000;
@@ -89,6 +92,9 @@ final class ShimLayout {
   static final int WAITER_OFFSET = CONTROL_OFFSET + 8;
 
   static final int HOOK_PID_OFFSET = CONTROL_OFFSET + 12;
+
+  /** Of the same page: bytes of files of the device that were sent from there. */
+  static final int STAYED_OFFSET = CONTROL_OFFSET + 104;
 
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;

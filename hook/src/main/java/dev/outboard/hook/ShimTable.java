@@ -9,13 +9,13 @@ import java.lang.invoke.VarHandle;
  * One process's table: which of its descriptors are known to be the host's, and which to be sockets
  * of the device that the shim may use, in memory that it shares with the shim in that process.
  *
- * <p>A word for each descriptor. Bits 0–7 are 1 if it is the host's, 2 if it is such a socket, and
- * 0 if nothing is known. For a socket its handle and birth stand elsewhere in the table; the device
- * compares them, so that handles read too early or too late lead to no other file. Bits 8–15 count
- * closes that are going on in the shim, the others all that may have made knowledge stale. The
- * shim's {@code close} counts itself in and clears the low byte, closes, and counts itself out; so
- * a number that is free is never known, and {@link #learn} fails for a look-up that a close
- * overtook.
+ * <p>A word for each descriptor. Bits 0–7 are 1 if it is the host's, 2 if it is such a socket, 3 if
+ * it is a file that may be sent to one, and 0 if nothing is known. For a socket or file its handle
+ * and birth stand elsewhere in the table; the device compares them, so that handles read too early
+ * or too late lead to no other file. Bits 8–15 count closes that are going on in the shim, the
+ * others all that may have made knowledge stale. The shim's {@code close} counts itself in and
+ * clears the low byte, closes, and counts itself out; so a number that is free is never known, and
+ * {@link #learn} fails for a look-up that a close overtook.
  *
  * <p>The program could write anything here. It would harm no other than itself: what a process
  * makes its own kernel do with its own descriptors it could do without the hook as well.
@@ -69,6 +69,15 @@ final class ShimTable {
       long what = (long) birth << 32 | Integer.toUnsignedLong(number);
       LONG.setVolatile(memory, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES, what);
       learn(fd, mark, ShimLayout.STATE_DEVICE);
+    }
+  }
+
+  /** The same of a regular file of the device. */
+  void learnFile(int fd, int mark, int handle, int birth) {
+    if (covers(fd)) {
+      long what = (long) birth << 32 | Integer.toUnsignedLong(handle);
+      LONG.setVolatile(memory, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES, what);
+      learn(fd, mark, ShimLayout.STATE_FILE);
     }
   }
 
@@ -187,6 +196,11 @@ final class ShimTable {
       n += memory.get(ValueLayout.JAVA_LONG, ShimLayout.SPINS_OFFSET + at + which);
     }
     return n;
+  }
+
+  /** How many of them are of files of the device, and never crossed. */
+  long stayedBytes() {
+    return memory.get(ValueLayout.JAVA_LONG, ShimLayout.STAYED_OFFSET);
   }
 
   private long count(int counters, int number) {

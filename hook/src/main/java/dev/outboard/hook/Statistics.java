@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.channel.CallTimes;
 import dev.outboard.channel.Traffic;
 import dev.outboard.syscalls.Arg;
@@ -116,8 +117,16 @@ public final class Statistics {
     long n = 0;
     for (Row row : SyscallTable.rows()) {
       long calls = shim.direct(row.x86());
-      boolean data = calls > 0 && sends(row) == sends;
-      n += calls * each + (data ? shim.directBytes(row.x86()) : 0);
+      n += calls * each;
+      if (calls == 0) {
+        continue;
+      }
+      if (row.x86() == SyscallNumbers.SENDFILE) {
+        // From files of the host to the device; from the device's own nothing crosses.
+        n += sends ? shim.directBytes(row.x86()) - shim.stayedBytes() : 0;
+      } else if (sends(row) == sends) {
+        n += shim.directBytes(row.x86());
+      }
     }
     return n;
   }

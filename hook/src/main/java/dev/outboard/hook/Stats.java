@@ -25,7 +25,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class Stats {
 
-  private static final int STATX_TYPE = 1;
   private static final int STATX_BASIC = 0x7ff;
 
   /** A bit of st_dev's major number, which has 12 in any kernel. */
@@ -92,7 +91,7 @@ final class Stats {
 
   /** The type bits of an open file's mode, or {@code -errno}. */
   int type(Notification n, int handle) {
-    long r = ask(n, handle, NOTHING, null, Fcntl.AT_EMPTY_PATH, STATX_TYPE);
+    long r = ask(n, handle, NOTHING, null, Fcntl.AT_EMPTY_PATH, Stat.STATX_TYPE);
     return r < 0 ? (int) r : scratch.get().get(SHORT, X_MODE) & Stat.S_IFMT;
   }
 
@@ -105,7 +104,7 @@ final class Stats {
   /** Whether the caller may make a directory its own: 0, or {@code -errno}. */
   long search(Notification n, OpenFile file) {
     // To look up a name in it, be it itself, needs the same right as to change to it.
-    return ask(n, file.handle(), HERE, file, 0, STATX_TYPE);
+    return ask(n, file.handle(), HERE, file, 0, Stat.STATX_TYPE);
   }
 
   /** A statx into this thread's scratch memory. */

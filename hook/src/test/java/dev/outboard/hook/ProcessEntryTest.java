@@ -3,6 +3,9 @@ package dev.outboard.hook;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import org.junit.jupiter.api.Test;
 
 /** The rules of {@link Descriptors}, where an entry keeps them. */
@@ -20,7 +23,7 @@ class ProcessEntryTest {
   @Test
   void aNumberThatIsBeingClosedIsUnknownUntilThatIsSettled() {
     entry.learn(5, ProcessEntry.HOST, entry.version());
-    entry.closing(77, 5, 5);
+    entry.closing(77, 5, 5, true);
     assertThat(entry.known(5)).isNull();
     entry.learn(5, ProcessEntry.HOST, entry.version());
     assertThat(entry.known(5)).as("found before the close was carried out").isNull();
@@ -35,7 +38,7 @@ class ProcessEntryTest {
   @Test
   void aLookUpThatOverlapsACloseIsNotKept() {
     long before = entry.version();
-    entry.closing(77, 5, 5);
+    entry.closing(77, 5, 5, true);
     entry.settled(77);
     entry.learn(5, ProcessEntry.HOST, before);
     assertThat(entry.known(5)).isNull();
@@ -43,7 +46,7 @@ class ProcessEntryTest {
 
   @Test
   void aLookUpBetweenCloseAndItsEndIsNotKept() {
-    entry.closing(77, 5, 5);
+    entry.closing(77, 5, 5, true);
     long during = entry.version();
     entry.settled(77);
     entry.learn(5, ProcessEntry.HOST, during);
@@ -55,17 +58,36 @@ class ProcessEntryTest {
     for (int fd = 3; fd < 10; fd++) {
       entry.learn(fd, ProcessEntry.HOST, entry.version());
     }
-    entry.closing(77, 5, 7);
+    entry.closing(77, 5, 7, true);
     for (int fd = 3; fd < 10; fd++) {
       assertThat(entry.known(fd) == null).as("%d", fd).isEqualTo(fd >= 5 && fd <= 7);
     }
   }
 
   @Test
+  void onlyClosesThatASendCouldTellHoldUpDirectCalls() {
+    MemorySegment memory = Arena.ofAuto().allocate(ShimLayout.TABLE_BYTES, Long.BYTES);
+    entry.table(new ShimTable(memory, 0));
+    entry.closing(77, 5, 5, false);
+    assertThat(held(memory)).isZero();
+    entry.closing(78, 6, 6, true);
+    assertThat(held(memory)).isEqualTo(1);
+    entry.settled(77);
+    assertThat(held(memory)).isEqualTo(1);
+    entry.closing(77, 7, 7, false);
+    entry.settled(78);
+    assertThat(held(memory)).as("the other is a regular file's").isZero();
+  }
+
+  private static int held(MemorySegment table) {
+    return table.get(ValueLayout.JAVA_INT, ShimLayout.CONTROL_OFFSET);
+  }
+
+  @Test
   void execForgetsAll() {
     entry.learn(3, ProcessEntry.HOST, entry.version());
     entry.learn(60_000, ProcessEntry.HOST, entry.version());
-    entry.closing(77, 0, Integer.MAX_VALUE);
+    entry.closing(77, 0, Integer.MAX_VALUE, true);
     assertThat(entry.known(3)).isNull();
     assertThat(entry.known(60_000)).isNull();
   }

@@ -43,6 +43,7 @@ class ShimBlobTest {
     assertThat(constant(s, "ATTACHED")).isEqualTo(ShimLayout.ATTACHED);
     assertThat(constant(s, "STATE_HOST")).isEqualTo(ShimLayout.STATE_HOST);
     assertThat(constant(s, "STATE_DEVICE")).isEqualTo(ShimLayout.STATE_DEVICE);
+    assertThat(constant(s, "STATE_FILE")).isEqualTo(ShimLayout.STATE_FILE);
     assertThat(constant(s, "HANDLE_NUMBER")).isEqualTo(ShimLayout.HANDLE_NUMBER);
     assertThat((int) constant(s, "HANDLE_WATCHED")).isEqualTo(ShimLayout.HANDLE_WATCHED);
     assertThat(constant(s, "HANDLE_STREAM")).isEqualTo(ShimLayout.HANDLE_STREAM);

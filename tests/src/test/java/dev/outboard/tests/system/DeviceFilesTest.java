@@ -265,24 +265,41 @@ class DeviceFilesTest {
               throw new UncheckedIOException(e);
             }
           });
-      onDevice(
-              trial,
-              share,
-              trial.program(
-                  Programs.PYTHON,
-                  "-c",
-                  """
-                  import os, socket, sys
-                  with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as c:
-                      f = os.open('share/large', os.O_RDONLY)
-                      left = os.fstat(f).st_size
-                      while left: left -= os.sendfile(c.fileno(), f, None, left)
-                  """,
-                  trial.outside(),
-                  "" + server.getLocalPort()))
-          .with("--stats=" + stats)
-          .run(LIMIT)
-          .expectSuccess();
+      Finished done =
+          onDevice(
+                  trial,
+                  share,
+                  trial.program(
+                      Programs.PYTHON,
+                      "-c",
+                      """
+                      import os, select, socket, sys
+                      with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as c:
+                          f = os.open('share/large', os.O_RDONLY)
+                          left = os.fstat(f).st_size // 2
+                          while left: left -= os.sendfile(c.fileno(), f, None, left)
+                          # The rest in pieces, by an offset, to a socket that does not wait, and each
+                          # from a file of its own: the number is another file's every time.
+                          c.setblocking(False)
+                          at, end = os.fstat(f).st_size // 2, os.fstat(f).st_size
+                          other = os.open('share/large', os.O_WRONLY)
+                          while at < end:
+                              os.close(f)
+                              f = os.open('share/large', os.O_RDONLY)
+                              select.select([], [c], [])
+                              try: at += os.sendfile(c.fileno(), f, at, min(end - at, 200_001))
+                              except BlockingIOError: continue
+                          # What it does not take, in the same way.
+                          for arguments in (c.fileno(), f, -1, 5), (c.fileno(), other, 9, 5), (c.fileno(), 99, 0, 5):
+                              try: print(os.sendfile(*arguments))
+                              except OSError as e: print(e.strerror)
+                      """,
+                      trial.outside(),
+                      "" + server.getLocalPort()))
+              .with("--stats=" + stats)
+              .run(LIMIT)
+              .expectSuccess();
+      trial.outcome("output", done.output());
       assertThat(fetched.get(LIMIT.toSeconds(), TimeUnit.SECONDS))
           .isEqualTo(TestFiles.checksum(large));
     }
@@ -293,6 +310,9 @@ class DeviceFilesTest {
           .isBetween(100L, bytes / 1000);
       assertThat(number(json, "\"fromDevice\": (\\d+)")).isBetween(100L, bytes / 1000);
       assertThat(number(json, "\"sendfile\".*\"bytes\": (\\d+)")).isEqualTo(bytes);
+      if (trial.mode() == Mode.LIBRARY) {
+        assertThat(number(json, "\"sendfile\".*\"direct\": (\\d+)")).as(json).isGreaterThan(50);
+      }
     }
   }
 
