@@ -129,9 +129,7 @@ public final class HostRelay implements AutoCloseable {
    */
   private synchronized void awaitSentAhead(int flags) {
     int bits = Call.SENT_SHIFT;
-    while ((flags & Call.SENT_KNOWN) != 0
-        && !over
-        && (sentAhead - (flags >>> bits)) << bits < 0) {
+    while ((flags & Call.SENT_KNOWN) != 0 && !over && (sentAhead - (flags >>> bits)) << bits < 0) {
       try {
         wait();
       } catch (InterruptedException e) {
