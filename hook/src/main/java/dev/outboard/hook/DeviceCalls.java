@@ -338,7 +338,9 @@ final class DeviceCalls {
       n.deviceTime(System.nanoTime() - started, s);
     }
     long r = s.result();
-    if (r == -Errno.EAGAIN && before != null && s.call().flags == Call.AFTER_OR_AGAIN) {
+    if (r == -Errno.EAGAIN
+        && before != null
+        && (s.call().flags & Call.ORDER) == Call.AFTER_OR_AGAIN) {
       OpenFile file = files.get((int) s.call().args[0]);
       if (file != null) {
         before.heldUp(file);

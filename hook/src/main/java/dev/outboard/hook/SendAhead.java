@@ -87,6 +87,9 @@ final class SendAhead implements AutoCloseable {
   private final Thread worker;
   private boolean over; // the worker's
 
+  /** Pieces that were sent, or are about to be; changed under the monitor. */
+  private final AtomicInteger issued = new AtomicInteger();
+
   private final LongAdder sends = new LongAdder();
 
   SendAhead(DeviceLink link, DeviceCalls calls, Readiness readiness) {
@@ -207,6 +210,7 @@ final class SendAhead implements AutoCloseable {
       w.placeholder = p;
       w.bytes += count;
       w.frames++;
+      issued.incrementAndGet();
       bytes += count;
     }
     // Outside: what comes back must not wait for what goes out.
@@ -235,6 +239,7 @@ final class SendAhead implements AutoCloseable {
         }
         file.endAhead();
         w.frames++;
+        issued.incrementAndGet();
         roomAgain(w, w.placeholder, false);
       }
       link.sendAhead(slot, false, true, file.handle(), 0, MemorySegment.NULL);
@@ -325,7 +330,8 @@ final class SendAhead implements AutoCloseable {
    * @param c whose descriptors are handles
    */
   void order(Call c, OpenFiles files) {
-    c.flags = 0;
+    // What goes ahead and what is called take two ways to the link's end.
+    c.flags = issued.get() << Call.SENT_SHIFT | Call.SENT_KNOWN;
     Row row = SyscallTable.byCanonical(c.number);
     if (row == null || row.overtakes()) {
       return;
@@ -352,7 +358,7 @@ final class SendAhead implements AutoCloseable {
     }
     if (p != null) {
       boolean waits = !follows || !(nonBlockingCall(c, row) || p.nonBlocking());
-      c.flags = waits ? Call.AFTER : Call.AFTER_OR_AGAIN;
+      c.flags |= waits ? Call.AFTER : Call.AFTER_OR_AGAIN;
     }
   }
 

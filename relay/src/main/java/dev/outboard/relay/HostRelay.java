@@ -52,6 +52,10 @@ public final class HostRelay implements AutoCloseable {
   private final Thread hookReader;
   private final Thread wireReader;
 
+  // Guarded by this.
+  private int sentAhead;
+  private boolean over;
+
   // The wire's reader alone uses these.
   private @Nullable MemorySegment memory;
   private Carrier[] carriers = new Carrier[0];
@@ -96,6 +100,10 @@ public final class HostRelay implements AutoCloseable {
         }
         case Decoded.Received(Frame.Attach attach) when attach.lent() ->
             stream.send(new Frame.Attached(attach.id(), -Errno.EOPNOTSUPP));
+        case Decoded.Received(Frame.Ahead ahead) -> {
+          frames.send(ahead);
+          sentAhead(1);
+        }
         case Decoded.Received(Frame frame) -> frames.send(frame);
         case Decoded.Malformed(String why) -> {
           frames.send(new Frame.Bye(why));
@@ -110,10 +118,35 @@ public final class HostRelay implements AutoCloseable {
     }
   }
 
+  private synchronized void sentAhead(int more) {
+    sentAhead += more;
+    notifyAll();
+  }
+
+  /**
+   * Waits until what the hook had sent ahead when it made a call is on the wire: the two take
+   * different ways to there.
+   */
+  private synchronized void awaitSentAhead(int flags) {
+    int bits = Call.SENT_SHIFT;
+    while ((flags & Call.SENT_KNOWN) != 0 && !over && (sentAhead - (flags >>> bits)) << bits < 0) {
+      try {
+        wait();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return;
+      }
+    }
+  }
+
   private void readWire() {
     String why = heartbeat.reason(frames.serve(new FromDevice()));
     heartbeat.close();
     wire.stop();
+    synchronized (this) {
+      over = true;
+      notifyAll();
+    }
     for (Carrier carrier : carriers) {
       if (carrier != null) {
         carrier.end();
@@ -287,6 +320,8 @@ public final class HostRelay implements AutoCloseable {
     public void run() {
       for (int s = slot.await(); s != DeviceSlot.CLOSED; s = slot.await()) {
         slot.take(call);
+        awaitSentAhead(call.flags);
+        call.flags &= Call.ORDER;
         pending = s;
         frames.sendCall(index, s, call, mirror);
       }

@@ -28,6 +28,14 @@ public final class Call {
   /** The same, but EAGAIN if that is held up. */
   public static final int AFTER_OR_AGAIN = 2;
 
+  /** These say how; the rest of {@link #flags} is for the host's end of the stream. */
+  public static final int ORDER = 3;
+
+  /** From {@link #SENT_SHIFT} on stands how many pieces went ahead before the call. */
+  public static final int SENT_KNOWN = 8;
+
+  public static final int SENT_SHIFT = 4;
+
   /** How the call is to be ordered among what went ahead over a stream; 0 anywhere else. */
   public int flags;
 
