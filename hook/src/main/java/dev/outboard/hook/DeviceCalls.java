@@ -335,7 +335,7 @@ final class DeviceCalls {
       }
     }
     if (started != 0) {
-      n.deviceTime(System.nanoTime() - started, s);
+      n.deviceTime(System.nanoTime() - started, s.spinsWon(), s.spinsLost());
     }
     long r = s.result();
     if (r == -Errno.EAGAIN

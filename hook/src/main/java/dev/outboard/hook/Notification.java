@@ -237,11 +237,11 @@ final class Notification {
   }
 
   /** Notes the time that a device call took, and how its wait went: {@link CallSlot#spinsWon}. */
-  void deviceTime(long nanos, CallSlot s) {
+  void deviceTime(long nanos, int won, int lost) {
     deviceNanos += nanos;
     deviceCalls++;
-    spinsWon += s.spinsWon();
-    spinsLost += s.spinsLost();
+    spinsWon += won;
+    spinsLost += lost;
   }
 
   /** What the device calls of this notification took together. */

@@ -155,7 +155,7 @@ final class SendAhead implements AutoCloseable {
       if (taken == count) {
         sends.increment();
         if (started != 0) {
-          n.deviceTime(System.nanoTime() - started);
+          n.deviceTime(System.nanoTime() - started, 0, 0);
         }
         return taken;
       }
