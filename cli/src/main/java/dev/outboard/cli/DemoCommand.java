@@ -68,11 +68,12 @@ final class DemoCommand implements Command {
     Program program = new Program(started);
     CompletableFuture<Integer> ended = new CompletableFuture<>();
     HookOptions options =
-        HookOptions.of(command)
-            .withOwnChild(pid -> pid == device.pid() || site.isClient(pid))
-            .withEvents(program)
-            .withMessages(terminal::say)
-            .withStatistics(statistics);
+        HookOptions.builder(command)
+            .ownChild(pid -> pid == device.pid() || site.isClient(pid))
+            .events(program)
+            .messages(terminal::say)
+            .statistics(statistics)
+            .build();
     Hook hook = new Hook(options);
     try (DeviceLink link =
         DeviceLink.overDescriptor(

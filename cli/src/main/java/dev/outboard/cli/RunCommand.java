@@ -315,16 +315,17 @@ final class RunCommand implements Command {
         linkWatch.trace(trace.sink());
       }
       HookOptions options =
-          HookOptions.of(arguments.operands())
-              .withIgnoredSignals(front == null ? 0 : front.ignoredSignals())
-              .withEvents(watch)
-              .withOwnChild(pid -> device != null && pid == device.pid())
-              .withMessages(terminal::say)
-              .withStatistics(statistics)
-              .withTrace(trace.sink())
-              .withShim(shim)
-              .withAhead(ahead(arguments))
-              .withPolicy(policy(arguments));
+          HookOptions.builder(arguments.operands())
+              .ignoredSignals(front == null ? 0 : front.ignoredSignals())
+              .events(watch)
+              .ownChild(pid -> device != null && pid == device.pid())
+              .messages(terminal::say)
+              .statistics(statistics)
+              .trace(trace.sink())
+              .shim(shim)
+              .ahead(ahead(arguments))
+              .policy(policy(arguments))
+              .build();
       Hook hook = new Hook(options);
       try (DeviceLink link = connector.connect(hook.listener())) {
         link.welcome().notices().forEach(terminal::say);

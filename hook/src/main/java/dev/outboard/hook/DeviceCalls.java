@@ -472,6 +472,24 @@ final class DeviceCalls {
     sampled(n, p, n.slot());
   }
 
+  /** Has the device watch a file from now on; between {@link #begin} and {@link #end}. */
+  void watch(Notification n, Placeholder p) {
+    CallSlot slot = n.slot();
+    long r;
+    do {
+      Call c = slot.call();
+      c.start(PseudoCall.WATCH);
+      c.args[0] = p.handle();
+      c.args[1] = 1;
+      r = execute(n, slot);
+    } while (r == AGAIN);
+    Readiness known = readiness;
+    int mask = slot.readyMask();
+    if (known != null && r >= 0 && mask >= 0) {
+      known.watching(p, mask, slot.readyStamp());
+    }
+  }
+
   /** Passes on the readiness that came with the slot's last call, if the handle is watched. */
   void sampled(Notification n, Placeholder p, CallSlot s) {
     sampled(n, p, s, Math.max(0, n.row().fdIndex()));

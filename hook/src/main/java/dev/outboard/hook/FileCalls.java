@@ -199,6 +199,16 @@ final class FileCalls {
         keepUndelivered(row, args, p, file, c);
       }
       hook.calls().sampled(n, p, n.slot());
+      if (r > 0 && row.mayGoAhead() && hook.ahead() != null && !p.watched()) {
+        hook.calls().watch(n, p); // the next may go ahead: it would be heard of if the peer went
+      }
+      if (r == -Errno.EPIPE && sends && moved == 0) {
+        // What went ahead of this one met the reset, and has its error, which comes first.
+        int put = file.takeDeferredError();
+        if (put != 0) {
+          return told(n, p, file, put);
+        }
+      }
       if (r < 0) {
         if (moved == 0) {
           return hook.calls().memoryError(n, r);

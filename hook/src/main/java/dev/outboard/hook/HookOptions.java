@@ -11,8 +11,6 @@ import org.jspecify.annotations.Nullable;
  * What to run, and how.
  *
  * @param command the program and its arguments; looked up in PATH as a shell does
- * @param fileLimit the soft RLIMIT_NOFILE that the program is to have: the JVM raises its own; -1
- *     for that of this process's parent
  * @param ignoredSignals signals that the program is to start with ignored: bit {@code n - 1} for
  *     signal {@code n}; all others are as by default
  * @param events hears of the program's first process
@@ -28,7 +26,6 @@ import org.jspecify.annotations.Nullable;
  */
 public record HookOptions(
     List<String> command,
-    long fileLimit,
     long ignoredSignals,
     ProgramEvents events,
     IntPredicate ownChild,
@@ -46,168 +43,92 @@ public record HookOptions(
   }
 
   /** Runs {@code command} with everything as by default; messages go to standard error. */
-  public static HookOptions of(List<String> command) {
-    return new HookOptions(
-        command,
-        -1,
-        0,
-        ProgramEvents.none(),
-        pid -> false,
-        line -> System.err.println("outboard: " + line),
-        null,
-        null,
-        true,
-        false,
-        CallPolicy.NONE);
+  public static Builder builder(List<String> command) {
+    return new Builder(command);
   }
 
-  public HookOptions withEvents(ProgramEvents e) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        ignoredSignals,
-        e,
-        ownChild,
-        messages,
-        statistics,
-        trace,
-        shim,
-        ahead,
-        policy);
-  }
+  /**
+   * Options to be set one after the other; each is named as what it sets, and has the default of
+   * {@link #builder} until then. One thread.
+   */
+  public static final class Builder {
+    private final List<String> command;
+    private long ignoredSignals;
+    private ProgramEvents events = ProgramEvents.none();
+    private IntPredicate ownChild = pid -> false;
+    private Consumer<String> messages = line -> System.err.println("outboard: " + line);
+    private @Nullable Statistics statistics;
+    private @Nullable Consumer<String> trace;
+    private boolean shim = true;
+    private boolean ahead;
+    private CallPolicy policy = CallPolicy.NONE;
 
-  public HookOptions withOwnChild(IntPredicate p) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        ignoredSignals,
-        events,
-        p,
-        messages,
-        statistics,
-        trace,
-        shim,
-        ahead,
-        policy);
-  }
+    private Builder(List<String> command) {
+      this.command = command;
+    }
 
-  public HookOptions withMessages(Consumer<String> m) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        ignoredSignals,
-        events,
-        ownChild,
-        m,
-        statistics,
-        trace,
-        shim,
-        ahead,
-        policy);
-  }
+    public Builder ignoredSignals(long ignoredSignals) {
+      this.ignoredSignals = ignoredSignals;
+      return this;
+    }
 
-  public HookOptions withStatistics(@Nullable Statistics s) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        ignoredSignals,
-        events,
-        ownChild,
-        messages,
-        s,
-        trace,
-        shim,
-        ahead,
-        policy);
-  }
+    public Builder events(ProgramEvents events) {
+      this.events = events;
+      return this;
+    }
 
-  public HookOptions withTrace(@Nullable Consumer<String> t) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        ignoredSignals,
-        events,
-        ownChild,
-        messages,
-        statistics,
-        t,
-        shim,
-        ahead,
-        policy);
-  }
+    public Builder ownChild(IntPredicate ownChild) {
+      this.ownChild = ownChild;
+      return this;
+    }
 
-  public HookOptions withShim(boolean on) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        ignoredSignals,
-        events,
-        ownChild,
-        messages,
-        statistics,
-        trace,
-        on,
-        ahead,
-        policy);
-  }
+    public Builder messages(Consumer<String> messages) {
+      this.messages = messages;
+      return this;
+    }
 
-  public HookOptions withAhead(boolean on) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        ignoredSignals,
-        events,
-        ownChild,
-        messages,
-        statistics,
-        trace,
-        shim,
-        on,
-        policy);
-  }
+    public Builder statistics(@Nullable Statistics statistics) {
+      this.statistics = statistics;
+      return this;
+    }
 
-  public HookOptions withFileLimit(long limit) {
-    return new HookOptions(
-        command,
-        limit,
-        ignoredSignals,
-        events,
-        ownChild,
-        messages,
-        statistics,
-        trace,
-        shim,
-        ahead,
-        policy);
-  }
+    public Builder trace(@Nullable Consumer<String> trace) {
+      this.trace = trace;
+      return this;
+    }
 
-  public HookOptions withIgnoredSignals(long mask) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        mask,
-        events,
-        ownChild,
-        messages,
-        statistics,
-        trace,
-        shim,
-        ahead,
-        policy);
-  }
+    public Builder shim(boolean shim) {
+      this.shim = shim;
+      return this;
+    }
 
-  public HookOptions withPolicy(CallPolicy p) {
-    return new HookOptions(
-        command,
-        fileLimit,
-        ignoredSignals,
-        events,
-        ownChild,
-        messages,
-        statistics,
-        trace,
-        shim,
-        ahead,
-        p);
+    public Builder ahead(boolean ahead) {
+      this.ahead = ahead;
+      return this;
+    }
+
+    public Builder policy(CallPolicy policy) {
+      this.policy = policy;
+      return this;
+    }
+
+    /**
+     * The options as they were set.
+     *
+     * @throws IllegalArgumentException if there is no program to run
+     */
+    public HookOptions build() {
+      return new HookOptions(
+          command,
+          ignoredSignals,
+          events,
+          ownChild,
+          messages,
+          statistics,
+          trace,
+          shim,
+          ahead,
+          policy);
+    }
   }
 }

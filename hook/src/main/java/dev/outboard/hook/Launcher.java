@@ -113,7 +113,7 @@ final class Launcher {
         return;
       }
       long now = limit.get(ValueLayout.JAVA_LONG, 0);
-      long wanted = options.fileLimit() >= 0 ? options.fileLimit() : parentsLimit(a);
+      long wanted = parentsLimit(a);
       if (wanted >= 0 && wanted < now) {
         limit.set(ValueLayout.JAVA_LONG, 0, wanted);
         Processes.prlimit(pid, Processes.RLIMIT_NOFILE, limit.address(), 0);

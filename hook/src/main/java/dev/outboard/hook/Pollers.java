@@ -350,7 +350,7 @@ final class Pollers {
           refresh(n, w);
         } else if (!p.watched() && calls.begin(n) == 0) {
           try {
-            watch(n, p);
+            calls.watch(n, p);
           } finally {
             calls.end(n);
           }
@@ -417,7 +417,7 @@ final class Pollers {
         for (int i = 0; i < w.count; i++) {
           Placeholder p = w.files[i];
           if (p != null && !p.watched()) {
-            watch(n, p);
+            calls.watch(n, p);
           }
         }
         sync(n);
@@ -437,22 +437,6 @@ final class Pollers {
       }
     }
     readiness.settle();
-  }
-
-  private void watch(Notification n, Placeholder p) {
-    CallSlot slot = n.slot();
-    long r;
-    do {
-      Call c = slot.call();
-      c.start(PseudoCall.WATCH);
-      c.args[0] = p.handle();
-      c.args[1] = 1;
-      r = calls.execute(n, slot);
-    } while (r == DeviceCalls.AGAIN);
-    int mask = slot.readyMask();
-    if (r >= 0 && mask >= 0) {
-      readiness.watching(p, mask, slot.readyStamp());
-    }
   }
 
   private void sync(Notification n) {

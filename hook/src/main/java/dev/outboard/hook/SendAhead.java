@@ -120,8 +120,8 @@ final class SendAhead implements AutoCloseable {
   }
 
   /**
-   * Puts the bytes of a send on their way. Between {@link DeviceCalls#begin} and {@link
-   * DeviceCalls#end}.
+   * Puts the bytes of a send on their way, if the device tells of the file's readiness. Between
+   * {@link DeviceCalls#begin} and {@link DeviceCalls#end}.
    *
    * @param at where in the data of the caller's slot they begin, or -1 if the send is not only of
    *     bytes
@@ -132,6 +132,10 @@ final class SendAhead implements AutoCloseable {
    */
   long send(Notification n, Placeholder p, OpenFile file, long at, long count, int flags) {
     if (at < 0 || count <= 0 || (flags & ~PLAIN) != 0 || !file.mayGoAhead() || !p.isConnected()) {
+      return NOT_TAKEN;
+    }
+    // A connection that is known to be broken, or of which that would not be heard.
+    if (!p.watched() || (p.mask() & (Poll.POLLERR | Poll.POLLHUP)) != 0) {
       return NOT_TAKEN;
     }
     SendWindow w = file.window();
