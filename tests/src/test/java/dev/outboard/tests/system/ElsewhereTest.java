@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Tag;
 class ElsewhereTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
 
-  @Scenario
+  @Scenario(modes = {Mode.NATIVE, Mode.LIBRARY})
   void whatProgramsDoEveryDay(Trial trial) {
     Finished done = trial.program(Programs.staticC("everyday")).overSsh().run(LIMIT);
     trial.outcome("output", done.output());

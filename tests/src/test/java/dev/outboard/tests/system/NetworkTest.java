@@ -241,7 +241,7 @@ class NetworkTest {
           n = largest.get((kind, sender), 0)
           print(kind, 'above the MTU' if n > 1514 else n, flush=True)
       def send(s):
-          for i in range(8):
+          for i in range(32):
               s.sendall(bytes(1 << 20))
       def receive(s):
           n = 0
@@ -396,10 +396,10 @@ class NetworkTest {
               .in(trial.directory())
               .run(LIMIT)
               .expectSuccess();
-      assertThat(device.output()).isEqualTo("received 8\ncwr above the MTU\nudp above the MTU\n");
+      assertThat(device.output()).isEqualTo("received 32\ncwr above the MTU\nudp above the MTU\n");
       machine.awaitOutput(LIMIT, "udp");
       assertThat(machine.output())
-          .isEqualTo("ready\nreceived 8\ncwr above the MTU\nudp above the MTU\n");
+          .isEqualTo("ready\nreceived 32\ncwr above the MTU\nudp above the MTU\n");
     }
   }
 
