@@ -206,7 +206,7 @@ abstract class LinkTest {
   @Test
   @Order(1)
   void answersToPing() throws Exception {
-    assertThat(command("ping", "-c3", "-i0.2", "-W2", device().getHostAddress()))
+    assertThat(command("ping", "-c3", "-i0.2", "-w10", device().getHostAddress()))
         .contains("3 received");
   }
 
