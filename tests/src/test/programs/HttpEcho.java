@@ -13,7 +13,7 @@ import java.util.concurrent.Future;
 
 /** The JDK's HTTP server and client in one JVM: what is posted comes back; then both end. */
 class HttpEcho {
-  private static final int REQUESTS = 100;
+  private static final int REQUESTS = 60;
 
   public static void main(String[] args) throws Exception {
     HttpServer server =

@@ -163,9 +163,9 @@ class LifetimeTest {
   private static Command crowd(Trial trial) {
     return trial.program(
         Programs.c("crowd"),
-        "" + trial.amount(400, 1000),
-        "" + trial.amount(100, 500),
-        "" + trial.amount(100, 200));
+        "" + trial.amount(200, 1000),
+        "" + trial.amount(60, 500),
+        "" + trial.amount(60, 200));
   }
 
   /**

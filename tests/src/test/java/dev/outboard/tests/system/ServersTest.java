@@ -155,7 +155,7 @@ class ServersTest {
 
   @Scenario(trace = false)
   void redisUnderItsBenchmark(Trial trial) {
-    redis(trial, trial.amount(300, 1_000));
+    redis(trial, trial.amount(200, 1_000));
   }
 
   private static void redis(Trial trial, int requests) {
