@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
-import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
@@ -19,7 +18,6 @@ import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.SocketChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
@@ -159,7 +157,8 @@ class BadInputTest {
       words = Arrays.copyOf(words, words.length - 2);
     }
     try (Running device = trial.outboard(words).start()) {
-      Eventually.require(LIMIT, device::errors, () -> Files.exists(socket));
+      device.awaitErrors(
+          LIMIT, "listening at"); // there is a moment when it is bound, and does not yet
       Map<String, ByteBuffer> wrong = new LinkedHashMap<>();
       wrong.put("length 0", header(0, 1));
       wrong.put("length below the header's", header(7, 1));
