@@ -544,8 +544,7 @@ static int is_sendable(int fd) {
 static int fetch(void *to, int64_t from, uint64_t bytes) {
   struct iovec here = {to, bytes};
   struct iovec there = {(char *)from, bytes};
-  return system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)&there, 1, 0) ==
-         (int64_t)bytes;
+  return move(SYS_process_vm_readv, &here, &there, 1);
 }
 
 /* sendfile's offset, in memory that it can be written back to. */

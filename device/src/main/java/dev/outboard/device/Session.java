@@ -570,22 +570,6 @@ final class Session implements Runnable {
   }
 
   private synchronized boolean awaitShadows() {
-    long deadline = System.nanoTime() + PATIENCE_NANOS;
-    boolean interrupted = false;
-    while (shadowCount > 0) {
-      long millis = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
-      if (millis <= 0) {
-        break;
-      }
-      try {
-        wait(millis);
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
-    return shadowCount == 0;
+    return Uninterrupted.waitUntil(this, PATIENCE_NANOS, () -> shadowCount == 0);
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.posix.Uninterrupted;
 import java.util.Arrays;
 
 /**
@@ -25,16 +26,8 @@ final class PipeLocks {
 
   /** Waits until nobody holds the pipe with this inode, and holds it. */
   synchronized void lock(long inode) {
-    boolean interrupted = false;
-    while (index(inode) >= 0) {
-      try {
-        wait();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
+    if (index(inode) >= 0) {
+      Uninterrupted.waitUntil(this, () -> index(inode) < 0);
     }
     if (count == held.length) {
       held = Arrays.copyOf(held, count * 2);

@@ -509,19 +509,7 @@ final class SendAhead implements AutoCloseable {
 
   /** Waits until the device has all that is on its way, but not longer than this. */
   synchronized void finish(Duration limit) {
-    long deadline = System.nanoTime() + limit.toNanos();
-    boolean interrupted = false;
-    while ((busy.get() > 0 || closing > 0) && System.nanoTime() - deadline < 0) {
-      try {
-        long millis = Math.max(1, (deadline - System.nanoTime()) / 1_000_000);
-        wait(millis);
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+    Uninterrupted.waitUntil(this, limit.toNanos(), () -> busy.get() == 0 && closing == 0);
   }
 
   private void work() {

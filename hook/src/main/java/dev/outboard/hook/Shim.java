@@ -8,6 +8,7 @@ import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.channel.LentSlot;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Uninterrupted;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
@@ -1047,17 +1048,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   /** Waits until nobody is held, which takes a few milliseconds. Under the state's monitor. */
   private static void awaitHeld(ShimState s) {
-    boolean interrupted = false;
-    while (s.holding) {
-      try {
-        s.wait();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+    Uninterrupted.waitUntil(s, () -> !s.holding);
   }
 
   /** Nobody is held any more. */

@@ -2,6 +2,8 @@
 package dev.outboard.posix;
 
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,6 +27,46 @@ public final class Uninterrupted {
     if (interrupted) {
       Thread.currentThread().interrupt();
     }
+  }
+
+  /** Waits until {@code done}, looking at each notification; the caller has the monitor. */
+  public static void waitUntil(Object monitor, BooleanSupplier done) {
+    boolean interrupted = false;
+    while (!done.getAsBoolean()) {
+      try {
+        monitor.wait();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /**
+   * The same for so many nanoseconds at most.
+   *
+   * @return whether it is done
+   */
+  public static boolean waitUntil(Object monitor, long nanos, BooleanSupplier done) {
+    long deadline = System.nanoTime() + nanos;
+    boolean interrupted = false;
+    while (!done.getAsBoolean()) {
+      long left = deadline - System.nanoTime();
+      if (left <= 0) {
+        break;
+      }
+      try {
+        TimeUnit.NANOSECONDS.timedWait(monitor, left);
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    return done.getAsBoolean();
   }
 
   /** Waits for a thread's end; null has ended. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
+import dev.outboard.posix.Uninterrupted;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
@@ -78,16 +79,6 @@ final class AheadOrder {
   }
 
   private synchronized void await(BooleanSupplier done) {
-    boolean interrupted = false;
-    while (!done.getAsBoolean()) {
-      try {
-        wait();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+    Uninterrupted.waitUntil(this, done);
   }
 }
