@@ -358,6 +358,8 @@ abstract class WholePathSuite {
         } while (r != LentProgram.LOST);
         assertThat(second.lost()).isTrue();
       }
+      // The device hears of the link's end when it comes to it, and has room for a few sessions.
+      eventually("sessions", 1, () -> link.counts().sessions());
     }
   }
 
