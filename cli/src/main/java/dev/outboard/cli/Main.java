@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.hook.Hook;
 import java.util.Arrays;
 import java.util.List;
 
@@ -20,8 +21,8 @@ public final class Main {
 
   /** Ends the JVM. */
   private static void leave(int status) {
-    if (Boolean.getBoolean("outboard.training")) {
-      System.exit(status); // which writes the AOT cache
+    if (Boolean.getBoolean("outboard.training") || Hook.recorded()) {
+      System.exit(status); // which writes the AOT cache, or JFR's recording
     }
     // Runtime.exit() looks for a logger to tell, in each of our jars: as long as all else that an
     // embedded device does at its end. No command leaves anything to a shutdown hook.

@@ -16,6 +16,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -75,6 +76,11 @@ public final class Hook {
   public Hook(HookOptions options) {
     this.options = options;
     this.messages = new Messages(options.messages());
+  }
+
+  /** Whether JFR records in this process: then its end must be one that lets JFR write its file. */
+  public static boolean recorded() {
+    return FlightEvents.recorded();
   }
 
   /** What the link to the device is to report to. */
@@ -138,6 +144,7 @@ public final class Hook {
     private final Pollers pollers;
     private final Guard guard;
     private final Notification.@Nullable Observer observer;
+    private final @Nullable Runnable endOfRecording;
     private final Launcher launcher;
     private @Nullable Notifier notifier;
 
@@ -176,6 +183,8 @@ public final class Hook {
         }
       }
       this.observer = observer(options);
+      this.endOfRecording =
+          shim != null && FlightEvents.recorded() ? FlightEvents.recordUntrapped(shim) : null;
       Guard g = Guard.start();
       this.guard = g;
       this.launcher =
@@ -202,23 +211,33 @@ public final class Hook {
     }
 
     private static Notification.@Nullable Observer observer(HookOptions options) {
+      List<Notification.Observer> observers = new ArrayList<>();
       Statistics s = options.statistics();
-      Consumer<String> sink = options.trace();
-      Tracer t = sink == null ? null : new Tracer(sink);
-      if (s == null) {
-        return t;
+      if (s != null) {
+        observers.add((n, outcome, result) ->
+            s.record(
+                n.row(),
+                outcome == Notification.Answer.HOST,
+                result,
+                n.deviceCalls(),
+                n.deviceNanos(),
+                n.spinsWon(),
+                n.spinsLost()));
       }
+      if (FlightEvents.recorded()) {
+        observers.add(FlightEvents::answering);
+      }
+      Consumer<String> sink = options.trace();
+      if (sink != null) {
+        observers.add(new Tracer(sink));
+      }
+      if (observers.size() < 2) {
+        return observers.isEmpty() ? null : observers.getFirst();
+      }
+      Notification.Observer[] each = observers.toArray(new Notification.Observer[0]);
       return (n, outcome, result) -> {
-        s.record(
-            n.row(),
-            outcome == Notification.Answer.HOST,
-            result,
-            n.deviceCalls(),
-            n.deviceNanos(),
-            n.spinsWon(),
-            n.spinsLost());
-        if (t != null) {
-          t.answering(n, outcome, result);
+        for (Notification.Observer o : each) {
+          o.answering(n, outcome, result);
         }
       };
     }
@@ -482,6 +501,9 @@ public final class Hook {
     public void close() {
       processes.close();
       guard.bye(); // it needs a moment to end
+      if (endOfRecording != null) {
+        endOfRecording.run();
+      }
       if (shim != null) {
         shim.close();
       }
