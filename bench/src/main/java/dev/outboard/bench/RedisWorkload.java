@@ -14,6 +14,14 @@ final class RedisWorkload implements Workload {
   private static final Measure GET = Measure.of("get", "redis GET", Measure.Unit.REQUESTS);
   private static final Measure SET = Measure.of("set", "redis SET", Measure.Unit.REQUESTS);
 
+  /** The keys of measures that send so many requests before they wait for the replies. */
+  private static final String PIPELINED = "16";
+
+  private static final Measure GET_16 =
+      Measure.of("get" + PIPELINED, "redis GET, 16 in a row", Measure.Unit.REQUESTS);
+  private static final Measure SET_16 =
+      Measure.of("set" + PIPELINED, "redis SET, 16 in a row", Measure.Unit.REQUESTS);
+
   @Override
   public String name() {
     return "redis";
@@ -36,7 +44,7 @@ final class RedisWorkload implements Workload {
 
   @Override
   public List<List<Measure>> runs() {
-    return List.of(List.of(SET), List.of(GET));
+    return List.of(List.of(SET, SET_16), List.of(GET, GET_16));
   }
 
   @Override
@@ -64,6 +72,8 @@ final class RedisWorkload implements Workload {
   @Override
   public Sample.Work traffic(Server server, Measure measure, double seconds, double rate)
       throws BenchException, InterruptedException {
+    boolean pipelined = measure.key().endsWith(PIPELINED);
+    String test = measure.key().replace(PIPELINED, "");
     long requests = rate > 0 ? Math.max(1, (long) (rate * seconds)) : FIRST_REQUESTS;
     String said =
         server.client(
@@ -78,14 +88,16 @@ final class RedisWorkload implements Workload {
                 "50",
                 "-n",
                 "" + requests,
+                "-P",
+                pipelined ? PIPELINED : "1",
                 "-t",
-                measure.key(),
+                test,
                 "--csv"),
             seconds + PATIENCE_SECONDS);
     // "SET","12345.67",latencies; a line of titles before it.
     for (String line : said.lines().toList()) {
       String[] columns = line.replace("\"", "").split(",", -1);
-      if (columns[0].equalsIgnoreCase(measure.key()) && columns.length > RATE_COLUMN) {
+      if (columns[0].equalsIgnoreCase(test) && columns.length > RATE_COLUMN) {
         return new Sample.Work(requests, requests / Double.parseDouble(columns[RATE_COLUMN]));
       }
     }
