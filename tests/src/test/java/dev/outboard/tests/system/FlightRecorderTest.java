@@ -3,6 +3,7 @@ package dev.outboard.tests.system;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
@@ -28,6 +29,11 @@ class FlightRecorderTest {
             "-XX:StartFlightRecording:settings=none,filename=" + trial.directory() + "/%p.jfr")
         .run(Duration.ofSeconds(60))
         .expectSuccess();
+    // The device writes its file after the command's end.
+    Eventually.require(
+        Duration.ofSeconds(60),
+        () -> "processes left: " + trial.processes(),
+        () -> trial.processes().isEmpty());
     List<RecordedEvent> events = new ArrayList<>();
     try (Stream<Path> files = Files.list(trial.directory())) {
       for (Path file : files.filter(f -> f.toString().endsWith(".jfr")).toList()) {
