@@ -3,7 +3,6 @@ package dev.outboard.channel;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.syscalls.Call;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
@@ -16,6 +15,9 @@ import java.lang.foreign.ValueLayout;
  * completes every call with {@code -ENETDOWN}.
  */
 public final class CallSlot {
+  /** A {@code struct timespec}, for its waits. */
+  public static final int TIMEOUT_BYTES = 16;
+
   private static final long NANOS_PER_SECOND = 1_000_000_000L;
 
   private final int index;
@@ -37,17 +39,17 @@ public final class CallSlot {
   /**
    * @param index the slot's place in the session's memory
    * @param slot {@link SlotLayout#BYTES} of shared memory
-   * @param arena lives at least as long as this object; a few bytes are taken from it
+   * @param timeout {@link #TIMEOUT_BYTES} that are this object's as long as it is used
    * @param traffic where the bytes of calls are counted
    */
-  CallSlot(int index, MemorySegment slot, Arena arena, Traffic traffic) {
+  CallSlot(int index, MemorySegment slot, MemorySegment timeout, Traffic traffic) {
     this.index = index;
     this.slot = slot;
     this.traffic = traffic;
     this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS);
     this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS);
     this.call = new Call(slot.asSlice(SlotLayout.DATA, SlotLayout.DATA_BYTES));
-    this.timeout = arena.allocate(16, 8);
+    this.timeout = timeout;
     // The device starts each shadow thread with the words as they are.
     this.sequence = request.get() & ~SlotLayout.ABANDONED;
   }
@@ -56,10 +58,10 @@ public final class CallSlot {
    * The host's side of a slot whose bytes nobody counts.
    *
    * @param slot {@link SlotLayout#BYTES} of shared memory that the device has just given out
-   * @param arena lives at least as long as the result; a few bytes are taken from it
+   * @param timeout {@link #TIMEOUT_BYTES} that are the result's as long as it is used
    */
-  public static CallSlot of(int index, MemorySegment slot, Arena arena) {
-    return new CallSlot(index, slot, arena, new Traffic());
+  public static CallSlot of(int index, MemorySegment slot, MemorySegment timeout) {
+    return new CallSlot(index, slot, timeout, new Traffic());
   }
 
   /** The slot's index: its name on the link, and what a child's slot is attached like. */

@@ -44,7 +44,7 @@ public final class DeviceLink implements AutoCloseable {
   private final LinkListener listener;
   private final LinkOptions options;
   private final Welcome welcome;
-  private final Arena arena;
+  private final MemorySegment timeouts;
   private final MemorySegment memory;
   private final AtomicReferenceArray<@Nullable CallSlot> slots;
   private final Set<LentSlot> lent = ConcurrentHashMap.newKeySet();
@@ -67,8 +67,9 @@ public final class DeviceLink implements AutoCloseable {
     this.options = options;
     this.welcome = welcome;
     // The slots stay mapped until no thread can look into one: until all are garbage.
-    this.arena = Arena.ofAuto();
+    Arena arena = Arena.ofAuto();
     this.memory = SlotMemory.owned(memory, arena);
+    this.timeouts = arena.allocate((long) welcome.slots() * CallSlot.TIMEOUT_BYTES, 8);
     this.slots = new AtomicReferenceArray<>(welcome.slots());
     this.reader = Thread.ofPlatform().name("link-reader").daemon(true).unstarted(this::readFrames);
   }
@@ -232,7 +233,7 @@ public final class DeviceLink implements AutoCloseable {
         new CallSlot(
             index,
             memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES),
-            arena,
+            timeouts.asSlice((long) index * CallSlot.TIMEOUT_BYTES, CallSlot.TIMEOUT_BYTES),
             stream.traffic());
     slots.set(index, slot);
     if (lost) {

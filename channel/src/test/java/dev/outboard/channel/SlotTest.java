@@ -33,7 +33,7 @@ class SlotTest {
     memory = arena.allocate(SlotLayout.BYTES, 4096);
     device = new DeviceSlot(memory);
     device.reset();
-    host = new CallSlot(0, memory, arena, new Traffic());
+    host = new CallSlot(0, memory, arena.allocate(CallSlot.TIMEOUT_BYTES, 8), new Traffic());
   }
 
   @AfterEach

@@ -29,7 +29,7 @@ public class CallSlotBenchmark {
     MemorySegment memory = arena.allocate(SlotLayout.BYTES, 4096);
     device = new DeviceSlot(memory);
     device.reset();
-    host = new CallSlot(0, memory, arena, new Traffic());
+    host = new CallSlot(0, memory, arena.allocate(CallSlot.TIMEOUT_BYTES, 8), new Traffic());
     shadow = Thread.ofPlatform().start(this::answer);
   }
 

@@ -248,6 +248,7 @@ public final class DeviceRelay {
   /** Makes the calls of one slot and sends their ends. */
   private final class Carrier implements Runnable {
     private final int index;
+    private final MemorySegment timeout;
     private final CallSlot slot;
     private final SlotMirror mirror;
     private final Semaphore calls = new Semaphore(0);
@@ -263,7 +264,8 @@ public final class DeviceRelay {
 
     Carrier(int index, MemorySegment place, @Nullable Carrier before) {
       this.index = index;
-      this.slot = CallSlot.of(index, place, arena);
+      this.timeout = before == null ? arena.allocate(CallSlot.TIMEOUT_BYTES, 8) : before.timeout;
+      this.slot = CallSlot.of(index, place, timeout);
       this.mirror = before == null ? new SlotMirror(slot.call().data, arena) : before.mirror;
       this.thread = Thread.ofPlatform().daemon().name("relay-slot-" + index).unstarted(this);
     }
