@@ -377,8 +377,7 @@ final class Readiness {
               Canonical.EPOLL_PWAIT, epoll, scratch.address() + EVENTS, MAX_EVENTS, 0, 0, 8);
       for (int i = 0; i < n; i++) {
         int fd =
-            scratch.get(
-                ValueLayout.JAVA_INT_UNALIGNED, EVENTS + (long) i * eventBytes + eventData);
+            scratch.get(ValueLayout.JAVA_INT_UNALIGNED, EVENTS + (long) i * eventBytes + eventData);
         // In use while it is polled: its number must not become another file's meanwhile.
         Handles.Handle handle = handles.enter(fd);
         if (handle == null) {

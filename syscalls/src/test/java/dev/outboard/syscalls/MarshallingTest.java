@@ -31,7 +31,11 @@ class MarshallingTest {
   private final Call taken = new Call(device.data);
   private final DeviceMarshaller marshaller =
       new DeviceMarshaller(
-          device.data.address(), DeviceSpace.DATA_BYTES, device.scratch, PathSet.of(List.of()), Architecture.X86_64);
+          device.data.address(),
+          DeviceSpace.DATA_BYTES,
+          device.scratch,
+          PathSet.of(List.of()),
+          Architecture.X86_64);
   private final long[] kernelArgs = new long[6];
 
   static List<Row> deviceRows() {
