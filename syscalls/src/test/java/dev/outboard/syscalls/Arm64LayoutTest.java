@@ -12,8 +12,9 @@ import org.junit.jupiter.api.BeforeAll;
  * Architecture} turns.
  */
 class Arm64LayoutTest extends LayoutTest {
-  Arm64LayoutTest() {
-    super(Architecture.ARM64);
+  @Override
+  Architecture machine() {
+    return Architecture.ARM64;
   }
 
   @BeforeAll

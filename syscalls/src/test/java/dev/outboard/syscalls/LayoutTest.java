@@ -73,14 +73,9 @@ class LayoutTest {
       #include <linux/tls.h>
       """;
 
-  private final Architecture machine;
-
-  LayoutTest() {
-    this(Architecture.MACHINE);
-  }
-
-  LayoutTest(Architecture machine) {
-    this.machine = machine;
+  /** Whose headers are asked. */
+  Architecture machine() {
+    return Architecture.MACHINE;
   }
 
   /** What C prints for each expression; expressions with an unknown macro are left out. */
@@ -93,7 +88,7 @@ class LayoutTest {
       body.append(e).append("\");\n").append(macro ? "#endif\n" : "");
     }
     Map<String, Long> answers = new LinkedHashMap<>();
-    for (String line : CProbe.run(machine, HEADERS, body.toString())) {
+    for (String line : CProbe.run(machine(), HEADERS, body.toString())) {
       int tab = line.indexOf('\t');
       answers.put(line.substring(tab + 1), Long.parseLong(line.substring(0, tab)));
     }
@@ -131,9 +126,9 @@ class LayoutTest {
   /** The size of a structure that is not the same on every machine. */
   private OptionalInt here(Struct s) {
     return switch (s) {
-      case EPOLL_EVENT -> OptionalInt.of(machine.epollEventBytes());
+      case EPOLL_EVENT -> OptionalInt.of(machine().epollEventBytes());
       // Crosses as a struct statx.
-      case STAT -> OptionalInt.of(machine == Architecture.ARM64 ? 128 : s.bytes());
+      case STAT -> OptionalInt.of(machine() == Architecture.ARM64 ? 128 : s.bytes());
       default -> OptionalInt.empty();
     };
   }
@@ -304,7 +299,7 @@ class LayoutTest {
     for (Class<?> c : List.of(Fcntl.class, Sched.class, Ioctl.class)) {
       for (Field f : c.getFields()) {
         int value = f.getInt(null);
-        int here = f.getName().startsWith("O_") ? machine.openFlags(value) : value;
+        int here = f.getName().startsWith("O_") ? machine().openFlags(value) : value;
         ours.put(f.getName(), here & 0xffffffffL);
       }
     }
