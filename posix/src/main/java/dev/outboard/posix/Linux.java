@@ -50,7 +50,7 @@ public final class Linux {
     int own = machine.number(nr);
     return switch (nr) {
       // Not there: libc's make others of them.
-      case SyscallNumbers.POLL -> Poll.FUNCTION.callOrErrno(a0, a1, a2, 0, 0, 0, 0);
+      case SyscallNumbers.POLL -> LibcPoll.FUNCTION.callIntOrErrno(a0, a1, a2);
       case SyscallNumbers.EPOLL_WAIT ->
           machineSyscall(
               machine.number(SyscallNumbers.EPOLL_PWAIT), a0, a1, a2, a3, 0, SIGSET_BYTES);
@@ -65,7 +65,8 @@ public final class Linux {
     };
   }
 
-  private static final class Poll {
+  /** Looked up where it is needed. */
+  private static final class LibcPoll {
     static final CFunction FUNCTION = CFunction.ofLibc("poll");
   }
 
