@@ -53,7 +53,7 @@ int ob_host_wait(struct ob_ctx *c)
 	for (i = 0; i < OB_WAIT_SPINS; i++) {
 		if (__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE) > 0)
 			goto out;
-		__builtin_ia32_pause();
+		ob_spin();
 	}
 	v = 0;
 	if (__atomic_compare_exchange_n(&c->wake, &v, -1, 0, __ATOMIC_SEQ_CST,

@@ -102,7 +102,7 @@ void obk_task_leave(void);
 /*
  * A system call by the calling thread's task, in the asm-generic ABI: numbers
  * of asm-generic/unistd.h, struct layouts of 64-bit generic, except for struct
- * epoll_event, which is packed as on x86-64.
+ * epoll_event, which is packed as on x86-64; the same on every processor.
  *
  * Returns what the kernel returned.  That includes -ERESTARTSYS (-512) and
  * -ERESTARTNOHAND (-514), but only after obk_interrupt().  -ESRCH also means:

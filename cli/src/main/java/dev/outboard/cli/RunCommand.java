@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
@@ -148,6 +149,9 @@ final class RunCommand implements Command {
   @Override
   public int run(Arguments arguments, Terminal terminal) {
     OwnDescriptors own = OwnDescriptors.find();
+    if (Architecture.MACHINE != Architecture.X86_64) {
+      throw new Failure("The hook knows the calls of x86-64 alone: this machine can be a device.");
+    }
     Syntax syntax = syntax();
     if (arguments.operands().isEmpty()) {
       throw syntax.usageError(

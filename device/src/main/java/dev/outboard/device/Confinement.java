@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
@@ -60,7 +61,7 @@ final class Confinement {
    * @return what is not as it should be; null if all is
    */
   static @Nullable String apply(boolean sockets) {
-    if (!"amd64".equals(System.getProperty("os.arch"))) {
+    if (Architecture.MACHINE != Architecture.X86_64) {
       return "this machine's calls are not known, so the device keeps what privileges it has";
     }
     try (Arena arena = Arena.ofConfined()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Memory;
 import dev.outboard.abi.Sched;
@@ -55,10 +56,9 @@ final class HostKernelBackend implements Kernel {
    * @throws DeviceException if this machine has no memory for it, or the exports cannot be had
    */
   HostKernelBackend(List<ExportSpec> exports) throws DeviceException {
-    boolean translate = "amd64".equals(System.getProperty("os.arch"));
     for (int n = 0; n < NUMBERS; n++) {
       Row row = SyscallTable.byCanonical(n);
-      numbers[n] = row == null ? -1 : translate ? row.x86() : n;
+      numbers[n] = row == null ? -1 : row.number(Architecture.MACHINE);
     }
     InterruptSignal.install();
     superuser = Linux.syscall(SyscallNumbers.GETEUID, 0) == 0;
@@ -105,6 +105,11 @@ final class HostKernelBackend implements Kernel {
   }
 
   @Override
+  public Architecture abi() {
+    return Architecture.MACHINE;
+  }
+
+  @Override
   public String release() {
     return release;
   }
@@ -130,7 +135,7 @@ final class HostKernelBackend implements Kernel {
   @Override
   public long syscall(int number, long a0, long a1, long a2, long a3, long a4, long a5) {
     int mine = number >= 0 && number < NUMBERS ? numbers[number] : -1;
-    return mine < 0 ? -Errno.ENOSYS : Linux.syscall(mine, a0, a1, a2, a3, a4, a5);
+    return mine < 0 ? -Errno.ENOSYS : Linux.machineSyscall(mine, a0, a1, a2, a3, a4, a5);
   }
 
   @Override

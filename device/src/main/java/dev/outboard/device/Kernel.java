@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.abi.Architecture;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
@@ -18,6 +19,11 @@ import org.jspecify.annotations.Nullable;
 interface Kernel extends AutoCloseable {
   /** What kind it is, as on the command line: {@code library} or {@code host}. */
   String kind();
+
+  /**
+   * Whose flags and structures its calls take; {@link Architecture#X86_64} if they are canonical.
+   */
+  Architecture abi();
 
   /** {@code uname -r}. */
   String release();

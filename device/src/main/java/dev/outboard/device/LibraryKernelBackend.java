@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.kernel.LinuxKernel;
@@ -85,6 +86,12 @@ final class LibraryKernelBackend implements Kernel {
   @Override
   public String kind() {
     return "library";
+  }
+
+  /** The canonical one, on whatever machine it runs: {@code outboard_kernel.h}. */
+  @Override
+  public Architecture abi() {
+    return Architecture.X86_64;
   }
 
   @Override

@@ -54,10 +54,6 @@ final class Readiness {
   /** Bytes of scratch memory that the methods here need. */
   static final long SCRATCH_BYTES = 4096;
 
-  /** {@code struct epoll_event} is packed on x86-64 only. */
-  private static final int EVENT_BYTES = "amd64".equals(System.getProperty("os.arch")) ? 12 : 16;
-
-  private static final int EVENT_DATA = EVENT_BYTES - 8;
   private static final int MAX_EVENTS = 192;
 
   // Scratch: the events first, then a pollfd, then a timespec of zero.
@@ -100,6 +96,8 @@ final class Readiness {
   }
 
   private final Kernel kernel;
+  private final int eventBytes;
+  private final int eventData;
   private final Handles handles;
   private final AtomicLong clock = new AtomicLong();
 
@@ -118,6 +116,8 @@ final class Readiness {
 
   Readiness(Kernel kernel, Handles handles) {
     this.kernel = kernel;
+    this.eventBytes = kernel.abi().epollEventBytes();
+    this.eventData = kernel.abi().epollEventData();
     this.handles = handles;
   }
 
@@ -377,8 +377,7 @@ final class Readiness {
               Canonical.EPOLL_PWAIT, epoll, scratch.address() + EVENTS, MAX_EVENTS, 0, 0, 8);
       for (int i = 0; i < n; i++) {
         int fd =
-            scratch.get(
-                ValueLayout.JAVA_INT_UNALIGNED, EVENTS + (long) i * EVENT_BYTES + EVENT_DATA);
+            scratch.get(ValueLayout.JAVA_INT_UNALIGNED, EVENTS + (long) i * eventBytes + eventData);
         // In use while it is polled: its number must not become another file's meanwhile.
         Handles.Handle handle = handles.enter(fd);
         if (handle == null) {
@@ -416,7 +415,7 @@ final class Readiness {
 
   private long control(int operation, int fd, MemorySegment scratch) {
     scratch.set(ValueLayout.JAVA_INT, EVENTS, WATCHED | Poll.EPOLLET);
-    scratch.set(ValueLayout.JAVA_LONG_UNALIGNED, EVENTS + EVENT_DATA, fd);
+    scratch.set(ValueLayout.JAVA_LONG_UNALIGNED, EVENTS + eventData, fd);
     return kernel.syscall(
         Canonical.EPOLL_CTL, epoll, operation, fd, scratch.address() + EVENTS, 0, 0);
   }

@@ -238,7 +238,7 @@ final class ShadowThread implements Runnable {
             DeviceMarshaller.SCRATCH_BYTES, scratch.byteSize() - DeviceMarshaller.SCRATCH_BYTES);
     DeviceMarshaller marshaller =
         new DeviceMarshaller(
-            call.data.address(), call.data.byteSize(), marshalling, session.paths());
+            call.data.address(), call.data.byteSize(), marshalling, session.paths(), kernel.abi());
     Identity identity = new Identity(kernel, own.asSlice(0, Identity.SCRATCH_BYTES));
     long r = identity.apply(credentials);
     if (r < 0 || loan == null) {

@@ -15,11 +15,16 @@ enum {
 	OB_AGAIN,	/* the CPU was free and we took it again */
 };
 
-/* --- the lock of the CPU; pairs with itself, release to acquire --- */
+/*
+ * --- the lock of the CPU; pairs with itself, release to acquire ---
+ * The look at it is SEQ_CST, too, for who has raised an interrupt: see below.
+ * arm64 would read it before the interrupt is there for others to see; x86 would
+ * not, and reads it by the same instruction either way.
+ */
 
 static __always_inline bool cpu_trylock(void)
 {
-	return !__atomic_load_n(&ob_cpu.lock, __ATOMIC_RELAXED) &&
+	return !__atomic_load_n(&ob_cpu.lock, __ATOMIC_SEQ_CST) &&
 	       !__atomic_exchange_n(&ob_cpu.lock, 1, __ATOMIC_SEQ_CST);
 }
 
@@ -64,7 +69,7 @@ static __always_inline bool ob_enter(struct ob_ctx *self)
 	while (unlikely(!cpu_trylock())) {
 		if (++i > OB_ENTER_SPINS)
 			return ob_enter_slow(self, false);
-		__builtin_ia32_pause();
+		ob_spin();
 	}
 	if (likely(current == self->task)) {
 		ob_cpu.ctx = self;

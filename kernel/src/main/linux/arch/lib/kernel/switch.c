@@ -330,5 +330,5 @@ void ob_k_boot(struct ob_ctx *self, const struct ob_memory *memory,
 void ob_k_stop(void)
 {
 	while (!cpu_trylock())
-		__builtin_ia32_pause();
+		ob_spin();
 }

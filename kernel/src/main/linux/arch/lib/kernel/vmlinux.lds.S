@@ -11,8 +11,13 @@
 #include <asm/cache.h>
 #include <asm-generic/vmlinux.lds.h>
 
+#ifdef __aarch64__
+OUTPUT_FORMAT("elf64-littleaarch64")
+OUTPUT_ARCH(aarch64)
+#else
 OUTPUT_FORMAT("elf64-x86-64")
 OUTPUT_ARCH(i386:x86-64)
+#endif
 
 SECTIONS
 {

@@ -77,6 +77,14 @@ public final class CFunction {
     return r == -1 ? -(int) ERRNO.get(state, 0L) : r;
   }
 
+  /** As {@link #callOrErrno}, of one whose result is an {@code int}. */
+  int callIntOrErrno(long a0, long a1, long a2) {
+    MemorySegment state = STATE.get();
+    // The upper half of the register is whatever it was.
+    int r = (int) call(state, a0, a1, a2, 0, 0, 0, 0);
+    return r == -1 ? -(int) ERRNO.get(state, 0L) : r;
+  }
+
   private long call(
       MemorySegment state, long a0, long a1, long a2, long a3, long a4, long a5, long a6) {
     try {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.posix;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -23,14 +25,57 @@ public final class Linux {
   /** {@code long syscall(long nr, ...)} of libc: the kernel's calls, whatever libc wraps. */
   private static final CFunction SYSCALL = CFunction.ofLibc("syscall");
 
+  private static final boolean AS_ON_X86 = Architecture.MACHINE == Architecture.X86_64;
+
+  /** Bytes of the kernel's {@code sigset_t}, the same on all machines. */
+  private static final int SIGSET_BYTES = 8;
+
   private Linux() {}
 
   /**
-   * Makes system call {@code nr} of this machine's architecture.
+   * Makes a system call of {@link SyscallNumbers}, on any machine: its number, and flags of {@code
+   * open(2)} in its registers, are turned into the machine's. What lies in memory is the caller's
+   * to turn ({@link Architecture}).
    *
    * @return the result, or {@code -errno}
    */
   public static long syscall(int nr, long a0, long a1, long a2, long a3, long a4, long a5) {
+    return AS_ON_X86
+        ? SYSCALL.callOrErrno(nr, a0, a1, a2, a3, a4, a5)
+        : turned(nr, a0, a1, a2, a3, a4, a5);
+  }
+
+  private static long turned(int nr, long a0, long a1, long a2, long a3, long a4, long a5) {
+    Architecture machine = Architecture.MACHINE;
+    int own = machine.number(nr);
+    return switch (nr) {
+      // Not there: libc's make others of them.
+      case SyscallNumbers.POLL -> LibcPoll.FUNCTION.callIntOrErrno(a0, a1, a2);
+      case SyscallNumbers.EPOLL_WAIT ->
+          machineSyscall(
+              machine.number(SyscallNumbers.EPOLL_PWAIT), a0, a1, a2, a3, 0, SIGSET_BYTES);
+      case SyscallNumbers.OPENAT ->
+          machineSyscall(own, a0, a1, machine.openFlags((int) a2), a3, a4, a5);
+      case SyscallNumbers.FCNTL -> {
+        boolean sets = a1 == Fcntl.F_SETFL;
+        long r = machineSyscall(own, a0, a1, sets ? machine.openFlags((int) a2) : a2, 0, 0, 0);
+        yield a1 == Fcntl.F_GETFL && r >= 0 ? machine.canonicalOpenFlags((int) r) : r;
+      }
+      default -> own < 0 ? -Errno.ENOSYS : machineSyscall(own, a0, a1, a2, a3, a4, a5);
+    };
+  }
+
+  /** Looked up where it is needed. */
+  private static final class LibcPoll {
+    static final CFunction FUNCTION = CFunction.ofLibc("poll");
+  }
+
+  /**
+   * Makes a system call with this machine's own number and arguments.
+   *
+   * @return the result, or {@code -errno}
+   */
+  public static long machineSyscall(int nr, long a0, long a1, long a2, long a3, long a4, long a5) {
     return SYSCALL.callOrErrno(nr, a0, a1, a2, a3, a4, a5);
   }
 
@@ -229,12 +274,15 @@ public final class Linux {
     return syscall(SyscallNumbers.EPOLL_CREATE1, flags);
   }
 
-  /** {@code epoll_ctl(2)}; {@code event} is the address of a {@code struct epoll_event}. */
+  /**
+   * {@code epoll_ctl(2)}; {@code event} is the address of a {@code struct epoll_event}, whose
+   * layout is the machine's ({@link Architecture#epollEventBytes}).
+   */
   public static long epollCtl(int epfd, int operation, int fd, long event) {
     return syscall(SyscallNumbers.EPOLL_CTL, epfd, operation, fd, event, 0, 0);
   }
 
-  /** {@code epoll_wait(2)} for at most {@code count} packed events; -1 ms waits without end. */
+  /** {@code epoll_wait(2)} for at most {@code count} such events; -1 ms waits without end. */
   public static long epollWait(int epfd, long events, int count, int timeoutMillis) {
     return syscall(SyscallNumbers.EPOLL_WAIT, epfd, events, count, timeoutMillis, 0, 0);
   }

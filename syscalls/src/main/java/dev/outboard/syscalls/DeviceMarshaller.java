@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Bpf;
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.MessageHeader;
+import dev.outboard.abi.Struct;
 import dev.outboard.syscalls.Arg.Kind;
 import dev.outboard.syscalls.IoctlRequests.Request;
 import dev.outboard.syscalls.SocketOptions.Option;
@@ -18,6 +21,9 @@ import java.lang.foreign.MemorySegment;
  * whatever the kernel itself reads a length or a pointer from (msghdr, iovec, socklen_t,
  * sock_fprog, ifconf, ethtool commands) is built in the scratch memory, which the host cannot
  * reach.
+ *
+ * <p>What comes is canonical, and a kernel of another ABI than x86-64's gets its own flags: see
+ * {@link Architecture}. Its numbers are its backend's to know ({@link Row#number}).
  *
  * <p>One instance per shadow thread, used by that thread alone. Nothing is allocated.
  */
@@ -37,6 +43,11 @@ public final class DeviceMarshaller {
   /** An address that no kernel accepts from a program, for what faulted in the program. */
   private static final long FAULTING = 8;
 
+  // Names of the table, for what is not the same on every machine.
+  private static final String OPEN_FLAGS = "O";
+  private static final String OPEN_HOW = Struct.OPEN_HOW.cName();
+
+  private final Architecture abi;
   private final long dataAddress;
   private final long dataBytes;
   private final MemorySegment scratch;
@@ -57,9 +68,12 @@ public final class DeviceMarshaller {
    * @param scratch at least {@link #SCRATCH_BYTES} of memory that the kernel can reach and the host
    *     cannot; the caller owns it and keeps it alive
    * @param paths which paths a host may name
+   * @param abi what the kernel takes; {@link Architecture#X86_64} is the canonical one
    */
-  public DeviceMarshaller(long dataAddress, long dataBytes, MemorySegment scratch, PathSet paths) {
+  public DeviceMarshaller(
+      long dataAddress, long dataBytes, MemorySegment scratch, PathSet paths, Architecture abi) {
     this.paths = paths;
+    this.abi = abi;
     if (scratch.byteSize() < SCRATCH_BYTES) {
       throw new IllegalArgumentException("scratch memory of " + scratch.byteSize() + " bytes");
     }
@@ -87,8 +101,13 @@ public final class DeviceMarshaller {
       Arg arg = r.arg(i);
       long error =
           switch (arg.kind()) {
-            case SCALAR, FLAGS, FD, NEW_FD -> 0;
-            case IN, OUT, INOUT -> pointer(i, bytes(arg, c), c, kernelArgs);
+            case SCALAR, FD, NEW_FD -> 0;
+            case FLAGS -> flags(i, arg, kernelArgs);
+            case IN ->
+                abi == Architecture.X86_64 || !arg.set().equals(OPEN_HOW)
+                    ? pointer(i, bytes(arg, c), c, kernelArgs)
+                    : openHow(i, c, kernelArgs);
+            case OUT, INOUT -> pointer(i, bytes(arg, c), c, kernelArgs);
             case IOVEC_IN, IOVEC_OUT -> vector(i, arg.lengthArg(), c, kernelArgs);
             case SOCKADDR_IN ->
                 c.args[arg.lengthArg()] > Wire.ADDRESS_BYTES
@@ -143,16 +162,50 @@ public final class DeviceMarshaller {
               scratch.get(Wire.LONG, MESSAGE + MessageHeader.CONTROL_BYTES));
         }
         case IOCTL -> finishRequest(c);
+        case FCNTL -> {
+          if ((int) c.args[1] == Fcntl.F_GETFL) {
+            return abi.canonicalOpenFlags((int) result);
+          }
+        }
         default -> {}
       }
     }
     return result;
   }
 
+  private long flags(int i, Arg arg, long[] k) {
+    if (abi != Architecture.X86_64 && arg.set().equals(OPEN_FLAGS)) {
+      k[i] = abi.openFlags((int) k[i]);
+    }
+    return 0;
+  }
+
+  /** A {@code struct open_how} with other flags, of its first version, which is what crosses. */
+  private long openHow(int i, Call c, long[] k) {
+    long at = c.args[i];
+    int bytes = Struct.OPEN_HOW.bytes();
+    if (at == Call.NULL || !inData(at, bytes)) {
+      return -Errno.EFAULT;
+    }
+    MemorySegment.copy(c.data, at, scratch, STRUCTURE, bytes);
+    long flags = scratch.get(Wire.LONG, STRUCTURE);
+    // Beyond 32 bits there is none, and the kernel says so: openat2(2), EINVAL.
+    scratch.set(
+        Wire.LONG,
+        STRUCTURE,
+        (flags & 0xffffffff_00000000L) | Integer.toUnsignedLong(abi.openFlags((int) flags)));
+    k[i] = scratchAddress + STRUCTURE;
+    k[i + 1] = Math.min(c.args[i + 1], bytes);
+    return 0;
+  }
+
   private long control(int i, Call c, long[] k) {
     int command = (int) c.args[1];
     if (FcntlCommands.locks(command)) {
       return c.args[i] == Call.NULL ? -Errno.EFAULT : pointer(i, FcntlCommands.LOCK_BYTES, c, k);
+    }
+    if (command == Fcntl.F_SETFL) {
+      k[i] = abi.openFlags((int) k[i]);
     }
     return FcntlCommands.onDevice(command) ? 0 : -Errno.EINVAL;
   }

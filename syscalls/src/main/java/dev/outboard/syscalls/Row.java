@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.syscalls.Arg.Kind;
 import java.util.List;
 import java.util.Objects;
@@ -85,6 +86,11 @@ public final class Row {
   /** The kernel's name of the call. */
   public String name() {
     return name;
+  }
+
+  /** Its number on a machine, -1 if it is not there. */
+  public int number(Architecture machine) {
+    return machine == Architecture.X86_64 ? x86 : canonical;
   }
 
   /** Its number on x86-64. */

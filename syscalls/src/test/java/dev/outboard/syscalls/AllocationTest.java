@@ -4,6 +4,7 @@ package dev.outboard.syscalls;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.management.ThreadMXBean;
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.MessageHeader;
 import java.lang.management.ManagementFactory;
 import java.util.Arrays;
@@ -21,7 +22,11 @@ class AllocationTest {
   private final Call call = new Call(device.data);
   private final DeviceMarshaller marshaller =
       new DeviceMarshaller(
-          device.data.address(), DeviceSpace.DATA_BYTES, device.scratch, PathSet.of(List.of()));
+          device.data.address(),
+          DeviceSpace.DATA_BYTES,
+          device.scratch,
+          PathSet.of(List.of()),
+          Architecture.X86_64);
   private final long[] kernelArgs = new long[6];
   private long sum; // keeps the calls from being optimised away
 

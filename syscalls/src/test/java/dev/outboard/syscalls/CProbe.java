@@ -1,26 +1,53 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
+import dev.outboard.abi.Architecture;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /** Compiles and runs a small C program, so that tests can ask the real headers. */
 final class CProbe {
+  private static final List<String> PATH =
+      List.of(System.getenv().getOrDefault("PATH", "/usr/bin").split(":", -1));
+
   private CProbe() {}
 
-  /** What a program with these lines before and in {@code main} prints, line by line. */
-  static List<String> run(String prologue, String body) throws IOException, InterruptedException {
+  /** Whether this machine can compile and run for {@code machine}. */
+  static boolean has(Architecture machine) {
+    return machine == Architecture.MACHINE
+        || (machine == Architecture.ARM64
+            && inPath("aarch64-linux-gnu-gcc")
+            && inPath("qemu-aarch64-static"));
+  }
+
+  private static boolean inPath(String name) {
+    return PATH.stream().anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
+  }
+
+  /**
+   * What a program of {@code machine} with these lines before and in {@code main} prints, line by
+   * line.
+   */
+  static List<String> run(Architecture machine, String prologue, String body)
+      throws IOException, InterruptedException {
+    boolean own = machine == Architecture.MACHINE;
     Path directory = Files.createTempDirectory("outboard-probe");
     Path source = directory.resolve("probe.c");
     Path binary = directory.resolve("probe");
     Path output = directory.resolve("output");
     try {
       Files.writeString(source, prologue + "\nint main(void) {\n" + body + "\nreturn 0;\n}\n");
-      execute(output, "gcc", "-w", "-o", binary.toString(), source.toString());
-      execute(output, binary.toString());
+      List<String> compile = new ArrayList<>(List.of(own ? "gcc" : "aarch64-linux-gnu-gcc"));
+      compile.addAll(own ? List.of() : List.of("-static"));
+      compile.addAll(List.of("-w", "-o", binary.toString(), source.toString()));
+      execute(output, compile);
+      execute(
+          output,
+          own ? List.of(binary.toString()) : List.of("qemu-aarch64-static", binary.toString()));
       return Files.readAllLines(output);
     } finally {
       Files.deleteIfExists(source);
@@ -37,7 +64,7 @@ final class CProbe {
     Path output = directory.resolve("output");
     try {
       Files.writeString(file, source);
-      execute(output, "gcc", "-E", "-dM", file.toString());
+      execute(output, List.of("gcc", "-E", "-dM", file.toString()));
       return Files.readAllLines(output);
     } finally {
       Files.deleteIfExists(file);
@@ -46,7 +73,7 @@ final class CProbe {
     }
   }
 
-  private static void execute(Path output, String... command)
+  private static void execute(Path output, List<String> command)
       throws IOException, InterruptedException {
     Process p =
         new ProcessBuilder(command)
@@ -55,10 +82,10 @@ final class CProbe {
             .start();
     if (!p.waitFor(60, TimeUnit.SECONDS)) {
       p.destroyForcibly();
-      throw new AssertionError("no end: " + List.of(command));
+      throw new AssertionError("no end: " + command);
     }
     if (p.exitValue() != 0) {
-      throw new AssertionError(List.of(command) + ": " + Files.readString(output));
+      throw new AssertionError(command + ": " + Files.readString(output));
     }
   }
 }

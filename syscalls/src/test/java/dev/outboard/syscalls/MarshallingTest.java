@@ -8,6 +8,7 @@ import static dev.outboard.abi.Errno.ENOSYS;
 import static dev.outboard.abi.Errno.ENOTTY;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.MessageHeader;
 import dev.outboard.abi.Socket;
 import java.lang.foreign.MemorySegment;
@@ -30,7 +31,11 @@ class MarshallingTest {
   private final Call taken = new Call(device.data);
   private final DeviceMarshaller marshaller =
       new DeviceMarshaller(
-          device.data.address(), DeviceSpace.DATA_BYTES, device.scratch, PathSet.of(List.of()));
+          device.data.address(),
+          DeviceSpace.DATA_BYTES,
+          device.scratch,
+          PathSet.of(List.of()),
+          Architecture.X86_64);
   private final long[] kernelArgs = new long[6];
 
   static List<Row> deviceRows() {

@@ -3,6 +3,7 @@ package dev.outboard.syscalls;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.MessageHeader;
 import dev.outboard.abi.Socket;
@@ -50,7 +51,11 @@ class RealKernelTest {
   private final Call call = new Call(device.data);
   private final DeviceMarshaller marshaller =
       new DeviceMarshaller(
-          device.data.address(), DeviceSpace.DATA_BYTES, device.scratch, PathSet.of(List.of()));
+          device.data.address(),
+          DeviceSpace.DATA_BYTES,
+          device.scratch,
+          PathSet.of(List.of()),
+          Architecture.X86_64);
   private final MemorySegment state = Arena.ofAuto().allocate(Linker.Option.captureStateLayout());
   private final List<Integer> descriptors = new ArrayList<>();
 

@@ -2,6 +2,7 @@
 package dev.outboard.syscalls;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import dev.outboard.abi.Architecture;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
@@ -26,7 +27,11 @@ class SlotFuzz {
   private final Call taken = new Call(device.data);
   private final DeviceMarshaller marshaller =
       new DeviceMarshaller(
-          device.data.address(), DeviceSpace.DATA_BYTES, device.scratch, PathSet.of(List.of()));
+          device.data.address(),
+          DeviceSpace.DATA_BYTES,
+          device.scratch,
+          PathSet.of(List.of()),
+          Architecture.X86_64);
   private final long[] kernelArgs = new long[6];
 
   /** The kernel touches nothing but the slot's data and the device's own scratch memory. */

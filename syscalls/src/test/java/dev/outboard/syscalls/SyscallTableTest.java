@@ -3,6 +3,7 @@ package dev.outboard.syscalls;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -61,7 +62,10 @@ class SyscallTableTest {
     }
     Map<String, Integer> found = new HashMap<>();
     for (String line :
-        CProbe.run(define + "#include <" + header + ">\n#include <stdio.h>\n", body.toString())) {
+        CProbe.run(
+            Architecture.MACHINE,
+            define + "#include <" + header + ">\n#include <stdio.h>\n",
+            body.toString())) {
       int space = line.indexOf(' ');
       found.put(line.substring(0, space), Integer.parseInt(line.substring(space + 1)));
     }

@@ -8,6 +8,7 @@ import static dev.outboard.virtio.FuseWire.SMALL;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Fuse;
@@ -46,7 +47,7 @@ final class FuseNames {
       fd = FuseHost.openAt(at.fd, s.address() + BODY, flags, 0);
     } else {
       // What the host's kernel has in its cache is answered at once.
-      s.set(JAVA_LONG, SMALL, flags);
+      s.set(JAVA_LONG, SMALL, Architecture.MACHINE.openFlags(flags));
       s.set(JAVA_LONG, SMALL + 8, 0);
       s.set(JAVA_LONG, SMALL + 16, RESOLVE_CACHED);
       fd =

@@ -49,6 +49,16 @@ struct ob_memory {
 	unsigned long		user_bytes;
 };
 
+/* Tell the processor that a loop waits for another thread. */
+static inline __attribute__((always_inline)) void ob_spin(void)
+{
+#ifdef __aarch64__
+	__asm__ volatile("isb" ::: "memory");
+#else
+	__builtin_ia32_pause();
+#endif
+}
+
 /* ---- supplied by the host layer ---- */
 
 /* Write to the console. */
