@@ -161,7 +161,7 @@ final class DeviceCalls {
 
   /** The same for a file that may have no placeholder. */
   long run(Notification n, Row row, long[] args, OpenFile file, @Nullable Placeholder p) {
-    return run(n, row, args, file, p, null);
+    return run(n, row, args, file, p, null, 0);
   }
 
   /**
@@ -170,7 +170,17 @@ final class DeviceCalls {
    * @param second that file, which is the caller's to {@link OpenFile#use}
    */
   long runRequest(Notification n, OpenFile file, Placeholder p, OpenFile second) {
-    return run(n, n.row(), n.args(), file, p, second);
+    return runNaming(n, n.row(), file, p, second, IoctlRequests.HANDLE);
+  }
+
+  /**
+   * The same for any call.
+   *
+   * @param at which argument gets its handle
+   */
+  long runNaming(
+      Notification n, Row row, OpenFile file, Placeholder p, OpenFile second, int at) {
+    return run(n, row, n.args(), file, p, second, at);
   }
 
   private long run(
@@ -179,7 +189,8 @@ final class DeviceCalls {
       long[] args,
       OpenFile file,
       @Nullable Placeholder p,
-      @Nullable OpenFile second) {
+      @Nullable OpenFile second,
+      int at) {
     if (!file.use()) {
       return -Errno.EBADF;
     }
@@ -198,7 +209,7 @@ final class DeviceCalls {
           }
           c.args[row.fdIndex()] = file.handle();
           if (second != null) {
-            c.args[IoctlRequests.HANDLE] = second.handle();
+            c.args[at] = second.handle();
           }
           r = execute(n, s);
         } while (r == AGAIN);

@@ -386,6 +386,18 @@ public final class BpfCommands {
     return all;
   }
 
+  /** Where a command may have pointers that it does not follow for every kind of object. */
+  static int[] pointerFields(int command) {
+    return switch (command) {
+      case MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_GET_NEXT_KEY, MAP_LOOKUP_AND_DELETE_ELEM ->
+          new int[] {ELEMENT_KEY, ELEMENT_VALUE};
+      case MAP_DELETE_ELEM -> new int[] {ELEMENT_KEY};
+      case MAP_LOOKUP_BATCH, MAP_LOOKUP_AND_DELETE_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH ->
+          new int[] {BATCH_IN, BATCH_OUT, BATCH_KEYS, BATCH_VALUES};
+      default -> new int[] {};
+    };
+  }
+
   /** Where the numbers are, of four bytes, that a command writes to its attribute. */
   static int[] results(int command) {
     return switch (command) {

@@ -56,6 +56,14 @@ public record BpfObject(Kind kind, int type, int keyBytes, int valueBytes) {
     return perCpu() ? PROCESSORS * roundUp(valueBytes) : valueBytes;
   }
 
+  /** Whether its sizes are such that a command about it fits into a call. */
+  boolean bounded() {
+    return keyBytes >= 0
+        && keyBytes <= MAX_ELEMENT_BYTES
+        && valueBytes >= 0
+        && valueBytes <= MAX_ELEMENT_BYTES;
+  }
+
   /** As the kernel lays per-CPU values side by side. */
   public static int roundUp(int bytes) {
     return (bytes + 7) & ~7;

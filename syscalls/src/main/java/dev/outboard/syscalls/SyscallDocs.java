@@ -93,7 +93,7 @@ public final class SyscallDocs {
       s.append(o.name()).append(" | ").append(word(o.form()));
       s.append(
           switch (o.form()) {
-            case STRUCTURE, DESCRIPTOR -> ", " + o.bytes() + " bytes";
+            case STRUCTURE, DESCRIPTOR, PROGRAM -> ", " + o.bytes() + " bytes";
             case VARIABLE -> ", at most " + o.bytes() + " bytes";
             case INTEGER, FILTER, HOOK, REFUSED -> "";
           });
