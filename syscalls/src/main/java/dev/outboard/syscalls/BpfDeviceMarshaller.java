@@ -189,7 +189,7 @@ public final class BpfDeviceMarshaller {
     if (answered < 0 || !object.bounded()) {
       return null;
     }
-    c.data.set(Wire.INT, BpfCommands.OBJECT, kind.ordinal());
+    c.data.set(Wire.INT, BpfCommands.OBJECT, kind.number());
     c.data.set(Wire.INT, BpfCommands.OBJECT + 4, object.type());
     c.data.set(Wire.INT, BpfCommands.OBJECT + 8, object.keyBytes());
     c.data.set(Wire.INT, BpfCommands.OBJECT + 12, object.valueBytes());

@@ -365,7 +365,7 @@ public final class BpfHostMarshaller {
         }
         number = sent.get(Wire.INT, 0);
         source = source == PSEUDO_MAP_IDX ? PSEUDO_MAP_FD : PSEUDO_MAP_VALUE;
-        d.set(Wire.BYTE, at + 1, (byte) (registers & 0xf | source << 4));
+        d.set(Wire.BYTE, at + 1, (byte) ((registers & 0xf) | (source << 4)));
       }
       if (source == PSEUDO_MAP_FD || source == PSEUDO_MAP_VALUE) {
         d.set(Wire.INT, at + 4, files.applyAsInt(number));
@@ -528,7 +528,7 @@ public final class BpfHostMarshaller {
     int kind = d.get(Wire.INT, BpfCommands.OBJECT);
     BpfObject object =
         new BpfObject(
-            Kind.values()[(int) HostMarshaller.clamp(kind, Kind.values().length - 1)],
+            Kind.of(kind),
             d.get(Wire.INT, BpfCommands.OBJECT + 4),
             d.get(Wire.INT, BpfCommands.OBJECT + 8),
             d.get(Wire.INT, BpfCommands.OBJECT + 12));

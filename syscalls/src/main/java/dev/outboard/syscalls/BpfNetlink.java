@@ -57,7 +57,7 @@ public final class BpfNetlink {
       }
       int type = Short.toUnsignedInt(data.get(Wire.SHORT, at + 4));
       message(type, data.asSlice(at + HEADER_BYTES, length - HEADER_BYTES), files);
-      at += length + 3 & ~3L;
+      at += (length + 3) & ~3L;
     }
   }
 
@@ -141,7 +141,7 @@ public final class BpfNetlink {
   }
 
   private static long next(MemorySegment attributes, long at) {
-    return at + (length(attributes, at) + 3 & ~3L);
+    return at + ((length(attributes, at) + 3) & ~3L);
   }
 
   private static long length(MemorySegment attributes, long at) {

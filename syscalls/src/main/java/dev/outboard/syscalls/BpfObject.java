@@ -14,11 +14,32 @@ public record BpfObject(Kind kind, int type, int keyBytes, int valueBytes) {
   /** What an object is. */
   public enum Kind {
     /** Not an object of BPF. */
-    NONE,
-    MAP,
-    PROGRAM,
-    BTF,
-    LINK
+    NONE(0),
+    MAP(1),
+    PROGRAM(2),
+    BTF(3),
+    LINK(4);
+
+    private final int number;
+
+    Kind(int number) {
+      this.number = number;
+    }
+
+    /** How it is told. */
+    int number() {
+      return number;
+    }
+
+    /** What {@link #number} says; NONE for a number that says nothing. */
+    static Kind of(int number) {
+      for (Kind kind : values()) {
+        if (kind.number == number) {
+          return kind;
+        }
+      }
+      return NONE;
+    }
   }
 
   /** What a descriptor of anything else stands for. */

@@ -178,16 +178,21 @@ class BpfMarshallingTest {
     };
   }
 
+  /** A load of 64 bits: its registers, and what is loaded. */
+  private static long instruction(int registers, long number) {
+    return 0x18L | ((long) registers << 8) | (number << 32);
+  }
+
   /** Maps in instructions, by descriptors and by places in an array of them. */
   @Test
   void instructionsNameHandles() {
     long code = program.allocate(48);
     long array = program.allocate(8);
-    program.put(code, 0x18 | 0x11 << 8 | 7L << 32);
+    program.put(code, instruction(0x11, 7));
     program.put(code + 8, 0L);
-    program.put(code + 16, 0x18 | 0x61 << 8 | 1L << 32);
+    program.put(code + 16, instruction(0x61, 1));
     program.put(code + 24, 16L << 32);
-    program.put(code + 32, 0x18 | 0x01 << 8 | 7L << 32); // a number, and no descriptor
+    program.put(code + 32, instruction(0x01, 7)); // a number, and no descriptor
     program.put(code + 40, 0L);
     program.put(array + 4, 9);
     long a = program.allocate(BpfCommands.ATTRIBUTE_BYTES);
@@ -203,9 +208,9 @@ class BpfMarshallingTest {
     assertThat(m.encode(NUMBER, BpfObject.NONE, -1, fd -> fd + 100, call)).isZero();
     assertThat(device.prepare(call, -1, BpfObject.NONE, kernelArgs)).isZero();
     long at = kernelsView().get(Wire.LONG, 8) - data.address();
-    assertThat(data.get(Wire.LONG, at)).isEqualTo(0x18 | 0x11 << 8 | 107L << 32);
-    assertThat(data.get(Wire.LONG, at + 16)).isEqualTo(0x18 | 0x21 << 8 | 109L << 32);
+    assertThat(data.get(Wire.LONG, at)).isEqualTo(instruction(0x11, 107));
+    assertThat(data.get(Wire.LONG, at + 16)).isEqualTo(instruction(0x21, 109));
     assertThat(data.get(Wire.LONG, at + 24)).isEqualTo(16L << 32);
-    assertThat(data.get(Wire.LONG, at + 32)).isEqualTo(0x18 | 0x01 << 8 | 7L << 32);
+    assertThat(data.get(Wire.LONG, at + 32)).isEqualTo(instruction(0x01, 7));
   }
 }

@@ -32,7 +32,7 @@ class BpfNetlinkTest {
 
   private static byte[] attribute(int type, byte[]... value) {
     byte[] v = bytes(value);
-    ByteBuffer b = ByteBuffer.allocate(4 + (v.length + 3 & ~3)).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer b = ByteBuffer.allocate(4 + ((v.length + 3) & ~3)).order(ByteOrder.LITTLE_ENDIAN);
     return b.putShort((short) (4 + v.length)).putShort((short) type).put(v).array();
   }
 
