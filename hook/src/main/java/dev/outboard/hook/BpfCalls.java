@@ -99,7 +99,7 @@ final class BpfCalls {
       if (marshaller.hasSubject()) {
         OpenFile file = use.take(marshaller.subject());
         if (file == null) {
-          return -Errno.EBADF;
+          return notOurs(n, marshaller.subject());
         }
         about = file.object();
         subject = file.handle();
@@ -123,6 +123,10 @@ final class BpfCalls {
       r = hook.calls().execute(n, n.slot());
       if (r == DeviceCalls.AGAIN) {
         continue;
+      }
+      if (r == -Errno.EBADF && use.othersFile) {
+        c.result = -Errno.EINVAL;
+        r = c.result;
       }
       boolean made = r >= 0 && BpfCommands.makes(n.intArg(0)) != BpfObject.Kind.NONE;
       if (made) {
@@ -190,7 +194,7 @@ final class BpfCalls {
    * Puts handles in the place of the descriptors of programs that a message of route netlink names.
    *
    * @param c the call that sends it, encoded
-   * @return what keeps their files; to be closed after the call. Null if there is nothing to do
+   * @return what keeps their files; to be ended after the call. Null if there is nothing to do
    */
   @Nullable Use translate(Notification n, Row row, OpenFile socket, Call c) {
     if (socket.family() != Socket.AF_NETLINK || socket.protocol() != Socket.NETLINK_ROUTE) {
@@ -211,6 +215,9 @@ final class BpfCalls {
     private final List<OpenFile> files = new ArrayList<>(4);
     private BpfObject made = BpfObject.NONE;
 
+    /** A descriptor was open, but the host's. */
+    private boolean othersFile;
+
     Use(Notification n) {
       this.n = n;
     }
@@ -228,15 +235,24 @@ final class BpfCalls {
 
     int handle(int fd) {
       OpenFile file = take(fd);
-      return file == null ? BpfCommands.NO_FILE : file.handle();
+      if (file == null) {
+        othersFile |= notOurs(n, fd) == -Errno.EINVAL;
+        return BpfCommands.NO_FILE;
+      }
+      return file.handle();
     }
 
-    @Override
-    public void close() {
+    /** They are in use no more. */
+    void end() {
       for (OpenFile file : files) {
         hook.calls().unuse(file);
       }
       files.clear();
+    }
+
+    @Override
+    public void close() {
+      end();
     }
   }
 }

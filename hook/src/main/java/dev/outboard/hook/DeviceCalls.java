@@ -70,6 +70,7 @@ final class DeviceCalls {
   private @Nullable Readiness readiness;
   private @Nullable Placeholders placeholders;
   private @Nullable SendAhead ahead;
+  private @Nullable BpfCalls bpf;
 
   // The hook's own slots: idle ones, and those whose close lingers.
   private final Object serviceLock = new Object();
@@ -98,6 +99,11 @@ final class DeviceCalls {
   /** Lets sends be answered before they are made; before the first call. */
   void connect(SendAhead sendAhead) {
     ahead = sendAhead;
+  }
+
+  /** Lets messages name programs of BPF; before the first call. */
+  void connect(BpfCalls bpfCalls) {
+    bpf = bpfCalls;
   }
 
   /** The canonical number of a call. */
@@ -211,7 +217,7 @@ final class DeviceCalls {
           if (second != null) {
             c.args[at] = second.handle();
           }
-          r = execute(n, s);
+          r = execute(n, s, row, file);
         } while (r == AGAIN);
         if (r >= 0 && makesHandle(row, args)) {
           n.acceptedHandle(r);
@@ -301,6 +307,19 @@ final class DeviceCalls {
     } finally {
       if (first != null) {
         unuse(first);
+      }
+    }
+  }
+
+  /** Makes a call of which what it sends may name files. */
+  private long execute(Notification n, CallSlot s, Row row, OpenFile file) {
+    BpfCalls b = bpf;
+    BpfCalls.Use named = b == null ? null : b.translate(n, row, file, s.call());
+    try {
+      return execute(n, s);
+    } finally {
+      if (named != null) {
+        named.end();
       }
     }
   }

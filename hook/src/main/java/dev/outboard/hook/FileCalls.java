@@ -175,18 +175,6 @@ final class FileCalls {
       if (offset >= 0 && args[offset] >= 0) {
         c.args[offset] = args[offset] + moved;
       }
-      BpfCalls bpf = sends && moved == 0 ? hook.bpf() : null;
-      BpfCalls.Use named = bpf == null ? null : bpf.translate(n, row, file, c);
-      if (named != null) {
-        try (named) {
-          r = hook.calls().execute(n, n.slot());
-        }
-        if (r != DeviceCalls.AGAIN) {
-          hook.calls().sampled(n, p, n.slot());
-          return HostMarshaller.decode(row, args, c, n.memory());
-        }
-        continue;
-      }
       r = goAhead(n, row, c, p, file);
       if (r != SendAhead.NOT_TAKEN) {
         moved += Math.max(0, r);

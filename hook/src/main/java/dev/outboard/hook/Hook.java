@@ -194,6 +194,9 @@ public final class Hook {
             "The device does not offer bpf(2): it was not started with --bpf=device.");
       }
       this.bpf = options.bpf() ? new BpfCalls(this) : null;
+      if (bpf != null) {
+        calls.connect(bpf);
+      }
       this.rings = new PacketRings(this);
       FileCalls fileCalls = new FileCalls(this, stats, rings);
       fileCalls.register(handlers);
