@@ -24,8 +24,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code bpf(2)} of a session that has asked for the device's, and what else names a program of BPF:
- * options of sockets, and attributes of netlink.
+ * {@code bpf(2)} of a session that has asked for the device's, and what else names a program of
+ * BPF: options of sockets, and attributes of netlink.
  *
  * <p>Whatever descriptors a call names, their files are in use until it is over, as natively.
  */
@@ -67,8 +67,7 @@ final class BpfCalls {
   void call(Notification n) {
     try (Arena arena = Arena.ofConfined();
         Use use = new Use(n)) {
-      BpfHostMarshaller marshaller =
-          new BpfHostMarshaller(arena, n.memory(), processors, n.args());
+      BpfHostMarshaller marshaller = new BpfHostMarshaller(arena, n.memory(), processors, n.args());
       hook.answer(n, hook.calls().memoryError(n, call(n, use, marshaller)));
     }
   }

@@ -184,8 +184,7 @@ final class DeviceCalls {
    *
    * @param at which argument gets its handle
    */
-  long runNaming(
-      Notification n, Row row, OpenFile file, Placeholder p, OpenFile second, int at) {
+  long runNaming(Notification n, Row row, OpenFile file, Placeholder p, OpenFile second, int at) {
     return run(n, row, n.args(), file, p, second, at);
   }
 

@@ -10,8 +10,8 @@ import java.util.List;
 
 /**
  * The sub-table of {@code bpf(2)}: which commands cross to the device, how much of their attribute
- * they know, and where in it are descriptors, pointers and results. What has no line here is EINVAL,
- * and so is an attribute with anything in a field that its command does not know.
+ * they know, and where in it are descriptors, pointers and results. What has no line here is
+ * EINVAL, and so is an attribute with anything in a field that its command does not know.
  *
  * <p>Source: {@code union bpf_attr} of {@code include/uapi/linux/bpf.h} and {@code
  * kernel/bpf/syscall.c}, Linux 6.12.

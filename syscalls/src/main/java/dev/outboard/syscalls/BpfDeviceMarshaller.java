@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
  * The device's half of {@code bpf(2)}: checks an attribute that came from a host and turns its
  * offsets into addresses. As {@link DeviceMarshaller}, whose rules hold: the attribute that the
  * kernel reads, and the information about an object with the pointers in it, lie in memory that no
- * host can change; how far a pointer leads follows from them and from what the <em>device</em> knows
- * of the object.
+ * host can change; how far a pointer leads follows from them and from what the <em>device</em>
+ * knows of the object.
  *
  * <p>One instance per shadow thread, used by that thread alone.
  */
@@ -185,7 +185,10 @@ public final class BpfDeviceMarshaller {
         kind != Kind.MAP
             ? new BpfObject(kind, 0, 0, 0)
             : new BpfObject(
-                kind, info.get(Wire.INT, MAP_TYPE), info.get(Wire.INT, MAP_KEY), info.get(Wire.INT, MAP_VALUE));
+                kind,
+                info.get(Wire.INT, MAP_TYPE),
+                info.get(Wire.INT, MAP_KEY),
+                info.get(Wire.INT, MAP_VALUE));
     if (answered < 0 || !object.bounded()) {
       return null;
     }

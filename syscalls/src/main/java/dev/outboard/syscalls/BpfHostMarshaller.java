@@ -12,15 +12,15 @@ import java.util.List;
 import java.util.function.IntUnaryOperator;
 
 /**
- * The host's half of one {@code bpf(2)}: from the program's attribute, and all that it points to, to
- * one {@link Call} or several, and back.
+ * The host's half of one {@code bpf(2)}: from the program's attribute, and all that it points to,
+ * to one {@link Call} or several, and back.
  *
  * <p>Descriptors become handles wherever the kernel will look at them: in the attribute, in the
  * instructions of a program, in the values of maps that hold files.
  *
  * <p>What a program says of per-CPU values is about the processors that <em>it</em> sees, the
- * host's; the device has {@link BpfObject#PROCESSORS}. So of the values that it puts into a map those
- * of the device's processors are taken, and those of others it gets as zeros.
+ * host's; the device has {@link BpfObject#PROCESSORS}. So of the values that it puts into a map
+ * those of the device's processors are taken, and those of others it gets as zeros.
  *
  * <p>A batch whose elements do not fit into one call is made in several. A log for which there is
  * not room enough is cut, see {@link #logCut}.
@@ -503,8 +503,8 @@ public final class BpfHostMarshaller {
   }
 
   /**
-   * What a batch comes to whose last part came to {@code result}: a part may have too little room for
-   * the next bucket of a hash, which says so only if it is the first.
+   * What a batch comes to whose last part came to {@code result}: a part may have too little room
+   * for the next bucket of a hash, which says so only if it is the first.
    */
   public long whole(long result) {
     return done > 0 && result == -Errno.ENOSPC ? 0 : result;
@@ -512,7 +512,8 @@ public final class BpfHostMarshaller {
 
   /**
    * Whether the log had to be cut. If the call then failed with ENOSPC, the kernel has judged the
-   * log, which has its end in the program's memory, and nothing else: {@link #silence} and once more.
+   * log, which has its end in the program's memory, and nothing else: {@link #silence} and once
+   * more.
    */
   public boolean logCut() {
     return logCut && !quiet;

@@ -628,9 +628,9 @@ public final class SyscallTable {
       return device(x86, canonical, prototype).when(NEVER).whenExports(ALWAYS);
     }
 
-    /** The device runs it if the session asks for it. */
+    /** The device runs it if the session asks for it; marshallers of its own know it. */
     Draft request(int x86, int canonical, String prototype) {
-      return add(x86, canonical, prototype, Route.REQUEST, Support.SUPPORTED).marshalled();
+      return add(x86, canonical, prototype, Route.REQUEST, Support.SUPPORTED);
     }
 
     /** Its path decides. */

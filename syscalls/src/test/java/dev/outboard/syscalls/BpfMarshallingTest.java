@@ -33,8 +33,7 @@ class BpfMarshallingTest {
 
   private BpfHostMarshaller host(int command, long attribute, int size) {
     BpfHostMarshaller m =
-        new BpfHostMarshaller(
-            arena, program, 4, new long[] {command, attribute, size, 0, 0, 0});
+        new BpfHostMarshaller(arena, program, 4, new long[] {command, attribute, size, 0, 0, 0});
     assertThat(m.read(data)).isZero();
     return m;
   }

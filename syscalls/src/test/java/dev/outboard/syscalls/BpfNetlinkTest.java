@@ -70,7 +70,9 @@ class BpfNetlinkTest {
 
   private static byte[] action(int place, String kind, int fd) {
     return attribute(
-        place, attribute(1, kind), attribute(2 | NESTED, attribute(2, new byte[20]), attribute(5, fd)));
+        place,
+        attribute(1, kind),
+        attribute(2 | NESTED, attribute(2, new byte[20]), attribute(5, fd)));
   }
 
   @Test
@@ -79,14 +81,16 @@ class BpfNetlinkTest {
     for (int type : new int[] {NEW_LINK, SET_LINK}) {
       byte[] m = message(type, 16, attribute(3, "eth0"), xdp);
       assertThat(translate(m)).containsExactly(7, 9);
-      byte[] changed = attribute(43 | NESTED, attribute(1, 1007), attribute(3, 2), attribute(8, 1009));
+      byte[] changed =
+          attribute(43 | NESTED, attribute(1, 1007), attribute(3, 2), attribute(8, 1009));
       assertThat(m).isEqualTo(message(type, 16, attribute(3, "eth0"), changed));
     }
     byte[] m = filter("bpf", attribute(6, 5), attribute(8, 1), attribute(1, action(1, "bpf", 6)));
     assertThat(translate(m)).containsExactly(5, 6);
     assertThat(m)
         .isEqualTo(
-            filter("bpf", attribute(6, 1005), attribute(8, 1), attribute(1, action(1, "bpf", 1006))));
+            filter(
+                "bpf", attribute(6, 1005), attribute(8, 1), attribute(1, action(1, "bpf", 1006))));
     assertThat(translate(filter("u32", attribute(7, action(1, "gact", 3), action(2, "bpf", 4)))))
         .containsExactly(4);
     assertThat(translate(filter("flower", attribute(3, action(1, "bpf", 4))))).containsExactly(4);

@@ -16,8 +16,9 @@ import java.util.List;
 import org.junit.jupiter.api.Assumptions;
 
 /**
- * {@code bpf(2)} by its bare calls, of the machine's kernel and of the library kernel. What only one
- * of them has is judged there alone: actions of {@code tc}, and what a kernel without an MMU refuses.
+ * {@code bpf(2)} by its bare calls, of the machine's kernel and of the library kernel. What only
+ * one of them has is judged there alone: actions of {@code tc}, and what a kernel without an MMU
+ * refuses.
  */
 class BpfTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
