@@ -35,7 +35,8 @@ record DeviceSettings(
     List<ExportSpec> exports,
     List<InetAddress> dns,
     List<String> paths,
-    long memoryBytes) {
+    long memoryBytes,
+    boolean bpf) {
   private static final long MEMORY_UNIT_BYTES = 4L << 20;
   private static final long MIN_MEMORY_BYTES = 32L << 20;
   private static final long MAX_MEMORY_BYTES = 64L << 30;
@@ -49,6 +50,7 @@ record DeviceSettings(
   private static final String DNS = "--dns";
   private static final String DEVICE_PATH = "--device-path";
   private static final String MEMORY = "--memory";
+  private static final String BPF = "--bpf";
 
   /** The options themselves. */
   static final List<Option> OPTIONS =
@@ -105,6 +107,12 @@ record DeviceSettings(
               "files always are: /proc/net, /proc/sys/net, /sys/class/net, /dev/net/tun.",
               "* and ? stand for a part of one name."),
           Option.single(
+              BPF,
+              "device|host",
+              "Whose bpf(2) is: the library kernel's, for programs of sockets, tc and",
+              "XDP, or the host's, for tracing (the default). A device that is there",
+              "already must have been started with --bpf=device, too."),
+          Option.single(
               MEMORY, "SIZE", "The library kernel's memory, such as 512M or 2G (default: 256M)."));
 
   /**
@@ -118,6 +126,12 @@ record DeviceSettings(
       String net = arguments.value(NET);
       String memory = arguments.value(MEMORY);
       boolean hostKernel = kernel != null && isHost(kernel);
+      boolean bpf = bpf(arguments);
+      if (hostKernel && bpf) {
+        throw new IllegalArgumentException(
+            "--bpf=device is about the library kernel; with --kernel=host it would be the machine's"
+                + " own kernel, and all who use it, that a program changes");
+      }
       if (hostKernel) {
         for (String option : List.of(NET, PUBLISH, HOST_LOOPBACK, DISK, MEMORY)) {
           if (arguments.has(option)) {
@@ -138,7 +152,8 @@ record DeviceSettings(
           exports(arguments),
           arguments.all(DNS).stream().map(DeviceSettings::address).toList(),
           paths(arguments.all(DEVICE_PATH)),
-          memory == null ? DeviceOptions.DEFAULT_MEMORY_BYTES : bytes(memory));
+          memory == null ? DeviceOptions.DEFAULT_MEMORY_BYTES : bytes(memory),
+          bpf);
     } catch (IllegalArgumentException e) {
       throw syntax.usageError(String.valueOf(e.getMessage()));
     }
@@ -166,6 +181,7 @@ record DeviceSettings(
         .nameservers(dns)
         .devicePaths(paths)
         .memoryBytes(memoryBytes)
+        .bpf(bpf)
         .limits(limits);
   }
 
@@ -178,6 +194,25 @@ record DeviceSettings(
       }
     }
     return words;
+  }
+
+  /**
+   * Whether {@code bpf(2)} is the device's.
+   *
+   * @throws IllegalArgumentException if the word is none
+   */
+  static boolean bpf(Arguments arguments) {
+    String bpf = arguments.value(BPF);
+    return switch (bpf == null ? "host" : bpf) {
+      case "device" -> true;
+      case "host" -> false;
+      default -> throw new IllegalArgumentException("--bpf is device or host, not '" + bpf + "'");
+    };
+  }
+
+  /** Whether a setting is the program's, too, and so may be given with a device that is there. */
+  static boolean ofProgram(String word) {
+    return word.startsWith(BPF + "=");
   }
 
   private static List<ExportSpec> exports(Arguments arguments) {

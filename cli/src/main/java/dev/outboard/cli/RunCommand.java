@@ -158,6 +158,7 @@ final class RunCommand implements Command {
           "which program? It is named after the options, as in: outboard run -- ls");
     }
     ahead(arguments);
+    bpf(arguments);
     policy(arguments); // wrong words are an error before anything is started
     String device = arguments.value(DEVICE);
     String share = arguments.value(SHARE);
@@ -201,7 +202,8 @@ final class RunCommand implements Command {
       throw syntax.usageError(
           "--device is 'embedded', unix:PATH, tcp://HOST:PORT or ssh://HOST, not '" + device + "'");
     }
-    List<String> settings = DeviceSettings.words(arguments);
+    List<String> settings = new ArrayList<>(DeviceSettings.words(arguments));
+    settings.removeIf(DeviceSettings::ofProgram);
     if (!settings.isEmpty()) {
       throw syntax.usageError(
           settings.getFirst()
@@ -328,6 +330,7 @@ final class RunCommand implements Command {
               .trace(trace.sink())
               .shim(shim)
               .ahead(ahead(arguments))
+              .bpf(bpf(arguments))
               .policy(policy(arguments))
               .build();
       Hook hook = new Hook(options);
@@ -355,6 +358,14 @@ final class RunCommand implements Command {
       return CallPolicy.of(arguments.all(DENY), arguments.all(ALLOW));
     } catch (IllegalArgumentException e) {
       throw new RunCommand().syntax().usageError("--deny, --allow: " + e.getMessage());
+    }
+  }
+
+  private static boolean bpf(Arguments arguments) {
+    try {
+      return DeviceSettings.bpf(arguments);
+    } catch (IllegalArgumentException e) {
+      throw new RunCommand().syntax().usageError(String.valueOf(e.getMessage()));
     }
   }
 

@@ -52,6 +52,7 @@ final class Canonical {
   static final int ACCEPT4 = 242;
   static final int RECVMMSG = 243;
   static final int PRLIMIT64 = 261;
+  static final int BPF = 280;
   static final int STATX = 291;
   static final int OPENAT2 = 437;
 

@@ -77,6 +77,10 @@ public final class Device implements AutoCloseable {
           "With the host kernel the network is the machine's: no --net, --publish or"
               + " --host-loopback.");
     }
+    if (options.bpf()) {
+      throw new DeviceException(
+          "With the host kernel bpf(2) would be the machine's own, for all who use it: no --bpf=device.");
+    }
     List<String> notices = new ArrayList<>();
     HostKernelBackend kernel = new HostKernelBackend(options.exports());
     if (!kernel.privileged()) {
@@ -90,7 +94,8 @@ public final class Device implements AutoCloseable {
             resolvConf(options, null),
             devicePaths(options, options.exports().stream().map(ExportSpec::at).toList()),
             notices,
-            options.log());
+            options.log(),
+            false);
     return new Device(kernel, null, null, null, null, server, notices, since(start));
   }
 
@@ -150,7 +155,8 @@ public final class Device implements AutoCloseable {
               resolvConf(options, config),
               devicePaths(options, exports.paths()),
               notices,
-              options.log());
+              options.log(),
+              options.bpf());
       Device device =
           new Device(kernel, network, loopback, exports, relief, server, notices, since(start));
       done = true;

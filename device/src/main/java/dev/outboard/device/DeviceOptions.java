@@ -23,6 +23,7 @@ import org.jspecify.annotations.Nullable;
  * @param devicePaths patterns of paths that are the device's for programs, beside the network's and
  *     where exports are mounted; each is {@link dev.outboard.channel.DevicePaths#valid}
  * @param memoryBytes the library kernel's RAM, a multiple of 4 MiB
+ * @param bpf whether programs may call {@code bpf(2)} of the library kernel
  * @param limits what it gives at most
  * @param kernelLog takes the library kernel's log, line by line
  * @param log takes what the device has to say; lines, from any of its threads
@@ -36,6 +37,7 @@ public record DeviceOptions(
     List<InetAddress> nameservers,
     List<String> devicePaths,
     long memoryBytes,
+    boolean bpf,
     Limits limits,
     ConsoleSink kernelLog,
     Consumer<String> log) {
@@ -68,6 +70,7 @@ public record DeviceOptions(
     private List<InetAddress> nameservers = List.of();
     private List<String> devicePaths = List.of();
     private long memoryBytes = DEFAULT_MEMORY_BYTES;
+    private boolean bpf;
     private Limits limits = Limits.EMBEDDED;
     private ConsoleSink kernelLog = ConsoleSink.NONE;
     private Consumer<String> log = line -> {};
@@ -114,6 +117,11 @@ public record DeviceOptions(
       return this;
     }
 
+    public Builder bpf(boolean bpf) {
+      this.bpf = bpf;
+      return this;
+    }
+
     public Builder limits(Limits limits) {
       this.limits = limits;
       return this;
@@ -140,6 +148,7 @@ public record DeviceOptions(
           nameservers,
           devicePaths,
           memoryBytes,
+          bpf,
           limits,
           kernelLog,
           log);

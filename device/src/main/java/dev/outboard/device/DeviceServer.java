@@ -29,6 +29,7 @@ final class DeviceServer implements AutoCloseable {
   private final PathSet paths;
   private final List<String> notices;
   private final Consumer<String> log;
+  private final boolean bpf;
   private final Nudger nudger = new Nudger();
   private volatile boolean parted;
 
@@ -43,6 +44,7 @@ final class DeviceServer implements AutoCloseable {
   /**
    * @param devicePaths where exports are mounted; see {@link
    *     dev.outboard.channel.Welcome#devicePaths}
+   * @param bpf whether programs may call {@code bpf(2)}
    */
   DeviceServer(
       Kernel kernel,
@@ -50,7 +52,8 @@ final class DeviceServer implements AutoCloseable {
       String resolvConf,
       List<String> devicePaths,
       List<String> notices,
-      Consumer<String> log) {
+      Consumer<String> log,
+      boolean bpf) {
     this.kernel = kernel;
     this.limits = limits;
     this.resolvConf = resolvConf;
@@ -58,6 +61,7 @@ final class DeviceServer implements AutoCloseable {
     this.paths = PathSet.of(devicePaths);
     this.notices = List.copyOf(notices);
     this.log = log;
+    this.bpf = bpf;
   }
 
   Kernel kernel() {
@@ -82,6 +86,11 @@ final class DeviceServer implements AutoCloseable {
 
   List<String> notices() {
     return notices;
+  }
+
+  /** Whether programs may call {@code bpf(2)}. */
+  boolean bpf() {
+    return bpf;
   }
 
   Nudger nudger() {

@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import dev.outboard.posix.Linux;
+import dev.outboard.syscalls.BpfObject;
 import java.nio.ByteBuffer;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReferenceArray;
@@ -36,6 +37,9 @@ final class Handles {
 
     /** What {@link Readiness} knows of it; null while it is not watched. */
     volatile Readiness.@Nullable Watch watch;
+
+    /** What it is of BPF. */
+    volatile BpfObject object = BpfObject.NONE;
 
     /** It was found to be a stream's socket. */
     volatile boolean stream;

@@ -113,6 +113,11 @@ final class Session implements Runnable {
     return server.paths();
   }
 
+  /** Whether the program may call {@code bpf(2)}. */
+  boolean bpf() {
+    return server.bpf();
+  }
+
   Lookers lookers() {
     return lookers;
   }

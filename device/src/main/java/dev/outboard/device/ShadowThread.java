@@ -12,6 +12,9 @@ import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
 import dev.outboard.syscalls.Arg;
+import dev.outboard.syscalls.BpfCommands;
+import dev.outboard.syscalls.BpfDeviceMarshaller;
+import dev.outboard.syscalls.BpfObject;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.DeviceMarshaller;
 import dev.outboard.syscalls.IoctlRequests;
@@ -239,6 +242,10 @@ final class ShadowThread implements Runnable {
     DeviceMarshaller marshaller =
         new DeviceMarshaller(
             call.data.address(), call.data.byteSize(), marshalling, session.paths(), kernel.abi());
+    BpfDeviceMarshaller bpf =
+        session.bpf()
+            ? new BpfDeviceMarshaller(call.data.address(), call.data.byteSize(), marshalling)
+            : null;
     Identity identity = new Identity(kernel, own.asSlice(0, Identity.SCRATCH_BYTES));
     long r = identity.apply(credentials);
     if (r < 0 || loan == null) {
@@ -271,7 +278,9 @@ final class ShadowThread implements Runnable {
           result =
               PseudoCall.isPseudo(call.number)
                   ? pseudo(sequence, own, identity)
-                  : system(sequence, marshaller, own);
+                  : call.number == Canonical.BPF
+                      ? bpf(sequence, bpf, own)
+                      : system(sequence, marshaller, own);
         }
       } catch (RuntimeException e) {
         session.log("call " + call.number + " of slot " + index + " fails", e);
@@ -334,6 +343,58 @@ final class ShadowThread implements Runnable {
     }
   }
 
+  /** {@code bpf(2)}; null if it is not offered. */
+  private long bpf(int sequence, @Nullable BpfDeviceMarshaller marshaller, MemorySegment own) {
+    if (marshaller == null) {
+      return -Errno.EPERM;
+    }
+    int command = (int) call.args[0];
+    BpfObject object = BpfObject.NONE;
+    int subject = -1;
+    try {
+      if (BpfCommands.subject(command) >= 0) {
+        long fd = call.args[BpfCommands.SUBJECT];
+        Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+        if (handle == null) {
+          return -Errno.EBADF;
+        }
+        entered[BpfCommands.SUBJECT] = handle;
+        object = handle.object;
+        subject = handle.fd;
+      }
+      long error = marshaller.prepare(call, subject, object, kernelArgs);
+      if (error < 0) {
+        return error;
+      }
+      long result = make(Canonical.BPF, true, sequence, own);
+      marshaller.finish(call);
+      BpfObject.Kind made = BpfCommands.makes(command);
+      return result < 0 || made == BpfObject.Kind.NONE
+          ? result
+          : addObject((int) result, made, marshaller);
+    } finally {
+      leave();
+    }
+  }
+
+  private long addObject(int fd, BpfObject.Kind kind, BpfDeviceMarshaller marshaller) {
+    long[] a = kernelArgs;
+    long answered = 0;
+    if (kind == BpfObject.Kind.MAP) {
+      marshaller.ask(fd, a);
+      answered = kernel.syscall(Canonical.BPF, a[0], a[1], a[2], 0, 0, 0);
+    }
+    BpfObject object = marshaller.made(call, kind, answered);
+    Handles.Handle handle = object == null ? null : handles.add(fd);
+    if (object == null || handle == null) {
+      kernel.syscall(Canonical.CLOSE, fd, 0, 0, 0, 0, 0);
+      return object == null ? -Errno.EINVAL : -Errno.EMFILE;
+    }
+    handle.object = object;
+    newBirth = handle.birth;
+    return fd;
+  }
+
   /** The type bits of a file's mode, or -1. */
   private int type(Handles.Handle file, MemorySegment own) {
     own.set(ValueLayout.JAVA_BYTE, 0, (byte) 0);
@@ -380,6 +441,12 @@ final class ShadowThread implements Runnable {
           subject = handle;
         }
       }
+    }
+    if (call.number == Canonical.SETSOCKOPT
+        && SocketOptions.namesProgram((int) call.args[1], (int) call.args[2])) {
+      long fd = call.args[SocketOptions.HANDLE];
+      entered[SocketOptions.HANDLE] = fd == (int) fd ? handles.enter((int) fd) : null;
+      return entered[SocketOptions.HANDLE] == null ? -Errno.EBADF : 0;
     }
     if (call.number == Canonical.IOCTL && IoctlRequests.namesDescriptor((int) call.args[1])) {
       long fd = call.args[IoctlRequests.HANDLE];

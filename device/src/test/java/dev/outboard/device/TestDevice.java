@@ -31,7 +31,8 @@ final class TestDevice implements AutoCloseable {
               synchronized (log) {
                 log.add(line);
               }
-            });
+            },
+            false);
   }
 
   /** Two connected stream sockets. */

@@ -70,6 +70,7 @@ final class DeviceCalls {
   private @Nullable Readiness readiness;
   private @Nullable Placeholders placeholders;
   private @Nullable SendAhead ahead;
+  private @Nullable BpfCalls bpf;
 
   // The hook's own slots: idle ones, and those whose close lingers.
   private final Object serviceLock = new Object();
@@ -98,6 +99,11 @@ final class DeviceCalls {
   /** Lets sends be answered before they are made; before the first call. */
   void connect(SendAhead sendAhead) {
     ahead = sendAhead;
+  }
+
+  /** Lets messages name programs of BPF; before the first call. */
+  void connect(BpfCalls bpfCalls) {
+    bpf = bpfCalls;
   }
 
   /** The canonical number of a call. */
@@ -161,7 +167,7 @@ final class DeviceCalls {
 
   /** The same for a file that may have no placeholder. */
   long run(Notification n, Row row, long[] args, OpenFile file, @Nullable Placeholder p) {
-    return run(n, row, args, file, p, null);
+    return run(n, row, args, file, p, null, 0);
   }
 
   /**
@@ -170,7 +176,16 @@ final class DeviceCalls {
    * @param second that file, which is the caller's to {@link OpenFile#use}
    */
   long runRequest(Notification n, OpenFile file, Placeholder p, OpenFile second) {
-    return run(n, n.row(), n.args(), file, p, second);
+    return runNaming(n, n.row(), file, p, second, IoctlRequests.HANDLE);
+  }
+
+  /**
+   * The same for any call.
+   *
+   * @param at which argument gets its handle
+   */
+  long runNaming(Notification n, Row row, OpenFile file, Placeholder p, OpenFile second, int at) {
+    return run(n, row, n.args(), file, p, second, at);
   }
 
   private long run(
@@ -179,7 +194,8 @@ final class DeviceCalls {
       long[] args,
       OpenFile file,
       @Nullable Placeholder p,
-      @Nullable OpenFile second) {
+      @Nullable OpenFile second,
+      int at) {
     if (!file.use()) {
       return -Errno.EBADF;
     }
@@ -198,9 +214,9 @@ final class DeviceCalls {
           }
           c.args[row.fdIndex()] = file.handle();
           if (second != null) {
-            c.args[IoctlRequests.HANDLE] = second.handle();
+            c.args[at] = second.handle();
           }
-          r = execute(n, s);
+          r = execute(n, s, row, file);
         } while (r == AGAIN);
         if (r >= 0 && makesHandle(row, args)) {
           n.acceptedHandle(r);
@@ -290,6 +306,19 @@ final class DeviceCalls {
     } finally {
       if (first != null) {
         unuse(first);
+      }
+    }
+  }
+
+  /** Makes a call of which what it sends may name files. */
+  private long execute(Notification n, CallSlot s, Row row, OpenFile file) {
+    BpfCalls b = bpf;
+    BpfCalls.Use named = b == null ? null : b.translate(n, row, file, s.call());
+    try {
+      return execute(n, s);
+    } finally {
+      if (named != null) {
+        named.end();
       }
     }
   }

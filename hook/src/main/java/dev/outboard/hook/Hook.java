@@ -122,6 +122,9 @@ public final class Hook {
 
     private static final int SPARE_THREADS = 16;
 
+    /** For how long the device may take to say whether it offers something. */
+    private static final long PROBE_NANOS = 60_000_000_000L;
+
     /** For how long what programs had sent when they ended is still sent. */
     private static final Duration DELIVERY = Duration.ofSeconds(60);
 
@@ -136,6 +139,7 @@ public final class Hook {
     private final PathCalls paths;
     private final Splices splices;
     private final @Nullable SendAhead ahead;
+    private final @Nullable BpfCalls bpf;
     private final PacketRings rings;
     private final Handlers handlers = new Handlers();
     private final DeviceLink link;
@@ -191,7 +195,17 @@ public final class Hook {
           new Launcher(
               options,
               pid -> pid == g.pid() || options.ownChild().test(pid),
-              filter(!devicePaths.isEmpty(), shim != null, options.policy()));
+              filter(!devicePaths.isEmpty(), shim != null, options.policy())
+                  .withBpf(options.bpf()));
+      if (options.bpf() && !BpfCalls.offered(calls, PROBE_NANOS)) {
+        throw new HookException(
+            HookException.FAILED,
+            "The device does not offer bpf(2): it was not started with --bpf=device.");
+      }
+      this.bpf = options.bpf() ? new BpfCalls(this) : null;
+      if (bpf != null) {
+        calls.connect(bpf);
+      }
       this.rings = new PacketRings(this);
       FileCalls fileCalls = new FileCalls(this, stats, rings);
       fileCalls.register(handlers);
@@ -204,6 +218,7 @@ public final class Hook {
       splices.register(handlers);
       new FileTransfers(this, splices, stats).register(handlers);
       new MessageBatches(this, fileCalls).register(handlers);
+      handlers.registerRest(this::onBpf, Route.REQUEST);
       handlers.registerRest(fileCalls::any, Route.FD);
       handlers.registerRest(paths::any, Route.PATH);
       handlers.registerRest(this::onHost, Route.PROCESS);
@@ -260,6 +275,19 @@ public final class Hook {
 
     DeviceCalls calls() {
       return calls;
+    }
+
+    /** Null if {@code bpf(2)} is the host's. */
+    @Nullable BpfCalls bpf() {
+      return bpf;
+    }
+
+    private void onBpf(Notification n) {
+      if (bpf == null) {
+        onHost(n); // a policy makes it trap
+      } else {
+        bpf.call(n);
+      }
     }
 
     /** Null if every send is to be waited for. */

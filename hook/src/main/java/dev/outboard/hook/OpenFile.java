@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.syscalls.BpfObject;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.function.IntConsumer;
@@ -34,6 +35,9 @@ final class OpenFile {
   private final int protocol;
 
   private final Kind kind;
+
+  /** What it is of BPF. */
+  private final BpfObject object;
 
   /** The path by which it was opened, absolute; null for a socket. */
   private final byte @Nullable [] path;
@@ -92,6 +96,7 @@ final class OpenFile {
     this.type = type;
     this.protocol = protocol;
     this.stream = stream;
+    this.object = BpfObject.NONE;
     this.kind = Kind.SOCKET;
     this.path = null;
     this.exported = false;
@@ -107,8 +112,28 @@ final class OpenFile {
     this.protocol = 0;
     this.stream = kind == Kind.REGULAR;
     this.kind = kind;
+    this.object = BpfObject.NONE;
     this.path = path;
     this.exported = exported;
+  }
+
+  /** An object of BPF. */
+  OpenFile(int handle, BpfObject object) {
+    this.flags = Fcntl.O_RDWR;
+    this.handle = handle;
+    this.family = 0;
+    this.type = 0;
+    this.protocol = 0;
+    this.stream = false;
+    this.kind = Kind.OTHER;
+    this.object = object;
+    this.path = null;
+    this.exported = false;
+  }
+
+  /** What it is of BPF. */
+  BpfObject object() {
+    return object;
   }
 
   /**

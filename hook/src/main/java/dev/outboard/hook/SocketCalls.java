@@ -216,6 +216,11 @@ final class SocketCalls {
         default -> {}
       }
     }
+    if (file != null && SocketOptions.namesProgram(n.intArg(1), n.intArg(2))) {
+      BpfCalls bpf = hook.bpf();
+      hook.answer(n, bpf == null ? -Errno.EINVAL : bpf.attach(n, p, file));
+      return;
+    }
     if (file != null && file.family() == Socket.AF_PACKET) {
       hook.answer(n, rings.setOption(n, p, file));
     } else {

@@ -134,6 +134,19 @@ void __wrap_unpin_user_page(struct page *page)
 	put_page(page);
 }
 
+/*
+ * Pages cannot be shown side by side, and Linux without an MMU says so with
+ * BUG().  Who asks copes with a failure: a ring buffer of BPF is ENOMEM.
+ */
+void *__wrap_vmap(struct page **pages, unsigned int count, unsigned long flags,
+		  pgprot_t prot);
+
+void *__wrap_vmap(struct page **pages, unsigned int count, unsigned long flags,
+		  pgprot_t prot)
+{
+	return NULL;
+}
+
 /* copy_from_kernel_nofault() may read what cannot fault: RAM and the image. */
 bool copy_from_kernel_nofault_allowed(const void *p, size_t n)
 {

@@ -645,4 +645,36 @@ class FeaturesTest {
     assertThat(g.ok(Nr.WRITE, w, pipe.address(), 8)).isEqualTo(8);
     assertThat(g.ok(Nr.READ, pipe.get(ValueLayout.JAVA_INT, 0), pipe.address(), 8)).isEqualTo(8);
   }
+
+  /** What would map pages side by side fails, and does not end the kernel. */
+  @Test
+  void mapsOfBpfThatWouldNeedAnMmu() {
+    final int mapCreate = 0;
+    final int array = 2;
+    final int ringBuffer = 27;
+    final int userRingBuffer = 31;
+    final int arena = 33;
+    final int mmapable = 1 << 10;
+    MemorySegment a = g.allocate(72);
+    for (int type : new int[] {ringBuffer, userRingBuffer}) {
+      a.fill((byte) 0);
+      a.set(ValueLayout.JAVA_INT, 0, type);
+      a.set(ValueLayout.JAVA_INT, 12, 4096);
+      assertThat(g.call(Nr.BPF, mapCreate, a.address(), 72)).isEqualTo(-Errno.ENOMEM);
+    }
+    a.fill((byte) 0);
+    a.set(ValueLayout.JAVA_INT, 0, arena);
+    a.set(ValueLayout.JAVA_INT, 12, 1);
+    a.set(ValueLayout.JAVA_INT, 16, mmapable);
+    assertThat(g.call(Nr.BPF, mapCreate, a.address(), 72)).isEqualTo(-Errno.EINVAL);
+    a.fill((byte) 0);
+    a.set(ValueLayout.JAVA_INT, 0, array);
+    a.set(ValueLayout.JAVA_INT, 4, 4);
+    a.set(ValueLayout.JAVA_INT, 8, 8);
+    a.set(ValueLayout.JAVA_INT, 12, 16);
+    a.set(ValueLayout.JAVA_INT, 16, mmapable);
+    long map = g.ok(Nr.BPF, mapCreate, a.address(), 72);
+    assertThat(g.call(Nr.MMAP, 0, 4096, 1, 1, map, 0)).isEqualTo(-Errno.ENOSYS);
+    g.ok(Nr.CLOSE, map);
+  }
 }

@@ -248,7 +248,6 @@ class TasksTest {
             Nr.RT_SIGACTION,
             Nr.IO_SETUP,
             Nr.IO_URING_SETUP,
-            Nr.BPF,
             9999,
             -1
           }) {

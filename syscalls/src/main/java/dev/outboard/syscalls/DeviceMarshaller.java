@@ -325,6 +325,15 @@ public final class DeviceMarshaller {
       case HOOK, REFUSED -> -o.errno();
       case DESCRIPTOR -> -Errno.ENOPROTOOPT;
       case FILTER -> filter(c, k);
+      case PROGRAM -> {
+        if (c.args[OPTION_LENGTH] != Integer.BYTES) {
+          yield -Errno.EINVAL;
+        }
+        // The caller has looked it up.
+        scratch.set(Wire.INT, STRUCTURE, (int) c.args[SocketOptions.HANDLE]);
+        k[OPTION] = scratchAddress + STRUCTURE;
+        yield 0;
+      }
       case INTEGER, STRUCTURE, VARIABLE ->
           inData(0, c.args[OPTION_LENGTH])
               ? pointer(OPTION, c.args[OPTION_LENGTH], c, k)
@@ -358,6 +367,9 @@ public final class DeviceMarshaller {
     }
     if (!o.crosses()) {
       return -o.errno();
+    }
+    if (o.form() == SocketOptions.Form.PROGRAM) {
+      return -Errno.ENOPROTOOPT;
     }
     long at = c.args[OPTION_LENGTH];
     if (!inData(at, Integer.BYTES)) {

@@ -193,6 +193,26 @@ public final class HostMarshaller {
   }
 
   /**
+   * Where in the data the bytes lie that a call sends, whatever else it has.
+   *
+   * @param c the call as {@link #encode} left it; -1 if it sends nothing
+   */
+  public static long sentAt(Row r, Call c) {
+    for (int i = 0; i < r.argCount(); i++) {
+      switch (r.arg(i).kind()) {
+        case IN, IOVEC_IN -> {
+          return c.args[i];
+        }
+        case MSGHDR_IN -> {
+          return messageDataAt(c.saved[CONTROL_BYTES]);
+        }
+        default -> {}
+      }
+    }
+    return -1;
+  }
+
+  /**
    * Ends a receive from a stream as if the device had: with these bytes, from nobody, without
    * control data.
    *

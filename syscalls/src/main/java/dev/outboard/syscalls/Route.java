@@ -12,6 +12,8 @@ public enum Route {
   FD,
   /** Trapped; runs on the device if the socket's family is the device's. */
   FAMILY,
+  /** Trapped, and run on the device, if the session asks for it; else the host's kernel runs it. */
+  REQUEST,
   /** Trapped; the path decides. */
   PATH,
   /** Trapped; the hook takes note of it or waits with it, and as a rule continues it. */

@@ -32,8 +32,10 @@ public final class SeccompProgram {
    *     from here on are not trapped; below 4 GiB
    * @param passTo the end of that range; the same as its start for none
    * @param policy what it may deny traps, too
+   * @param bpf whether the rows of {@link Route#REQUEST} trap
    */
-  public record Options(boolean exports, long passFrom, long passTo, CallPolicy policy) {
+  public record Options(
+      boolean exports, long passFrom, long passTo, CallPolicy policy, boolean bpf) {
     /** Everything that the table says traps. */
     public Options(boolean exports) {
       this(exports, CallPolicy.NONE);
@@ -41,12 +43,17 @@ public final class SeccompProgram {
 
     /** And what a policy may deny. */
     public Options(boolean exports, CallPolicy policy) {
-      this(exports, 0, 0, policy);
+      this(exports, 0, 0, policy, false);
     }
 
     /** Everything that the table says traps, but from a range of addresses. */
     public Options(boolean exports, long passFrom, long passTo) {
-      this(exports, passFrom, passTo, CallPolicy.NONE);
+      this(exports, passFrom, passTo, CallPolicy.NONE, false);
+    }
+
+    /** The same with or without {@code bpf(2)}. */
+    public Options withBpf(boolean asked) {
+      return new Options(exports, passFrom, passTo, policy, asked);
     }
 
     public Options {
@@ -122,6 +129,7 @@ public final class SeccompProgram {
     return switch (r.route()) {
       case HOST -> answer(ALLOW);
       case REFUSED -> answer(Bpf.RET_ERRNO | r.errno());
+      case REQUEST -> options.bpf() ? notify(options) : answer(ALLOW);
       case FD, FAMILY, PATH, PROCESS ->
           compile(r.trapWhen(options.exports()), notify(options), answer(ALLOW));
     };

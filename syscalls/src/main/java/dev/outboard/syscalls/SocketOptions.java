@@ -40,6 +40,8 @@ public final class SocketOptions {
      * getsockopt alone: a structure in which the kernel puts a new descriptor, which is its result.
      */
     DESCRIPTOR,
+    /** setsockopt alone: an int, the descriptor of a BPF program, whose handle goes along. */
+    PROGRAM,
     /** Served by the hook; what reaches the marshalling all the same is refused. */
     HOOK,
     /** Refused. */
@@ -131,6 +133,15 @@ public final class SocketOptions {
     return o != null && o.form() == Form.DESCRIPTOR;
   }
 
+  /** The argument, which setsockopt does not have, with the handle of a program. */
+  public static final int HANDLE = 5;
+
+  /** Whether setsockopt of that option names a BPF program. */
+  public static boolean namesProgram(int level, int name) {
+    Option o = find(level, name);
+    return o != null && o.form() == Form.PROGRAM;
+  }
+
   private static long key(int level, int name) {
     return (long) level << 32 | Integer.toUnsignedLong(name);
   }
@@ -185,9 +196,9 @@ public final class SocketOptions {
     t.struct (47, "SO_MAX_PACING_RATE", 8);
     t.integer(48, "SO_BPF_EXTENSIONS");
     t.integer(49, "SO_INCOMING_CPU");
-    t.refuse (50, "SO_ATTACH_BPF", EINVAL, "a BPF program is the host kernel's");
+    t.program(50, "SO_ATTACH_BPF");
     t.filter (51, "SO_ATTACH_REUSEPORT_CBPF");
-    t.refuse (52, "SO_ATTACH_REUSEPORT_EBPF", EINVAL, "a BPF program is the host kernel's");
+    t.program(52, "SO_ATTACH_REUSEPORT_EBPF");
     t.integer(53, "SO_CNX_ADVICE");
     t.struct (55, "SO_MEMINFO", 36);
     t.integer(56, "SO_INCOMING_NAPI_ID");
@@ -551,6 +562,11 @@ public final class SocketOptions {
       case HOOK, REFUSED -> -o.errno();
       case DESCRIPTOR -> -ENOPROTOOPT;
       case FILTER -> encodeFilter(a, m, out, length);
+      case PROGRAM -> {
+        // Whose descriptor it is has been found out; the number is the caller's to fill in.
+        out.args[VALUE] = Call.NULL;
+        yield length == Integer.BYTES ? 0 : -EINVAL;
+      }
       case INTEGER, STRUCTURE, VARIABLE -> {
         int crosses = Math.min(length, o.bound());
         out.args[LENGTH] = crosses;
@@ -638,6 +654,9 @@ public final class SocketOptions {
     if (!o.crosses()) {
       return -o.errno();
     }
+    if (o.form() == Form.PROGRAM) {
+      return -ENOPROTOOPT;
+    }
     int unit = unit(o);
     int room = Math.min(length, o.bound());
     int at = 16;
@@ -709,6 +728,10 @@ public final class SocketOptions {
 
     void makes(int name, String cName, int bytes) {
       add(name, cName, Form.DESCRIPTOR, bytes, 0, "").reads();
+    }
+
+    void program(int name, String cName) {
+      add(name, cName, Form.PROGRAM, Integer.BYTES, 0, "with --bpf=device; else EINVAL");
     }
 
     void refuse(int name, String cName, int errno, String why) {

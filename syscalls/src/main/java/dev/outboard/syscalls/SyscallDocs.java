@@ -39,6 +39,7 @@ public final class SyscallDocs {
         | fd | runs on the device if its descriptor is a device fd |
         | family | runs on the device if the socket's family is the device's |
         | path | runs on the device if the path is the device's |
+        | request | runs on the device if the session asks for it, as by --bpf=device for bpf; else the host's kernel runs it, untrapped |
         | process | the hook takes note, or waits with it; as a rule the host's kernel then runs it |
         | refused | answers an errno |
 
@@ -55,6 +56,7 @@ public final class SyscallDocs {
     calls(s, false);
     requests(s);
     options(s);
+    commands(s);
     return s.toString();
   }
 
@@ -84,6 +86,21 @@ public final class SyscallDocs {
     }
   }
 
+  private static void commands(StringBuilder s) {
+    s.append("\n## Commands of bpf with `--bpf=device`\n\n");
+    s.append("All others answer EINVAL, but for BPF_OBJ_PIN (EPERM) and BPF_OBJ_GET (ENOENT). So does");
+    s.append(" anything beyond what a command knows of its attribute.\n\n");
+    s.append("| command | number | bytes known | makes |\n| --- | ---: | ---: | --- |\n");
+    for (int command = 0; command <= BpfCommands.PROG_BIND_MAP; command++) {
+      if (BpfCommands.known(command) >= 0) {
+        s.append("| ").append(Names.format("BPF", command)).append(" | ").append(command);
+        s.append(" | ").append(BpfCommands.known(command)).append(" | ");
+        BpfObject.Kind made = BpfCommands.makes(command);
+        s.append(made == BpfObject.Kind.NONE ? "" : "a descriptor: " + word(made)).append(" |\n");
+      }
+    }
+  }
+
   private static void options(StringBuilder s) {
     s.append("\n## Socket options on a device fd\n\n");
     s.append("All others answer ENOPROTOOPT.\n\n");
@@ -93,7 +110,7 @@ public final class SyscallDocs {
       s.append(o.name()).append(" | ").append(word(o.form()));
       s.append(
           switch (o.form()) {
-            case STRUCTURE, DESCRIPTOR -> ", " + o.bytes() + " bytes";
+            case STRUCTURE, DESCRIPTOR, PROGRAM -> ", " + o.bytes() + " bytes";
             case VARIABLE -> ", at most " + o.bytes() + " bytes";
             case INTEGER, FILTER, HOOK, REFUSED -> "";
           });

@@ -325,7 +325,7 @@ public final class SyscallTable {
     t.host  (301, 263, "fanotify_mark(fd, flags, mask, fd dirfd, path)");
     t.host  (298, 241, "perf_event_open(ptr attr, pid, cpu, fd group_fd, flags) -> fd");
     t.host  (323, 282, "userfaultfd(flags) -> fd");
-    t.host  (321, 280, "bpf(cmd, ptr attr, size) -> value").note("programs live in the host's kernel; they cannot be attached to a device fd");
+    t.request(321, 280, "bpf(cmd:BPF, ptr attr, size) -> value").blocks().partial("the host's, unless --bpf=device was given; then maps and programs of sockets, tc and XDP are the device's, by the commands listed below");
   }
 
   private static void memory(Builder t) {
@@ -626,6 +626,11 @@ public final class SyscallTable {
     /** As {@link #device}, but trapped only where the device has exports. */
     Draft file(int x86, int canonical, String prototype) {
       return device(x86, canonical, prototype).when(NEVER).whenExports(ALWAYS);
+    }
+
+    /** The device runs it if the session asks for it; marshallers of its own know it. */
+    Draft request(int x86, int canonical, String prototype) {
+      return add(x86, canonical, prototype, Route.REQUEST, Support.SUPPORTED);
     }
 
     /** Its path decides. */

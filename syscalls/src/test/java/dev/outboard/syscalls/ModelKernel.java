@@ -287,6 +287,9 @@ final class ModelKernel {
       case DESCRIPTOR -> {
         return -ENOPROTOOPT;
       }
+      case PROGRAM -> {
+        return length == 4 ? 0 : -EINVAL;
+      }
       case FILTER -> {
         if (length != 16) {
           return -EINVAL;
@@ -321,6 +324,9 @@ final class ModelKernel {
     }
     if (!o.crosses()) {
       return -o.errno();
+    }
+    if (o.form() == SocketOptions.Form.PROGRAM) {
+      return -ENOPROTOOPT;
     }
     if (o.reads() && room > 0) {
       see(space.get(a[3], Math.min(room, o.bytes())));

@@ -84,6 +84,9 @@ class SeccompProgramTest {
     if (r.route() == Route.REFUSED) {
       return Bpf.RET_ERRNO | r.errno();
     }
+    if (r.route() == Route.REQUEST) {
+      return Bpf.RET_ALLOW;
+    }
     return r.trapped() && r.trapWhen(exports).test(args) ? Bpf.RET_USER_NOTIF : Bpf.RET_ALLOW;
   }
 
