@@ -26,6 +26,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -70,6 +71,10 @@ final class DeviceCalls {
   private @Nullable Readiness readiness;
   private @Nullable Placeholders placeholders;
   private @Nullable SendAhead ahead;
+  private @Nullable ReceiveAhead looks;
+
+  /** Frames that went ahead of calls, or are about to. */
+  private final AtomicInteger issued = new AtomicInteger();
 
   // The hook's own slots: idle ones, and those whose close lingers.
   private final Object serviceLock = new Object();
@@ -98,6 +103,23 @@ final class DeviceCalls {
   /** Lets sends be answered before they are made; before the first call. */
   void connect(SendAhead sendAhead) {
     ahead = sendAhead;
+  }
+
+  /** Lets receives be answered from what was looked at; before the first call. */
+  void connect(ReceiveAhead receiveAhead) {
+    looks = receiveAhead;
+  }
+
+  /** Counts frames that calls must come after, on whatever way they go. */
+  AtomicInteger issued() {
+    return issued;
+  }
+
+  /** What goes ahead and what is called take two ways to the link's end. */
+  private void after(Call c) {
+    if (ahead != null || looks != null) {
+      c.flags = issued.get() << Call.SENT_SHIFT | Call.SENT_KNOWN;
+    }
   }
 
   /** The canonical number of a call. */
@@ -315,6 +337,9 @@ final class DeviceCalls {
       s.call().result = -Errno.EINTR;
       return -Errno.EINTR;
     }
+    ReceiveAhead receives = looks;
+    ReceiveWindow received = receives == null ? null : receives.before(s.call());
+    after(s.call());
     SendAhead before = ahead;
     if (before != null) {
       before.order(s.call(), files);
@@ -336,6 +361,10 @@ final class DeviceCalls {
     }
     if (started != 0) {
       n.deviceTime(System.nanoTime() - started, s.spinsWon(), s.spinsLost());
+    }
+    if (receives != null) {
+      receives.awaitLooked(s.looked());
+      receives.after(received);
     }
     long r = s.result();
     if (r == -Errno.EAGAIN
@@ -607,6 +636,10 @@ final class DeviceCalls {
 
   private void closeNow(int handle) {
     OpenFile file = files.get(handle);
+    ReceiveAhead receives = looks;
+    if (receives != null && file != null) {
+      receives.closing(file);
+    }
     // First: the number may be in use again the moment it is closed.
     files.remove(handle);
     service(CLOSE, handle, 0, 0, file != null && file.lingers() ? LINGER_NANOS : CLOSE_NANOS);
@@ -635,6 +668,7 @@ final class DeviceCalls {
     c.args[0] = a0;
     c.args[1] = a1;
     c.args[2] = a2;
+    after(c);
     s.submit();
     boolean done = s.await(nanos);
     synchronized (serviceLock) {

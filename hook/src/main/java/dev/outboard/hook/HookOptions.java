@@ -22,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  *     program; not while there is a trace
  * @param ahead whether sends may be answered before the device has made them: for one at the other
  *     end of a link
+ * @param looks whether what comes for sockets is to be told before programs ask for it: likewise
  * @param policy what the program may not do; without the shim, which would not look
  */
 public record HookOptions(
@@ -34,6 +35,7 @@ public record HookOptions(
     @Nullable Consumer<String> trace,
     boolean shim,
     boolean ahead,
+    boolean looks,
     CallPolicy policy) {
   public HookOptions {
     command = List.copyOf(command);
@@ -61,6 +63,7 @@ public record HookOptions(
     private @Nullable Consumer<String> trace;
     private boolean shim = true;
     private boolean ahead;
+    private boolean looks;
     private CallPolicy policy = CallPolicy.NONE;
 
     private Builder(List<String> command) {
@@ -107,6 +110,11 @@ public record HookOptions(
       return this;
     }
 
+    public Builder looks(boolean looks) {
+      this.looks = looks;
+      return this;
+    }
+
     public Builder policy(CallPolicy policy) {
       this.policy = policy;
       return this;
@@ -128,6 +136,7 @@ public record HookOptions(
           trace,
           shim,
           ahead,
+          looks,
           policy);
     }
   }
