@@ -46,6 +46,7 @@ public final class Socket {
   public static final int SO_DOMAIN = 39;
   public static final int SO_TIMESTAMP_NEW = 63;
   public static final int SO_TIMESTAMPNS_NEW = 64;
+  public static final int SO_PEEK_OFF = 42;
   public static final int SO_SNDBUFFORCE = 32;
   public static final int SO_RCVBUFFORCE = 33;
 

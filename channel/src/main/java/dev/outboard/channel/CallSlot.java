@@ -35,6 +35,7 @@ public final class CallSlot {
   private int mask = -1;
   private long stamp;
   private int newBirth;
+  private int looked;
 
   /**
    * @param index the slot's place in the session's memory
@@ -190,6 +191,11 @@ public final class CallSlot {
     return stamp;
   }
 
+  /** How many frames of {@link Frame.Looked} came before the last call's end. */
+  public int looked() {
+    return looked;
+  }
+
   /** The birth of the handle that is the last call's result, if it has made one. */
   public int newBirth() {
     return newBirth;
@@ -207,6 +213,7 @@ public final class CallSlot {
     mask = slot.get(ValueLayout.JAVA_INT, SlotLayout.MASK);
     stamp = slot.get(ValueLayout.JAVA_LONG, SlotLayout.STAMP);
     newBirth = slot.get(ValueLayout.JAVA_INT, SlotLayout.NEW_BIRTH);
+    looked = slot.get(ValueLayout.JAVA_INT, SlotLayout.LOOKED);
     call.result = result;
     traffic.reply(call);
     return true;

@@ -335,6 +335,26 @@ public final class DeviceLink implements AutoCloseable {
         new Frame.Ahead(slot.index(), first, end, handle, flags, bytes.asByteBuffer()));
   }
 
+  /** Whether the device can tell what comes for a socket before it is asked for. */
+  public boolean looks() {
+    return welcome.version() >= FrameCodec.LOOK_VERSION;
+  }
+
+  /**
+   * Has the device tell what comes for a socket, by {@link LinkListener#looked}.
+   *
+   * @param slot one that makes no calls
+   * @param generation above 0, not one of before; 0 to end it
+   */
+  public void look(CallSlot slot, int handle, int generation) {
+    stream.send(new Frame.Look(slot.index(), handle, generation));
+  }
+
+  /** The program has received the next bytes of those that the device has told. */
+  public void taken(CallSlot slot, int handle, int generation, int bytes) {
+    stream.send(new Frame.Taken(slot.index(), handle, generation, bytes));
+  }
+
   /**
    * Ends a slot's use: the device interrupts what its shadow thread does and ends it. The slot must
    * not be used after this.
@@ -472,6 +492,9 @@ public final class DeviceLink implements AutoCloseable {
       case Frame.Ping f -> stream.send(new Frame.Pong(f.id()));
       case Frame.Notice(String line) -> listener.notice(line);
       case Frame.Done f -> listener.sent(f.slot(), f.bytes(), f.frames(), f.errno());
+      case Frame.Looked f -> {
+        return listener.looked(f);
+      }
       case Frame.Bye(String why) -> {
         return why;
       }
@@ -483,6 +506,12 @@ public final class DeviceLink implements AutoCloseable {
         return "it sent a frame that only a host sends";
       }
       case Frame.Ahead f -> {
+        return "it sent a frame that only a host sends";
+      }
+      case Frame.Look f -> {
+        return "it sent a frame that only a host sends";
+      }
+      case Frame.Taken f -> {
         return "it sent a frame that only a host sends";
       }
       case Frame.Attach f -> {

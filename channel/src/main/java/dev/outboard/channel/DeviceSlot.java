@@ -127,6 +127,11 @@ public final class DeviceSlot {
     return birth;
   }
 
+  /** Says how many frames of Looked have come before the end of the call taken last. */
+  public void looked(int frames) {
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.LOOKED, frames);
+  }
+
   /**
    * Completes the call taken last.
    *

@@ -28,6 +28,9 @@ public sealed interface Frame
         Frame.Pong,
         Frame.Ahead,
         Frame.Done,
+        Frame.Look,
+        Frame.Looked,
+        Frame.Taken,
         Frame.Bye,
         Frame.Unknown {
 
@@ -120,6 +123,49 @@ public sealed interface Frame
    *     to a frame that is the first, are thrown away
    */
   record Done(int slot, int bytes, int frames, int errno) implements Frame {}
+
+  /**
+   * Host to device, over a stream: what comes for a socket is to be told before the program asks
+   * for it, by {@link Looked}.
+   *
+   * @param slot one that is used for nothing else, the same for all sockets
+   * @param handle the socket
+   * @param generation above 0, another one each time; 0: no more is to be told
+   */
+  record Look(int slot, int handle, int generation) implements Frame {
+    /** The most sockets that a host has looked at. */
+    public static final int MOST_FILES = 4096;
+  }
+
+  /**
+   * Device to host, over a stream: bytes that are the next in a socket's queue behind those that
+   * were told before, and are there still. At least one such frame answers each {@link Look}.
+   *
+   * @param generation of the Look that it belongs to
+   * @param end no more will be told
+   * @param never nor is it of use to ask for it again
+   * @param errno 0, or why the host can rely on nothing that was told
+   * @param bytes may be none; a view that is valid until the next frame is received
+   */
+  record Looked(int handle, int generation, boolean end, boolean never, int errno, ByteBuffer bytes)
+      implements Frame {
+    /** The most bytes of one frame. */
+    public static final int MAX_BYTES = FrameCodec.MAX_BYTES - FrameCodec.HEADER_BYTES - 20;
+
+    /** The most bytes of a socket that were told and not taken, and of all of them together. */
+    public static final int FILE_BYTES = 2 << 20;
+
+    public static final int SESSION_BYTES = 3 << 20;
+  }
+
+  /**
+   * Host to device, over a stream: the program has received bytes that were {@link Looked} at; the
+   * device takes them out of the socket's queue.
+   *
+   * @param slot as of {@link Look}
+   * @param bytes at least one
+   */
+  record Taken(int slot, int handle, int generation, int bytes) implements Frame {}
 
   /** Either way, last: why the sender closes the link. */
   record Bye(String why) implements Frame {}

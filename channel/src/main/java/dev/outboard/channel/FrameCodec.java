@@ -35,10 +35,13 @@ public final class FrameCodec {
   /** The versions that this side speaks. */
   public static final int LOWEST_VERSION = 3;
 
-  public static final int HIGHEST_VERSION = 4;
+  public static final int HIGHEST_VERSION = 5;
 
   /** From this version on, bytes may be sent ahead over a stream. */
   public static final int AHEAD_VERSION = 4;
+
+  /** From this version on, bytes may be looked at ahead of their receive over a stream. */
+  public static final int LOOK_VERSION = 5;
 
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;
@@ -65,6 +68,9 @@ public final class FrameCodec {
   private static final int BYE = 14;
   private static final int AHEAD = 19;
   private static final int DONE = 20;
+  private static final int LOOK = 21;
+  private static final int LOOKED = 22;
+  private static final int TAKEN = 23;
 
   /** Attach: the slot is for the program itself. */
   private static final int LENT = 1;
@@ -74,6 +80,12 @@ public final class FrameCodec {
 
   /** Ahead: the stream ends behind the bytes. */
   private static final int END = 2;
+
+  /** Looked: no more will be told. */
+  private static final int LAST = 1;
+
+  /** Looked: nor is it of use to ask again. */
+  private static final int NEVER = 2;
 
   private FrameCodec() {}
 
@@ -192,6 +204,21 @@ public final class FrameCodec {
             to.putInt(f.slot()).putInt(f.bytes()).putInt(f.frames()).putInt(f.errno());
             yield DONE;
           }
+          case Frame.Look f -> {
+            to.putInt(f.slot()).putInt(f.handle()).putInt(f.generation());
+            yield LOOK;
+          }
+          case Frame.Looked f -> {
+            to.putInt(f.handle()).putInt(f.generation());
+            to.putInt((f.end() ? LAST : 0) | (f.never() ? NEVER : 0)).putInt(f.errno());
+            to.putInt(f.bytes().remaining());
+            to.put(f.bytes().duplicate());
+            yield LOOKED;
+          }
+          case Frame.Taken f -> {
+            to.putInt(f.slot()).putInt(f.handle()).putInt(f.generation()).putInt(f.bytes());
+            yield TAKEN;
+          }
           case ServiceFrame f -> ServiceCodec.encode(f, to);
           case Frame.Unknown f ->
               throw new IllegalArgumentException("kind " + f.kind() + " is not ours to send");
@@ -246,6 +273,9 @@ public final class FrameCodec {
           case BYE -> new Frame.Bye(in.string());
           case AHEAD -> ahead(in);
           case DONE -> done(in);
+          case LOOK -> look(in);
+          case LOOKED -> looked(in);
+          case TAKEN -> taken(in);
           default -> {
             if (ServiceCodec.knows(kind)) {
               yield ServiceCodec.decode(kind, in);
@@ -322,6 +352,29 @@ public final class FrameCodec {
     Frame.Done done = new Frame.Done(in.i32(), in.i32(), in.i32(), in.i32());
     in.good &= done.slot() >= 0 && done.bytes() >= 0 && done.frames() >= 0 && done.errno() >= 0;
     return done;
+  }
+
+  private static Frame look(Reader in) {
+    Frame.Look look = new Frame.Look(in.i32(), in.i32(), in.i32());
+    in.good &= look.slot() >= 0 && look.generation() >= 0;
+    return look;
+  }
+
+  private static Frame looked(Reader in) {
+    int handle = in.i32();
+    int generation = in.i32();
+    int flags = in.i32();
+    int errno = in.i32();
+    ByteBuffer bytes = in.bytes(in.i32());
+    in.good &= (flags & ~(LAST | NEVER)) == 0 && generation > 0 && errno >= 0;
+    return new Frame.Looked(
+        handle, generation, (flags & LAST) != 0, (flags & NEVER) != 0, errno, bytes);
+  }
+
+  private static Frame taken(Reader in) {
+    Frame.Taken taken = new Frame.Taken(in.i32(), in.i32(), in.i32(), in.i32());
+    in.good &= taken.slot() >= 0 && taken.generation() > 0 && taken.bytes() > 0;
+    return taken;
   }
 
   private static Frame ready(Reader in) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.channel;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * What the device tells the host unasked.
  *
@@ -26,6 +28,16 @@ public interface LinkListener {
    * @param errno 0, or why they were thrown away
    */
   default void sent(int slot, int bytes, int frames, int errno) {}
+
+  /**
+   * Bytes came for a socket that the host {@link DeviceLink#look looks} at.
+   *
+   * @param frame whose bytes are valid during the call
+   * @return null, or what is wrong with it: then the link ends
+   */
+  default @Nullable String looked(Frame.Looked frame) {
+    return null;
+  }
 
   /** The device is gone; called once, after every pending call was made to end. */
   void lost(String why);

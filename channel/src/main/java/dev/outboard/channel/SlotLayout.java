@@ -22,8 +22,8 @@ import java.lang.invoke.VarHandle;
  *           +--------+-------+-------+---------+---------+------+---------+-------+-----+
  *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] | birth |where|
  *           +--------+-------+--------+--------+---------+------+---------+-------+-----+
- *       192 |result          |mask    |newBirth| stamp             |                    |
- *           +----------------+--------+--------+-------------------+--------------------+
+ *       192 |result          |mask    |newBirth| stamp             | looked |           |
+ *           +----------------+--------+--------+-------------------+--------+-----------+
  *           |  unused up to a page                                                      |
  *           +---------------------------------------------------------------------------+
  *      4096 |  data: input and output bytes of the call, {@link #DATA_BYTES}                  |
@@ -103,6 +103,12 @@ public final class SlotLayout {
 
   /** The time of {@link #MASK} on the session's own clock: newer is greater. */
   public static final long STAMP = 208;
+
+  /**
+   * How many frames of {@code Looked} came before the reply, of a device at the other end of a
+   * stream; else 0.
+   */
+  public static final long LOOKED = 216;
 
   /** Where the data area starts: a page of its own, so that it can be handed to a kernel. */
   public static final long DATA = 4096;

@@ -75,7 +75,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(15);
+    assertThat(fields).hasSize(16);
   }
 
   @Test

@@ -21,7 +21,10 @@ import java.io.PrintStream;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** {@code outboard run}: a program with its network on a device. */
@@ -81,9 +84,10 @@ final class RunCommand implements Command {
     options.add(
         Option.single(
             AHEAD,
-            "send|off",
+            "send,receive|send|receive|off",
             "With a device at tcp:// or ssh://: a send ends when its bytes are on",
-            "their way (the default), or when the device has sent them."));
+            "their way, a receive finds what the device has sent before it was",
+            "asked (both is the default); off: each call waits for the device."));
     options.addAll(DeviceSettings.OPTIONS);
     options.add(
         Option.single(
@@ -329,7 +333,8 @@ final class RunCommand implements Command {
               .statistics(statistics)
               .trace(trace.sink())
               .shim(shim)
-              .ahead(ahead(arguments))
+              .ahead(ahead(arguments).contains("send"))
+              .looks(ahead(arguments).contains("receive"))
               .bpf(bpf(arguments))
               .policy(policy(arguments))
               .build();
@@ -373,15 +378,23 @@ final class RunCommand implements Command {
     return device != null && (device.startsWith(TCP) || device.startsWith(SshTarget.SCHEME));
   }
 
-  /** With a device beside the program a send is as fast as it is told. */
-  private static boolean ahead(Arguments arguments) {
+  /** With a device beside the program a call is as fast as it is told. */
+  private static Set<String> ahead(Arguments arguments) {
+    Set<String> both = Set.of("send", "receive");
     String ahead = arguments.value(AHEAD);
-    if (ahead != null && !ahead.equals("send") && !ahead.equals("off")) {
+    if (!overStream(arguments.value(DEVICE)) || "off".equals(ahead)) {
+      return Set.of();
+    }
+    if (ahead == null) {
+      return both;
+    }
+    Set<String> named = new HashSet<>(Arrays.asList(ahead.split(",", -1)));
+    if (!both.containsAll(named)) {
       throw new RunCommand()
           .syntax()
-          .usageError(AHEAD + " is 'send' or 'off', not '" + ahead + "'");
+          .usageError(AHEAD + " is 'send', 'receive', both, or 'off', not '" + ahead + "'");
     }
-    return overStream(arguments.value(DEVICE)) && !"off".equals(ahead);
+    return named;
   }
 
   private static boolean shim(Arguments arguments) {

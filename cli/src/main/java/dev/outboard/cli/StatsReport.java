@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
  * @param toDevice bytes that crossed the channel from the host
  * @param fromDevice bytes that crossed it from the device
  * @param sentAhead sends that ended before the device had made them
+ * @param receivedAhead receives that were answered without asking the device
  * @param cpu what hook and device have used; the device only if it is this command's
  * @param link how a link that may break has fared; null if there is none
  */
@@ -23,6 +24,7 @@ record StatsReport(
     long toDevice,
     long fromDevice,
     long sentAhead,
+    long receivedAhead,
     List<CpuTime> cpu,
     LinkWatch.@Nullable Counts link) {
   private static final String ROW = "%-18s %10s %10s %10s %10s %10s %14s %10s %10s %10s %10s%n";
@@ -33,6 +35,7 @@ record StatsReport(
         statistics.channelToDevice(),
         statistics.channelFromDevice(),
         statistics.sentAhead(),
+        statistics.receivedAhead(),
         cpu,
         link);
   }
@@ -81,6 +84,9 @@ record StatsReport(
     }
     if (sentAhead > 0) {
       out.printf(Locale.ROOT, "sent ahead: %,d sends%n", sentAhead);
+    }
+    if (receivedAhead > 0) {
+      out.printf(Locale.ROOT, "received ahead: %,d receives%n", receivedAhead);
     }
     for (CpuTime c : cpu) {
       out.printf(
@@ -135,11 +141,12 @@ record StatsReport(
                 link.bytesAgain());
     out.printf(
         Locale.ROOT,
-        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d, \"sentAhead\": %d},%s%n  \"cpuSeconds\": %s%n}%n",
+        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d, \"sentAhead\": %d, \"receivedAhead\": %d},%s%n  \"cpuSeconds\": %s%n}%n",
         calls,
         toDevice,
         fromDevice,
         sentAhead,
+        receivedAhead,
         linked,
         seconds);
   }

@@ -311,6 +311,15 @@ final class Session implements Runnable {
       case Frame.Ahead f -> {
         return "bytes that were sent ahead, which are for the relay of a stream";
       }
+      case Frame.Look f -> {
+        return "a request to look ahead, which is for the relay of a stream";
+      }
+      case Frame.Taken f -> {
+        return "bytes that were taken ahead, which is for the relay of a stream";
+      }
+      case Frame.Looked f -> {
+        return wrongWay(f);
+      }
       case Frame.Done f -> {
         return wrongWay(f);
       }

@@ -536,7 +536,12 @@ final class ShadowThread implements Runnable {
         Credentials changed = Credentials.decode(call.data, call.args[0]);
         return changed == null ? -Errno.EINVAL : identity.apply(changed);
       }
-      case PseudoCall.WATCH, PseudoCall.SAMPLE, PseudoCall.RECEIVE, PseudoCall.SEND -> {
+      case PseudoCall.WATCH,
+          PseudoCall.SAMPLE,
+          PseudoCall.RECEIVE,
+          PseudoCall.SEND,
+          PseudoCall.LOOK,
+          PseudoCall.TAKE -> {
         long fd = call.args[0];
         Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
         if (handle == null) {
@@ -547,6 +552,8 @@ final class ShadowThread implements Runnable {
             case PseudoCall.WATCH -> watch(handle, own);
             case PseudoCall.SAMPLE -> sample(handle, own);
             case PseudoCall.SEND -> send(handle.fd, sequence, own);
+            case PseudoCall.LOOK -> look(handle, own);
+            case PseudoCall.TAKE -> take(handle.fd);
             default -> receive(handle.fd, sequence, own);
           };
         } finally {
@@ -579,6 +586,87 @@ final class ShadowThread implements Runnable {
       return sample.mask;
     }
     return readiness.poll(handle.fd, own);
+  }
+
+  /**
+   * Copies what is in a stream's queue behind so many bytes, and samples the handle after that.
+   *
+   * <p>No more than FIONREAD counts is asked for: then a look finds bytes, so that it takes no
+   * error off the socket ({@code tcp_recvmsg_locked}), and does not go beyond urgent data.
+   */
+  private long look(Handles.Handle handle, MemorySegment own) {
+    long over = call.args[1];
+    long most = Math.min(call.args[2], call.data.byteSize());
+    if (over < 0 || over > Integer.MAX_VALUE || most < 0) {
+      return -Errno.EINVAL;
+    }
+    own.set(ValueLayout.JAVA_INT, IOVEC, 0);
+    long r =
+        kernel.syscall(Canonical.IOCTL, handle.fd, Ioctl.FIONREAD, own.address() + IOVEC, 0, 0, 0);
+    if (r == 0) {
+      long bytes = Math.min(most, own.get(ValueLayout.JAVA_INT, IOVEC) - over);
+      r = bytes > 0 ? lookBehind(handle.fd, over, bytes, own) : 0;
+    }
+    Readiness.Watch watch = handle.watch;
+    if (watch != null) {
+      readiness.sample(watch, own, sample);
+    }
+    return r;
+  }
+
+  private long lookBehind(int fd, long over, long bytes, MemorySegment own) {
+    long r = over > 0 ? peekFrom(fd, (int) over, own) : 0;
+    if (r < 0) {
+      return r;
+    }
+    r =
+        kernel.syscall(
+            Canonical.RECVFROM,
+            fd,
+            call.data.address(),
+            bytes,
+            Socket.MSG_PEEK | Socket.MSG_DONTWAIT,
+            0,
+            0);
+    if (over > 0) {
+      peekFrom(fd, -1, own); // as it was: the program's own looks begin at the queue's start
+    }
+    return r == -Errno.EAGAIN ? 0 : r;
+  }
+
+  private long peekFrom(int fd, int offset, MemorySegment own) {
+    own.set(ValueLayout.JAVA_INT, IOVEC, offset);
+    return kernel.syscall(
+        Canonical.SETSOCKOPT,
+        fd,
+        Socket.SOL_SOCKET,
+        Socket.SO_PEEK_OFF,
+        own.address() + IOVEC,
+        Integer.BYTES,
+        0);
+  }
+
+  /** Under MSG_TRUNC TCP throws away what it would copy: {@code tcp(7)}. */
+  private long take(int fd) {
+    MemorySegment data = call.data;
+    long count = call.args[1];
+    long taken = 0;
+    while (taken < count) {
+      long r =
+          kernel.syscall(
+              Canonical.RECVFROM,
+              fd,
+              data.address(),
+              Math.min(count - taken, data.byteSize()),
+              Socket.MSG_TRUNC | Socket.MSG_DONTWAIT,
+              0,
+              0);
+      if (r <= 0) {
+        return taken > 0 ? taken : r;
+      }
+      taken += r;
+    }
+    return taken;
   }
 
   /** As much of the data as the stream takes; if it takes none, as soon as it takes some. */

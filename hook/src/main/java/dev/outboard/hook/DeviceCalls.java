@@ -26,6 +26,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -71,6 +72,10 @@ final class DeviceCalls {
   private @Nullable Placeholders placeholders;
   private @Nullable SendAhead ahead;
   private @Nullable BpfCalls bpf;
+  private @Nullable ReceiveAhead looks;
+
+  /** Frames that went ahead of calls, or are about to. */
+  private final AtomicInteger issued = new AtomicInteger();
 
   // The hook's own slots: idle ones, and those whose close lingers.
   private final Object serviceLock = new Object();
@@ -104,6 +109,23 @@ final class DeviceCalls {
   /** Lets messages name programs of BPF; before the first call. */
   void connect(BpfCalls bpfCalls) {
     bpf = bpfCalls;
+  }
+
+  /** Lets receives be answered from what was looked at; before the first call. */
+  void connect(ReceiveAhead receiveAhead) {
+    looks = receiveAhead;
+  }
+
+  /** Counts frames that calls must come after, on whatever way they go. */
+  AtomicInteger issued() {
+    return issued;
+  }
+
+  /** What goes ahead and what is called take two ways to the link's end. */
+  private void after(Call c) {
+    if (ahead != null || looks != null) {
+      c.flags = issued.get() << Call.SENT_SHIFT | Call.SENT_KNOWN;
+    }
   }
 
   /** The canonical number of a call. */
@@ -344,6 +366,9 @@ final class DeviceCalls {
       s.call().result = -Errno.EINTR;
       return -Errno.EINTR;
     }
+    ReceiveAhead receives = looks;
+    ReceiveWindow received = receives == null ? null : receives.before(s.call());
+    after(s.call());
     SendAhead before = ahead;
     if (before != null) {
       before.order(s.call(), files);
@@ -365,6 +390,10 @@ final class DeviceCalls {
     }
     if (started != 0) {
       n.deviceTime(System.nanoTime() - started, s.spinsWon(), s.spinsLost());
+    }
+    if (receives != null) {
+      receives.awaitLooked(s.looked());
+      receives.after(received);
     }
     long r = s.result();
     if (r == -Errno.EAGAIN
@@ -636,6 +665,10 @@ final class DeviceCalls {
 
   private void closeNow(int handle) {
     OpenFile file = files.get(handle);
+    ReceiveAhead receives = looks;
+    if (receives != null && file != null) {
+      receives.closing(file);
+    }
     // First: the number may be in use again the moment it is closed.
     files.remove(handle);
     service(CLOSE, handle, 0, 0, file != null && file.lingers() ? LINGER_NANOS : CLOSE_NANOS);
@@ -664,6 +697,7 @@ final class DeviceCalls {
     c.args[0] = a0;
     c.args[1] = a1;
     c.args[2] = a2;
+    after(c);
     s.submit();
     boolean done = s.await(nanos);
     synchronized (serviceLock) {

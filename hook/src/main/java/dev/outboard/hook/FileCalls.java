@@ -157,6 +157,13 @@ final class FileCalls {
         return moved;
       }
     }
+    ReceiveAhead looks = sends ? null : hook.receiveAhead();
+    if (looks != null && moved == 0) {
+      long r = looks.receive(n, row, args, p, file, flags(args, row));
+      if (r != ReceiveAhead.NOT_TAKEN) {
+        return r;
+      }
+    }
     for (; ; ) {
       long r = HostMarshaller.encode(row, args, n.memory(), c, moved);
       if (r < 0) {
@@ -221,6 +228,9 @@ final class FileCalls {
       }
       moved += r;
       if (last || !all || r < carried || r == 0) {
+        if (looks != null && moved > 0) {
+          looks.begin(n, row, p, file, flags(args, row));
+        }
         return moved;
       }
     }

@@ -4,6 +4,7 @@ package dev.outboard.hook;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.Frame;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.SeccompListener;
@@ -65,6 +66,13 @@ public final class Hook {
           if (ahead != null) {
             ahead.sent(slot, bytes, frames, errno);
           }
+        }
+
+        @Override
+        public @Nullable String looked(Frame.Looked frame) {
+          Services s = services;
+          ReceiveAhead looks = s == null ? null : s.receiveAhead();
+          return looks == null ? null : looks.looked(frame);
         }
 
         @Override
@@ -140,6 +148,7 @@ public final class Hook {
     private final Splices splices;
     private final @Nullable SendAhead ahead;
     private final @Nullable BpfCalls bpf;
+    private final @Nullable ReceiveAhead looks;
     private final PacketRings rings;
     private final Handlers handlers = new Handlers();
     private final DeviceLink link;
@@ -168,6 +177,13 @@ public final class Hook {
       if (ahead != null) {
         calls.connect(ahead);
       }
+      this.looks =
+          options.looks() && link.looks()
+              ? new ReceiveAhead(link, calls, readiness, placeholders, files)
+              : null;
+      if (looks != null) {
+        calls.connect(looks);
+      }
       if (shim != null) {
         shim.connect(calls);
       }
@@ -184,6 +200,9 @@ public final class Hook {
         }
         if (ahead != null) {
           statistics.countsAhead(ahead::sends);
+        }
+        if (looks != null) {
+          statistics.countsReceivedAhead(looks::receives);
         }
       }
       this.observer = observer(options);
@@ -295,7 +314,15 @@ public final class Hook {
       return ahead;
     }
 
+    /** Null if every receive is to ask the device. */
+    @Nullable ReceiveAhead receiveAhead() {
+      return looks;
+    }
+
     void lost() {
+      if (looks != null) {
+        looks.lost();
+      }
       if (ahead != null) {
         ahead.lost();
       }

@@ -23,6 +23,7 @@ import org.jspecify.annotations.Nullable;
  * @param ahead whether sends may be answered before the device has made them: for one at the other
  *     end of a link
  * @param bpf whether {@code bpf(2)} is the device's, which must offer it
+ * @param looks whether what comes for sockets is to be told before programs ask for it: likewise
  * @param policy what the program may not do; without the shim, which would not look
  */
 public record HookOptions(
@@ -36,6 +37,7 @@ public record HookOptions(
     boolean shim,
     boolean ahead,
     boolean bpf,
+    boolean looks,
     CallPolicy policy) {
   public HookOptions {
     command = List.copyOf(command);
@@ -64,6 +66,7 @@ public record HookOptions(
     private boolean shim = true;
     private boolean ahead;
     private boolean bpf;
+    private boolean looks;
     private CallPolicy policy = CallPolicy.NONE;
 
     private Builder(List<String> command) {
@@ -115,6 +118,11 @@ public record HookOptions(
       return this;
     }
 
+    public Builder looks(boolean looks) {
+      this.looks = looks;
+      return this;
+    }
+
     public Builder policy(CallPolicy policy) {
       this.policy = policy;
       return this;
@@ -137,6 +145,7 @@ public record HookOptions(
           shim,
           ahead,
           bpf,
+          looks,
           policy);
     }
   }

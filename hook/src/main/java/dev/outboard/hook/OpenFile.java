@@ -87,6 +87,12 @@ final class OpenFile {
   /** Something was done to the socket after which its sends are to be waited for. */
   private volatile boolean aheadEnded;
 
+  /** What was looked at ahead; null until something is. */
+  private volatile @Nullable ReceiveWindow lookedAt;
+
+  /** Something was done to the socket after which its receives are the device's. */
+  private volatile boolean lookEnded;
+
   /** What fills the ring that the program has asked for; null without one. */
   private @Nullable RingFeed ring;
 
@@ -299,14 +305,48 @@ final class OpenFile {
    * which nothing has been done that makes that show.
    */
   boolean mayGoAhead() {
-    return !aheadEnded
-        && type == Socket.SOCK_STREAM
-        && (family == Socket.AF_INET || family == Socket.AF_INET6)
-        && (protocol == 0 || protocol == Socket.IPPROTO_TCP);
+    return !aheadEnded && isTcp();
   }
 
   void endAhead() {
     aheadEnded = true;
+  }
+
+  /** Whether what comes may be looked at before programs ask for it. */
+  boolean mayLook() {
+    return !lookEnded && isTcp();
+  }
+
+  /** Whether it is a stream of TCP. */
+  boolean isTcp() {
+    return type == Socket.SOCK_STREAM
+        && (family == Socket.AF_INET || family == Socket.AF_INET6)
+        && (protocol == 0 || protocol == Socket.IPPROTO_TCP);
+  }
+
+  void endLook() {
+    lookEnded = true;
+  }
+
+  /** Null if nothing was ever received from it over a link on which that is done. */
+  @Nullable ReceiveWindow lookedAt() {
+    return lookedAt;
+  }
+
+  /** The same, made now if need be. */
+  synchronized ReceiveWindow look() {
+    ReceiveWindow w = lookedAt;
+    if (w == null) {
+      w = new ReceiveWindow(this);
+      lookedAt = w;
+    }
+    return w;
+  }
+
+  /** A connection has the options of the socket on which it was accepted. */
+  void inherit(OpenFile listening) {
+    aheadEnded = listening.aheadEnded;
+    lookEnded = listening.lookEnded;
   }
 
   synchronized SendWindow window() {

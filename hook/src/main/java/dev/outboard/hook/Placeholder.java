@@ -110,6 +110,9 @@ final class Placeholder {
   private static final int IN = POLLIN | POLLRDNORM;
   private static final int OUT = POLLOUT | POLLWRNORM | POLLWRBAND;
 
+  /** With these a socket is readable, too. */
+  private static final int ENDED = POLLRDHUP | POLLHUP | POLLERR;
+
   private static final int ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
   /** A memory file: {@code endA} is the hook's own open file, {@code endB} the program's. */
@@ -136,6 +139,12 @@ final class Placeholder {
 
   /** Bits that show whatever the device says. */
   private int pinned;
+
+  /** What its readers find is what was looked at ahead, not what the device's queue holds. */
+  private boolean looking;
+
+  /** There is some of that. */
+  private boolean looked;
 
   /** Its readers look into a ring and not into the socket's queue. */
   private boolean ringed;
@@ -427,7 +436,12 @@ final class Placeholder {
     if (gone || memory) {
       return false;
     }
-    int newMask = (ringed ? deviceMask & ~IN : deviceMask) | pinned;
+    // The end of a stream is readable whatever is left before it.
+    boolean lookedAt = looking && (deviceMask & ENDED) == 0;
+    int newMask = (ringed || lookedAt ? deviceMask & ~IN : deviceMask) | pinned;
+    if (looking && looked) {
+      newMask |= IN;
+    }
     if (full) {
       newMask &= ~OUT;
     }
@@ -461,7 +475,9 @@ final class Placeholder {
       // A call found the buffer full and the news that it is writable again came first.
       pulseDue = true;
     }
-    show((newMask & mask & READABLE) != 0 ? newEdges : 0);
+    // The edges of bytes that are looked at are those of their arrival here.
+    int edgesOf = looking ? READABLE & ~IN : READABLE;
+    show((newMask & mask & edgesOf) != 0 ? newEdges : 0);
     if (pulseDue || outIsStale()) {
       settle();
     }
@@ -525,6 +541,28 @@ final class Placeholder {
     if (pulseDue || outIsStale()) {
       settle();
     }
+    countInexact();
+    return isStale();
+  }
+
+  /**
+   * Whether the file's readers find what was looked at ahead, and not the device's queue.
+   *
+   * @param is if not, the device's word counts again
+   * @param readable whether there is something for them
+   * @param more whether something has come
+   * @return whether end B shows what is not true, so that {@link #settle} is due
+   */
+  synchronized boolean look(boolean is, boolean readable, boolean more) {
+    looking = is;
+    looked = readable;
+    if (gone || !watched || stamp == Long.MAX_VALUE) {
+      return false;
+    }
+    boolean devices = !is || (mask & ENDED) != 0;
+    boolean in = readable || (devices && queued);
+    mask = (mask & ~IN) | (in ? IN : 0) | pinned;
+    show(more ? 1 : 0);
     countInexact();
     return isStale();
   }

@@ -123,6 +123,13 @@ final class Readiness {
     }
   }
 
+  /** Shows what {@link ReceiveAhead} holds for the program; as {@link Placeholder#look}. */
+  void look(Placeholder p, boolean is, boolean readable, boolean more) {
+    if (p.look(is, readable, more)) {
+      enlist(p);
+    }
+  }
+
   /** What to ask SYNC for: all changes since this time are to be told. */
   long syncedTo() {
     return syncedTo.get();

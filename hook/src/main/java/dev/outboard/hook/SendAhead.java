@@ -87,8 +87,8 @@ final class SendAhead implements AutoCloseable {
   private final Thread worker;
   private boolean over; // the worker's
 
-  /** Pieces that were sent, or are about to be; changed under the monitor. */
-  private final AtomicInteger issued = new AtomicInteger();
+  /** Of all frames that go ahead; changed under the monitor. */
+  private final AtomicInteger issued;
 
   private final LongAdder sends = new LongAdder();
 
@@ -96,6 +96,7 @@ final class SendAhead implements AutoCloseable {
     this.link = link;
     this.calls = calls;
     this.readiness = readiness;
+    this.issued = calls.issued();
     this.bySlot = new @Nullable SendWindow[link.welcome().slots()];
     this.worker = Thread.ofPlatform().daemon().name("outboard-ahead").start(this::work);
   }
@@ -334,8 +335,6 @@ final class SendAhead implements AutoCloseable {
    * @param c whose descriptors are handles
    */
   void order(Call c, OpenFiles files) {
-    // What goes ahead and what is called take two ways to the link's end.
-    c.flags = issued.get() << Call.SENT_SHIFT | Call.SENT_KNOWN;
     Row row = SyscallTable.byCanonical(c.number);
     if (row == null || row.overtakes()) {
       return;

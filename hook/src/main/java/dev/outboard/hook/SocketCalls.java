@@ -120,6 +120,7 @@ final class SocketCalls {
             listening.protocol(),
             listening.stream());
     allowDirect(n, accepted);
+    accepted.inherit(listening);
     if (listening.lingers()) {
       accepted.setLingers();
     }
@@ -178,6 +179,10 @@ final class SocketCalls {
     OpenFile again = p.isConnected() ? hook.files().get(p.handle()) : null;
     if (again != null) {
       again.endAhead(); // it may be connected no more
+      ReceiveAhead looks = hook.receiveAhead();
+      if (looks != null) {
+        looks.end(again);
+      }
     }
     long r = hook.calls().run(n, p);
     if (r == 0) {

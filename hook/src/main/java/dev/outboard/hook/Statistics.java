@@ -35,6 +35,7 @@ public final class Statistics {
   private volatile @Nullable Traffic traffic;
   private volatile @Nullable Untrapped untrapped;
   private volatile @Nullable LongSupplier sentAhead;
+  private volatile @Nullable LongSupplier receivedAhead;
 
   /** Knows what the shim did. */
   interface Untrapped {
@@ -92,6 +93,17 @@ public final class Statistics {
   /** How many sends ended before the device had made them. */
   public long sentAhead() {
     LongSupplier s = sentAhead;
+    return s == null ? 0 : s.getAsLong();
+  }
+
+  /** Says who counts the receives that did not ask the device. */
+  void countsReceivedAhead(LongSupplier receives) {
+    receivedAhead = receives;
+  }
+
+  /** How many receives were answered from what the device had told before. */
+  public long receivedAhead() {
+    LongSupplier s = receivedAhead;
     return s == null ? 0 : s.getAsLong();
   }
 

@@ -71,6 +71,24 @@ class PlaceholderTest {
   }
 
   @Test
+  void whatWasLookedAtShowsAndNotWhatTheDevicesQueueHolds() {
+    watch(POLLOUT);
+    p.look(true, false, false);
+    assertThat(level(POLLIN | POLLOUT)).isFalse();
+    assertThat(poll(b)).isEqualTo(POLLOUT);
+    p.look(true, true, true);
+    assertThat(poll(b)).isEqualTo(POLLIN | POLLOUT);
+    assertThat(level(POLLOUT)).as("the device's queue is empty").isFalse();
+    assertThat(poll(b)).isEqualTo(POLLIN | POLLOUT);
+    assertThat(level(POLLIN | POLLOUT)).isFalse();
+    assertThat(p.look(true, false, false)).as("all of it is received").isTrue();
+    assertThat(p.settle()).isTrue();
+    assertThat(poll(b)).isEqualTo(POLLOUT);
+    p.look(false, false, true);
+    assertThat(poll(b)).as("the device's word counts again").isEqualTo(POLLIN | POLLOUT);
+  }
+
+  @Test
   void hidesOutAtOnceAndShowsItAgain() {
     assertThat(watch(POLLOUT)).isFalse();
     assertThat(level(0)).isFalse();

@@ -43,6 +43,9 @@ public final class DeviceRelay {
   private @Nullable MemorySegment memory;
   private Carrier[] carriers = new Carrier[0];
 
+  // The wire's reader makes it, once.
+  private volatile @Nullable LookAhead looks;
+
   private DeviceRelay(Wire wire, int deviceFd) {
     this.wire = wire;
     this.frames = new WireFrames(wire);
@@ -116,6 +119,12 @@ public final class DeviceRelay {
       }
       case Frame.Attached f when f.slot() >= 0 -> begin(f.slot());
       case Frame.Detached f -> end(f.slot());
+      case Frame.Ready f -> {
+        LookAhead looker = looks;
+        if (looker != null) {
+          looker.ready(f.samples());
+        }
+      }
       case Frame.Bye(String why) -> {
         return why;
       }
@@ -131,7 +140,7 @@ public final class DeviceRelay {
       return;
     }
     Carrier before = carriers[index];
-    if (before != null && before.queue != null) {
+    if (before != null && (before.queue != null || before.looks)) {
       before.mirror.restore();
     }
     carriers[index] =
@@ -164,6 +173,14 @@ public final class DeviceRelay {
         case Frame.Ahead f -> {
           return ahead(f);
         }
+        case Frame.Look f -> {
+          LookAhead looker = looker(f.slot());
+          return looker == null ? wrongLook(f.slot()) : looker.look(f);
+        }
+        case Frame.Taken f -> {
+          LookAhead looker = looker(f.slot());
+          return looker == null ? wrongLook(f.slot()) : looker.taken(f);
+        }
         case Frame.Interrupt f -> {
           Carrier carrier = carrier(f.slot());
           if (carrier != null) {
@@ -178,12 +195,33 @@ public final class DeviceRelay {
       return null;
     }
 
+    /** What looks by this slot; null if that cannot be. */
+    private @Nullable LookAhead looker(int slot) {
+      Carrier carrier = carrier(slot);
+      LookAhead looker = looks;
+      if (carrier == null || carrier.busy || carrier.queue != null) {
+        return null;
+      }
+      if (looker == null) {
+        looker = new LookAhead(carrier);
+        carrier.looks = true;
+        looks = looker;
+      }
+      return carrier.looks ? looker : null;
+    }
+
+    private @Nullable String wrongLook(int slot) {
+      return carrier(slot) == null
+          ? null // for a slot that is on its way out
+          : "the host looks ahead by a slot that is used for something else";
+    }
+
     private @Nullable String ahead(Frame.Ahead frame) {
       Carrier carrier = carrier(frame.slot());
       if (carrier == null) {
         return null;
       }
-      if (carrier.busy) {
+      if (carrier.busy || carrier.looks) {
         return "the host sent bytes ahead by a slot that has a call";
       }
       SendQueue queue = carrier.queue;
@@ -221,8 +259,8 @@ public final class DeviceRelay {
       if (carrier.busy) {
         return "the host made a call in a slot that has one";
       }
-      if (carrier.queue != null) {
-        return "the host made a call in a slot by which it sends ahead";
+      if (carrier.queue != null || carrier.looks) {
+        return "the host made a call in a slot by which it sends or looks ahead";
       }
       if (flags < 0 || flags > Call.AFTER_OR_AGAIN) {
         return "the host made a call with flags that there are not";
@@ -234,6 +272,8 @@ public final class DeviceRelay {
       carrier.busy = true;
       carrier.wanted = sequence;
       carrier.after = order.added();
+      LookAhead looker = looks;
+      carrier.afterLooks = looker == null ? 0 : looker.asked();
       carrier.calls.release();
       return null;
     }
@@ -246,7 +286,7 @@ public final class DeviceRelay {
   }
 
   /** Makes the calls of one slot and sends their ends. */
-  private final class Carrier implements Runnable {
+  private final class Carrier implements Runnable, LookAhead.Looker {
     private final int index;
     private final MemorySegment timeout;
     private final CallSlot slot;
@@ -256,8 +296,11 @@ public final class DeviceRelay {
     // Handed over by the semaphore.
     private int wanted;
     private long after;
+    private long afterLooks;
     // The wire's reader makes it, before it hands over what is in it.
     private @Nullable SendQueue queue;
+    // Likewise: the slot is for looking ahead.
+    private boolean looks;
     private volatile boolean busy;
     private volatile int interrupted;
     private volatile boolean over;
@@ -282,13 +325,23 @@ public final class DeviceRelay {
           sendAhead(ahead);
           continue;
         }
+        LookAhead looker = DeviceRelay.this.looks;
+        if (looks && looker != null) {
+          looker.serve();
+          continue;
+        }
         long instead = inOrder();
         if (over) {
           return;
         }
-        if (instead != 0) {
+        boolean looked = slot.call().number == PseudoCall.LOOK;
+        if (looked && looker != null) {
+          looker.await(looker.changed((int) slot.call().args[0]), () -> over);
+        }
+        if (instead != 0 || looked) {
           slot.call().start(PseudoCall.PING); // so that both ends count the same
         }
+        boolean syncs = slot.call().number == PseudoCall.SYNC;
         slot.submit();
         if (slot.sequence() != wanted) {
           wire.stop(); // the two ends do not speak of the same call
@@ -297,6 +350,10 @@ public final class DeviceRelay {
         slot.await(Long.MAX_VALUE);
         if (over) {
           return;
+        }
+        if (syncs && looker != null) {
+          // What the program is told of is with it before that.
+          looker.await(looker.changed(slot.call().data, slot.result()), () -> over);
         }
         // Before the reply, which the next call may follow at once. A host that writes before it
         // has
@@ -322,6 +379,10 @@ public final class DeviceRelay {
       Call call = slot.call();
       int flags = call.flags;
       call.flags = 0;
+      LookAhead looker = DeviceRelay.this.looks;
+      if (looker != null) {
+        looker.awaitAsked(afterLooks, () -> over);
+      }
       if (flags == 0) {
         order.await(after, () -> over);
         return 0;
@@ -362,10 +423,46 @@ public final class DeviceRelay {
       }
     }
 
+    @Override
+    public long make(int number, int handle, long first, long second) {
+      Call call = slot.call();
+      call.start(number);
+      call.args[0] = handle;
+      call.args[1] = first;
+      call.args[2] = second;
+      slot.submit();
+      slot.await(Long.MAX_VALUE);
+      return slot.result();
+    }
+
+    @Override
+    public int mask() {
+      return slot.readyMask();
+    }
+
+    @Override
+    public MemorySegment data() {
+      return slot.call().data;
+    }
+
+    @Override
+    public void tell(Frame.Looked frame) {
+      frames.send(frame);
+    }
+
+    @Override
+    public void due() {
+      calls.release();
+    }
+
     /** Ends the thread; a call that is pending has no end any more. */
     void end() {
       over = true;
       order.wake();
+      LookAhead looker = DeviceRelay.this.looks;
+      if (looker != null) {
+        looker.wake();
+      }
       slot.lose();
       calls.release();
     }

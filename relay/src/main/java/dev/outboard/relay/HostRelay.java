@@ -59,6 +59,7 @@ public final class HostRelay implements AutoCloseable {
   // The wire's reader alone uses these.
   private @Nullable MemorySegment memory;
   private Carrier[] carriers = new Carrier[0];
+  private int looked;
 
   private HostRelay(Wire wire, int theirs, int ours) {
     this.wire = wire;
@@ -102,6 +103,11 @@ public final class HostRelay implements AutoCloseable {
             stream.send(new Frame.Attached(attach.id(), -Errno.EOPNOTSUPP));
         case Decoded.Received(Frame.Ahead ahead) -> {
           frames.send(ahead);
+          sentAhead(1);
+        }
+        case Decoded.Received(Frame frame)
+            when frame instanceof Frame.Look || frame instanceof Frame.Taken -> {
+          frames.send(frame);
           sentAhead(1);
         }
         case Decoded.Received(Frame frame) -> frames.send(frame);
@@ -203,6 +209,10 @@ public final class HostRelay implements AutoCloseable {
         case Frame.Notice f -> stream.send(f);
         case Frame.Counts f -> stream.send(f);
         case Frame.Done f -> stream.send(f);
+        case Frame.Looked f -> {
+          stream.send(f);
+          looked++;
+        }
         case Frame.Ping f -> stream.send(f);
         case Frame.Pong f -> stream.send(f);
         case Frame.Bye f -> {
@@ -288,6 +298,7 @@ public final class HostRelay implements AutoCloseable {
         return "the device answered a call that was not made";
       }
       carrier.pending = 0;
+      carrier.slot.looked(looked);
       carrier.slot.complete(result, mask, stamp, birth);
       return null;
     }

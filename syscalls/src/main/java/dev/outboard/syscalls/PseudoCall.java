@@ -66,6 +66,21 @@ public final class PseudoCall {
    */
   public static final int SEND = FIRST + 6;
 
+  /**
+   * Copies bytes out of a stream's queue, which stay there, to the start of data. {@code args[0]}
+   * handle, {@code args[1]} how many of the queue to pass over, {@code args[2]} how many bytes at
+   * most. The result is how many it has copied, 0 if there are no more; or {@code -errno}. It never
+   * waits, and never takes an error off the socket. A host at the other end of a stream makes this
+   * call with the handle alone: then what has come for it is on its way before the result, 0.
+   */
+  public static final int LOOK = FIRST + 7;
+
+  /**
+   * Takes bytes out of a stream's queue that were looked at, and throws them away. {@code args[0]}
+   * handle, {@code args[1]} how many. The result is how many it has taken; or {@code -errno}.
+   */
+  public static final int TAKE = FIRST + 8;
+
   /** Edges are counted modulo this number, a power of two. */
   public static final int EDGES = 1 << 14;
 
@@ -110,6 +125,8 @@ public final class PseudoCall {
       case CREDENTIALS -> "credentials";
       case RECEIVE -> "receive";
       case SEND -> "send";
+      case LOOK -> "look";
+      case TAKE -> "take";
       default -> "pseudo_" + Integer.toHexString(number);
     };
   }

@@ -225,6 +225,60 @@ class LinksTest {
     }
   }
 
+  /** Receives are not bound by round trips, and an answer costs one with its readiness. */
+  @Tag("judges")
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void receivesFromFarAway(Trial trial) {
+    int bytes = 4 << 20;
+    int piece = 4096;
+    int requests = 50;
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    int service = trial.port();
+    try (LateProxy far = new LateProxy(port, Duration.ofMillis(10));
+        Running device = device(trial, machines, port, far.port())) {
+      Finished drained =
+          withService(machines, port, service, "source", bytes, far.port(), "drain", piece);
+      assertThat(number(drained, "received")).isEqualTo(bytes);
+      assertThat(number(drained, "wrong")).isZero();
+      assertThat(number(drained, "milliseconds")).isLessThan(bytes / piece * 20L / 2);
+      Finished asked =
+          withService(machines, port, service, "answer", requests, far.port(), "ask", requests);
+      long micros = number(asked, "microseconds");
+      System.out.printf(
+          "%d receives in %d ms, %d us for an answer%n",
+          bytes / piece, number(drained, "milliseconds"), micros);
+      assertThat(micros).isLessThan(2 * 20_000);
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
+  private static Finished withService(
+      Machines machines,
+      int port,
+      int service,
+      String serves,
+      int amount,
+      int farPort,
+      String asks,
+      int how) {
+    String script = Programs.python("looked");
+    try (Running server =
+        machines
+            .program(port, "0", Programs.PYTHON, script, serves, "" + service, "" + amount)
+            .start()) {
+      server.awaitOutput(LIMIT, "listening");
+      Finished done =
+          machines
+              .program(farPort, "0", Programs.PYTHON, script, asks, "" + service, "" + how)
+              .run(LIMIT)
+              .expectSuccess();
+      server.await(LIMIT).expectSuccess();
+      return done;
+    }
+  }
+
   /** Longer than the ends of a link wait for a sign of life. */
   @Tag("judges")
   @Scenario(modes = Mode.LIBRARY, trace = false)

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import dev.outboard.posix.Linux;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * What of one open file's stream was looked at and not received yet; {@link ReceiveAhead}'s, and
+ * guarded by this object's monitor but for the lock.
+ */
+final class ReceiveWindow {
+  private static final MemorySegment ONE = one();
+
+  final OpenFile file;
+
+  /**
+   * Held by whoever receives from here, or ends that: programs get bytes in their order, and the
+   * device is told so in the same. Before the monitor; not by the link's reader.
+   */
+  final ReentrantLock reading = new ReentrantLock();
+
+  /** The device looks at the file for this generation, or has until its end. */
+  boolean on;
+
+  int generation;
+
+  /** The device has answered. */
+  boolean begun;
+
+  /** No more will come. */
+  boolean ended;
+
+  /** Nothing of what came can be relied on; 0 if it can. */
+  int errno;
+
+  /** Received by programs, which the device has not been told yet. */
+  int untold;
+
+  /** Calls that receive on the device, for which nothing may be looked at. */
+  int calls;
+
+  /** So many receives are to go by before the device is asked to look again. */
+  int skip;
+
+  /** How often it was asked in vain. */
+  int vain;
+
+  private final ArrayDeque<byte[]> parts = new ArrayDeque<>();
+  private int headAt;
+  private int bytes;
+
+  /** Event descriptors of those who wait for something to come. */
+  private final List<Integer> waiters = new ArrayList<>(1);
+
+  ReceiveWindow(OpenFile file) {
+    this.file = file;
+  }
+
+  private static MemorySegment one() {
+    MemorySegment one = Arena.global().allocate(8, 8);
+    one.set(ValueLayout.JAVA_LONG, 0, 1);
+    return one;
+  }
+
+  /** How many bytes are here. */
+  int bytes() {
+    return bytes;
+  }
+
+  /** Starts anew; nothing is here. */
+  void begin(int newGeneration) {
+    on = true;
+    generation = newGeneration;
+    begun = false;
+    ended = false;
+    untold = 0;
+  }
+
+  /** Nothing is here any more. */
+  void clear() {
+    on = false;
+    parts.clear();
+    headAt = 0;
+    bytes = 0;
+  }
+
+  void add(byte[] part) {
+    parts.add(part);
+    bytes += part.length;
+  }
+
+  /** A copy of the first bytes, at most so many. */
+  byte[] first(long most) {
+    byte[] some = new byte[(int) Math.min(most, bytes)];
+    int at = 0;
+    int from = headAt;
+    for (byte[] part : parts) {
+      if (at == some.length) {
+        break;
+      }
+      int n = Math.min(part.length - from, some.length - at);
+      System.arraycopy(part, from, some, at, n);
+      at += n;
+      from = 0;
+    }
+    return some;
+  }
+
+  /** Takes the first bytes away, which are here. */
+  void drop(int count) {
+    bytes -= count;
+    headAt += count;
+    for (byte[] head = parts.peek(); head != null && headAt >= head.length; head = parts.peek()) {
+      headAt -= head.length;
+      parts.remove();
+    }
+  }
+
+  /** Whether whoever wants to receive has to wait. */
+  boolean waits() {
+    return on && bytes == 0 && !ended;
+  }
+
+  void addWaiter(int event) {
+    waiters.add(event);
+  }
+
+  void removeWaiter(int event) {
+    waiters.removeIf(e -> e == event);
+  }
+
+  /** Whoever waits may look whether it is to go on. */
+  void wake() {
+    notifyAll();
+    for (int event : waiters) {
+      Linux.write(event, ONE.address(), Long.BYTES);
+    }
+  }
+}
