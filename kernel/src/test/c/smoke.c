@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Boots the library kernel that is its argument and asks it for a little of everything that a
  * processor has a say in: structures, threads that wait for each other, interruption, atomics under

@@ -88,7 +88,8 @@ public final class SyscallDocs {
 
   private static void commands(StringBuilder s) {
     s.append("\n## Commands of bpf with `--bpf=device`\n\n");
-    s.append("All others answer EINVAL, but for BPF_OBJ_PIN (EPERM) and BPF_OBJ_GET (ENOENT). So does");
+    s.append(
+        "All others answer EINVAL, but for BPF_OBJ_PIN (EPERM) and BPF_OBJ_GET (ENOENT). So does");
     s.append(" anything beyond what a command knows of its attribute.\n\n");
     s.append("| command | number | bytes known | makes |\n| --- | ---: | ---: | --- |\n");
     for (int command = 0; command <= BpfCommands.PROG_BIND_MAP; command++) {
