@@ -125,7 +125,7 @@ class BpfNetlinkTest {
     byte[] one = message(SET_LINK, 16, attribute(43, attribute(1, 7)));
     assertThat(translate(bytes(one, one, filter("bpf", attribute(6, 5))))).containsExactly(7, 7, 5);
     byte[] cut = one.clone();
-    cut[0] += 4;
+    cut[0] = (byte) (cut[0] + 4);
     assertThat(translate(cut)).isEmpty();
   }
 
