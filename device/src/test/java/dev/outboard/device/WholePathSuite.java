@@ -928,7 +928,7 @@ abstract class WholePathSuite {
     write(fd, bytes);
     byte[] answer = read(fd);
     assertThat(kind(answer)).isEqualTo(14);
-    assertThat(new String(answer, StandardCharsets.ISO_8859_1)).contains("speaks versions 3 to 4");
+    assertThat(new String(answer, StandardCharsets.ISO_8859_1)).contains("speaks versions 3 to 5");
     Linux.close(fd);
   }
 
