@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.tests.hook;
 
+import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.time.Duration;
 
 /** The cases of {@code descriptors.c}: each must hold, and print what it prints natively. */
+@HostKernelByJudges
 class DescriptorsTest {
   private static final Duration LIMIT = Duration.ofMinutes(2);
 

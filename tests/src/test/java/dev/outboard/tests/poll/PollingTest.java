@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.tests.poll;
 
+import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.time.Duration;
 
 /** The cases of {@code polling.c}: each must hold, and print what it prints natively. */
+@HostKernelByJudges
 class PollingTest {
   private static final Duration LIMIT = Duration.ofSeconds(90);
 

@@ -9,8 +9,10 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
+import javax.tools.ToolProvider;
 
 /** Where the launcher is, and the tests' own programs; C ones are compiled when first asked for. */
 public final class Programs {
@@ -70,6 +72,11 @@ public final class Programs {
     return COMPILED.computeIfAbsent(name + "-static.go", n -> compileGo(name, n, "0")).toString();
   }
 
+  /** A class path with the class NAME of {@code src/test/programs/NAME.java}. */
+  public static String java(String name) {
+    return COMPILED.computeIfAbsent(name + ".java", Programs::compileJava).toString();
+  }
+
   /** Fails, and says what to do, if a program that is to be judged is not installed. */
   public static void require(String... names) {
     List<String> missing = Stream.of(names).filter(name -> !installed(name)).toList();
@@ -110,6 +117,17 @@ public final class Programs {
         program.toString(),
         data(source + ".go"));
     return program;
+  }
+
+  private static Path compileJava(String source) {
+    Path directory = buildDirectory().resolve("programs").resolve("classes");
+    int status =
+        Objects.requireNonNull(ToolProvider.getSystemJavaCompiler())
+            .run(null, null, null, "-d", directory.toString(), data(source));
+    if (status != 0) {
+      throw new AssertionError(source + " cannot be compiled");
+    }
+    return directory;
   }
 
   private static Path compile(String source, String name, List<String> more) {

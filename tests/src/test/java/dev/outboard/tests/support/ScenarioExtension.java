@@ -26,8 +26,10 @@ final class ScenarioExtension implements TestTemplateInvocationContextProvider {
   public Stream<TestTemplateInvocationContext> provideTestTemplateInvocationContexts(
       ExtensionContext context) {
     Scenario scenario = context.getRequiredTestMethod().getAnnotation(Scenario.class);
+    boolean spared = context.getRequiredTestClass().isAnnotationPresent(HostKernelByJudges.class);
     return Mode.selected().stream()
         .filter(List.of(scenario.modes())::contains)
+        .filter(mode -> mode != Mode.HOST || Trial.whole() || !spared)
         .map(mode -> new OneMode(mode, scenario));
   }
 

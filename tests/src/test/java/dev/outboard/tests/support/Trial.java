@@ -89,7 +89,12 @@ public final class Trial implements AutoCloseable {
 
   /** How much a program is to do: few, or with {@code -Pjudges}, where time is not short, many. */
   public int amount(int few, int many) {
-    return Boolean.getBoolean("tests.whole") ? many : few;
+    return whole() ? many : few;
+  }
+
+  /** Whether time is not short: {@code -Pjudges}. */
+  static boolean whole() {
+    return Boolean.getBoolean("tests.whole");
   }
 
   /** The address of the scenario's programs on the link to the machine. */

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Link;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
@@ -27,6 +28,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /** Files that are the device's: those of its network, and directories of the device's machine. */
+@HostKernelByJudges
 class DeviceFilesTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
 

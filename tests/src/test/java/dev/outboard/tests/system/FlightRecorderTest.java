@@ -17,9 +17,11 @@ import java.util.List;
 import java.util.stream.Stream;
 import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
+import org.junit.jupiter.api.Tag;
 
 /** What hook and device write to recordings of JFR. */
 class FlightRecorderTest {
+  @Tag("judges")
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void callsOfBothSides(Trial trial) throws IOException {
     trial

@@ -4,6 +4,7 @@ package dev.outboard.tests.system;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Link;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
@@ -19,6 +20,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
 /** nftables and connection tracking: rules that programs set, and what they do to packets. */
+@HostKernelByJudges
 class PacketFilterTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
 

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.ProcFile;
 import dev.outboard.tests.support.Programs;
@@ -14,6 +15,7 @@ import dev.outboard.tests.support.Trial;
 import java.time.Duration;
 
 /** Packets in memory that program and kernel share: PACKET_RX_RING, and tcpdump, which needs it. */
+@HostKernelByJudges
 class PacketRingsTest {
   private static final Duration LIMIT = Duration.ofSeconds(40);
 

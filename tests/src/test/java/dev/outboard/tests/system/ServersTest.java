@@ -190,7 +190,9 @@ class ServersTest {
                 Programs.JAVA,
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
-                Programs.data("HttpEcho.java"))
+                "-cp",
+                Programs.java("HttpEcho"),
+                "HttpEcho")
             .run(LIMIT)
             .expectSuccess();
     trial.outcome("output", done.output());

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
@@ -20,6 +21,7 @@ import org.junit.jupiter.api.Tag;
 /**
  * Calls that are spared the trap: that they are, that no other is, and that none goes wrong for it.
  */
+@HostKernelByJudges
 class ShimTest {
   private static final Duration LIMIT = Duration.ofSeconds(90);
 
