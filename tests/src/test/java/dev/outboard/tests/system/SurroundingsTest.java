@@ -4,6 +4,7 @@ package dev.outboard.tests.system;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.TestFiles;
@@ -12,6 +13,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 
 /** What a program finds around it, and what is passed on when it ends: as without outboard. */
+@HostKernelByJudges
 class SurroundingsTest {
   private static final Duration LIMIT = Duration.ofSeconds(30);
 
