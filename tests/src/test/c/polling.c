@@ -596,6 +596,18 @@ static void shared(void) {
   }
   int status;
   CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+  // The one that has read is about to end, or ends meanwhile.
+  for (int i = 0; i < 50; i++) {
+    CHECK(send(t[0], "x", 1, 0) == 1);
+    CHECK(epoll_get(e, 1000) == EPOLLIN);
+    if ((pid = fork()) == 0) {
+      CHECK(recv(t[1], b, 1, 0) == 1 && write(from[1], "r", 1) == 1);
+      _exit(0);
+    }
+    CHECK(read(from[0], b, 1) == 1);
+    CHECK(epoll_get(e, 0) == 0);
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+  }
   close(t[0]), close(t[1]), close(e);
   close(to[0]), close(to[1]), close(from[0]), close(from[1]);
   say("shared");

@@ -40,9 +40,10 @@ final class HolderScan implements Readiness.HolderSearch {
       MemorySegment path = Linux.cString(a, "fd/" + fd);
       if (Processes.fstatat(process.directory(), path.address(), stat.address(), 0) == 0
           && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO) == p.inode()) {
-        // Should it be another file with the same number, the loan is refused: it asks the inode.
         p.heldBy(process.pidfd(), Integer.parseInt(fd));
-        return true;
+        if (p.isLent()) {
+          return true;
+        }
       }
     }
     return false;

@@ -804,6 +804,19 @@ final class Placeholder {
     while (Linux.recv(endA, SINK.address(), SINK_BYTES, Socket.MSG_DONTWAIT) > 0) {}
   }
 
+  /**
+   * Whether the process last seen to hold end B lends it. One that is about to end does not, though
+   * its descriptors are listed until they are closed.
+   */
+  synchronized boolean isLent() {
+    int b = borrow();
+    if (b < 0) {
+      return false;
+    }
+    Linux.close(b);
+    return true;
+  }
+
   /** A copy of end B, which the caller closes under the lock, or {@code -errno}. */
   private int borrow() {
     long h = holder;
