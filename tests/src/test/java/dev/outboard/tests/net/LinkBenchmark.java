@@ -3,7 +3,6 @@ package dev.outboard.tests.net;
 
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.Network;
-import dev.outboard.virtio.PortMapping;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -24,10 +23,9 @@ import java.util.Set;
  * <pre>java ... dev.outboard.tests.net.LinkBenchmark [KIND [MiB [ROUNDS [OPTIONS [GSO]]]]]</pre>
  *
  * KIND is as in {@code --net}: {@code tap} (the default), {@code macvtap}, {@code packet}, {@code
- * xdp}, {@code passt}; for the three between a veth pair is made, through the last one this machine
- * reaches the device by published ports. OPTIONS are further ones of it, as in {@code offload=off},
- * or {@code -}. GSO is the limit of a segment on both sides, in bytes, if not that of the kernels
- * ({@code gso_max_size}, {@code gso_ipv4_max_size}).
+ * xdp}; for the last three a veth pair is made. OPTIONS are further ones of it, as in {@code
+ * offload=off}, or {@code -}. GSO is the limit of a segment on both sides, in bytes, if not that of
+ * the kernels ({@code gso_max_size}, {@code gso_ipv4_max_size}).
  */
 final class LinkBenchmark {
   private static final int SINK = 7001;
@@ -60,7 +58,7 @@ final class LinkBenchmark {
     Process peer = null;
     try {
       Plug plug = plug(kind, options.equals("-") ? "" : "," + options);
-      Network network = Network.open(plug.net, plug.ports);
+      Network network = Network.open(NetSpec.parse(plug.net), List.of());
       try (LibraryKernel kernel = new LibraryKernel()) {
         try {
           network.attach(kernel.guest(), LibraryKernel.LINE, System.err::println);
@@ -100,20 +98,16 @@ final class LinkBenchmark {
   /**
    * What the device is plugged into.
    *
-   * @param ports by which this machine reaches the device, if it has no address there
+   * @param net the value of {@code --net}
    * @param interfaces this machine's, on the way
    */
-  private record Plug(NetSpec net, List<PortMapping> ports, Peer peer, List<String> interfaces) {}
+  private record Plug(String net, Peer peer, List<String> interfaces) {}
 
   private static Plug plug(String kind, String options) throws IOException, InterruptedException {
     Peer peer = new Peer(InetAddress.ofLiteral(NET + "2"), SINK, SOURCE);
     String address = ",addr=" + NET + "2/24" + options;
-    if (kind.equals("passt")) {
-      return passt(options);
-    }
     if (!BETWEEN.contains(kind)) {
-      NetSpec net = NetSpec.parse(kind + ":name=" + NEAR + address);
-      return new Plug(net, List.of(), peer, List.of(NEAR));
+      return new Plug(kind + ":name=" + NEAR + address, peer, List.of(NEAR));
     }
     String far = NEAR + "f";
     run("ip", "link", "add", NEAR, "type", "veth", "peer", "name", far);
@@ -127,25 +121,7 @@ final class LinkBenchmark {
     } else if (kind.equals("xdp")) {
       run("ethtool", "-K", NEAR, "tx", "off");
     }
-    NetSpec net = NetSpec.parse(kind + ":if=" + device + address);
-    return new Plug(net, List.of(), peer, List.of(NEAR, far, device));
-  }
-
-  private static Plug passt(String options) throws IOException {
-    InetAddress loopback = InetAddress.getLoopbackAddress();
-    int[] outer = new int[2];
-    try (ServerSocket one = new ServerSocket(0, 1, loopback);
-        ServerSocket other = new ServerSocket(0, 1, loopback)) {
-      outer[0] = one.getLocalPort();
-      outer[1] = other.getLocalPort();
-    }
-    return new Plug(
-        NetSpec.parse("passt" + options.replaceFirst(",", ":")),
-        List.of(
-            new PortMapping(loopback, outer[0], SINK, false),
-            new PortMapping(loopback, outer[1], SOURCE, false)),
-        new Peer(loopback, outer[0], outer[1]),
-        List.of());
+    return new Plug(kind + ":if=" + device + address, peer, List.of(NEAR, far, device));
   }
 
   /** Raises the limit of a segment wherever one is; a TAP of this machine refuses it. */
