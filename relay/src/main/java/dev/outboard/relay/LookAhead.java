@@ -15,6 +15,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.BooleanSupplier;
+import java.util.function.LongSupplier;
+import java.util.function.ToLongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -192,12 +194,7 @@ final class LookAhead {
 
   /** Waits until all requests up to one are served: what they found has been told. */
   synchronized void await(long request, BooleanSupplier over) {
-    Uninterrupted.waitUntil(
-        this,
-        () ->
-            over.getAsBoolean()
-                || (!upTo(serving, request)
-                    && queue.stream().noneMatch(w -> upTo(w.first, request))));
+    await(request, over, () -> serving, w -> w.first);
   }
 
   /**
@@ -205,12 +202,17 @@ final class LookAhead {
    * is looked at any more that it does not want looked at.
    */
   synchronized void awaitAsked(long request, BooleanSupplier over) {
+    await(request, over, () -> servingAsked, w -> w.firstAsked);
+  }
+
+  private void await(
+      long request, BooleanSupplier over, LongSupplier served, ToLongFunction<Watched> waiting) {
     Uninterrupted.waitUntil(
         this,
         () ->
             over.getAsBoolean()
-                || (!upTo(servingAsked, request)
-                    && queue.stream().noneMatch(w -> upTo(w.firstAsked, request))));
+                || (!upTo(served.getAsLong(), request)
+                    && queue.stream().noneMatch(w -> upTo(waiting.applyAsLong(w), request))));
   }
 
   private static boolean upTo(long number, long request) {
@@ -299,7 +301,7 @@ final class LookAhead {
             && (looker.make(PseudoCall.SAMPLE, w.handle, 0, 0) & (READABLE | ENDS)) != 0) {
           end(w, false, 0);
         } else if (!answered) {
-          looker.tell(new Frame.Looked(w.handle, w.generation, false, false, 0, NOTHING));
+          tellThatNothingCame(w);
         }
         return;
       }
@@ -323,7 +325,7 @@ final class LookAhead {
       }
       if (r < most && !ends) {
         if (!answered) {
-          looker.tell(new Frame.Looked(w.handle, w.generation, false, false, 0, NOTHING));
+          tellThatNothingCame(w);
         }
         return;
       }
@@ -344,6 +346,11 @@ final class LookAhead {
       looker.tell(new Frame.Looked(w.handle, w.generation, false, false, 0, all.slice(at, part)));
       at += part;
     }
+  }
+
+  /** The host is to know that it is looked at. */
+  private void tellThatNothingCame(Watched w) {
+    looker.tell(new Frame.Looked(w.handle, w.generation, false, false, 0, NOTHING));
   }
 
   private void end(Watched w, boolean never, int errno) {
