@@ -56,5 +56,30 @@ public final class NetInterface {
   public static final int IN6_IFREQ_PREFIX = 16;
   public static final int IN6_IFREQ_INDEX = 20;
 
+  /**
+   * A message that adds an address ({@code rtnetlink(7)}): {@code struct nlmsghdr}, {@code struct
+   * ifaddrmsg}, and the attribute {@link #IFA_LOCAL} with the 16 bytes of one of IPv6.
+   */
+  public static final int NEW_ADDRESS_BYTES = 44;
+
+  public static final int NEW_ADDRESS_FAMILY = 16;
+  public static final int NEW_ADDRESS_PREFIX = 17;
+  public static final int NEW_ADDRESS_FLAGS = 18;
+  public static final int NEW_ADDRESS_INDEX = 20;
+  public static final int NEW_ADDRESS_ATTRIBUTE = 24;
+  public static final int NEW_ADDRESS = 28;
+
+  public static final short RTM_NEWADDR = 20;
+  public static final short IFA_LOCAL = 2;
+
+  /** Not to be asked for on the link (RFC 4862): good at once. */
+  public static final byte IFA_F_NODAD = 2;
+
+  /** Of a request: {@code NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE}. */
+  public static final short NETLINK_CREATE = 0x605;
+
+  /** Where the answer to such a request, {@code NLMSG_ERROR}, has 0 or {@code -errno}. */
+  public static final int NETLINK_ERROR = 16;
+
   private NetInterface() {}
 }

@@ -127,13 +127,18 @@ final class HostInterface {
     }
   }
 
-  /** Gives the interface an address; its link's route comes with it. Having it already is right. */
-  long addAddress(InterfaceAddress address) {
+  /**
+   * Gives the interface an address; its link's route comes with it. Having it already is right.
+   *
+   * @param ours whether nobody on the link can have it: an IPv6 address is good at once then,
+   *     otherwise when the link has been asked, one to two seconds later (RFC 4862)
+   */
+  long addAddress(InterfaceAddress address, boolean ours) {
     try (Arena arena = Arena.ofConfined()) {
       if (address.address() instanceof Inet4Address) {
         return addIpv4(arena, address);
       }
-      long r = call(Socket.AF_INET6, NetInterface.SIOCSIFADDR, request6(arena, address));
+      long r = addIpv6(arena, address, ours);
       return r == -Errno.EEXIST ? 0 : r;
     }
   }
@@ -176,6 +181,35 @@ final class HostInterface {
         request,
         new byte[] {(byte) (mask >> 24), (byte) (mask >> 16), (byte) (mask >> 8), (byte) mask});
     return call(Socket.AF_INET, NetInterface.SIOCSIFNETMASK, request);
+  }
+
+  /** By rtnetlink(7), as the ioctl has no flags. */
+  private long addIpv6(Arena arena, InterfaceAddress address, boolean ours) {
+    int bytes = NetInterface.NEW_ADDRESS_BYTES;
+    MemorySegment m = arena.allocate(bytes, 8);
+    m.set(JAVA_INT, 0, bytes);
+    m.set(JAVA_SHORT, 4, NetInterface.RTM_NEWADDR);
+    m.set(JAVA_SHORT, 6, NetInterface.NETLINK_CREATE);
+    m.set(JAVA_BYTE, NetInterface.NEW_ADDRESS_FAMILY, (byte) Socket.AF_INET6);
+    m.set(JAVA_BYTE, NetInterface.NEW_ADDRESS_PREFIX, (byte) address.prefixBits());
+    m.set(JAVA_BYTE, NetInterface.NEW_ADDRESS_FLAGS, ours ? NetInterface.IFA_F_NODAD : 0);
+    m.set(JAVA_INT, NetInterface.NEW_ADDRESS_INDEX, (int) Math.max(0, index()));
+    int attribute = NetInterface.NEW_ADDRESS_ATTRIBUTE;
+    m.set(JAVA_SHORT, attribute, (short) (bytes - attribute));
+    m.set(JAVA_SHORT, attribute + 2, NetInterface.IFA_LOCAL);
+    byte[] value = address.address().getAddress();
+    MemorySegment.copy(value, 0, m, JAVA_BYTE, NetInterface.NEW_ADDRESS, value.length);
+    long fd =
+        Linux.socket(
+            Socket.AF_NETLINK, Socket.SOCK_RAW | Socket.SOCK_CLOEXEC, Socket.NETLINK_ROUTE);
+    if (fd < 0) {
+      return fd;
+    }
+    // The kernel has answered when the write ends.
+    long r = Linux.write((int) fd, m.address(), bytes);
+    r = r < 0 ? r : Linux.read((int) fd, m.address(), bytes);
+    Linux.close((int) fd);
+    return r < 0 ? r : m.get(JAVA_INT, NetInterface.NETLINK_ERROR);
   }
 
   /** A {@code struct sockaddr_in} in the union of a {@code struct ifreq}. */

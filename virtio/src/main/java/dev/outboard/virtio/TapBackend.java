@@ -251,7 +251,9 @@ final class TapBackend implements NetBackend {
       return;
     }
     InterfaceAddress address = new InterfaceAddress(gateway, device.prefixBits());
-    check("give the TAP " + spec.name() + " the address " + address, host.addAddress(address));
+    check(
+        "give the TAP " + spec.name() + " the address " + address,
+        host.addAddress(address, !existed));
     if (existed) {
       toRemove.add(address);
     }

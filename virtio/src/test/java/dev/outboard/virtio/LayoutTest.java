@@ -33,6 +33,7 @@ class LayoutTest {
       #include <linux/if_xdp.h>
       #include <linux/if_tun.h>
       #include <linux/ipv6.h>
+      #include <linux/rtnetlink.h>
       #include <linux/sockios.h>
       #include <linux/virtio_config.h>
       #include <linux/virtio_ids.h>
@@ -235,6 +236,24 @@ class LayoutTest {
     m.put("sizeof(struct in6_ifreq)", (long) NetInterface.IN6_IFREQ_BYTES);
     m.put("offsetof(struct in6_ifreq, ifr6_prefixlen)", (long) NetInterface.IN6_IFREQ_PREFIX);
     m.put("offsetof(struct in6_ifreq, ifr6_ifindex)", (long) NetInterface.IN6_IFREQ_INDEX);
+    m.put("RTM_NEWADDR", (long) NetInterface.RTM_NEWADDR);
+    m.put("IFA_LOCAL", (long) NetInterface.IFA_LOCAL);
+    m.put("IFA_F_NODAD", (long) NetInterface.IFA_F_NODAD);
+    m.put(
+        "NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE",
+        (long) NetInterface.NETLINK_CREATE);
+    m.put("NLMSG_LENGTH(offsetof(struct nlmsgerr, error))", (long) NetInterface.NETLINK_ERROR);
+    String message = "NLMSG_LENGTH(offsetof(struct ifaddrmsg, %s))";
+    m.put(message.formatted("ifa_family"), (long) NetInterface.NEW_ADDRESS_FAMILY);
+    m.put(message.formatted("ifa_prefixlen"), (long) NetInterface.NEW_ADDRESS_PREFIX);
+    m.put(message.formatted("ifa_flags"), (long) NetInterface.NEW_ADDRESS_FLAGS);
+    m.put(message.formatted("ifa_index"), (long) NetInterface.NEW_ADDRESS_INDEX);
+    m.put("NLMSG_LENGTH(sizeof(struct ifaddrmsg))", (long) NetInterface.NEW_ADDRESS_ATTRIBUTE);
+    m.put(
+        "NLMSG_LENGTH(sizeof(struct ifaddrmsg)) + RTA_LENGTH(0)", (long) NetInterface.NEW_ADDRESS);
+    m.put(
+        "NLMSG_LENGTH(sizeof(struct ifaddrmsg)) + RTA_LENGTH(sizeof(struct in6_addr))",
+        (long) NetInterface.NEW_ADDRESS_BYTES);
   }
 
   private static String run(String... command) throws IOException, InterruptedException {

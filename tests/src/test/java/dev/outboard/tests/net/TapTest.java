@@ -72,6 +72,23 @@ class TapTest extends LinkTest {
     return List.of(PortMapping.parse("127.0.0.1:" + publishedPort + ":7007"));
   }
 
+  /** Nobody else can have it: there is no wait for those who could (RFC 4862). */
+  @Test
+  @Order(0)
+  void theMachinesAddressIsGoodAtOnce() throws Exception {
+    String name = "obd" + PID % 1_000_000;
+    String prefix6 = "fd6f:63:" + Long.toHexString(PID & 0xffff) + "::";
+    NetSpec spec =
+        NetSpec.parse(
+            "tap:name=" + name + ",addr=10.98." + PID % 250 + ".2/24,addr6=" + prefix6 + "2/64");
+    Network network = Network.open(spec, List.of());
+    try (ServerSocket s = new ServerSocket(0, 1, InetAddress.ofLiteral(prefix6 + "1"))) {
+      assertThat(s.isBound()).isTrue();
+    } finally {
+      network.close();
+    }
+  }
+
   @Test
   @Order(6)
   void publishesAPort() throws Exception {
