@@ -349,10 +349,10 @@ final class OpenFile {
     lookEnded = listening.lookEnded;
   }
 
-  synchronized SendWindow window() {
+  synchronized SendWindow window(SendAhead of) {
     SendWindow w = window;
     if (w == null) {
-      w = new SendWindow(this);
+      w = new SendWindow(this, of);
       window = w;
     }
     return w;

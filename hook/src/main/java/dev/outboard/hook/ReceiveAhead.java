@@ -2,13 +2,11 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.File;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.Frame;
-import dev.outboard.posix.Linux;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
@@ -292,25 +290,7 @@ final class ReceiveAhead {
         return 0;
       }
     }
-    int event = (int) Linux.eventfd(File.EFD_CLOEXEC);
-    if (event < 0) {
-      return event;
-    }
-    synchronized (w) {
-      if (!w.waits()) {
-        Linux.close(event);
-        return 0;
-      }
-      w.addWaiter(event);
-    }
-    try {
-      return Math.min(0, calls.awaitHost(n, event, Poll.POLLIN));
-    } finally {
-      synchronized (w) {
-        w.removeWaiter(event);
-      }
-      Linux.close(event);
-    }
+    return w.waiters.await(calls, n, w::waits);
   }
 
   /** A receive was made on the device: from now on it may tell what comes before it is asked. */

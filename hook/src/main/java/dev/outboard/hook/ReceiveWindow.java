@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
-import dev.outboard.posix.Linux;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
@@ -15,8 +9,6 @@ import java.util.concurrent.locks.ReentrantLock;
  * guarded by this object's monitor but for the lock.
  */
 final class ReceiveWindow {
-  private static final MemorySegment ONE = one();
-
   final OpenFile file;
 
   /**
@@ -55,17 +47,11 @@ final class ReceiveWindow {
   private int headAt;
   private int bytes;
 
-  /** Event descriptors of those who wait for something to come. */
-  private final List<Integer> waiters = new ArrayList<>(1);
+  /** Those who wait for something to come. */
+  final WindowWaiters waiters = new WindowWaiters(this);
 
   ReceiveWindow(OpenFile file) {
     this.file = file;
-  }
-
-  private static MemorySegment one() {
-    MemorySegment one = Arena.global().allocate(8, 8);
-    one.set(ValueLayout.JAVA_LONG, 0, 1);
-    return one;
   }
 
   /** How many bytes are here. */
@@ -127,19 +113,9 @@ final class ReceiveWindow {
     return on && bytes == 0 && !ended;
   }
 
-  void addWaiter(int event) {
-    waiters.add(event);
-  }
-
-  void removeWaiter(int event) {
-    waiters.removeIf(e -> e == event);
-  }
-
   /** Whoever waits may look whether it is to go on. */
   void wake() {
     notifyAll();
-    for (int event : waiters) {
-      Linux.write(event, ONE.address(), Long.BYTES);
-    }
+    waiters.wake();
   }
 }

@@ -2,21 +2,17 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.abi.File;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.Frame;
-import dev.outboard.posix.Linux;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -65,8 +61,6 @@ final class SendAhead implements AutoCloseable {
   private static final long SOCKET_OPTIONS = bits(2, 5, 6, 8, 9, 10, 12, 18, 20, 33, 36);
   private static final long TCP_OPTIONS = bits(1, 3, 4, 5, 6, 12, 13, 18);
 
-  private static final MemorySegment ONE = one();
-
   private final DeviceLink link;
   private final DeviceCalls calls;
   private final Readiness readiness;
@@ -109,12 +103,6 @@ final class SendAhead implements AutoCloseable {
     return bits;
   }
 
-  private static MemorySegment one() {
-    MemorySegment one = Arena.global().allocate(8, 8);
-    one.set(ValueLayout.JAVA_LONG, 0, 1);
-    return one;
-  }
-
   /** How many sends did not wait, for statistics. */
   long sends() {
     return sends.sum();
@@ -139,7 +127,7 @@ final class SendAhead implements AutoCloseable {
     if (!p.watched() || (p.mask() & (Poll.POLLERR | Poll.POLLHUP)) != 0) {
       return NOT_TAKEN;
     }
-    SendWindow w = file.window();
+    SendWindow w = file.window(this);
     MemorySegment data = n.slot().call().data;
     long started = n.timed() ? System.nanoTime() : 0;
     long taken = 0;
@@ -171,7 +159,7 @@ final class SendAhead implements AutoCloseable {
       long r =
           (flags & Socket.MSG_DONTWAIT) != 0 || p.nonBlocking()
               ? refuse(w, p, false)
-              : awaitRoom(n, w);
+              : w.waiters.await(calls, n, () -> w.full);
       if (r < 0) {
         return taken > 0 ? taken : r;
       }
@@ -303,29 +291,6 @@ final class SendAhead implements AutoCloseable {
     w.shown = true;
     readiness.full(p, true);
     return -Errno.EAGAIN;
-  }
-
-  /** Waits until there is room; 0, or what to answer. */
-  private long awaitRoom(Notification n, SendWindow w) {
-    int event = (int) Linux.eventfd(File.EFD_CLOEXEC);
-    if (event < 0) {
-      return event;
-    }
-    synchronized (this) {
-      if (!w.full) {
-        Linux.close(event);
-        return 0;
-      }
-      w.waiters.add(event);
-    }
-    try {
-      return Math.min(0, calls.awaitHost(n, event, Poll.POLLIN));
-    } finally {
-      synchronized (this) {
-        w.waiters.removeIf(e -> e == event);
-      }
-      Linux.close(event);
-    }
   }
 
   /**
@@ -479,9 +444,7 @@ final class SendAhead implements AutoCloseable {
       readiness.full(p, false);
     }
     w.shown = false;
-    for (int event : w.waiters) {
-      Linux.write(event, ONE.address(), Long.BYTES);
-    }
+    w.waiters.wake();
   }
 
   private void closeLast(int handle) {

@@ -2,8 +2,6 @@
 package dev.outboard.hook;
 
 import dev.outboard.channel.CallSlot;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
@@ -37,10 +35,14 @@ final class SendWindow {
   /** Pollers were told. */
   boolean shown;
 
-  /** Event descriptors of those who wait until it is not full. */
-  final List<Integer> waiters = new ArrayList<>(1);
+  /** Those who wait until it is not full. */
+  final WindowWaiters waiters;
 
-  SendWindow(OpenFile file) {
+  /**
+   * @param monitor what guards it
+   */
+  SendWindow(OpenFile file, Object monitor) {
     this.file = file;
+    this.waiters = new WindowWaiters(monitor);
   }
 }
