@@ -266,6 +266,22 @@ static void broken(void) {
   close(s[0]);
 }
 
+/* Waits until a process sleeps, as one does that waits in a call. */
+static void await_sleep(pid_t pid) {
+  char name[32], line[256], state = 'R';
+  snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+  while (state != 'S') {
+    sleep_us(500);
+    int fd = open(name, O_RDONLY);
+    CHECK(fd >= 0);
+    ssize_t n = read(fd, line, sizeof line - 1);
+    CHECK(n > 0 && close(fd) == 0);
+    line[n] = 0;
+    char *end = strrchr(line, ')');
+    CHECK(end && sscanf(end, ") %c", &state) == 1);
+  }
+}
+
 /* A signal ends a receive that waits, or does not, as its handler was installed. */
 static void interrupted(int flags) {
   int s[2];
@@ -274,15 +290,17 @@ static void interrupted(int flags) {
   CHECK(sigaction(SIGALRM, &act, NULL) == 0);
   int ended = 0, rounds = 40;
   for (int i = 0; i < rounds; i++) {
+    unsigned later = chance(6000);
+    signals = 0;
     pid_t child = fork();
     if (child == 0) {
-      sleep_us(60000);
+      await_sleep(getppid());
+      sleep_us(later);
+      CHECK(kill(getppid(), SIGALRM) == 0);
+      sleep_us(50000);
       CHECK(send(s[0], "x", 1, 0) == 1);
       _exit(0);
     }
-    signals = 0;
-    struct itimerval t = {{0, 0}, {0, 2000 + chance(6000)}};
-    CHECK(setitimer(ITIMER_REAL, &t, NULL) == 0);
     char c;
     long r = recv(s[1], &c, 1, 0);
     if (r < 0) {
@@ -293,7 +311,7 @@ static void interrupted(int flags) {
     CHECK(signals == 1);
     join(child);
   }
-  // One that comes between the timer's start and the call is nobody's fault.
+  // Whoever slept may have been on its way into the call.
   say("handler %s: %s", flags ? "restarts" : "interrupts",
       ended == 0 ? "none ended" : ended >= rounds * 3 / 4 ? "ended" : "some ended");
   signal(SIGALRM, SIG_DFL);
