@@ -2,6 +2,9 @@
 package dev.outboard.channel;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.File;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import java.io.IOException;
@@ -31,12 +34,18 @@ public final class UnixListener implements AutoCloseable {
   /** How long to wait for descriptors or memory that this process lacks. */
   private static final long REST_MILLIS = 100;
 
+  private static final int POLLFD_BYTES = 8;
+
   private final int fd;
   private final @Nullable Path path;
+  private final int stopped; // an event descriptor
 
   private UnixListener(int fd, @Nullable Path path) {
     this.fd = fd;
     this.path = path;
+    this.stopped = (int) Linux.eventfd(File.EFD_CLOEXEC);
+    // Who was to be accepted may be gone again: then accept would wait for the next.
+    Linux.fcntl(fd, Fcntl.F_SETFL, Linux.fcntl(fd, Fcntl.F_GETFL, 0) | Fcntl.O_NONBLOCK);
   }
 
   /** A socket that somebody else has bound and listens on, and that stays where it is. */
@@ -116,32 +125,52 @@ public final class UnixListener implements AutoCloseable {
    * @param log takes a line if connections must wait
    */
   public void accept(IntConsumer arrived, Consumer<String> log) {
-    while (true) {
-      long r = Linux.accept4(fd, Socket.SOCK_CLOEXEC);
-      if (r >= 0) {
-        arrived.accept((int) r);
-      } else if (r == -Errno.EMFILE || r == -Errno.ENFILE || r == -Errno.ENOMEM) {
-        log.accept("no link accepted: " + Errno.name((int) -r));
-        try {
-          TimeUnit.MILLISECONDS.sleep(REST_MILLIS);
-        } catch (InterruptedException e) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment polls = arena.allocate(2 * POLLFD_BYTES, 8);
+      while (true) {
+        polls.set(ValueLayout.JAVA_INT, 0, fd);
+        polls.set(ValueLayout.JAVA_INT, 4, Poll.POLLIN);
+        polls.set(ValueLayout.JAVA_INT, POLLFD_BYTES, stopped);
+        polls.set(ValueLayout.JAVA_INT, POLLFD_BYTES + 4, Poll.POLLIN);
+        Linux.poll(polls.address(), 2, -1);
+        if (polls.get(ValueLayout.JAVA_SHORT, POLLFD_BYTES + 6) != 0) {
           return;
         }
-      } else if (r != -Errno.EINTR && r != -Errno.ECONNABORTED) {
-        return; // shut down by stop()
+        long r = Linux.accept4(fd, Socket.SOCK_CLOEXEC);
+        if (r >= 0) {
+          arrived.accept((int) r);
+        } else if (r == -Errno.EMFILE || r == -Errno.ENFILE || r == -Errno.ENOMEM) {
+          log.accept("no link accepted: " + Errno.name((int) -r));
+          try {
+            TimeUnit.MILLISECONDS.sleep(REST_MILLIS);
+          } catch (InterruptedException e) {
+            return;
+          }
+        } else if (r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ECONNABORTED) {
+          return; // shut down by whoever else has it
+        }
       }
     }
   }
 
-  /** Takes no more connections. */
+  /**
+   * Takes no more connections. A socket of ours refuses them from then on; at an inherited one they
+   * wait for whoever takes it next.
+   */
   public void stop() {
-    Linux.shutdown(fd, Socket.SHUT_RDWR);
+    try (Arena arena = Arena.ofConfined()) {
+      Linux.write(stopped, arena.allocateFrom(ValueLayout.JAVA_LONG, 1).address(), Long.BYTES);
+    }
+    if (path != null) {
+      Linux.shutdown(fd, Socket.SHUT_RDWR);
+    }
   }
 
   /** Gives the socket back, and the file if it is ours. */
   @Override
   public void close() {
     Linux.close(fd);
+    Linux.close(stopped);
     if (path != null) {
       try {
         Files.deleteIfExists(path);

@@ -4,8 +4,13 @@ package dev.outboard.channel;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -47,6 +52,45 @@ class UnixListenerTest {
       acceptor.join();
     }
     assertThat(socket).doesNotExist();
+  }
+
+  /** As systemd's is, which listens on when a service has ended, and starts the next. */
+  @Test
+  void leavesAnInheritedSocketListening(@TempDir Path dir) throws Exception {
+    Path socket = dir.resolve("device");
+    int given = listening(socket);
+    for (int round = 0; round < 2; round++) {
+      BlockingQueue<Integer> arrived = new LinkedBlockingQueue<>();
+      try (UnixListener listener =
+          UnixListener.inherited((int) Linux.fcntl(given, Fcntl.F_DUPFD_CLOEXEC, 0))) {
+        Thread acceptor =
+            Thread.ofPlatform().start(() -> listener.accept(arrived::add, line -> {}));
+        connect(socket).close();
+        assertThat(Linux.close(arrived.take())).isZero();
+        listener.stop();
+        acceptor.join();
+      }
+      assertThat(socket).exists();
+      // Whoever comes meanwhile waits for the next.
+      try (SocketChannel early = connect(socket)) {
+        assertThat(early.isConnected()).isTrue();
+        assertThat(Linux.close((int) Linux.accept4(given, Socket.SOCK_CLOEXEC))).isZero();
+      }
+    }
+    assertThat(Linux.close(given)).isZero();
+  }
+
+  /** A descriptor that listens there, as another process would pass it on. */
+  private static int listening(Path path) {
+    int fd = (int) Linux.socket(Socket.AF_UNIX, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0);
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment address = arena.allocate(110, 8);
+      address.set(ValueLayout.JAVA_SHORT, 0, (short) Socket.AF_UNIX);
+      address.setString(2, path.toString());
+      assertThat(Linux.bind(fd, address.address(), 110)).isZero();
+      assertThat(Linux.listen(fd, 5)).isZero();
+    }
+    return fd;
   }
 
   @Test

@@ -72,7 +72,7 @@ final class ServiceRun {
         where = TcpPlace.TCP + new TcpAddress(bound.getAddress().getHostAddress(), bound.getPort());
       }
       terminal.say(greeting(started, settings, where));
-      systemd.tell("READY=1\nSTATUS=" + where);
+      systemd.tell("READY=1\nSTATUS=" + greeting(started, settings, where));
       while (true) {
         String signal = signals.await(Long.MAX_VALUE);
         if ("HUP".equals(signal)) {
