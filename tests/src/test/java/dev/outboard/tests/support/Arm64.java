@@ -13,8 +13,11 @@ import org.junit.jupiter.api.Assumptions;
  * docs/architectures.md}. For {@code -Parm64}.
  */
 public final class Arm64 {
-  /** The emulator. */
+  /** Debian 12's emulator: the one that can have larger pages. */
   public static final String QEMU = "qemu-aarch64-static";
+
+  /** The variable by which {@code scripts/arm64-device} knows the size of pages, in bytes. */
+  public static final String PAGES = "OUTBOARD_ARM64_PAGES";
 
   /** The compiler that makes programs, and the library kernel, for arm64. */
   public static final String COMPILER = "aarch64-linux-gnu-gcc";
@@ -47,6 +50,11 @@ public final class Arm64 {
   public static Path root() {
     return Path.of(
         Machine.command(inTree("scripts/arm64-root").toString(), "--print-path").strip());
+  }
+
+  /** The emulator that devices run under. */
+  public static Path qemu() {
+    return root().resolve("qemu-aarch64");
   }
 
   /** The library kernel for arm64, which is made if it is missing: that takes minutes. */

@@ -18,6 +18,7 @@ import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -72,18 +73,36 @@ class Arm64Test {
             .machine("./here", System.getProperty("outboard.kernel", ""))
             .run(LIMIT)
             .expectSuccess();
-    Finished there =
-        trial
-            .machine(
-                Arm64.QEMU, "-L", Arm64.root().toString(), "./there", Arm64.kernel().toString())
-            .run(LIMIT)
-            .expectSuccess();
-    assertThat(there.output()).contains("halted").isEqualTo(here.output());
+    for (List<String> emulator :
+        List.of(
+            List.of(Arm64.qemu().toString()),
+            List.of(Arm64.QEMU, "-p", "16384"),
+            List.of(Arm64.QEMU, "-p", "65536"))) {
+      List<String> words = new ArrayList<>(emulator);
+      words.addAll(List.of("-L", Arm64.root().toString(), "./there", Arm64.kernel().toString()));
+      Finished there = trial.machine(words.toArray(String[]::new)).run(LIMIT).expectSuccess();
+      assertThat(there.output()).as("%s", words).contains("halted").isEqualTo(here.output());
+    }
   }
 
   @Scenario(trace = false)
   void whatProgramsDoEveryDay(Trial trial) {
     Finished done = trial.program(Programs.staticC("everyday")).onArm64().run(LIMIT);
+    trial.outcome("output", done.output());
+    done.expectSuccess();
+  }
+
+  /** Whose call slots are not whole pages each. */
+  @Scenario(
+      modes = {Mode.NATIVE, Mode.LIBRARY},
+      trace = false)
+  void whatProgramsDoEveryDayWithPagesOf64KiB(Trial trial) {
+    Finished done =
+        trial
+            .program(Programs.staticC("everyday"))
+            .onArm64()
+            .environment(Arm64.PAGES, "65536")
+            .run(LIMIT);
     trial.outcome("output", done.output());
     done.expectSuccess();
   }
