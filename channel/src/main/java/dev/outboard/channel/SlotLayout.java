@@ -125,11 +125,24 @@ public final class SlotLayout {
   /** The most slots that a session may have. */
   public static final int MAX_SLOTS = 8192;
 
+  // No machine that the device runs on has larger pages.
+  private static final long FILE_MULTIPLE = 64 * 1024;
+
   // Both take (segment, offset); the segments are aligned to pages.
   static final VarHandle INT = JAVA_INT.varHandle();
   static final VarHandle LONG = JAVA_LONG.varHandle();
 
   private SlotLayout() {}
+
+  /**
+   * How long the file of a session's slots is, in bytes: whole pages, whatever the device's machine
+   * has for pages, so that a kernel can map it. The host need not know.
+   *
+   * @param slots 1 to {@link #MAX_SLOTS}
+   */
+  public static long fileBytes(int slots) {
+    return (slots * BYTES + FILE_MULTIPLE - 1) & -FILE_MULTIPLE;
+  }
 
   /** The sequence number that follows {@code sequence}: 31 bits, never 0. */
   static int next(int sequence) {

@@ -62,6 +62,9 @@ class SlotTest {
     assertThat(SlotLayout.DATA).isEqualTo(4096);
     assertThat(SlotLayout.BYTES).isEqualTo(167936);
     assertThat(SlotLayout.BYTES % 4096).isZero();
+    assertThat(SlotLayout.fileBytes(1)).isEqualTo(196608);
+    assertThat(SlotLayout.fileBytes(16)).isEqualTo(16 * SlotLayout.BYTES);
+    assertThat(SlotLayout.fileBytes(SlotLayout.MAX_SLOTS)).isEqualTo(8192 * SlotLayout.BYTES);
     assertThat(SlotLayout.DATA_BYTES).isGreaterThanOrEqualTo(Call.PIECE_BYTES + 32 * 1024);
   }
 

@@ -278,7 +278,7 @@ final class RunCommand implements Command {
 
   private static HostRelay relay(int fd) {
     try {
-      return HostRelay.start(DescriptorWire.of(fd, fd));
+      return HostRelay.start(DescriptorWire.of(fd, fd), LinkOptions.ofNewDevice(CLIENT).greeting());
     } catch (IOException e) {
       throw new Failure("cannot carry a session: " + e.getMessage());
     }

@@ -23,8 +23,6 @@ import org.jspecify.annotations.Nullable;
  * is; what it sends is checked as if it were not.
  */
 final class ServiceLink implements Runnable {
-  private static final int PAGE_BYTES = 4096;
-
   private final Device device;
   private final DeviceServer server;
   private final FrameStream stream;
@@ -101,14 +99,18 @@ final class ServiceLink implements Runnable {
         server.status());
   }
 
-  /** {@code proc_pid_statm(5)}: the second number is of pages. */
+  /** {@code proc_pid_status(5)}, which counts in KiB and not in pages of the machine. */
   private static long residentBytes() {
     try {
-      String[] words = Files.readString(Path.of("/proc/self/statm")).split(" ", 3);
-      return Long.parseLong(words[1]) * PAGE_BYTES;
+      for (String line : Files.readAllLines(Path.of("/proc/self/status"))) {
+        if (line.startsWith("VmRSS:")) {
+          return Long.parseLong(line.replaceAll("\\D", "")) * 1024;
+        }
+      }
     } catch (IOException e) {
-      return 0;
+      // as below
     }
+    return 0;
   }
 
   private void serve(long id, int fd) {

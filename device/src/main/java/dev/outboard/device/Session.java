@@ -236,7 +236,7 @@ final class Session implements Runnable {
     }
     client = hello.client();
     slots = Math.min(hello.slots(), server.limits().slots());
-    long bytes = slots * SlotLayout.BYTES;
+    long bytes = SlotLayout.fileBytes(slots);
     memfd = newMemory(bytes);
     window = memfd < 0 ? null : kernel.map(memfd, bytes);
     if (window == null) {

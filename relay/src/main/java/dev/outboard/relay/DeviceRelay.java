@@ -67,7 +67,7 @@ public final class DeviceRelay {
   private String serve() {
     Thread deviceReader = Thread.ofPlatform().daemon().name("relay-device").start(this::readDevice);
     String why;
-    try (Heartbeat heartbeat = new Heartbeat(wire, frames, PING, PATIENCE)) {
+    try (Heartbeat heartbeat = new Heartbeat(wire, frames, PING, PATIENCE, PATIENCE)) {
       why = heartbeat.reason(frames.serve(new FromHost()));
     }
     stream.sendLast(new Frame.Bye(why));

@@ -20,18 +20,21 @@ final class Heartbeat implements AutoCloseable {
   private final WireFrames frames;
   private final Duration every;
   private final Duration patience;
+  private final Duration first;
   private final CountDownLatch over = new CountDownLatch(1);
   private volatile boolean silent;
 
   /**
    * @param every how often to send
    * @param patience how long the other end may be silent; several times its {@code every}
+   * @param first how long it may take until it says anything; more where it is just being started
    */
-  Heartbeat(Wire wire, WireFrames frames, Duration every, Duration patience) {
+  Heartbeat(Wire wire, WireFrames frames, Duration every, Duration patience, Duration first) {
     this.wire = wire;
     this.frames = frames;
     this.every = every;
     this.patience = patience;
+    this.first = first;
     Thread.ofPlatform().daemon().name("relay-pings").start(this::send);
     Thread.ofPlatform().daemon().name("relay-silence").start(this::look);
   }
@@ -44,12 +47,17 @@ final class Heartbeat implements AutoCloseable {
 
   private void look() {
     while (!over(every)) {
-      if (!wire.silent(patience) && System.nanoTime() - frames.heard() > patience.toNanos()) {
+      Duration limit = limit();
+      if (!wire.silent(limit) && System.nanoTime() - frames.heard() > limit.toNanos()) {
         silent = true;
         wire.stop();
         return;
       }
     }
+  }
+
+  private Duration limit() {
+    return frames.heardAnything() ? patience : first;
   }
 
   private boolean over(Duration time) {
@@ -62,7 +70,7 @@ final class Heartbeat implements AutoCloseable {
 
   /** Why the wire has ended, given what its reader says. */
   String reason(String readers) {
-    return silent ? "the other side has been silent for " + patience.toSeconds() + " s" : readers;
+    return silent ? "the other side has been silent for " + limit().toSeconds() + " s" : readers;
   }
 
   @Override

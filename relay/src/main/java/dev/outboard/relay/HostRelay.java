@@ -61,12 +61,12 @@ public final class HostRelay implements AutoCloseable {
   private Carrier[] carriers = new Carrier[0];
   private int looked;
 
-  private HostRelay(Wire wire, int theirs, int ours) {
+  private HostRelay(Wire wire, int theirs, int ours, Duration first) {
     this.wire = wire;
     this.frames = new WireFrames(wire);
     this.stream = new FrameStream(ours);
     this.linkFd = theirs;
-    this.heartbeat = new Heartbeat(wire, frames, PING, PATIENCE);
+    this.heartbeat = new Heartbeat(wire, frames, PING, PATIENCE, first);
     this.hookReader = Thread.ofPlatform().daemon().name("relay-hook").start(this::readHook);
     this.wireReader = Thread.ofPlatform().daemon().name("relay-wire").start(this::readWire);
   }
@@ -78,12 +78,25 @@ public final class HostRelay implements AutoCloseable {
    * @throws IOException if there are no descriptors left
    */
   public static HostRelay start(Wire wire) throws IOException {
+    return start(wire, PATIENCE);
+  }
+
+  /**
+   * Begins to carry, for a device that may say nothing for longer than later on, as it is just
+   * being started.
+   *
+   * @param wire a connection to where a {@link DeviceRelay} will be; owned by the result from here
+   *     on
+   * @param first how long it may take until the first word comes over it
+   * @throws IOException if there are no descriptors left
+   */
+  public static HostRelay start(Wire wire, Duration first) throws IOException {
     SocketPair pair = SocketPair.open();
     if (pair.error() < 0) {
       wire.close();
       throw new IOException("no link within this process: " + Errno.name(-pair.error()));
     }
-    return new HostRelay(wire, pair.one(), pair.other());
+    return new HostRelay(wire, pair.one(), pair.other(), first);
   }
 
   /** A connected socket for {@code DeviceLink.overDescriptor}, which owns it from then on. */

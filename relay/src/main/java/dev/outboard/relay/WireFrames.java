@@ -56,6 +56,7 @@ final class WireFrames {
   private final ByteBuffer encoded = FrameCodec.newBuffer();
   private final long[] args = new long[6];
   private volatile long heard = System.nanoTime();
+  private volatile boolean heardAnything;
 
   WireFrames(Wire wire) {
     this.wire = wire;
@@ -65,9 +66,14 @@ final class WireFrames {
     return ByteBuffer.allocateDirect(bytes).order(ByteOrder.LITTLE_ENDIAN);
   }
 
-  /** When something came last, as {@link System#nanoTime}. */
+  /** When something came last, or this was made, as {@link System#nanoTime}. */
   long heard() {
     return heard;
+  }
+
+  /** Whether anything has come at all. */
+  boolean heardAnything() {
+    return heardAnything;
   }
 
   /** Sends a frame of the control link. */
@@ -141,6 +147,7 @@ final class WireFrames {
         return "the link failed: " + e.getMessage();
       }
       heard = System.nanoTime();
+      heardAnything = true; // after the time, which the shorter limit counts from
       in.flip();
       int filled = in.limit();
       String why = null;

@@ -23,7 +23,7 @@ public final class Command {
   private Path directory;
   private Optional<Path> input = Optional.empty();
   private boolean ownNetwork = true;
-  private boolean overSsh;
+  private Optional<Path> elsewhere = Optional.empty();
 
   Command(Trial trial, boolean inMode, List<String> words) {
     this.trial = trial;
@@ -66,7 +66,13 @@ public final class Command {
    * Has the device started by ssh, or what takes its place here; so -Dtests.ssh=true does for all.
    */
   public Command overSsh() {
-    overSsh = true;
+    elsewhere = Optional.of(Programs.launcher());
+    return this;
+  }
+
+  /** Has the device be one of arm64, which {@link Arm64} says more of; reached as by ssh. */
+  public Command onArm64() {
+    elsewhere = Optional.of(Arm64.launcher());
     return this;
   }
 
@@ -82,8 +88,8 @@ public final class Command {
     line.addAll(before);
     if (inMode && trial.mode().offloaded()) {
       line.addAll(List.of(trial.launcher(), "run", "--kernel", trial.mode().word()));
-      if (overSsh || Boolean.getBoolean("tests.ssh")) {
-        line.add("--device=ssh://elsewhere" + Programs.launcher());
+      if (elsewhere.isPresent() || Boolean.getBoolean("tests.ssh")) {
+        line.add("--device=ssh://elsewhere" + elsewhere.orElseGet(Programs::launcher));
       }
       if (ownNetwork) {
         line.addAll(trial.networkOptions());

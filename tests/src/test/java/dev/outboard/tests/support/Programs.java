@@ -59,7 +59,12 @@ public final class Programs {
   /** {@code ./outboard}; {@code -Doutboard.launcher=} names another one. */
   public static Path launcher() {
     String given = System.getProperty("outboard.launcher", "");
-    return given.isEmpty() ? module().resolve("../outboard").normalize() : Path.of(given);
+    return given.isEmpty() ? tree().resolve("outboard") : Path.of(given);
+  }
+
+  /** The root of the source tree. */
+  static Path tree() {
+    return module().resolve("..").normalize();
   }
 
   /** The executable of {@code src/test/programs/NAME.go}, as Go links it by itself. */
