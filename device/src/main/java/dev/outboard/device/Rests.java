@@ -145,7 +145,7 @@ final class Rests {
         int bytes = piece.bytes.length - rest.at;
         MemorySegment.copy(piece.bytes, rest.at, block, ValueLayout.JAVA_BYTE, 0, bytes);
         long r = SendsAhead.send(kernel, handle.fd, block.address(), bytes, piece.flags);
-        if (r == -Errno.EAGAIN || ShadowThread.isRestart(r)) {
+        if (r == -Errno.EAGAIN) {
           return false;
         }
         if (r < 0) {

@@ -239,7 +239,7 @@ final class SendsAhead {
     do {
       r = kernel.syscall(Canonical.SENDTO, fd, address, bytes, flags, 0, 0);
     } while (ShadowThread.isRestart(r) && ++repeats < MAX_REPEATS);
-    return r;
+    return ShadowThread.isRestart(r) ? -Errno.EAGAIN : r;
   }
 
   /** Whether sends on a file may go ahead at all; found out once for each connection. */

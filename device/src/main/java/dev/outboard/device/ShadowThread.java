@@ -368,6 +368,7 @@ final class ShadowThread implements Runnable {
           && on != null
           && call.args[1] != Socket.SHUT_RD
           && session.rests().shutdown(on, (int) call.args[1])) {
+        on.showsSends();
         return 0;
       }
       long made = make(call.number, row.mayBlock(), sequence, own);
@@ -489,6 +490,12 @@ final class ShadowThread implements Runnable {
     switch (call.number) {
       case Canonical.SETSOCKOPT -> {
         if (!SocketOptions.leavesSends(call.args[1], call.args[2])) {
+          handle.showsSends();
+        }
+      }
+      case Canonical.SHUTDOWN -> {
+        // Poll shows room all the same.
+        if (call.args[1] != Socket.SHUT_RD) {
           handle.showsSends();
         }
       }
