@@ -77,8 +77,7 @@ final class LentCalls {
    * @param ring of the same slot
    * @param wrong counts wrong births, there too
    */
-  LentCalls(
-      Session session, DeviceSlot slot, SendsAhead.Ring ring, AtomicInteger wrong) {
+  LentCalls(Session session, DeviceSlot slot, SendsAhead.Ring ring, AtomicInteger wrong) {
     this.kernel = session.kernel();
     this.handles = session.handles();
     this.readiness = session.readiness();

@@ -118,7 +118,8 @@ final class Readiness {
   private int watched;
 
   /**
-   * @param onTrouble called when a handle is seen to have an error or a hang-up, or is closed; does not wait
+   * @param onTrouble called when a handle is seen to have an error or a hang-up, or is closed; does
+   *     not wait
    */
   Readiness(Kernel kernel, Handles handles, Runnable onTrouble) {
     this.onTrouble = onTrouble;

@@ -23,7 +23,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Any thread with a task may call any method.
  */
 final class Rests {
-  /** The most bytes of a file, far more than its credits; what is beyond comes from who has none. */
+  /**
+   * The most bytes of a file, far more than its credits; what is beyond comes from who has none.
+   */
   static final int MAX_BYTES = 256 * 1024;
 
   /** How long to wait for room before all files are tried. */
@@ -274,7 +276,6 @@ final class Rests {
     long time = (long) MAX_POLLED * POLLFD_BYTES;
     block.set(ValueLayout.JAVA_LONG, time, 0);
     block.set(ValueLayout.JAVA_LONG, time + 8, PAUSE_NANOS);
-    kernel.syscall(
-        Canonical.PPOLL, block.address(), count, block.address() + time, 0, 0, 0);
+    kernel.syscall(Canonical.PPOLL, block.address(), count, block.address() + time, 0, 0, 0);
   }
 }

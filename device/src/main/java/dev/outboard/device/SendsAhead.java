@@ -20,9 +20,9 @@ import java.util.concurrent.atomic.AtomicInteger;
  * had been made by then. Of one ring sends are made in order; of one file only one ring at a time
  * has sends, see {@link #holds}.
  *
- * <p>A send goes ahead only against a credit, which says that it will succeed. Credits are withdrawn
- * when a call was made that could make that untrue, of whatever program, and when an error or a
- * hang-up is seen; they end by themselves after some milliseconds.
+ * <p>A send goes ahead only against a credit, which says that it will succeed. Credits are
+ * withdrawn when a call was made that could make that untrue, of whatever program, and when an
+ * error or a hang-up is seen; they end by themselves after some milliseconds.
  *
  * <p>Any thread with a task may call any method, with scratch memory of its own.
  */
@@ -251,6 +251,7 @@ final class SendsAhead {
     }
     return sends == Handles.Sends.AHEAD;
   }
+
   /**
    * Whether it is a stream whose other end is not this device: that end's errors come by a network,
    * when they like.
@@ -275,18 +276,15 @@ final class SendsAhead {
     boolean mapped = family == Socket.AF_INET6 && there.get(ValueLayout.JAVA_LONG, 0) == 0;
     int first = mapped ? IPV6_BYTES - IPV4_BYTES : 0;
     boolean loopback =
-        (mapped || family == Socket.AF_INET)
-            && there.get(ValueLayout.JAVA_BYTE, first) == LOOPBACK;
+        (mapped || family == Socket.AF_INET) && there.get(ValueLayout.JAVA_BYTE, first) == LOOPBACK;
     return !loopback && here.mismatch(there) >= 0;
   }
 
   /** Of an IPv6 address the first half of a mapped one is 0. */
-  private static int address(
-      Kernel kernel, int number, int fd, MemorySegment scratch, int to) {
+  private static int address(Kernel kernel, int number, int fd, MemorySegment scratch, int to) {
     scratch.set(ValueLayout.JAVA_INT, LENGTH, ADDRESS_BYTES);
     long r =
-        kernel.syscall(
-            number, fd, scratch.address() + to, scratch.address() + LENGTH, 0, 0, 0);
+        kernel.syscall(number, fd, scratch.address() + to, scratch.address() + LENGTH, 0, 0, 0);
     return r < 0 ? -number : scratch.get(ValueLayout.JAVA_SHORT, to);
   }
 

@@ -429,7 +429,8 @@ final class ShadowThread implements Runnable {
           Canonical.FCNTL,
           Canonical.STATX,
           Canonical.OPENAT,
-          Canonical.OPENAT2 -> false;
+          Canonical.OPENAT2 ->
+          false;
       case Canonical.SETSOCKOPT -> !SocketOptions.leavesSends(call.args[1], call.args[2]);
       case Canonical.SENDTO, Canonical.SENDMSG, Canonical.WRITE, Canonical.WRITEV -> {
         long fd = call.args[0];

@@ -451,9 +451,7 @@ abstract class WholePathSuite {
             try (TestProgram blocked = new TestProgram(link)) {
               Thread t =
                   Thread.ofPlatform()
-                      .start(
-                          () ->
-                              assertThat(blocked.send(a, counting(before, 10))).isEqualTo(10));
+                      .start(() -> assertThat(blocked.send(a, counting(before, 10))).isEqualTo(10));
               assertThat(expectCounting(p, b, 0, before + 10)).isEqualTo(before + 10);
               t.join();
             }
@@ -502,8 +500,7 @@ abstract class WholePathSuite {
         int birth = ends[0][1];
         p.data().set(ValueLayout.JAVA_INT, 64, 1);
         p.data().set(ValueLayout.JAVA_INT, 68, 0);
-        p.expect(
-            Canonical.SETSOCKOPT, ends[1][0], Socket.SOL_SOCKET, Socket.SO_LINGER, 64, 8);
+        p.expect(Canonical.SETSOCKOPT, ends[1][0], Socket.SOL_SOCKET, Socket.SO_LINGER, 64, 8);
         p.close(ends[1][0]);
         eventually("reset", Poll.POLLERR, () -> (int) p.call(PseudoCall.SAMPLE, a) & Poll.POLLERR);
         blind.set(way % 2 == 0);
@@ -519,8 +516,7 @@ abstract class WholePathSuite {
         }
         switch (way / 2) {
           case 0 -> assertThat(p.send(a, new byte[1])).isEqualTo(-Errno.ECONNRESET);
-          case 1 ->
-assertThat(p.receive(a, 1, 0)).isEqualTo(-Errno.ECONNRESET);
+          case 1 -> assertThat(p.receive(a, 1, 0)).isEqualTo(-Errno.ECONNRESET);
           case 2 -> {
             assertThat(socketError(p, a)).isEqualTo(Errno.ECONNRESET);
             assertThat(socketError(p, a)).isZero();

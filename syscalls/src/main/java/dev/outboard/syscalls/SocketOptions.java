@@ -793,9 +793,7 @@ public final class SocketOptions {
   /** Whether a stream's sends may end before they are made all the same when this option is set. */
   public static boolean leavesSends(long level, long name) {
     long options =
-        level == Socket.SOL_SOCKET
-            ? QUIET_SOCKET
-            : level == Socket.IPPROTO_TCP ? QUIET_TCP : 0;
+        level == Socket.SOL_SOCKET ? QUIET_SOCKET : level == Socket.IPPROTO_TCP ? QUIET_TCP : 0;
     return name >= 0 && name <= 63 && (options & 1L << name) != 0;
   }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.tests.system;
 
-import static org.assertj.core.api.Assertions.assertThat;
-
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
@@ -41,8 +39,7 @@ class AheadTest {
             .start()) {
       peer.awaitOutput(LIMIT, "up");
       Command program =
-          trial.program(
-              Programs.c("ahead"), trial.outside(), port, Long.toString(seed), requests);
+          trial.program(Programs.c("ahead"), trial.outside(), port, Long.toString(seed), requests);
       Finished done = program.with("--stats=" + stats).run(LIMIT).expectSuccess();
       trial.outcome("output", done.output());
     }
