@@ -72,6 +72,7 @@ final class LentCalls {
   private final SendsAhead.Ring ring;
   private final AtomicInteger wrong;
   private final DeviceSlot slot;
+  private final boolean mayGoAhead;
 
   /**
    * @param ring of the same slot
@@ -83,6 +84,9 @@ final class LentCalls {
     this.readiness = session.readiness();
     this.rests = session.rests();
     this.ahead = session.ahead();
+    // Not with a kernel whose other programs are at the other end, nor where programs of BPF may
+    // say what becomes of a send.
+    this.mayGoAhead = kernel.ownsDescriptorTable() && !session.bpf();
     this.slot = slot;
     this.ring = ring;
     this.wrong = wrong;
@@ -144,7 +148,7 @@ final class LentCalls {
         call.number == Canonical.RECVFROM
             || (call.number == Canonical.SENDTO && result == call.args[2]);
     if (!whole
-        || !kernel.ownsDescriptorTable()
+        || !mayGoAhead
         || !SendsAhead.mayGoAhead(kernel, handle, scratch)
         || handle.rest != null) {
       return;

@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.SendRing;
+import dev.outboard.channel.SlotLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -35,6 +36,9 @@ final class SendsAhead {
 
   /** Flags that a send may have in a ring. */
   private static final int FLAGS = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL | Socket.MSG_MORE;
+
+  /** What an entry has before its bytes. */
+  private static final int HEADER_BYTES = 16;
 
   private static final int TIMESPEC = 16;
 
@@ -100,7 +104,10 @@ final class SendsAhead {
         return;
       }
       synchronized (this) {
-        while (!closed && ring.next(entry)) {
+        // What had returned when this began; a program that goes on sending holds up nobody else.
+        int most = SlotLayout.RING_BYTES;
+        while (!closed && most > 0 && ring.next(entry)) {
+          most -= HEADER_BYTES + entry.length();
           Handles.Handle handle = handles.enter(entry.handle());
           if (handle != null && handle.birth == entry.birth() && (entry.flags() & ~FLAGS) == 0) {
             send(handle, scratch);
