@@ -252,14 +252,11 @@ final class ShadowThread implements Runnable {
             : null;
     Identity identity = new Identity(kernel, own.asSlice(0, Identity.SCRATCH_BYTES));
     long r = identity.apply(credentials);
-    if (r < 0 || loan == null) {
-      session.send(new Frame.Attached(attachId, r < 0 ? (int) r : index));
-    } else {
-      loan.send(new Frame.Attached(attachId, index));
-    }
     if (r < 0) {
+      session.send(new Frame.Attached(attachId, (int) r));
       return;
     }
+    // Before the process can have the slot.
     SendRing sends = slot.ring();
     AtomicInteger wrong = new AtomicInteger();
     SendsAhead.Ring ring =
@@ -268,6 +265,11 @@ final class ShadowThread implements Runnable {
             : ahead.open(sends, handles, readiness, session.rests(), activity, wrong);
     LentCalls lent = ring == null ? null : new LentCalls(session, slot, ring, wrong);
     try {
+      if (loan == null) {
+        session.send(new Frame.Attached(attachId, index));
+      } else {
+        loan.send(new Frame.Attached(attachId, index));
+      }
       serve(marshaller, bpf, own, identity, ring, lent);
     } finally {
       if (ring != null) {
