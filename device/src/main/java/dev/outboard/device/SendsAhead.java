@@ -154,12 +154,15 @@ final class SendsAhead {
 
     /** Drains it for the last time: its memory may go after this. */
     void close(MemorySegment scratch) {
-      drain(scratch);
-      remove(this);
-      synchronized (this) {
-        closed = true;
+      try {
+        drain(scratch);
+      } finally {
+        remove(this);
+        synchronized (this) {
+          closed = true;
+        }
+        ring.close();
       }
-      ring.close();
     }
   }
 
