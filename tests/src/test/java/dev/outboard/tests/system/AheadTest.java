@@ -35,7 +35,7 @@ class AheadTest {
     try (Running peer =
         trial
             .machine(
-                Programs.PYTHON, Programs.python("ahead_peer"), trial.outside(), port, requests)
+                Programs.PYTHON, Programs.python("ahead_peer"), "0.0.0.0", port, requests)
             .start()) {
       peer.awaitOutput(LIMIT, "up");
       Command program =
