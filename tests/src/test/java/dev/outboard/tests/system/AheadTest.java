@@ -34,8 +34,7 @@ class AheadTest {
     Path stats = trial.directory().resolve("stats.json");
     try (Running peer =
         trial
-            .machine(
-                Programs.PYTHON, Programs.python("ahead_peer"), "0.0.0.0", port, requests)
+            .machine(Programs.PYTHON, Programs.python("ahead_peer"), "0.0.0.0", port, requests)
             .start()) {
       peer.awaitOutput(LIMIT, "up");
       Command program =
