@@ -20,7 +20,8 @@ enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
   SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
-  SYS_gettid = 186, SYS_epoll_ctl = 233,
+  SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, CLOCK_MONOTONIC = 1,
+  DEVICE_nothing = -1,
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
   EINTR = 4, EAGAIN = 11, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
@@ -59,7 +60,27 @@ struct slot {
   int64_t args[6];
   uint32_t birth, where;
   int64_t result;
+  uint32_t unused2[5], credit, credit_generation, unused3;
+  int64_t credit_since;
+  uint64_t unused4[2];
+  volatile uint32_t generation, unused5;
+  volatile uint64_t drained, unused6[6];
+  volatile uint64_t appended;
 };
+
+/* What a slot may send on a handle without waiting, and how often in a row it did not. */
+struct credit {
+  uint64_t handle;
+  int64_t since;
+  uint32_t generation, left, spared, unused;
+};
+
+/* What stands before the bytes of a send in a ring. */
+struct entry {
+  uint32_t handle, birth, flags, length;
+};
+
+enum { SKIP = -1 };
 
 _Static_assert(__builtin_offsetof(struct slot, reply) == 64, "SlotLayout.REPLY");
 _Static_assert(__builtin_offsetof(struct slot, number) == 128, "SlotLayout.NUMBER");
@@ -68,6 +89,15 @@ _Static_assert(__builtin_offsetof(struct slot, together) == 72, "SlotLayout.TOGE
 _Static_assert(__builtin_offsetof(struct slot, birth) == 184, "SlotLayout.BIRTH");
 _Static_assert(__builtin_offsetof(struct slot, where) == 188, "SlotLayout.WHERE");
 _Static_assert(__builtin_offsetof(struct slot, result) == 192, "SlotLayout.RESULT");
+_Static_assert(__builtin_offsetof(struct slot, credit) == 220, "SlotLayout.CREDIT");
+_Static_assert(__builtin_offsetof(struct slot, credit_generation) == 224, "SlotLayout.CREDIT_GENERATION");
+_Static_assert(__builtin_offsetof(struct slot, credit_since) == 232, "SlotLayout.CREDIT_SINCE");
+_Static_assert(__builtin_offsetof(struct slot, generation) == 256, "SlotLayout.GENERATION");
+_Static_assert(__builtin_offsetof(struct slot, drained) == 264, "SlotLayout.DRAINED");
+_Static_assert(__builtin_offsetof(struct slot, appended) == 320, "SlotLayout.APPENDED");
+_Static_assert(CREDITS == RING + RING_BYTES && SLOT_DATA + PIECE_BYTES == RING, "fits");
+_Static_assert(CREDITS + MAX_CREDITS * sizeof(struct credit) <= SLOT_BYTES, "fits");
+_Static_assert(RING_BYTES >= 2 * (AHEAD_BYTES + 2 * sizeof(struct entry)), "some send always fits");
 
 /* The page of a table that is this code's own, but for its first words; zeros at first. */
 struct control {
@@ -82,7 +112,12 @@ struct control {
   volatile int32_t turns;  /* what looking for a reply is worth now */
   volatile int32_t pid;    /* this process, as its own namespace has it */
   volatile uint64_t stayed; /* bytes of files of the device that were sent: they did not cross */
+  volatile uint64_t went_ahead; /* sends that nobody waited for */
+  volatile int32_t ahead; /* the hook's: whether there may be any */
 };
+
+_Static_assert(__builtin_offsetof(struct control, went_ahead) == 112, "ShimLayout.WENT_AHEAD_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, ahead) == 120, "ShimLayout.AHEAD_OFFSET");
 
 _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
@@ -206,9 +241,9 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
                 int *interrupted) {
   struct control *c = CONTROL;
   if (s->reply >> 31) return 0;
-  uint32_t wanted = s->request == INT32_MAX ? 1 : s->request + 1;
+  uint32_t last = s->request & INT32_MAX; // `wake` changes its sign
+  uint32_t wanted = last == INT32_MAX ? 1 : last + 1;
   s->number = number;
-  s->flags = 0;
   s->birth = handle >> 32;
   s->args[0] = (uint32_t)handle & HANDLE_NUMBER;
   // Publishes all of the above, and is ordered before the look at the flag: SlotLayout has the why.
@@ -286,6 +321,104 @@ static int writable(const struct transfer *t, uint64_t bytes) {
 /* What the trap finds out again, and then does what goes with it; of device.LentCalls. */
 enum { TRAP = -512 };
 
+/* --- sends that nobody waits for ------------------------------------------------------------------ */
+
+static inline struct credit *credit_of(struct slot *s, uint64_t handle) {
+  return (struct credit *)((char *)s + CREDITS) + (handle & (MAX_CREDITS - 1));
+}
+
+/* A handle with its birth, without what the table says beside it. */
+static inline uint64_t named(uint64_t handle) {
+  return handle & ~(uint64_t)(uint32_t)~HANDLE_NUMBER;
+}
+
+/* After so many credits in a row that were of no use, receives ask for none until something is sent. */
+enum { SPARED = 8 };
+
+/* Whether a call's reply shall bring a credit: what sends a little now and then will again. */
+static uint32_t wants_credit(struct slot *s, uint64_t handle, int sends, uint64_t bytes) {
+  if (!CONTROL->ahead || !(handle & HANDLE_STREAM) || (sends && bytes > AHEAD_BYTES)) return 0;
+  struct credit *c = credit_of(s, handle);
+  if (sends) {
+    if (c->handle != named(handle)) c->left = 0;
+    c->handle = named(handle);
+    c->spared = 0;
+    return WANTS_CREDIT;
+  }
+  return c->handle == named(handle) && c->spared < SPARED ? WANTS_CREDIT : 0;
+}
+
+/* Keeps what a reply has brought. */
+static void take_credit(struct slot *s, uint64_t handle) {
+  if (!s->flags) return;
+  struct credit *c = credit_of(s, handle);
+  c->left = s->credit < CREDIT_BYTES ? s->credit : CREDIT_BYTES;
+  c->since = s->credit_since;
+  c->generation = s->credit_generation;
+  c->spared++;
+}
+
+/* Wakes the slot's thread if it sleeps, which then reads the ring. */
+static void wake(struct slot *s) {
+  if (!__atomic_load_n(&s->device_sleeps, __ATOMIC_SEQ_CST)) return;
+  // One wake is enough until it sleeps anew; and what changes the word without a new call ends a
+  // wait that is about to begin.
+  __atomic_store_n(&s->device_sleeps, 0, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&s->request, s->request ^ (uint32_t)INT32_MIN, __ATOMIC_SEQ_CST);
+  system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
+}
+
+/* Room for a send in the ring, whose thread owns the slot; 0 if there is none, or no credit. */
+static struct entry *room(struct slot *s, uint64_t handle, uint64_t bytes, int flags,
+                          uint64_t *appended) {
+  struct credit *c = credit_of(s, handle);
+  if (!CONTROL->ahead || bytes > AHEAD_BYTES || (flags & MSG_PEEK) || c->handle != named(handle) ||
+      c->left < bytes + AHEAD_COST || c->generation != s->generation || s->reply >> 31)
+    return 0;
+  uint64_t need = sizeof(struct entry) + ((bytes + sizeof(struct entry) - 1) & -sizeof(struct entry));
+  uint64_t from = s->appended, used = from - __atomic_load_n(&s->drained, __ATOMIC_ACQUIRE);
+  uint64_t offset = from % RING_BYTES;
+  uint64_t skip = offset + need > RING_BYTES ? RING_BYTES - offset : 0;
+  if (used > RING_BYTES || skip + need > RING_BYTES - used) return 0;
+  int64_t now[2];
+  if (system_call(SYS_clock_gettime, CLOCK_MONOTONIC, (int64_t)now, 0, 0, 0, 0) != 0 ||
+      (uint64_t)(now[0] * 1000000000 + now[1] - c->since) > CREDIT_NANOS)
+    return 0;
+  char *ring = (char *)s + RING;
+  if (skip) ((struct entry *)(ring + offset))->handle = SKIP;
+  struct entry *e = (struct entry *)(ring + (skip ? 0 : offset));
+  e->handle = (uint32_t)handle & HANDLE_NUMBER;
+  e->birth = handle >> 32;
+  e->flags = flags;
+  e->length = bytes;
+  *appended = from + skip + need;
+  return e;
+}
+
+/*
+ * Sends what stands behind an entry that `room` gave: it is on its way when this returns. SlotLayout
+ * has the order.
+ */
+static int64_t append(struct slot *s, uint64_t handle, const struct entry *e, uint64_t appended) {
+  struct credit *c = credit_of(s, handle);
+  uint32_t bytes = e->length;
+  c->left -= bytes + AHEAD_COST;
+  c->spared = 0;
+  __atomic_store_n(&s->appended, appended, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&s->generation, __ATOMIC_SEQ_CST) == c->generation) {
+    wake(s);
+  } else {
+    // It was withdrawn meanwhile, and a drain that should have found this may not have. Any call
+    // drains, also one that does nothing.
+    int interrupted = 0;
+    s->flags = 0;
+    make(s, DEVICE_nothing, handle, 0, &interrupted);
+  }
+  CONTROL->went_ahead++;
+  s->result = bytes; // for device_call, which counts it
+  return bytes;
+}
+
 static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint64_t handle,
                        struct spins *spins, int *done) {
   uint64_t bytes = t->bytes < PIECE_BYTES ? t->bytes : PIECE_BYTES;
@@ -293,9 +426,11 @@ static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint
   s->args[1] = 0;
   s->args[2] = bytes;
   s->args[3] = flags;
+  s->flags = wants_credit(s, handle, 0, 0);
   int interrupted = 0;
   if (!make(s, DEVICE_recvfrom, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
+  take_credit(s, handle);
   if (r == TRAP && interrupted) r = -EINTR;
   if (r == TRAP || r == -ENETDOWN || r > (int64_t)bytes) return 0;
   *done = 1;
@@ -313,16 +448,24 @@ static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint
 static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t handle, int fd,
                         struct spins *spins, int *done) {
   if (t->bytes > PIECE_BYTES) return 0;
-  struct iovec here = {data(s), t->bytes};
+  uint64_t appended;
+  struct entry *e = room(s, handle, t->bytes, flags, &appended);
+  struct iovec here = {e ? (char *)(e + 1) : data(s), t->bytes};
   if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)t->pieces,
                   t->count, 0) != (int64_t)t->bytes)
     return 0;
+  if (e) {
+    *done = 1;
+    return append(s, handle, e, appended);
+  }
   s->args[1] = 0;
   s->args[2] = t->bytes;
   s->args[3] = flags;
+  s->flags = wants_credit(s, handle, 1, t->bytes);
   int interrupted = 0;
   if (!make(s, DEVICE_sendto, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
+  take_credit(s, handle);
   if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > (int64_t)t->bytes) return 0;
   *done = 1;
   // A stream's buffer is full. The rest waits, or finds that it may not, in the hook; natively an
@@ -399,6 +542,7 @@ static int look(struct slot *s, const struct look *l, int waits) {
     p[i].birth = l->handles[i] >> 32;
   }
   s->args[2] = l->count;
+  s->flags = 0;
   int interrupted = 0;
   if (!make(s, DEVICE_ppoll, l->handles[0], l->spins, &interrupted)) return -1;
   int64_t r = s->result;
@@ -572,6 +716,7 @@ static int64_t send_device_file(struct slot *s, const struct call *c, uint64_t h
   s->args[1] = (uint32_t)file & HANDLE_NUMBER;
   s->args[2] = bytes;
   s->args[3] = file >> 32;
+  s->flags = 0;
   int interrupted = 0;
   if (!make(s, DEVICE_sendfile, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
@@ -589,6 +734,7 @@ static int64_t set_option(struct slot *s, const struct call *c, uint64_t handle,
   *(int32_t *)data(s) = value;
   s->args[1] = (int)c->rsi;
   s->args[2] = (int)c->rdx;
+  s->flags = 0;
   int interrupted = 0;
   if (!make(s, DEVICE_setsockopt, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
@@ -604,14 +750,25 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
                          struct spins *spins, int *done) {
   int64_t at;
   if (!offset_of(c, &at) || !is_sendable((int)c->rsi)) return 0;
-  int64_t bytes = system_call(SYS_pread64, (int)c->rsi, (int64_t)data(s), c->r10, at, 0, 0);
+  uint64_t appended;
+  struct entry *e = room(s, handle, c->r10, 0, &appended);
+  int64_t bytes = system_call(SYS_pread64, (int)c->rsi, (int64_t)(e ? (char *)(e + 1) : data(s)),
+                              c->r10, at, 0, 0);
   if (bytes <= 0) return 0;
+  if (e && bytes == c->r10) {
+    *done = 1;
+    *(int64_t *)c->rdx = at + bytes;
+    return append(s, handle, e, appended);
+  }
+  if (e) copy(data(s), e + 1, bytes); // The file is shorter.
   s->args[1] = 0;
   s->args[2] = bytes;
   s->args[3] = 0;
+  s->flags = wants_credit(s, handle, 1, bytes);
   int interrupted = 0;
   if (!make(s, DEVICE_sendto, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
+  take_credit(s, handle);
   if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
   *done = 1;
   if (r < 0) return r; // The socket's error, which it tells once.

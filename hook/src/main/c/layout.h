@@ -53,6 +53,18 @@
 #define SLOT_DATA 0x1000
 #define PIECE_BYTES 0x20000
 
+/* Sends that nobody waits for: a ring behind what a call may use, what a credit is worth, and how
+ * long. Behind the ring this code keeps the credits that it was given, one for some handles each. */
+#define RING 0x21000
+#define RING_BYTES 0x6000
+#define AHEAD_BYTES 0x2000
+#define CREDIT_BYTES 0x4000
+#define AHEAD_COST 0x400
+#define WANTS_CREDIT 0x10000
+#define CREDITS 0x27000
+#define MAX_CREDITS 256
+#define CREDIT_NANOS 5000000
+
 /* Requests to the hook: descriptors of a close in the gate; nobody has these. */
 #define ASK_ATTACH -0x6f62
 #define ASK_SLOT -0x6f63

@@ -43,6 +43,7 @@ public final class Socket {
   public static final int SO_SNDTIMEO = 21;
   public static final int SO_TIMESTAMP = 29;
   public static final int SO_TIMESTAMPNS = 35;
+  public static final int SO_PROTOCOL = 38;
   public static final int SO_DOMAIN = 39;
   public static final int SO_TIMESTAMP_NEW = 63;
   public static final int SO_TIMESTAMPNS_NEW = 64;

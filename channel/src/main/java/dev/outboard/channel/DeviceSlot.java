@@ -4,6 +4,7 @@ package dev.outboard.channel;
 import dev.outboard.syscalls.Call;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The device's side of a call slot. Everything in it is hostile: the host can write any of it at
@@ -16,13 +17,19 @@ public final class DeviceSlot {
   /** What {@link #await} returns when the slot was closed. */
   public static final int CLOSED = 0;
 
+  /** What {@link #await} returns when there is no call, but something in {@link #ring}. */
+  public static final int AHEAD = -1;
+
   private final MemorySegment slot;
   private final Word request;
   private final Word reply;
   private final boolean lent;
+  private @Nullable SendRing ring;
   private int taken;
+  private int seen;
   private int birth;
   private int where;
+  private int flags;
   private boolean slept;
   private volatile boolean closed;
 
@@ -48,6 +55,13 @@ public final class DeviceSlot {
   public void reset() {
     slot.asSlice(0, SlotLayout.DATA).fill((byte) 0);
     taken = 0;
+    seen = 0;
+    ring = lent ? new SendRing(slot) : null;
+  }
+
+  /** What is sent without waiting; null if the slot is not lent. */
+  public @Nullable SendRing ring() {
+    return ring;
   }
 
   /** The data area, in this process's memory. */
@@ -58,7 +72,7 @@ public final class DeviceSlot {
   /**
    * Waits for the next call.
    *
-   * @return its sequence number, or {@link #CLOSED}
+   * @return its sequence number, {@link #CLOSED}, or of a slot that is lent {@link #AHEAD}
    */
   public int await() {
     return await(true);
@@ -70,14 +84,15 @@ public final class DeviceSlot {
    * @param spins whether to look for it for a while before sleeping
    */
   public int await(boolean spins) {
-    int now = spins ? request.spin(taken) : request.get();
+    int now = spins ? request.spin(seen) : request.get();
     slept = !isNew(now);
     if (slept) {
-      request.announce();
       for (; ; ) {
+        // Anew each time: who wakes for the ring clears it.
+        request.announce();
         // Read the word, then the flag; close() does it the other way round.
         now = (int) SlotLayout.INT.getVolatile(slot, SlotLayout.REQUEST);
-        if (closed || isNew(now)) {
+        if (closed || isNew(now) || isAhead()) {
           break;
         }
         request.sleep(now, 0);
@@ -87,9 +102,18 @@ public final class DeviceSlot {
     if (closed) {
       return CLOSED;
     }
+    seen = now;
+    if (!isNew(now)) {
+      return AHEAD;
+    }
     // Acquire on all paths to here; pairs with CallSlot.submit.
     taken = now;
     return now;
+  }
+
+  private boolean isAhead() {
+    SendRing r = ring;
+    return r != null && r.isPending();
   }
 
   private boolean isNew(int word) {
@@ -100,6 +124,7 @@ public final class DeviceSlot {
   public void take(Call call) {
     call.number = slot.get(ValueLayout.JAVA_INT, SlotLayout.NUMBER);
     call.flags = slot.get(ValueLayout.JAVA_INT, SlotLayout.FLAGS);
+    flags = call.flags;
     for (int i = 0; i < 6; i++) {
       call.args[i] = slot.get(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i);
     }
@@ -125,6 +150,24 @@ public final class DeviceSlot {
   /** The birth that the call taken last says its handle has. */
   public int birth() {
     return birth;
+  }
+
+  /** Whether the reply to the call taken last is to bring a credit. */
+  public boolean wantsCredit() {
+    return (flags & SlotLayout.WANTS_CREDIT) != 0;
+  }
+
+  /**
+   * Says what the reply to the call taken last brings; for each call of a slot that is lent.
+   *
+   * @param bytes 0 for none
+   * @param generation for which it is good
+   * @param since {@link System#nanoTime} at which its reasons held
+   */
+  public void credit(int bytes, int generation, long since) {
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.CREDIT, bytes);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.CREDIT_GENERATION, generation);
+    slot.set(ValueLayout.JAVA_LONG, SlotLayout.CREDIT_SINCE, since);
   }
 
   /** Says how many frames of Looked have come before the end of the call taken last. */

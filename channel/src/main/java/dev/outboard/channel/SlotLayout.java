@@ -22,8 +22,12 @@ import java.lang.invoke.VarHandle;
  *           +--------+-------+-------+---------+---------+------+---------+-------+-----+
  *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] | birth |where|
  *           +--------+-------+--------+--------+---------+------+---------+-------+-----+
- *       192 |result          |mask    |newBirth| stamp             | looked |           |
- *           +----------------+--------+--------+-------------------+--------+-----------+
+ *       192 |result          |mask    |newBirth| stamp    | looked | credit | given |since|
+ *           +----------------+--------+--------+----------+--------+--------+-------+-----+
+ *       256 |generation|     | drained                                                  |
+ *           +----------------+----------------------------------------------------------+
+ *       320 |appended        |                                                          |
+ *           +----------------+----------------------------------------------------------+
  *           |  unused up to a page                                                      |
  *           +---------------------------------------------------------------------------+
  *      4096 |  data: input and output bytes of the call, {@link #DATA_BYTES}                  |
@@ -55,6 +59,19 @@ import java.lang.invoke.VarHandle;
  * <p><b>Placement.</b> A caller with a lent slot says <i>where</i> it runs; the device says whether
  * it has its thread run <i>together</i> with the caller, on one processor: then looking for the
  * reply is in vain, and the caller sleeps at once.
+ *
+ * <p><b>Sends ahead.</b> A process with a lent slot may send without waiting for the reply, against
+ * a <i>credit</i>, which replies bring. It appends the send to the <i>ring</i>, in the part of the
+ * data area that its calls do not use: handle, birth, flags and length (4 bytes each), then the
+ * bytes, all of it rounded up to 16; −1 in the place of a handle means that what follows is at the
+ * ring's start. {@code appended} and {@code drained} count the bytes that were ever appended and
+ * read. A credit is good for one generation. The program looks at {@code generation}, publishes by
+ * storing {@code appended}, and looks at {@code generation} again; the device stores a new
+ * generation and then reads {@code appended}. All four are sequentially consistent, so either the
+ * device finds the send, or the program finds its credit void and makes a call that waits, before
+ * which the device reads the ring. Then the program looks at {@code deviceSleeps}; if it is set, it
+ * clears it, changes the sign of {@code request}, which is no new call but ends a FUTEX_WAIT, and
+ * wakes.
  *
  * <p><b>Abandoning.</b> {@link #ABANDONED} is set in a word by the side that <i>waits</i> on it, to
  * make its own waiter look up: the host in {@code reply} when the link is lost, the device in
@@ -110,11 +127,49 @@ public final class SlotLayout {
    */
   public static final long LOOKED = 216;
 
+  /**
+   * For how many bytes the handle of the call may be sent on without waiting; 0 for none. In a slot
+   * that is lent, as are all below.
+   */
+  public static final long CREDIT = 220;
+
+  /** The {@link #GENERATION} for which {@link #CREDIT} is good. */
+  public static final long CREDIT_GENERATION = 224;
+
+  /** When it began to be good: nanoseconds of CLOCK_MONOTONIC. */
+  public static final long CREDIT_SINCE = 232;
+
+  /** Which credits are good: those of another generation are void. */
+  public static final long GENERATION = 256;
+
+  /** Bytes of the ring that the device has read, ever. */
+  public static final long DRAINED = 264;
+
+  /** Bytes of the ring that the program has written, ever. */
+  public static final long APPENDED = 320;
+
+  /** A flag of a call: its reply shall bring a credit, if there is one. */
+  public static final int WANTS_CREDIT = 1 << 16;
+
+  /** The most bytes of a send that goes ahead. */
+  public static final int AHEAD_BYTES = 8 * 1024;
+
+  /** What a credit is: bytes, where each send counts {@link #AHEAD_COST} more. */
+  public static final int CREDIT_BYTES = 16 * 1024;
+
+  /** What a socket's buffer may need for a send besides its bytes. */
+  public static final int AHEAD_COST = 1024;
+
   /** Where the data area starts: a page of its own, so that it can be handed to a kernel. */
   public static final long DATA = 4096;
 
   /** The bytes of the data area: a piece of a stream and the structures around it. */
   public static final int DATA_BYTES = 160 * 1024;
+
+  /** The ring of sends: behind what a call may use of the data area of a lent slot. */
+  public static final long RING = DATA + 128 * 1024;
+
+  public static final int RING_BYTES = 24 * 1024;
 
   /** The distance from one slot to the next. */
   public static final long BYTES = DATA + DATA_BYTES;

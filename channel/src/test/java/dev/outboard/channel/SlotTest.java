@@ -59,6 +59,13 @@ class SlotTest {
     assertThat(SlotLayout.NEW_BIRTH).isEqualTo(204);
     assertThat(SlotLayout.MASK).isEqualTo(200);
     assertThat(SlotLayout.STAMP).isEqualTo(208);
+    assertThat(SlotLayout.CREDIT).isEqualTo(220);
+    assertThat(SlotLayout.CREDIT_GENERATION).isEqualTo(224);
+    assertThat(SlotLayout.CREDIT_SINCE).isEqualTo(232);
+    assertThat(SlotLayout.GENERATION).isEqualTo(256);
+    assertThat(SlotLayout.DRAINED).isEqualTo(264);
+    assertThat(SlotLayout.APPENDED).isEqualTo(320);
+    assertThat(SlotLayout.RING).isEqualTo(SlotLayout.DATA + Call.PIECE_BYTES);
     assertThat(SlotLayout.DATA).isEqualTo(4096);
     assertThat(SlotLayout.BYTES).isEqualTo(167936);
     assertThat(SlotLayout.BYTES % 4096).isZero();
@@ -78,7 +85,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(16);
+    assertThat(fields).hasSize(23);
   }
 
   @Test

@@ -30,6 +30,7 @@ final class DeviceServer implements AutoCloseable {
   private final List<String> notices;
   private final Consumer<String> log;
   private final boolean bpf;
+  private final SendsAhead ahead;
   private final Nudger nudger = new Nudger();
   private volatile boolean parted;
 
@@ -62,10 +63,16 @@ final class DeviceServer implements AutoCloseable {
     this.notices = List.copyOf(notices);
     this.log = log;
     this.bpf = bpf;
+    this.ahead = new SendsAhead(kernel);
   }
 
   Kernel kernel() {
     return kernel;
+  }
+
+  /** What programs of all sessions send without waiting. */
+  SendsAhead ahead() {
+    return ahead;
   }
 
   Limits limits() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.abi.Errno;
 import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.BpfObject;
 import java.nio.ByteBuffer;
@@ -25,6 +26,16 @@ final class Handles {
   /** How many random numbers are drawn at a time. */
   private static final int BIRTHS = 256;
 
+  /** Whether sends on a stream may end before they are made: {@link SendsAhead}. */
+  enum Sends {
+    UNKNOWN,
+    AHEAD,
+    /** Not on this connection. */
+    WAIT,
+    /** Something was done to the socket that would have it show. */
+    NEVER
+  }
+
   /** One descriptor. */
   static final class Handle {
     final int fd;
@@ -44,9 +55,53 @@ final class Handles {
     /** It was found to be a stream's socket. */
     volatile boolean stream;
 
+    /** Whether sends on it may go ahead. */
+    volatile Sends sends = Sends.UNKNOWN;
+
+    /** The only ring that may have sends on it. */
+    volatile SendsAhead.@Nullable Ring ring;
+
+    /** What was sent ahead and found no room; changed by {@link Rests}. */
+    volatile Rests.@Nullable Rest rest;
+
+    /** The error of a send that went ahead, which the socket has told; 0 if there is none. */
+    private final AtomicInteger error = new AtomicInteger();
+
     private Handle(int fd, int birth) {
       this.fd = fd;
       this.birth = birth;
+    }
+
+    /** What was found out of {@link #sends}, if nothing else is known by now. */
+    synchronized void judge(Sends found) {
+      if (sends != Sends.NEVER) {
+        sends = found;
+      }
+    }
+
+    /** Sends on it are waited for from now on. */
+    synchronized void showsSends() {
+      sends = Sends.NEVER;
+    }
+
+    /**
+     * Keeps the error of a send that went ahead. EPIPE is no error of a socket: the next send finds
+     * it again.
+     */
+    void fail(long result) {
+      if (result < 0 && result != -Errno.EPIPE) {
+        error.compareAndSet(0, (int) -result);
+      }
+    }
+
+    /** Whether there is such an error. */
+    boolean failed() {
+      return error.get() != 0;
+    }
+
+    /** The error, once; 0 if there is none. */
+    int takeError() {
+      return error.get() == 0 ? 0 : error.getAndSet(0);
     }
   }
 
@@ -114,6 +169,11 @@ final class Handles {
         return handle;
       }
     }
+  }
+
+  /** One use more of a handle that the caller has entered. */
+  void use(Handle handle) {
+    handle.uses.incrementAndGet();
   }
 
   /**

@@ -5,9 +5,12 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.channel.DeviceSlot;
+import dev.outboard.channel.SlotLayout;
 import dev.outboard.syscalls.Call;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,7 +56,7 @@ final class LentCalls {
   private static final int POLLFD_BYTES = 8;
 
   /** What a process that closes in one thread and calls in another can get wrong, by far. */
-  private static final int MAX_WRONG = 256;
+  static final int MAX_WRONG = 256;
 
   private static final int FLAGS =
       Socket.MSG_PEEK | Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL | Socket.MSG_MORE;
@@ -64,12 +67,29 @@ final class LentCalls {
   private final Kernel kernel;
   private final Handles handles;
   private final Readiness readiness;
-  private int wrong;
+  private final Rests rests;
+  private final SendsAhead ahead;
+  private final SendsAhead.Ring ring;
+  private final AtomicInteger wrong;
+  private final DeviceSlot slot;
+  private final boolean mayGoAhead;
 
-  LentCalls(Kernel kernel, Handles handles, Readiness readiness) {
-    this.kernel = kernel;
-    this.handles = handles;
-    this.readiness = readiness;
+  /**
+   * @param ring of the same slot
+   * @param wrong counts wrong births, there too
+   */
+  LentCalls(Session session, DeviceSlot slot, SendsAhead.Ring ring, AtomicInteger wrong) {
+    this.kernel = session.kernel();
+    this.handles = session.handles();
+    this.readiness = session.readiness();
+    this.rests = session.rests();
+    this.ahead = session.ahead();
+    // Not with a kernel whose other programs are at the other end, nor where programs of BPF may
+    // say what becomes of a send.
+    this.mayGoAhead = kernel.ownsDescriptorTable() && !session.bpf();
+    this.slot = slot;
+    this.ring = ring;
+    this.wrong = wrong;
   }
 
   /**
@@ -80,14 +100,20 @@ final class LentCalls {
    * @return a result, {@code -errno}, or {@link #TRAP}
    */
   long make(Call call, int birth, MemorySegment scratch) {
-    if (wrong > MAX_WRONG || !accepts(call)) {
+    slot.credit(0, 0, 0);
+    if (wrong.get() > MAX_WRONG || !accepts(call)) {
       return TRAP;
     }
     Handles.Handle handle = enter(call.args[0], birth);
     if (handle == null) {
       return TRAP;
     }
+    // Before the call: what makes it untrue that a send succeeds withdraws this one's credit.
+    int generation = ring.generation();
     try {
+      if (handle.failed() || (handle.rest != null && mustFollow(call) && !rests.push(handle))) {
+        return TRAP;
+      }
       long flags = call.args[3];
       long result =
           switch (call.number) {
@@ -100,10 +126,40 @@ final class LentCalls {
       if (call.number != Canonical.SETSOCKOPT && call.number != Canonical.PPOLL) {
         readiness.touched(handle);
       }
+      if (slot.wantsCredit() && result > 0) {
+        grant(call, handle, result, generation, scratch);
+      }
       boolean full = call.number != Canonical.RECVFROM && result == -Errno.EAGAIN;
       return full || ShadowThread.isRestart(result) ? TRAP : result;
     } finally {
       readiness.closeIfLast(handle);
+    }
+  }
+
+  /** Whether a call comes behind what was sent on its file and found no room. */
+  private static boolean mustFollow(Call call) {
+    return call.number == Canonical.SENDTO || call.number == Canonical.SENDFILE;
+  }
+
+  /** Gives a credit if a send on the handle is certain to succeed now, and soon. */
+  private void grant(
+      Call call, Handles.Handle handle, long result, int generation, MemorySegment scratch) {
+    boolean whole =
+        call.number == Canonical.RECVFROM
+            || (call.number == Canonical.SENDTO && result == call.args[2]);
+    if (!whole
+        || !mayGoAhead
+        || !SendsAhead.mayGoAhead(kernel, handle, scratch)
+        || handle.rest != null) {
+      return;
+    }
+    ahead.holds(handle, ring, scratch);
+    long since = System.nanoTime();
+    // A third of the buffer is free then (sk_stream_is_writeable), and nothing is broken or at an
+    // end.
+    if (SendsAhead.poll(kernel, handle.fd, Poll.POLLOUT | Poll.POLLRDHUP, scratch)
+        == Poll.POLLOUT) {
+      slot.credit(SlotLayout.CREDIT_BYTES, generation, since);
     }
   }
 
@@ -126,7 +182,7 @@ final class LentCalls {
     if (handle != null && handle.birth == birth) {
       return handle;
     }
-    wrong++;
+    wrong.incrementAndGet();
     if (handle != null) {
       readiness.closeIfLast(handle);
     }
@@ -149,6 +205,10 @@ final class LentCalls {
           return TRAP;
         }
         polled[entered] = handle;
+        if (handle.failed()) {
+          entered++;
+          return TRAP;
+        }
         // Copied, as the data may change: the kernel looks at the handles that were checked.
         long own = POLLFDS + (long) entered * POLLFD_BYTES;
         scratch.set(ValueLayout.JAVA_INT, own, handle.fd);

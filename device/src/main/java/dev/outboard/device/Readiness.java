@@ -78,6 +78,7 @@ final class Readiness {
   /** A watched handle. */
   static final class Watch {
     final int handle;
+    private final Handles.Handle subject;
 
     // Guarded by this watch.
     private int mask;
@@ -90,8 +91,9 @@ final class Readiness {
     private @Nullable Watch older;
     private boolean unsampled;
 
-    Watch(int handle) {
-      this.handle = handle;
+    Watch(Handles.Handle subject) {
+      this.handle = subject.fd;
+      this.subject = subject;
     }
   }
 
@@ -99,6 +101,7 @@ final class Readiness {
   private final int eventBytes;
   private final int eventData;
   private final Handles handles;
+  private final Runnable onTrouble;
   private final AtomicLong clock = new AtomicLong();
 
   /** The fetch lock: taken before a watch's lock and before this object's. */
@@ -114,7 +117,12 @@ final class Readiness {
   private long changes;
   private int watched;
 
-  Readiness(Kernel kernel, Handles handles) {
+  /**
+   * @param onTrouble called when a handle is seen to have an error or a hang-up, or is closed; does
+   *     not wait
+   */
+  Readiness(Kernel kernel, Handles handles, Runnable onTrouble) {
+    this.onTrouble = onTrouble;
     this.kernel = kernel;
     this.eventBytes = kernel.abi().epollEventBytes();
     this.eventData = kernel.abi().epollEventData();
@@ -159,7 +167,7 @@ final class Readiness {
     synchronized (fetching) {
       Watch watch = handle.watch;
       if (watch == null) {
-        watch = new Watch(handle.fd);
+        watch = new Watch(handle);
         add(watch);
         handle.watch = watch;
         long r = control(Poll.EPOLL_CTL_ADD, handle.fd, scratch);
@@ -206,7 +214,7 @@ final class Readiness {
   void sample(Watch watch, MemorySegment scratch, Sample out) {
     synchronized (watch) {
       long stamp = clock.incrementAndGet();
-      int mask = poll(watch.handle, scratch);
+      int mask = poll(watch.subject, scratch);
       watch.mask = mask;
       watch.stamp = stamp;
       out.mask = mask;
@@ -266,7 +274,15 @@ final class Readiness {
   }
 
   /** What a handle is ready for, as {@code poll(2)} with all bits asked for says it. */
-  int poll(int handle, MemorySegment scratch) {
+  int poll(Handles.Handle handle, MemorySegment scratch) {
+    int mask = poll(handle.fd, scratch) | (handle.failed() ? Poll.POLLERR : 0);
+    if ((mask & (Poll.POLLERR | Poll.POLLHUP)) != 0) {
+      onTrouble.run();
+    }
+    return mask;
+  }
+
+  private int poll(int handle, MemorySegment scratch) {
     scratch.set(ValueLayout.JAVA_INT, POLLFD, handle);
     scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 4, (short) ALL);
     scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 6, (short) 0);
@@ -409,6 +425,7 @@ final class Readiness {
     if (handles.exit(handle)) {
       forget(handle);
       kernel.syscall(Canonical.CLOSE, handle.fd, 0, 0, 0, 0, 0);
+      onTrouble.run(); // For whoever is at the other end.
       handles.gone();
     }
   }

@@ -49,11 +49,15 @@ final class Session implements Runnable {
   /** How long to wait for threads that do not come out of the kernel, before they are given up. */
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(10);
 
+  /** How long what was sent and found no room is tried after the program's end. */
+  private static final long DELIVERY_NANOS = TimeUnit.SECONDS.toNanos(60);
+
   private final DeviceServer server;
   private final Kernel kernel;
   private final FrameStream stream;
   private final Handles handles;
   private final Readiness readiness;
+  private final Rests rests;
   private final Activity activity = new Activity();
   private final long began = System.nanoTime();
   private final long id;
@@ -92,7 +96,8 @@ final class Session implements Runnable {
     this.name = "session-" + id;
     this.onEnd = onEnd;
     this.handles = new Handles(server.limits().handles(), server.limits().handleNumbers());
-    this.readiness = new Readiness(kernel, handles);
+    this.readiness = new Readiness(kernel, handles, server.ahead()::withdraw);
+    this.rests = new Rests(this, kernel, handles, readiness);
   }
 
   /** Its number, for people. */
@@ -116,6 +121,16 @@ final class Session implements Runnable {
   /** Whether the program may call {@code bpf(2)}. */
   boolean bpf() {
     return server.bpf();
+  }
+
+  /** What programs of all sessions send without waiting. */
+  SendsAhead ahead() {
+    return server.ahead();
+  }
+
+  /** What this one's have sent so and found no room. */
+  Rests rests() {
+    return rests;
   }
 
   Lookers lookers() {
@@ -559,6 +574,7 @@ final class Session implements Runnable {
       server.nudger().end(shadow);
     }
     boolean clean = awaitShadows();
+    rests.finish(DELIVERY_NANOS);
     Thread watcher = root;
     if (watcher != null) {
       rootEnding = true;

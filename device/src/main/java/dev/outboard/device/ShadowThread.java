@@ -11,6 +11,7 @@ import dev.outboard.abi.Stat;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
+import dev.outboard.channel.SendRing;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.BpfCommands;
 import dev.outboard.syscalls.BpfDeviceMarshaller;
@@ -29,6 +30,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -66,6 +68,7 @@ final class ShadowThread implements Runnable {
   private final Handles handles;
   private final Readiness readiness;
   private final Activity activity;
+  private final SendsAhead ahead;
   private final DeviceSlot slot;
   private final int index;
   private final int likeTid;
@@ -110,6 +113,7 @@ final class ShadowThread implements Runnable {
     this.handles = session.handles();
     this.readiness = session.readiness();
     this.activity = session.activity();
+    this.ahead = session.ahead();
     this.slot = slot;
     this.index = index;
     this.likeTid = likeTid;
@@ -248,19 +252,50 @@ final class ShadowThread implements Runnable {
             : null;
     Identity identity = new Identity(kernel, own.asSlice(0, Identity.SCRATCH_BYTES));
     long r = identity.apply(credentials);
-    if (r < 0 || loan == null) {
-      session.send(new Frame.Attached(attachId, r < 0 ? (int) r : index));
-    } else {
-      loan.send(new Frame.Attached(attachId, index));
-    }
     if (r < 0) {
+      session.send(new Frame.Attached(attachId, (int) r));
       return;
     }
-    LentCalls lent = loan == null ? null : new LentCalls(kernel, handles, readiness);
+    // Before the process can have the slot.
+    SendRing sends = slot.ring();
+    AtomicInteger wrong = new AtomicInteger();
+    SendsAhead.Ring ring =
+        sends == null
+            ? null
+            : ahead.open(sends, handles, readiness, session.rests(), activity, wrong);
+    LentCalls lent = ring == null ? null : new LentCalls(session, slot, ring, wrong);
+    try {
+      if (loan == null) {
+        session.send(new Frame.Attached(attachId, index));
+      } else {
+        loan.send(new Frame.Attached(attachId, index));
+      }
+      serve(marshaller, bpf, own, identity, ring, lent);
+    } finally {
+      if (ring != null) {
+        ring.close(own);
+      }
+    }
+  }
+
+  private void serve(
+      DeviceMarshaller marshaller,
+      @Nullable BpfDeviceMarshaller bpf,
+      MemorySegment own,
+      Identity identity,
+      SendsAhead.@Nullable Ring ring,
+      @Nullable LentCalls lent) {
     Placement placement = lent == null ? null : new Placement();
     int sequence;
     while ((sequence = slot.await(placement == null || !placement.together()))
         != DeviceSlot.CLOSED) {
+      if (sequence == DeviceSlot.AHEAD) {
+        if (ring != null) {
+          session.lookers().runs(looker);
+          drain(ring, own);
+        }
+        continue;
+      }
       sample.none();
       newBirth = 0;
       long result;
@@ -273,14 +308,23 @@ final class ShadowThread implements Runnable {
         }
         if (lent != null) {
           session.lookers().runs(looker);
+          ahead.drain(own);
           result = lent.make(call, slot.birth(), own);
         } else {
+          if (!PseudoCall.isPseudo(call.number) && withdraws()) {
+            // What is sent from now on waits, or is found by this drain.
+            ahead.withdraw();
+          }
+          ahead.drain(own);
           result =
               PseudoCall.isPseudo(call.number)
                   ? pseudo(sequence, own, identity)
                   : call.number == Canonical.BPF
                       ? bpf(sequence, bpf, own)
                       : system(sequence, marshaller, own);
+          if (!PseudoCall.isPseudo(call.number) && withdraws()) {
+            ahead.withdraw();
+          }
         }
       } catch (RuntimeException e) {
         session.log("call " + call.number + " of slot " + index + " fails", e);
@@ -310,6 +354,9 @@ final class ShadowThread implements Runnable {
     try {
       long error = enter(row);
       if (error == 0) {
+        error = follow(row, sequence, own);
+      }
+      if (error == 0) {
         error = marshaller.prepare(row, call, kernelArgs);
       }
       if (error < 0) {
@@ -318,21 +365,32 @@ final class ShadowThread implements Runnable {
       if (call.number == Canonical.CLOSE) {
         return closeSubject();
       }
-      long result = marshaller.finish(row, call, make(call.number, row.mayBlock(), sequence, own));
+      Handles.Handle on = subject;
+      if (call.number == Canonical.SHUTDOWN
+          && on != null
+          && call.args[1] != Socket.SHUT_RD
+          && session.rests().shutdown(on, (int) call.args[1])) {
+        on.showsSends();
+        return 0;
+      }
+      long made = make(call.number, row.mayBlock(), sequence, own);
+      long result = marshaller.finish(row, call, on == null ? made : afterwards(on, made));
       if (result >= 0 && makesHandle(row)) {
-        Handles.Handle made = handles.add((int) result);
-        if (made == null) {
+        Handles.Handle handle = handles.add((int) result);
+        if (handle == null) {
           kernel.syscall(Canonical.CLOSE, result, 0, 0, 0, 0, 0);
           return -Errno.EMFILE;
         }
-        newBirth = made.birth;
+        newBirth = handle.birth;
+        if (on != null && on.sends == Handles.Sends.NEVER) {
+          handle.showsSends(); // A connection has the options of the socket that listens.
+        }
         if (call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2) {
-          sample.mask = type(made, own);
+          sample.mask = type(handle, own);
         }
       }
-      Handles.Handle handle = subject;
-      if (handle != null) {
-        Readiness.Watch watch = handle.watch;
+      if (on != null) {
+        Readiness.Watch watch = on.watch;
         if (watch != null) {
           readiness.sample(watch, own, sample);
         }
@@ -340,6 +398,135 @@ final class ShadowThread implements Runnable {
       return result;
     } finally {
       leave();
+    }
+  }
+
+  private void drain(SendsAhead.Ring ring, MemorySegment own) {
+    try {
+      ring.drain(own);
+    } catch (RuntimeException e) {
+      session.log("sends of slot " + index + " fail", e);
+      ring.reject();
+    }
+  }
+
+  /**
+   * Whether the call could make it untrue that a send on some connection succeeds. Those that do
+   * not are the frequent ones that change nothing, and sends and receives of connections.
+   */
+  private boolean withdraws() {
+    return switch (call.number) {
+      case Canonical.RECVFROM,
+          Canonical.RECVMSG,
+          Canonical.READ,
+          Canonical.READV,
+          Canonical.ACCEPT,
+          Canonical.ACCEPT4,
+          Canonical.SOCKET,
+          Canonical.BIND,
+          Canonical.LISTEN,
+          Canonical.GETSOCKNAME,
+          Canonical.GETPEERNAME,
+          Canonical.GETSOCKOPT,
+          Canonical.FCNTL,
+          Canonical.STATX,
+          Canonical.OPENAT,
+          Canonical.OPENAT2 ->
+          false;
+      case Canonical.SETSOCKOPT -> !SocketOptions.leavesSends(call.args[1], call.args[2]);
+      case Canonical.SENDTO, Canonical.SENDMSG, Canonical.WRITE, Canonical.WRITEV -> {
+        long fd = call.args[0];
+        Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+        boolean network = handle != null && handle.sends == Handles.Sends.AHEAD;
+        if (handle != null) {
+          readiness.closeIfLast(handle);
+        }
+        yield !network;
+      }
+      default -> true;
+    };
+  }
+
+  /**
+   * What a call must wait for that comes behind sends which went ahead and found no room; and what
+   * became of them.
+   *
+   * @return 0, or what the call ends with
+   */
+  private long follow(Row row, int sequence, MemorySegment own) {
+    Handles.Handle handle = subject;
+    if (handle == null || (handle.rest == null && !handle.failed())) {
+      return 0;
+    }
+    boolean sends =
+        row.mayGoAhead() || call.number == Canonical.SENDFILE || call.number == Canonical.SPLICE;
+    if (!sends) {
+      return 0;
+    }
+    while (!session.rests().push(handle)) {
+      if (!waits(row, handle)) {
+        return -Errno.EAGAIN;
+      }
+      long r = await(handle.fd, Poll.POLLOUT, sequence, own);
+      if (r < 0) {
+        return r;
+      }
+    }
+    return -handle.takeError();
+  }
+
+  private boolean waits(Row row, Handles.Handle handle) {
+    for (int i = 0; i < row.argCount(); i++) {
+      Arg arg = row.arg(i);
+      if (arg.kind() == Arg.Kind.FLAGS
+          && arg.set().equals("MSG")
+          && (call.args[i] & Socket.MSG_DONTWAIT) != 0) {
+        return false;
+      }
+    }
+    long status = kernel.syscall(Canonical.FCNTL, handle.fd, Fcntl.F_GETFL, 0, 0, 0, 0);
+    return status >= 0 && (status & Fcntl.O_NONBLOCK) == 0;
+  }
+
+  /** What a call on a handle ends with, and what it changes for sends that go ahead. */
+  private long afterwards(Handles.Handle handle, long result) {
+    switch (call.number) {
+      case Canonical.SETSOCKOPT -> {
+        if (!SocketOptions.leavesSends(call.args[1], call.args[2])) {
+          handle.showsSends();
+        }
+      }
+      case Canonical.SHUTDOWN -> {
+        // Poll shows room all the same.
+        if (call.args[1] != Socket.SHUT_RD) {
+          handle.showsSends();
+        }
+      }
+      case Canonical.CONNECT -> handle.judge(Handles.Sends.UNKNOWN);
+      case Canonical.GETSOCKOPT -> {
+        if (handle.failed()
+            && result == 0
+            && call.args[1] == Socket.SOL_SOCKET
+            && call.args[2] == Socket.SO_ERROR) {
+          tellError(handle);
+        }
+      }
+      default -> {
+        if (result == 0 && handle.failed() && Canonical.receives(call.number)) {
+          return -handle.takeError(); // Bytes that came before it come first.
+        }
+      }
+    }
+    return result;
+  }
+
+  /** Puts the error of a send that went ahead where the socket, which has told it, has none. */
+  private void tellError(Handles.Handle handle) {
+    long at = kernelArgs[3] - call.data.address();
+    if (at >= 0
+        && at <= call.data.byteSize() - Integer.BYTES
+        && call.data.get(ValueLayout.JAVA_INT_UNALIGNED, at) == 0) {
+      call.data.set(ValueLayout.JAVA_INT_UNALIGNED, at, handle.takeError());
     }
   }
 
@@ -585,7 +772,7 @@ final class ShadowThread implements Runnable {
       readiness.sample(watch, own, sample);
       return sample.mask;
     }
-    return readiness.poll(handle.fd, own);
+    return readiness.poll(handle, own);
   }
 
   /**

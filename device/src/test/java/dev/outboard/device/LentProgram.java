@@ -24,6 +24,7 @@ final class LentProgram implements AutoCloseable {
   private final LentSlot lent;
   private final MemorySegment slot;
   private int sequence;
+  private long appended;
 
   LentProgram(DeviceLink link) throws LinkException {
     this.link = link;
@@ -80,6 +81,63 @@ final class LentProgram implements AutoCloseable {
       assertThat(System.nanoTime()).isLessThan(deadline);
       Thread.onSpinWait();
     }
+  }
+
+  /** Sends without waiting, and without waking anybody. */
+  void ahead(int handle, int birth, int flags, byte[] bytes) {
+    long size = 16 + ((bytes.length + 15L) & -16L);
+    long offset = appended % SlotLayout.RING_BYTES;
+    if (offset + size > SlotLayout.RING_BYTES) {
+      slot.set(ValueLayout.JAVA_INT, SlotLayout.RING + offset, -1);
+      appended += SlotLayout.RING_BYTES - offset;
+      offset = 0;
+    }
+    header(offset, handle, birth, flags, bytes.length);
+    MemorySegment.copy(
+        bytes, 0, slot, ValueLayout.JAVA_BYTE, SlotLayout.RING + offset + 16, bytes.length);
+    publish(appended + size);
+  }
+
+  /** Writes what stands before a send's bytes. */
+  void header(long offset, int... words) {
+    for (int i = 0; i < words.length; i++) {
+      slot.set(ValueLayout.JAVA_INT, SlotLayout.RING + offset + 4L * i, words[i]);
+    }
+  }
+
+  /** Says how much was appended ever. */
+  void publish(long position) {
+    appended = position;
+    ValueLayout.JAVA_LONG.varHandle().setVolatile(slot, SlotLayout.APPENDED, position);
+  }
+
+  /** Wakes the slot's thread as the shim does, and waits until it has read the ring. */
+  void awaitDrained() {
+    long deadline = System.nanoTime() + PATIENCE_NANOS;
+    if ((int) ValueLayout.JAVA_INT.varHandle().getVolatile(slot, SlotLayout.DEVICE_SLEEPS) != 0) {
+      ValueLayout.JAVA_INT.varHandle().setVolatile(slot, SlotLayout.DEVICE_SLEEPS, 0);
+      int word = slot.get(ValueLayout.JAVA_INT, SlotLayout.REQUEST) ^ Integer.MIN_VALUE;
+      ValueLayout.JAVA_INT.varHandle().setVolatile(slot, SlotLayout.REQUEST, word);
+      Linux.futexWake(slot.address() + SlotLayout.REQUEST, 1);
+    }
+    while (drained() != appended) {
+      assertThat(System.nanoTime()).isLessThan(deadline);
+      Thread.onSpinWait();
+    }
+  }
+
+  /** How much of the ring was read ever. */
+  long drained() {
+    return (long) ValueLayout.JAVA_LONG.varHandle().getVolatile(slot, SlotLayout.DRAINED);
+  }
+
+  /** The same call, whose reply is to bring a credit; how many bytes it brought. */
+  int credit(int number, int birth, long... args) {
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, SlotLayout.WANTS_CREDIT);
+    long r = call(number, birth, args);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, 0);
+    assertThat(r).isPositive();
+    return slot.get(ValueLayout.JAVA_INT, SlotLayout.CREDIT);
   }
 
   @Override

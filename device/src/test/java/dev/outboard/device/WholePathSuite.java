@@ -14,6 +14,7 @@ import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.LinkException;
+import dev.outboard.channel.SlotLayout;
 import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
@@ -21,6 +22,8 @@ import dev.outboard.syscalls.ReceivedMessage;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -291,6 +294,296 @@ abstract class WholePathSuite {
               q.call(
                   Canonical.SENDFILE, ends[0][1], a, b, LentCalls.SENDFILE_BYTES + 1, ends[1][1]))
           .isEqualTo(LentCalls.TRAP);
+    }
+  }
+
+  /** Counts in a stream, in one byte each. */
+  private static byte[] counting(int from, int bytes) {
+    byte[] all = new byte[bytes];
+    for (int i = 0; i < bytes; i++) {
+      all[i] = (byte) ((from + i) % 251);
+    }
+    return all;
+  }
+
+  /** Receives so many bytes by calls that wait, and checks that they count on. */
+  private static int expectCounting(TestProgram p, int fd, int from, int bytes) {
+    int got = 0;
+    while (got < bytes) {
+      long r = p.receive(fd, Math.min(bytes - got, 65536), 0);
+      assertThat(r).isPositive();
+      byte[] data = p.received(r);
+      assertThat(data).isEqualTo(counting(from + got, data.length));
+      got += data.length;
+    }
+    return from + got;
+  }
+
+  @Test
+  void whatIsSentAheadIsMadeBeforeAnyCall() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link);
+        LentProgram other = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int a = ends[0][0];
+      int birth = ends[0][1];
+      int b = ends[1][0];
+      p.expect(Canonical.FCNTL, b, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      assertThat(q.call(PseudoCall.PING, 0)).isEqualTo(LentCalls.TRAP);
+      Random random = new Random(1);
+      int sent = 0;
+      int received = 0;
+      for (int i = 0; i < 2000; i++) {
+        int bytes = 1 + random.nextInt(random.nextInt(10) == 0 ? SlotLayout.AHEAD_BYTES : 100);
+        byte[] data = counting(sent, bytes);
+        switch (random.nextInt(8)) {
+          case 0 -> {
+            MemorySegment.copy(data, 0, q.data(), ValueLayout.JAVA_BYTE, 0, bytes);
+            assertThat(q.call(Canonical.SENDTO, birth, a, 0, bytes, 0)).isEqualTo(bytes);
+          }
+          case 1 -> {
+            MemorySegment.copy(data, 0, other.data(), ValueLayout.JAVA_BYTE, 0, bytes);
+            assertThat(other.call(Canonical.SENDTO, birth, a, 0, bytes, 0)).isEqualTo(bytes);
+          }
+          case 2 -> assertThat(p.send(a, data)).isEqualTo(bytes);
+          case 3 -> {
+            q.ahead(a, birth, Socket.MSG_MORE, data);
+            q.awaitDrained();
+          }
+          default -> {
+            q.ahead(a, birth, 0, data);
+            if (random.nextInt(3) == 0) {
+              // Every call finds it, be it one that looks or one that waits for nothing.
+              assertThat(p.call(random.nextBoolean() ? PseudoCall.PING : PseudoCall.SYNC, 0))
+                  .isNotNegative();
+            }
+          }
+        }
+        sent += bytes;
+        if (sent - received > 20_000 || random.nextInt(4) == 0) {
+          // MSG_MORE holds back what the next send takes along.
+          assertThat(p.send(a, counting(sent, 1))).isEqualTo(1);
+          sent++;
+          received = expectAll(p, b, received, sent);
+        }
+      }
+      q.ahead(a, birth, 0, counting(sent, 5));
+      p.close(a);
+      assertThat(expectAll(p, b, received, sent + 5)).isEqualTo(sent + 5);
+      eventually("end", 0, () -> (int) p.receive(b, 1, 0));
+      // The file is gone: such a send is thrown away.
+      q.ahead(a, birth, 0, counting(0, 5));
+      assertThat(p.call(PseudoCall.PING)).isZero();
+      assertThat(q.drained()).isPositive();
+    }
+  }
+
+  /** All that was sent is to come, though a device's loopback may take a moment. */
+  private static int expectAll(TestProgram p, int fd, int from, int to) throws Exception {
+    int[] at = {from};
+    eventually(
+        "received",
+        to,
+        () -> {
+          long r = p.receive(fd, Math.min(to - at[0], 65536), 0);
+          if (r > 0) {
+            byte[] data = p.received(r);
+            assertThat(data).isEqualTo(counting(at[0], data.length));
+            at[0] += data.length;
+          }
+          return at[0];
+        });
+    return to;
+  }
+
+  @Test
+  void whatIsSentAheadOutlivesItsProcess() throws Exception {
+    for (int i = 0; i < 20; i++) {
+      try (TestProgram p = new TestProgram(link)) {
+        int[][] ends = born(p);
+        try (LentProgram q = new LentProgram(link)) {
+          assertThat(q.call(PseudoCall.PING, 0)).isEqualTo(LentCalls.TRAP);
+          q.ahead(ends[0][0], ends[0][1], 0, counting(0, 1000));
+          q.ahead(ends[0][0], ends[0][1], 0, counting(1000, 8000));
+        }
+        assertThat(expectCounting(p, ends[1][0], 0, 9000)).isEqualTo(9000);
+      }
+    }
+  }
+
+  @Test
+  void whatIsSentAheadAndFindsNoRoomWaitsForIt() throws Exception {
+    for (int how = 0; how < 3; how++) {
+      try (TestProgram p = new TestProgram(link);
+          LentProgram q = new LentProgram(link)) {
+        int[][] ends = born(p);
+        int a = ends[0][0];
+        int birth = ends[0][1];
+        int b = ends[1][0];
+        p.expect(Canonical.FCNTL, a, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+        int sent = 0;
+        // Until it is full for good: the receiver's window may still open for a moment.
+        for (int full = 0; full < 3; ) {
+          long r = p.send(a, counting(sent, 100_000));
+          if (r < 0) {
+            full++;
+            Thread.sleep(50);
+          } else {
+            full = 0;
+            sent += (int) r;
+          }
+        }
+        for (int i = 0; i < 3; i++) {
+          q.ahead(a, birth, 0, counting(sent, 7000));
+          sent += 7000;
+        }
+        assertThat(p.send(a, new byte[1])).isEqualTo(-Errno.EAGAIN);
+        assertThat(q.call(Canonical.SENDTO, birth, a, 0, 1, 0)).isEqualTo(LentCalls.TRAP);
+        q.ahead(a, birth, 0, counting(sent, 10));
+        sent += 10;
+        switch (how) {
+          case 0 -> p.close(a);
+          case 1 -> p.expect(Canonical.SHUTDOWN, a, 1);
+          default -> {
+            // A send that waits comes behind it.
+            p.expect(Canonical.FCNTL, a, Fcntl.F_SETFL, 0);
+            int before = sent;
+            try (TestProgram blocked = new TestProgram(link)) {
+              Thread t =
+                  Thread.ofPlatform()
+                      .start(() -> assertThat(blocked.send(a, counting(before, 10))).isEqualTo(10));
+              assertThat(expectCounting(p, b, 0, before + 10)).isEqualTo(before + 10);
+              t.join();
+            }
+            p.close(a);
+            sent += 10;
+            assertThat(p.receive(b, 1, 0)).isZero();
+            continue;
+          }
+        }
+        assertThat(expectCounting(p, b, 0, sent)).isEqualTo(sent);
+        assertThat(p.receive(b, 1, 0)).isZero();
+      }
+    }
+  }
+
+  /** A kernel of which poll can be kept from seeing anything. */
+  private static Kernel blind(Kernel kernel, AtomicBoolean isBlind) {
+    return (Kernel)
+        Proxy.newProxyInstance(
+            Kernel.class.getClassLoader(),
+            new Class<?>[] {Kernel.class},
+            (proxy, method, args) -> {
+              if (isBlind.get()
+                  && method.getName().equals("syscall")
+                  && args[0].equals(Canonical.PPOLL)) {
+                return 0L;
+              }
+              try {
+                return method.invoke(kernel, args);
+              } catch (InvocationTargetException e) {
+                throw e.getCause();
+              }
+            });
+  }
+
+  @Test
+  void theErrorOfASendThatWentAheadIsToldOnce() throws Exception {
+    AtomicBoolean blind = new AtomicBoolean();
+    try (TestDevice device = new TestDevice(blind(kernel(), blind), new Limits(1, 16, 32, 1000));
+        DeviceLink own = device.link(new TestDevice.Ear(), 16);
+        TestProgram p = new TestProgram(own);
+        LentProgram q = new LentProgram(own)) {
+      for (int way = 0; way < 8; way++) {
+        int[][] ends = born(p);
+        int a = ends[0][0];
+        int birth = ends[0][1];
+        p.data().set(ValueLayout.JAVA_INT, 64, 1);
+        p.data().set(ValueLayout.JAVA_INT, 68, 0);
+        p.expect(Canonical.SETSOCKOPT, ends[1][0], Socket.SOL_SOCKET, Socket.SO_LINGER, 64, 8);
+        p.close(ends[1][0]);
+        eventually("reset", Poll.POLLERR, () -> (int) p.call(PseudoCall.SAMPLE, a) & Poll.POLLERR);
+        blind.set(way % 2 == 0);
+        q.ahead(a, birth, 0, counting(0, 10));
+        assertThat(p.call(PseudoCall.PING)).isZero();
+        blind.set(false);
+        assertThat((int) p.call(PseudoCall.SAMPLE, a) & Poll.POLLERR).isNotZero();
+        assertThat(q.call(Canonical.RECVFROM, birth, a, 0, 1, Socket.MSG_PEEK)).isNotEqualTo(1);
+        if (way / 2 != 3 && way % 2 != 0) {
+          // The socket still has it, and has told it by that receive.
+          p.close(a);
+          continue;
+        }
+        switch (way / 2) {
+          case 0 -> assertThat(p.send(a, new byte[1])).isEqualTo(-Errno.ECONNRESET);
+          case 1 -> assertThat(p.receive(a, 1, 0)).isEqualTo(-Errno.ECONNRESET);
+          case 2 -> {
+            assertThat(socketError(p, a)).isEqualTo(Errno.ECONNRESET);
+            assertThat(socketError(p, a)).isZero();
+          }
+          default -> {
+            p.close(a);
+            continue;
+          }
+        }
+        assertThat((int) p.call(PseudoCall.SAMPLE, a) & Poll.POLLERR).isZero();
+        assertThat(p.send(a, new byte[1])).isEqualTo(-Errno.EPIPE);
+        p.close(a);
+      }
+    }
+  }
+
+  private static int socketError(TestProgram p, int fd) {
+    p.data().set(ValueLayout.JAVA_INT, 64, -1);
+    p.data().set(ValueLayout.JAVA_INT, 72, 4);
+    p.expect(Canonical.GETSOCKOPT, fd, Socket.SOL_SOCKET, Socket.SO_ERROR, 64, 72);
+    return p.data().get(ValueLayout.JAVA_INT, 64);
+  }
+
+  @Test
+  void onTheDevicesLoopbackNothingGoesAhead() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int[][] ends = born(p);
+      assertThat(q.credit(Canonical.SENDTO, ends[0][1], ends[0][0], 0, 5, 0)).isZero();
+      assertThat(q.credit(Canonical.RECVFROM, ends[1][1], ends[1][0], 0, 5, 0)).isZero();
+    }
+  }
+
+  @Test
+  void randomRingsNeverHarmTheDevice() throws Exception {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("randomRingsNeverHarmTheDevice -Dtests.seed=" + seed);
+    Random random = new Random(seed);
+    try (TestProgram p = new TestProgram(link)) {
+      int[][] ends = born(p);
+      p.expect(Canonical.FCNTL, ends[1][0], Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      for (int round = 0; round < 300; round++) {
+        try (LentProgram q = new LentProgram(link)) {
+          q.call(PseudoCall.PING, 0);
+          long position = 0;
+          for (int i = 0; i < 20; i++) {
+            for (int at = 0; at < SlotLayout.RING_BYTES; at += 16) {
+              q.header(
+                  at,
+                  random.nextInt(8) == 0 ? (int) odd(random) : ends[0][0],
+                  random.nextInt(8) == 0 ? random.nextInt() : ends[0][1],
+                  random.nextInt(4) == 0 ? random.nextInt() : 0,
+                  random.nextInt(4) == 0 ? (int) odd(random) : 1 + random.nextInt(3000));
+            }
+            position =
+                random.nextInt(30) == 0
+                    ? odd(random)
+                    : position + 16L * random.nextInt(SlotLayout.RING_BYTES / 16 + 1);
+            q.publish(position);
+            assertThat(p.call(PseudoCall.PING)).isZero();
+            p.receive(ends[1][0], 100_000, 0);
+          }
+        }
+      }
+      assertThat(p.call(PseudoCall.PING)).isZero();
+      int[][] others = born(p);
+      assertThat(p.send(others[0][0], new byte[3])).isEqualTo(3);
     }
   }
 

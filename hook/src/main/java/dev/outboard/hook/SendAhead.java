@@ -11,6 +11,7 @@ import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.time.Duration;
@@ -57,10 +58,6 @@ final class SendAhead implements AutoCloseable {
   private static final int CONNECT = DeviceCalls.canonical("connect");
   private static final int SENDFILE = DeviceCalls.canonical("sendfile");
 
-  // Options that do not make it show whether a send is waited for: of the socket, and of TCP.
-  private static final long SOCKET_OPTIONS = bits(2, 5, 6, 8, 9, 10, 12, 18, 20, 33, 36);
-  private static final long TCP_OPTIONS = bits(1, 3, 4, 5, 6, 12, 13, 18);
-
   private final DeviceLink link;
   private final DeviceCalls calls;
   private final Readiness readiness;
@@ -93,14 +90,6 @@ final class SendAhead implements AutoCloseable {
     this.issued = calls.issued();
     this.bySlot = new @Nullable SendWindow[link.welcome().slots()];
     this.worker = Thread.ofPlatform().daemon().name("outboard-ahead").start(this::work);
-  }
-
-  private static long bits(int... numbers) {
-    long bits = 0;
-    for (int n : numbers) {
-      bits |= 1L << n;
-    }
-    return bits;
   }
 
   /** How many sends did not wait, for statistics. */
@@ -333,13 +322,7 @@ final class SendAhead implements AutoCloseable {
   /** Whether from this call on it shows on its socket what is waited for. */
   private static boolean ends(Call c) {
     if (c.number == SETSOCKOPT) {
-      long level = c.args[1];
-      long name = c.args[2];
-      long options =
-          level == Socket.SOL_SOCKET
-              ? SOCKET_OPTIONS
-              : level == Socket.IPPROTO_TCP ? TCP_OPTIONS : 0;
-      return name < 0 || name > 63 || (options & 1L << name) == 0;
+      return !SocketOptions.leavesSends(c.args[1], c.args[2]);
     }
     return c.number == SHUTDOWN && c.args[1] != Socket.SHUT_RD;
   }

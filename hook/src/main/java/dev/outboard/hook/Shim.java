@@ -72,6 +72,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private static final boolean FILES =
       Boolean.parseBoolean(System.getProperty("outboard.shim.files", "true"));
 
+  private static final boolean AHEAD =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.ahead", "true"));
+
   /** No result of a request. */
   private static final long NO_REQUEST = Long.MIN_VALUE;
 
@@ -425,7 +428,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     if (!readAll(memory, code, back) || !writeAll(memory, code, back)) {
       return false;
     }
-    ShimTable table = tables.take();
+    ShimTable table = table();
     if (table == null) {
       return false;
     }
@@ -456,6 +459,15 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     s.phase = ShimState.Phase.INJECTING;
     n.answerUnseen(0);
     return true;
+  }
+
+  /** One of zeros, but for what is the hook's to say; null if there are too many. */
+  private @Nullable ShimTable table() {
+    ShimTable table = tables.take();
+    if (table != null) {
+      table.ahead(AHEAD);
+    }
+    return table;
   }
 
   /** A new one; null without memory or descriptors. */
@@ -499,7 +511,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   /** Has the caller map the shim, call by call; whether its notification is answered. */
   private boolean injectHeld(Notification n, ProcessEntry p, ShimState s) {
-    ShimTable table = tables.take();
+    ShimTable table = table();
     ShimImage image = table == null ? null : image();
     if (table == null || image == null) {
       if (table != null) {
@@ -728,7 +740,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           || p.isNeverCached()) {
         return -Errno.EPERM;
       }
-      ShimTable table = tables.take();
+      ShimTable table = table();
       if (table == null) {
         return -Errno.EPERM;
       }

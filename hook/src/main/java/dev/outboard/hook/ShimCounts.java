@@ -14,6 +14,7 @@ final class ShimCounts {
   private final long[] won = new long[ShimLayout.MAX_NUMBER];
   private final long[] lost = new long[ShimLayout.MAX_NUMBER];
   private long stayed;
+  private long ahead;
 
   /** Adds what a process has counted so far. */
   void add(ShimTable t) {
@@ -25,6 +26,7 @@ final class ShimCounts {
       lost[i] += t.spinsLost(i);
     }
     stayed += t.stayedBytes();
+    ahead += t.wentAhead();
   }
 
   void add(ShimCounts c) {
@@ -36,6 +38,7 @@ final class ShimCounts {
       lost[i] += c.lost[i];
     }
     stayed += c.stayed;
+    ahead += c.ahead;
   }
 
   /** Calls that went to the host's kernel. */
@@ -51,6 +54,11 @@ final class ShimCounts {
   /** The bytes that these moved. */
   long directBytes(int number) {
     return bytes[number];
+  }
+
+  /** How many sends were not waited for. */
+  long wentAhead() {
+    return ahead;
   }
 
   /** How many bytes of sendfile were of files of the device, where they stay. */

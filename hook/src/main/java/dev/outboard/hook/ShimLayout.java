@@ -96,6 +96,11 @@ final class ShimLayout {
   /** Of the same page: bytes of files of the device that were sent from there. */
   static final int STAYED_OFFSET = CONTROL_OFFSET + 104;
 
+  /** Of the same page: sends that nobody waited for, and whether there may be any. */
+  static final int WENT_AHEAD_OFFSET = CONTROL_OFFSET + 112;
+
+  static final int AHEAD_OFFSET = CONTROL_OFFSET + 120;
+
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;
 

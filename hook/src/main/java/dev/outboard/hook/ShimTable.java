@@ -203,6 +203,16 @@ final class ShimTable {
     return memory.get(ValueLayout.JAVA_LONG, ShimLayout.STAYED_OFFSET);
   }
 
+  /** Whether the process may send without waiting. */
+  void ahead(boolean on) {
+    INT.setVolatile(memory, (long) ShimLayout.AHEAD_OFFSET, on ? 1 : 0);
+  }
+
+  /** How many sends were not waited for. */
+  long wentAhead() {
+    return memory.get(ValueLayout.JAVA_LONG, ShimLayout.WENT_AHEAD_OFFSET);
+  }
+
   private long count(int counters, int number) {
     return memory.get(ValueLayout.JAVA_LONG, counters + (long) number * Long.BYTES);
   }

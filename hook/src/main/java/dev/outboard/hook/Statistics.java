@@ -93,7 +93,8 @@ public final class Statistics {
   /** How many sends ended before the device had made them. */
   public long sentAhead() {
     LongSupplier s = sentAhead;
-    return s == null ? 0 : s.getAsLong();
+    Untrapped u = untrapped;
+    return (s == null ? 0 : s.getAsLong()) + (u == null ? 0 : u.counts().wentAhead());
   }
 
   /** Says who counts the receives that did not ask the device. */

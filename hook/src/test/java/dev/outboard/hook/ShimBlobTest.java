@@ -55,6 +55,12 @@ class ShimBlobTest {
     assertThat(constant(s, "SLOT_BYTES")).isEqualTo(SlotLayout.BYTES);
     assertThat(constant(s, "SLOT_DATA")).isEqualTo(SlotLayout.DATA);
     assertThat(constant(s, "PIECE_BYTES")).isEqualTo(Call.PIECE_BYTES);
+    assertThat(constant(s, "RING")).isEqualTo(SlotLayout.RING);
+    assertThat(constant(s, "RING_BYTES")).isEqualTo(SlotLayout.RING_BYTES);
+    assertThat(constant(s, "AHEAD_BYTES")).isEqualTo(SlotLayout.AHEAD_BYTES);
+    assertThat(constant(s, "AHEAD_COST")).isEqualTo(SlotLayout.AHEAD_COST);
+    assertThat(constant(s, "CREDIT_BYTES")).isEqualTo(SlotLayout.CREDIT_BYTES);
+    assertThat(constant(s, "WANTS_CREDIT")).isEqualTo(SlotLayout.WANTS_CREDIT);
   }
 
   @Test

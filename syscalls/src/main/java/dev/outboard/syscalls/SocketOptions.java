@@ -785,4 +785,23 @@ public final class SocketOptions {
               o.note()));
     }
   }
+
+  // Options that do not make it show whether a send is waited for: of the socket, and of TCP.
+  private static final long QUIET_SOCKET = bits(2, 5, 6, 8, 9, 10, 12, 18, 20, 33, 36);
+  private static final long QUIET_TCP = bits(1, 3, 4, 5, 6, 12, 13, 18);
+
+  /** Whether a stream's sends may end before they are made all the same when this option is set. */
+  public static boolean leavesSends(long level, long name) {
+    long options =
+        level == Socket.SOL_SOCKET ? QUIET_SOCKET : level == Socket.IPPROTO_TCP ? QUIET_TCP : 0;
+    return name >= 0 && name <= 63 && (options & 1L << name) != 0;
+  }
+
+  private static long bits(int... numbers) {
+    long bits = 0;
+    for (int n : numbers) {
+      bits |= 1L << n;
+    }
+    return bits;
+  }
 }
