@@ -38,7 +38,11 @@ struct ob_ctx {
 	void			*fn_fn, *fn_arg;	/* of a kernel thread */
 	void			*jb[8];		/* base of the waiting frames */
 	void			*base_jb[8];	/* where a dead task ends */
-	void			*host;		/* of the host layer */
+
+	/* of the host layer */
+	void			*host;
+	unsigned int		spins;		/* see ob_host_wait() */
+	unsigned int		probes;
 };
 
 /* Where the memory of the kernel and that of its callers lie. */
