@@ -75,6 +75,7 @@ int ob_host_wait(struct ob_ctx *c)
 {
 	int v;
 
+	ob_kicks_release();
 	if (spin(c))
 		goto out;
 	v = 0;

@@ -24,6 +24,7 @@ import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
+import dev.outboard.virtio.KeptKicks;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -47,6 +48,9 @@ import org.jspecify.annotations.Nullable;
 final class ShadowThread implements Runnable {
   /** Kernel frames run on this stack as well, with interrupts and the network below them. */
   static final long STACK_BYTES = 1 << 20;
+
+  /** Sends up to which the thread that made them writes their segments to the network, too. */
+  private static final long LITTLE_BYTES = 16 << 10;
 
   /** How often a call is made again whose interruption was not meant for it. */
   private static final int MAX_REPEATS = 1000;
@@ -214,7 +218,9 @@ final class ShadowThread implements Runnable {
       }
       if (entered > 0 && scratch != null) {
         tid = entered;
-        serve(scratch);
+        try (KeptKicks kicks = loan == null ? null : kernel.keepKicks()) {
+          serve(scratch, kicks);
+        }
       } else {
         session.send(new Frame.Attached(attachId, entered));
       }
@@ -234,7 +240,7 @@ final class ShadowThread implements Runnable {
     }
   }
 
-  private void serve(MemorySegment scratch) {
+  private void serve(MemorySegment scratch, @Nullable KeptKicks kicks) {
     MemorySegment marshalling = scratch.asSlice(0, DeviceMarshaller.SCRATCH_BYTES);
     MemorySegment own =
         scratch.asSlice(
@@ -273,7 +279,7 @@ final class ShadowThread implements Runnable {
         }
         if (lent != null) {
           session.lookers().runs(looker);
-          result = lent.make(call, slot.birth(), own);
+          result = makeLent(lent, kicks, own);
         } else {
           result =
               PseudoCall.isPseudo(call.number)
@@ -298,6 +304,22 @@ final class ShadowThread implements Runnable {
       activity.call(call.number, result, System.nanoTime() - start);
       slot.complete(result, sample.mask, sample.stamp, newBirth);
       calls.setRelease(calls.getPlain() + 1);
+    }
+  }
+
+  /** A call of a lent slot; what it sends goes out on this thread, if it is little. */
+  private long makeLent(LentCalls lent, @Nullable KeptKicks kicks, MemorySegment own) {
+    boolean little =
+        call.number == Canonical.RECVFROM
+            || (call.number == Canonical.SENDTO && call.args[2] <= LITTLE_BYTES);
+    if (kicks == null || !little) {
+      return lent.make(call, slot.birth(), own);
+    }
+    kicks.keep();
+    try {
+      return lent.make(call, slot.birth(), own);
+    } finally {
+      kicks.settle();
     }
   }
 

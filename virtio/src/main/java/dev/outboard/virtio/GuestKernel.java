@@ -17,6 +17,13 @@ public interface GuestKernel {
   void raiseInterrupt(int line);
 
   /**
+   * Makes the calling thread keep kicks, as the {@code struct obk_kicks} at that address says
+   * ({@code obk_keep_kicks}); 0 ends it. A kernel that does not know that never writes to it, and
+   * all kicks come by the eventfds.
+   */
+  default void keepKicks(long address) {}
+
+  /**
    * Hands the kernel a page of device registers ({@code obk_virtio_register}). Called by the thread
    * that attaches the device, which must be able to make system calls of the kernel; the driver has
    * taken the device, or has refused it, when this returns.

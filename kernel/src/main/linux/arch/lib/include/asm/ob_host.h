@@ -97,6 +97,8 @@ int  ob_host_thread_start(struct ob_ctx *c);
 void ob_host_booted(void);
 /* Add 1 to an eventfd of the host.  Never blocks; 0 or -errno. */
 int  ob_host_eventfd_signal(int fd);
+/* The same for a queue's, unless the calling thread keeps it: obk_keep_kicks(). */
+void ob_host_kick_queue(int fd);
 
 /* ---- supplied by the kernel ---- */
 
