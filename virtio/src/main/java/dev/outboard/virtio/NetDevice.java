@@ -60,6 +60,12 @@ final class NetDevice extends VirtualDevice {
   /** Frames received at once, up to which the receive thread sends the answers itself. */
   private static final int FEW = 4;
 
+  /** Waits in a row that brought one frame each, after which the next seems to be alone, too. */
+  private static final int ALONE = 8;
+
+  /** Of such waits one in so many looks all the same. */
+  private static final int LOOK_EVERY = 8;
+
   /** Of IP's length field. */
   private static final int MAX_PACKET = 65535;
 
@@ -251,6 +257,10 @@ final class NetDevice extends VirtualDevice {
     private int frames;
     private long bytes;
 
+    // Since the last wait, and how many waits in a row brought one frame only.
+    private int received;
+    private int alone;
+
     Receiver(Arena arena, VirtQueue queue, KeptKicks kicks) {
       this.queue = queue;
       this.kicks = kicks;
@@ -282,12 +292,18 @@ final class NetDevice extends VirtualDevice {
         framesIn.increment();
         bytesIn.add(n - NET_HEADER_BYTES);
         bytes += n;
-        if (++frames < BATCH && bytes < BATCH_BYTES) {
+        received++;
+        if (++frames < BATCH && bytes < BATCH_BYTES && !seemsAlone()) {
           return;
         }
       }
+      boolean all = n == NetBackend.AGAIN || seemsAlone();
       tell();
-      if (n == NetBackend.AGAIN) {
+      if (all) {
+        if (received > 0) {
+          alone = received == 1 ? alone + 1 : 0;
+          received = 0;
+        }
         if (!waiter.forDescriptor(backend.descriptor(), Poll.POLLIN, backend.lookMillis())
             && !backend.isThere()) {
           fail(backend.epitaph());
@@ -295,6 +311,15 @@ final class NetDevice extends VirtualDevice {
       } else if (n < NET_HEADER_BYTES && n != -Errno.EINTR) {
         fail(backend.epitaph());
       }
+    }
+
+    /**
+     * Whether no other frame is to be expected behind the one that has come: to look for it is a
+     * call of the machine's kernel, which finds nothing where one waits for the answer to the
+     * other.
+     */
+    private boolean seemsAlone() {
+      return received == 1 && alone >= ALONE && alone % LOOK_EVERY != 0;
     }
 
     private void tell() {
