@@ -342,8 +342,11 @@ final class NetDevice extends VirtualDevice {
    * has handed one over ({@link #transmitNow}). All but the waiter is for who has the turn.
    */
   private final class Transmitter implements Runnable {
-    /** Frames that another thread than the transmit thread sends at most before that is woken. */
-    private static final int NOW_FRAMES = 8;
+    /**
+     * Frames that another thread than the transmit thread sends at most. Where there are more, that
+     * is woken at once, and the other goes on with its own work.
+     */
+    private static final int NOW_FRAMES = 4;
 
     private final Turn turn = new Turn();
     private final Arena arena = Arena.ofShared();
@@ -494,6 +497,9 @@ final class NetDevice extends VirtualDevice {
 
     /** Sends what can be sent without waiting; whether nothing is left. */
     private boolean sendFew() throws RingViolation {
+      if (queue.waiting() > NOW_FRAMES) {
+        return false;
+      }
       for (int n = 0; n < NOW_FRAMES; ) {
         if (left != VirtQueue.EMPTY) {
           return false;
