@@ -301,7 +301,9 @@ final class NetDevice extends VirtualDevice {
       tell();
       if (all) {
         if (received > 0) {
-          alone = received == 1 ? alone + 1 : 0;
+          // Goes round in a circle above the least, so that some waits look.
+          int next = alone < ALONE + LOOK_EVERY - 1 ? alone + 1 : ALONE;
+          alone = received == 1 ? next : 0;
           received = 0;
         }
         if (!waiter.forDescriptor(backend.descriptor(), Poll.POLLIN, backend.lookMillis())
@@ -347,6 +349,9 @@ final class NetDevice extends VirtualDevice {
      * is woken at once, and the other goes on with its own work.
      */
     private static final int NOW_FRAMES = 4;
+
+    /** How often it looks again, since somebody else has asked meanwhile. */
+    private static final int NOW_LOOKS = 4;
 
     private final Turn turn = new Turn();
     private final Arena arena = Arena.ofShared();
@@ -400,7 +405,7 @@ final class NetDevice extends VirtualDevice {
     private void all() throws RingViolation {
       try {
         do {
-          while (running() && step()) {
+          while (running() && !broken && step()) {
             // A method of its own: this one is called seldom, and would be interpreted for long.
           }
         } while (!turn.give());
@@ -480,9 +485,11 @@ final class NetDevice extends VirtualDevice {
 
     private void few() throws RingViolation {
       boolean all;
+      int looks = 0;
       try {
         do {
-          all = !broken && sendFew();
+          // Others may go on asking: this thread has a caller who waits.
+          all = !broken && ++looks <= NOW_LOOKS && sendFew();
         } while (all && !turn.give());
       } catch (RingViolation | RuntimeException | Error e) {
         broken = true;
