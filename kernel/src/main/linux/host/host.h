@@ -20,6 +20,9 @@ void ob_threads_join(void);
 int ob_timer_start(void);
 void ob_timer_stop(void);
 
+/* kicks.c */
+void ob_kicks_release(void);
+
 /* memory.c */
 int ob_memory_map(const struct obk_config *config, struct ob_memory *m);
 void ob_memory_unmap(void);

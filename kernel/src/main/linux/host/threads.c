@@ -15,8 +15,15 @@
 /* Kernel code runs on them, and a signal handler of nobody: they block all. */
 #define OB_STACK_BYTES	(256 * 1024)
 
-/* How long a thread looks for its wake up before it sleeps on the futex. */
-#define OB_WAIT_SPINS	300
+/*
+ * How long a thread looks for its wake up before it sleeps on the futex: twice
+ * as long after each success, half as long after each failure.  Looking takes
+ * the processor from whoever is to wake us, if there is no other.  Below the
+ * least only one wait in OB_WAIT_PROBE looks, to find out whether it pays again.
+ */
+#define OB_WAIT_SPINS		300
+#define OB_WAIT_SPINS_LEAST	32
+#define OB_WAIT_PROBE		64
 
 /* A host thread that the kernel has started. */
 struct ob_thread {
@@ -46,15 +53,31 @@ long ob_futex(void *word, int op, int value)
  * ctx->wake: 0 nothing, -1 asleep, OB_WOKEN or OB_KICKED.
  */
 
-int ob_host_wait(struct ob_ctx *c)
+/* Whether c is woken or kicked within the time that has paid lately. */
+static bool spin(struct ob_ctx *c)
 {
-	int i, v;
+	unsigned int i, n = c->spins;
 
-	for (i = 0; i < OB_WAIT_SPINS; i++) {
-		if (__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE) > 0)
-			goto out;
+	if (n < OB_WAIT_SPINS_LEAST)
+		n = ++c->probes % OB_WAIT_PROBE ? 0 : OB_WAIT_SPINS;
+	for (i = 0; i < n; i++) {
+		if (__atomic_load_n(&c->wake, __ATOMIC_ACQUIRE) > 0) {
+			c->spins = n < OB_WAIT_SPINS / 2 ? 2 * n : OB_WAIT_SPINS;
+			return true;
+		}
 		ob_spin();
 	}
+	c->spins /= 2;
+	return false;
+}
+
+int ob_host_wait(struct ob_ctx *c)
+{
+	int v;
+
+	ob_kicks_release();
+	if (spin(c))
+		goto out;
 	v = 0;
 	if (__atomic_compare_exchange_n(&c->wake, &v, -1, 0, __ATOMIC_SEQ_CST,
 					__ATOMIC_ACQUIRE))
@@ -108,6 +131,7 @@ struct ob_ctx *ob_host_ctx_new(void)
 		if (posix_memalign((void **)&c, 64, sizeof(*c)))
 			return NULL;
 		memset(c, 0, sizeof(*c));
+		c->spins = OB_WAIT_SPINS;
 		return c;
 	}
 	/*
@@ -119,6 +143,7 @@ struct ob_ctx *ob_host_ctx_new(void)
 	c->interrupt_hit = 0;
 	c->fn = NULL;
 	c->host = NULL;
+	c->spins = OB_WAIT_SPINS;
 	return c;
 }
 

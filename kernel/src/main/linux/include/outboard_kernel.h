@@ -141,6 +141,28 @@ int obk_interrupt(int tid, uint32_t call);
 int obk_raise_irq(int line);
 
 /*
+ * What a device's thread would be woken for, the thread that caused it can do
+ * itself, once it is out of the kernel.  While `keeps` is not 0, a kick that the
+ * kernel gives on the thread of this struct, for a queue whose registers allow it,
+ * is not written to the queue's eventfd: that plus 1 is in `kept`, and the thread
+ * owes the eventfd a write, or the queue the work.  If it sleeps in the kernel
+ * after the kick, or there is one of another queue, the kernel writes instead.
+ *
+ * Both fields are the thread's own: it reads and changes them when it is not in
+ * the kernel, which does so only on that thread.
+ */
+struct obk_kicks {
+	int32_t		keeps;		/* H */
+	int32_t		kept;		/* K; the host takes it by writing 0 */
+};
+
+/*
+ * Make this the struct of the calling thread; NULL: it has none any more. It
+ * lives until then, or until the thread ends.
+ */
+void obk_keep_kicks(struct obk_kicks *kicks);
+
+/*
  * Give the kernel a virtual device: a page of registers, laid out as
  * arch/lib/include/asm/virtio_page.h says, filled in, and with a device behind
  * it that answers already, for the driver is probed before this returns. The

@@ -190,6 +190,7 @@ public final class Device implements AutoCloseable {
     }
     try {
       network.attach(new LibraryGuest(linux), LinuxKernel.FIRST_LINE, options.log());
+      kernel.network(network);
     } finally {
       kernel.leaveTask();
     }

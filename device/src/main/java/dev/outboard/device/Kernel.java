@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import dev.outboard.abi.Architecture;
+import dev.outboard.virtio.KeptKicks;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
@@ -74,6 +75,16 @@ interface Kernel extends AutoCloseable {
    * thread between two calls.
    */
   void settle();
+
+  /**
+   * Lets the calling thread send itself what its calls hand to the kernel's network card. It closes
+   * the answer before it ends.
+   *
+   * @return null if that is the kernel's own affair, or there is no card
+   */
+  default @Nullable KeptKicks keepKicks() {
+    return null;
+  }
 
   /** Where {@link #allocate} takes its memory from. */
   Blocks blocks();

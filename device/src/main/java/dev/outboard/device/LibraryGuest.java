@@ -34,6 +34,11 @@ public final class LibraryGuest implements GuestKernel {
   }
 
   @Override
+  public void keepKicks(long address) {
+    kernel.keepKicks(address);
+  }
+
+  @Override
   public long registerVirtioDevice(long pageAddress) {
     return kernel.registerVirtioDevice(pageAddress);
   }

@@ -5,6 +5,8 @@ import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.kernel.LinuxKernel;
+import dev.outboard.virtio.KeptKicks;
+import dev.outboard.virtio.Network;
 import java.lang.foreign.MemorySegment;
 import java.util.BitSet;
 import org.jspecify.annotations.Nullable;
@@ -34,6 +36,7 @@ final class LibraryKernelBackend implements Kernel {
   private final int windowCount;
   private final BitSet used = new BitSet();
   private final String system;
+  private volatile @Nullable Network network;
 
   /** How the user region is divided; the kernel is booted with {@link #userBytes}. */
   record Division(long privateBytes, long windowBytes, int windowCount) {
@@ -143,6 +146,17 @@ final class LibraryKernelBackend implements Kernel {
   /** The kernel never carries an interruption over to another call. */
   @Override
   public void settle() {}
+
+  /** Its network, once the card is plugged in. */
+  void network(Network attached) {
+    network = attached;
+  }
+
+  @Override
+  public @Nullable KeptKicks keepKicks() {
+    Network n = network;
+    return n == null ? null : n.keepKicks();
+  }
 
   @Override
   public Blocks blocks() {

@@ -25,6 +25,7 @@ import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
+import dev.outboard.virtio.KeptKicks;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -49,6 +50,9 @@ import org.jspecify.annotations.Nullable;
 final class ShadowThread implements Runnable {
   /** Kernel frames run on this stack as well, with interrupts and the network below them. */
   static final long STACK_BYTES = 1 << 20;
+
+  /** Sends up to which the thread that made them writes their segments to the network, too. */
+  private static final long LITTLE_BYTES = 16 << 10;
 
   /** How often a call is made again whose interruption was not meant for it. */
   private static final int MAX_REPEATS = 1000;
@@ -218,7 +222,9 @@ final class ShadowThread implements Runnable {
       }
       if (entered > 0 && scratch != null) {
         tid = entered;
-        serve(scratch);
+        try (KeptKicks kicks = loan == null ? null : kernel.keepKicks()) {
+          serve(scratch, kicks);
+        }
       } else {
         session.send(new Frame.Attached(attachId, entered));
       }
@@ -238,7 +244,7 @@ final class ShadowThread implements Runnable {
     }
   }
 
-  private void serve(MemorySegment scratch) {
+  private void serve(MemorySegment scratch, @Nullable KeptKicks kicks) {
     MemorySegment marshalling = scratch.asSlice(0, DeviceMarshaller.SCRATCH_BYTES);
     MemorySegment own =
         scratch.asSlice(
@@ -270,7 +276,7 @@ final class ShadowThread implements Runnable {
       } else {
         loan.send(new Frame.Attached(attachId, index));
       }
-      serve(marshaller, bpf, own, identity, ring, lent);
+      serve(marshaller, bpf, own, identity, ring, lent, kicks);
     } finally {
       if (ring != null) {
         ring.close(own);
@@ -284,7 +290,8 @@ final class ShadowThread implements Runnable {
       MemorySegment own,
       Identity identity,
       SendsAhead.@Nullable Ring ring,
-      @Nullable LentCalls lent) {
+      @Nullable LentCalls lent,
+      @Nullable KeptKicks kicks) {
     Placement placement = lent == null ? null : new Placement();
     int sequence;
     while ((sequence = slot.await(placement == null || !placement.together()))
@@ -292,7 +299,7 @@ final class ShadowThread implements Runnable {
       if (sequence == DeviceSlot.AHEAD) {
         if (ring != null) {
           session.lookers().runs(looker);
-          drain(ring, own);
+          drain(ring, kicks, own);
         }
         continue;
       }
@@ -308,8 +315,7 @@ final class ShadowThread implements Runnable {
         }
         if (lent != null) {
           session.lookers().runs(looker);
-          ahead.drain(own);
-          result = lent.make(call, slot.birth(), own);
+          result = makeLent(lent, kicks, own);
         } else {
           if (!PseudoCall.isPseudo(call.number) && withdraws()) {
             // What is sent from now on waits, or is found by this drain.
@@ -342,6 +348,41 @@ final class ShadowThread implements Runnable {
       activity.call(call.number, result, System.nanoTime() - start);
       slot.complete(result, sample.mask, sample.stamp, newBirth);
       calls.setRelease(calls.getPlain() + 1);
+    }
+  }
+
+  /** A call of a lent slot; what it sends goes out on this thread, if it is little. */
+  private long makeLent(LentCalls lent, @Nullable KeptKicks kicks, MemorySegment own) {
+    boolean little =
+        call.number == Canonical.RECVFROM
+            || (call.number == Canonical.SENDTO && call.args[2] <= LITTLE_BYTES);
+    if (kicks == null || !little) {
+      ahead.drain(own);
+      return lent.make(call, slot.birth(), own);
+    }
+    kicks.keep();
+    try {
+      ahead.drain(own);
+      return lent.make(call, slot.birth(), own);
+    } finally {
+      kicks.settle();
+    }
+  }
+
+  /** Makes what was sent ahead by this slot; it goes out on this thread, if it is few frames. */
+  private void drain(SendsAhead.Ring ring, @Nullable KeptKicks kicks, MemorySegment own) {
+    if (kicks != null) {
+      kicks.keep();
+    }
+    try {
+      ring.drain(own);
+    } catch (RuntimeException e) {
+      session.log("sends of slot " + index + " fail", e);
+      ring.reject();
+    } finally {
+      if (kicks != null) {
+        kicks.settle();
+      }
     }
   }
 
@@ -398,15 +439,6 @@ final class ShadowThread implements Runnable {
       return result;
     } finally {
       leave();
-    }
-  }
-
-  private void drain(SendsAhead.Ring ring, MemorySegment own) {
-    try {
-      ring.drain(own);
-    } catch (RuntimeException e) {
-      session.log("sends of slot " + index + " fail", e);
-      ring.reject();
     }
   }
 

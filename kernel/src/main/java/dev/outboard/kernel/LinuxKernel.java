@@ -124,6 +124,7 @@ public final class LinuxKernel implements AutoCloseable {
   private final CFunction unmapWindow;
   private final CFunction tasks;
   private final CFunction halt;
+  private final CFunction keepKicks;
   private final CFunction virtioRegister;
   private boolean closed;
 
@@ -138,6 +139,7 @@ public final class LinuxKernel implements AutoCloseable {
     unmapWindow = symbol(image, "obk_unmap_window");
     tasks = symbol(image, "obk_tasks");
     halt = symbol(image, "obk_halt");
+    keepKicks = symbol(image, "obk_keep_kicks");
     virtioRegister = symbol(image, "obk_virtio_register");
     console = new Console(o.console());
     try (Arena scratch = Arena.ofConfined()) {
@@ -336,6 +338,15 @@ public final class LinuxKernel implements AutoCloseable {
     if (r == -Errno.EINVAL) {
       throw new IllegalArgumentException("interrupt line " + line);
     }
+  }
+
+  /**
+   * Makes the calling thread keep kicks for virtual devices, as the {@code struct obk_kicks} of
+   * {@code outboard_kernel.h} at that address says; 0 ends it. What lies there must stay until
+   * then, or until the thread has ended.
+   */
+  public void keepKicks(long address) {
+    keepKicks.callInt(address);
   }
 
   /**

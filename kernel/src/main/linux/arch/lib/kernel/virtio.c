@@ -157,10 +157,14 @@ static u32 page_generation(struct virtio_device *vdev)
 
 static bool page_notify(struct virtqueue *vq)
 {
-	struct obk_virtio_page *p = to_page_device(vq->vdev)->page;
+	struct obk_virtio_queue *q =
+		&to_page_device(vq->vdev)->page->queues[vq->index];
 
 	/* one host call while the CPU is held, and only if the device asked */
-	ob_host_eventfd_signal(p->queues[vq->index].kick);
+	if (q->keeps)
+		ob_host_kick_queue(q->kick);
+	else
+		ob_host_eventfd_signal(q->kick);
 	return true;
 }
 

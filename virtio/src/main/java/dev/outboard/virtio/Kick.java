@@ -11,13 +11,14 @@ import java.lang.foreign.ValueLayout;
 /**
  * An eventfd by which the driver, or another thread of the device, wakes one thread.
  *
- * <p>{@link #await} is for that one thread, {@link #signal} for any. The maker closes it when
- * nobody can signal it any more.
+ * <p>{@link #await} is for that one thread, {@link #signal} for any, also after the end. The maker
+ * closes it when the driver cannot signal it any more.
  */
 final class Kick implements AutoCloseable {
   private final int fd;
   private final MemorySegment counter;
   private final MemorySegment one;
+  private boolean closed; // guarded by this
 
   Kick(Arena arena) throws NetException {
     long r = Linux.eventfd(File.EFD_CLOEXEC);
@@ -34,7 +35,10 @@ final class Kick implements AutoCloseable {
     return fd;
   }
 
-  void signal() {
+  synchronized void signal() {
+    if (closed) {
+      return;
+    }
     Linux.write(fd, one.address(), Long.BYTES);
   }
 
@@ -46,7 +50,8 @@ final class Kick implements AutoCloseable {
   }
 
   @Override
-  public void close() {
+  public synchronized void close() {
+    closed = true;
     Linux.close(fd);
   }
 }

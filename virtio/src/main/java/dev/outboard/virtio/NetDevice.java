@@ -57,6 +57,15 @@ final class NetDevice extends VirtualDevice {
   /** Bytes after which it is told likewise: what the next level of cache holds. */
   private static final long BATCH_BYTES = 512 << 10;
 
+  /** Frames received at once, up to which the receive thread sends the answers itself. */
+  private static final int FEW = 4;
+
+  /** Waits in a row that brought one frame each, after which the next seems to be alone, too. */
+  private static final int ALONE = 8;
+
+  /** Of such waits one in so many looks all the same. */
+  private static final int LOOK_EVERY = 8;
+
   /** Of IP's length field. */
   private static final int MAX_PACKET = 65535;
 
@@ -70,6 +79,9 @@ final class NetDevice extends VirtualDevice {
   // Of the control thread only.
   private @Nullable Thread receiver;
   private @Nullable Thread transmitter;
+
+  /** What sends, while the queues run. */
+  private volatile @Nullable Transmitter sending;
 
   private final LongAdder framesIn = new LongAdder();
   private final LongAdder bytesIn = new LongAdder();
@@ -103,6 +115,7 @@ final class NetDevice extends VirtualDevice {
     // As RECEIVE and TRANSMIT number them.
     addQueue(QUEUE_SIZE, receiveKick);
     addQueue(QUEUE_SIZE, transmitKick);
+    letKeepKicks();
     int more = largestSent - NetBackend.LARGEST_FRAME;
     setMaxSegment(more > 0 ? MAX_PACKET + more : 0);
     setConfiguration(configuration(NET_STATUS_LINK_UP));
@@ -118,6 +131,23 @@ final class NetDevice extends VirtualDevice {
         .putShort(NET_CONFIG_QUEUE_PAIRS, (short) 1)
         .putShort(NET_CONFIG_MTU, (short) config.mtu())
         .array();
+  }
+
+  /** See {@link Network#keepKicks}. */
+  KeptKicks keepKicks() {
+    return keepKicks(this);
+  }
+
+  /**
+   * Sends what the driver has handed over, on the calling thread, or sees to it that another one
+   * does. Never waits. Any thread, also after {@link #stop}.
+   */
+  void transmitNow() {
+    Transmitter t = sending;
+    // Without one there is nothing to do: it looks when it starts.
+    if (t != null) {
+      t.now();
+    }
   }
 
   NetCounts counts() {
@@ -169,7 +199,9 @@ final class NetDevice extends VirtualDevice {
     VirtQueue in = queue("receive queue", RECEIVE, true);
     VirtQueue out = queue("transmit queue", TRANSMIT, false);
     Thread receive = thread("receive", () -> perform(() -> receive(in)));
-    Thread transmit = thread("transmit", () -> perform(() -> transmit(out)));
+    Transmitter transmitting = new Transmitter(out);
+    sending = transmitting;
+    Thread transmit = thread("transmit", transmitting);
     receiver = receive;
     transmitter = transmit;
     receive.start();
@@ -182,6 +214,7 @@ final class NetDevice extends VirtualDevice {
     Uninterrupted.join(transmitter);
     receiver = null;
     transmitter = null;
+    sending = null;
   }
 
   // --- queues ---
@@ -202,8 +235,9 @@ final class NetDevice extends VirtualDevice {
   }
 
   private void receive(VirtQueue queue) throws RingViolation {
-    try (Arena own = Arena.ofConfined()) {
-      Receiver receiving = new Receiver(own, queue);
+    try (Arena own = Arena.ofConfined();
+        KeptKicks kicks = keepKicks()) {
+      Receiver receiving = new Receiver(own, queue, kicks);
       queue.disableKick();
       while (running()) {
         // A method of its own: this one is called once, and would be interpreted for long.
@@ -217,13 +251,19 @@ final class NetDevice extends VirtualDevice {
     private final VirtQueue queue;
     private final ReceiveWindow window;
     private final Waiter waiter;
+    private final KeptKicks kicks;
 
     // Since the driver was told.
     private int frames;
     private long bytes;
 
-    Receiver(Arena arena, VirtQueue queue) {
+    // Since the last wait, and how many waits in a row brought one frame only.
+    private int received;
+    private int alone;
+
+    Receiver(Arena arena, VirtQueue queue, KeptKicks kicks) {
       this.queue = queue;
+      this.kicks = kicks;
       this.window =
           new ReceiveWindow(
               arena, queue, memory(), NetBackend.LARGEST_FRAME, backend.largestReceived());
@@ -252,12 +292,20 @@ final class NetDevice extends VirtualDevice {
         framesIn.increment();
         bytesIn.add(n - NET_HEADER_BYTES);
         bytes += n;
-        if (++frames < BATCH && bytes < BATCH_BYTES) {
+        received++;
+        if (++frames < BATCH && bytes < BATCH_BYTES && !seemsAlone()) {
           return;
         }
       }
+      boolean all = n == NetBackend.AGAIN || seemsAlone();
       tell();
-      if (n == NetBackend.AGAIN) {
+      if (all) {
+        if (received > 0) {
+          // Goes round in a circle above the least, so that some waits look.
+          int next = alone < ALONE + LOOK_EVERY - 1 ? alone + 1 : ALONE;
+          alone = received == 1 ? next : 0;
+          received = 0;
+        }
         if (!waiter.forDescriptor(backend.descriptor(), Poll.POLLIN, backend.lookMillis())
             && !backend.isThere()) {
           fail(backend.epitaph());
@@ -267,79 +315,142 @@ final class NetDevice extends VirtualDevice {
       }
     }
 
+    /**
+     * Whether no other frame is to be expected behind the one that has come: to look for it is a
+     * call of the machine's kernel, which finds nothing where one waits for the answer to the
+     * other.
+     */
+    private boolean seemsAlone() {
+      return received == 1 && alone >= ALONE && alone % LOOK_EVERY != 0;
+    }
+
     private void tell() {
+      // What answers many is sent by the transmit thread, while more come in.
+      boolean few = frames <= FEW;
+      if (few) {
+        kicks.keep();
+      }
       flush(queue, RECEIVE);
+      if (few) {
+        kicks.settle();
+      }
       frames = 0;
       bytes = 0;
     }
   }
 
-  private void transmit(VirtQueue queue) throws RingViolation {
-    try (Arena own = Arena.ofConfined()) {
-      Transmitter transmitting = new Transmitter(own, queue);
-      queue.disableKick();
-      while (running()) {
-        transmitting.step();
-      }
-      transmitting.rest();
-    }
-  }
+  /**
+   * Moves frames from the driver to the backend: the transmit thread or, if that sleeps, whoever
+   * has handed one over ({@link #transmitNow}). All but the waiter is for who has the turn.
+   */
+  private final class Transmitter implements Runnable {
+    /**
+     * Frames that another thread than the transmit thread sends at most. Where there are more, that
+     * is woken at once, and the other goes on with its own work.
+     */
+    private static final int NOW_FRAMES = 4;
 
-  /** Moves frames from the driver to the backend. */
-  private final class Transmitter {
+    /** How often it looks again, since somebody else has asked meanwhile. */
+    private static final int NOW_LOOKS = 4;
+
+    private final Turn turn = new Turn();
+    private final Arena arena = Arena.ofShared();
     private final VirtQueue queue;
     private final IoVectors vectors;
     private final Waiter waiter;
     private final @Nullable JumboSplitter splitter;
 
+    /** A chain in {@link #vectors} that is to be sent first; {@link VirtQueue#EMPTY}: none. */
+    private int left = VirtQueue.EMPTY;
+
     /** Since the driver was told. */
     private int frames;
 
-    Transmitter(Arena arena, VirtQueue queue) {
+    /** Who had the turn has failed: the queue must not be used any more. */
+    private boolean broken;
+
+    Transmitter(VirtQueue queue) {
       this.queue = queue;
       this.vectors = new IoVectors(arena, queue.size());
       this.waiter = new Waiter(arena, transmitKick);
       this.splitter =
           backend.splitsJumbo() ? new JumboSplitter(arena, memory(), queue.size()) : null;
+      queue.disableKick();
     }
 
-    /** One frame, or one wait. */
-    void step() throws RingViolation {
-      vectors.clear();
-      int head = queue.next(vectors);
+    // --- the transmit thread ---
+
+    @Override
+    public void run() {
+      perform(this::work);
+      turn.close();
+      if (!broken) {
+        perform(this::rest);
+      }
+      arena.close();
+    }
+
+    private void work() throws RingViolation {
+      while (running()) {
+        if (turn.take()) {
+          all();
+        }
+        if (running()) {
+          waiter.forKick();
+        }
+      }
+    }
+
+    /** Sends until there is nothing left, or the device stops; gives the turn back. */
+    private void all() throws RingViolation {
+      try {
+        do {
+          while (running() && !broken && step()) {
+            // A method of its own: this one is called seldom, and would be interpreted for long.
+          }
+        } while (!turn.give());
+      } catch (RingViolation | RuntimeException | Error e) {
+        broken = true;
+        turn.pass();
+        throw e;
+      }
+    }
+
+    /** One frame; false if there is none. */
+    private boolean step() throws RingViolation {
+      int head = next();
       if (head == VirtQueue.EMPTY) {
         tell();
         if (!queue.enableKick()) {
-          waiter.forKick();
+          return false;
         }
         queue.disableKick();
-        return;
+        return true;
       }
+      left = VirtQueue.EMPTY;
       sendChain();
-      queue.push(head, 0);
-      // The driver's window of unfinished segments is small: it should see each one go.
-      queue.publish();
-      if (++frames >= BATCH || queue.chainBytes() >= BATCH_BYTES / BATCH) {
+      sent(head);
+      if (frames >= BATCH || queue.chainBytes() >= BATCH_BYTES / BATCH) {
         tell();
       }
+      return true;
     }
 
     private void tell() {
       finish(waiter);
-      flush(queue, TRANSMIT);
-      frames = 0;
+      told();
     }
 
     /**
      * What the driver has handed over until now still goes out, if the backend takes it at once.
      */
-    void rest() throws RingViolation {
-      for (int left = queue.size(); left > 0; left--) {
-        vectors.clear();
-        int head = queue.next(vectors);
+    private void rest() throws RingViolation {
+      for (int most = queue.size(); most > 0; most--) {
+        int head = next();
         if (head == VirtQueue.EMPTY) {
           break;
         }
+        left = VirtQueue.EMPTY;
         sendChain();
         queue.push(head, 0);
       }
@@ -362,18 +473,112 @@ final class NetDevice extends VirtualDevice {
         send(piece, s.bytes(), waiter);
       }
     }
+
+    // --- any other thread ---
+
+    /** Sends a few frames, if it is nobody's turn; if there are more, wakes the transmit thread. */
+    void now() {
+      if (turn.take()) {
+        perform(this::few);
+      }
+    }
+
+    private void few() throws RingViolation {
+      boolean all;
+      int looks = 0;
+      try {
+        do {
+          // Others may go on asking: this thread has a caller who waits.
+          all = !broken && ++looks <= NOW_LOOKS && sendFew();
+        } while (all && !turn.give());
+      } catch (RingViolation | RuntimeException | Error e) {
+        broken = true;
+        turn.pass();
+        throw e;
+      }
+      if (!all) {
+        turn.pass();
+        transmitKick.signal();
+      }
+    }
+
+    /** Sends what can be sent without waiting; whether nothing is left. */
+    private boolean sendFew() throws RingViolation {
+      if (queue.waiting() > NOW_FRAMES) {
+        return false;
+      }
+      for (int n = 0; n < NOW_FRAMES; ) {
+        if (left != VirtQueue.EMPTY) {
+          return false;
+        }
+        int head = next();
+        if (head != VirtQueue.EMPTY) {
+          left = head;
+          if (queue.chainBytes() > NetBackend.LARGEST_FRAME
+              || !sendOnce(vectors, queue.chainBytes())) {
+            return false;
+          }
+          left = VirtQueue.EMPTY;
+          sent(head);
+          n++;
+          continue;
+        }
+        if (!backend.flush()) {
+          return false;
+        }
+        told();
+        if (!queue.enableKick()) {
+          return true;
+        }
+        queue.disableKick();
+      }
+      return false;
+    }
+
+    // --- both ---
+
+    /** The chain to send, in {@link #vectors}. */
+    private int next() throws RingViolation {
+      if (left != VirtQueue.EMPTY) {
+        return left;
+      }
+      vectors.clear();
+      return queue.next(vectors);
+    }
+
+    private void sent(int head) {
+      queue.push(head, 0);
+      // The driver's window of unfinished segments is small: it should see each one go.
+      queue.publish();
+      frames++;
+    }
+
+    private void told() {
+      flush(queue, TRANSMIT);
+      frames = 0;
+    }
   }
 
   private void send(IoVectors vectors, long bytes, Waiter waiter) {
-    if (bytes <= NET_HEADER_BYTES || bytes > largestSent) {
-      dropped.increment();
-      return;
-    }
-    long n = backend.transmit(vectors);
-    while ((n == NetBackend.AGAIN || n == -Errno.EINTR) && running()) {
+    while (!sendOnce(vectors, bytes)) {
+      if (!running()) {
+        dropped.increment();
+        return;
+      }
       finish(waiter);
       waiter.forDescriptor(backend.descriptor(), Poll.POLLOUT, -1);
-      n = backend.transmit(vectors);
+    }
+  }
+
+  /** Sends or drops a frame; false if there is no room for it now. */
+  private boolean sendOnce(IoVectors vectors, long bytes) {
+    if (bytes <= NET_HEADER_BYTES || bytes > largestSent) {
+      dropped.increment();
+      return true;
+    }
+    long n = backend.transmit(vectors);
+    if (n == NetBackend.AGAIN || n == -Errno.EINTR) {
+      return false;
     }
     if (n < 0) {
       dropped.increment();
@@ -381,6 +586,7 @@ final class NetDevice extends VirtualDevice {
       framesOut.increment();
       bytesOut.add(bytes - NET_HEADER_BYTES);
     }
+    return true;
   }
 
   private void finish(Waiter waiter) {

@@ -124,6 +124,16 @@ public final class Network implements AutoCloseable {
     return device == null ? Optional.empty() : Optional.of(device.counts());
   }
 
+  /**
+   * Lets the calling thread, which makes system calls of the kernel, send what they hand to the
+   * card itself. After {@link #attach}.
+   *
+   * @return null without a card
+   */
+  public @Nullable KeptKicks keepKicks() {
+    return device == null ? null : device.keepKicks();
+  }
+
   /** Ends all threads that could touch the kernel: to be called before the kernel is halted. */
   public void detach() {
     if (device != null) {

@@ -50,6 +50,7 @@ final class RegisterPage {
   static final int QUEUE_DESCRIPTORS = 16;
   static final int QUEUE_DRIVER_AREA = 24;
   static final int QUEUE_DEVICE_AREA = 32;
+  static final int QUEUE_KEEPS = 40;
 
   static final int ISR_STATUS = 1 << 30;
   static final int ISR_CONFIG = 1 << 31;

@@ -144,6 +144,12 @@ final class VirtQueue {
     return size;
   }
 
+  /** How many chains the driver says are there to be taken; a hint. */
+  int waiting() {
+    short published = (short) SHORT.getAcquire(memory, available + AVAIL_INDEX);
+    return Short.toUnsignedInt((short) (published - nextAvailable));
+  }
+
   /**
    * Takes the next chain of buffers that the driver has made available and appends its parts to
    * {@code out}, which must have room for {@link #size()} entries.

@@ -128,6 +128,13 @@ abstract class VirtualDevice implements AutoCloseable {
     page.set(RegisterPage.QUEUE_COUNT, queueCount);
   }
 
+  /**
+   * Lets threads that leave the kernel do the work of the last queue's kicks: {@link KeptKicks}.
+   */
+  final void letKeepKicks() {
+    page.setQueue(queueCount - 1, RegisterPage.QUEUE_KEEPS, 1);
+  }
+
   /** Replaces the configuration space, whose length stays as it was first. */
   final void setConfiguration(byte[] config) {
     page.set(RegisterPage.CONFIG_BYTES, config.length);
@@ -137,6 +144,11 @@ abstract class VirtualDevice implements AutoCloseable {
   /** The longest segment that the driver may hand out, if that is not what the driver assumes. */
   final void setMaxSegment(int bytes) {
     page.set(RegisterPage.MAX_SEGMENT, bytes);
+  }
+
+  /** For the calling thread, of this device, whose transmit queue allows it. */
+  final KeptKicks keepKicks(NetDevice card) {
+    return new KeptKicks(kernel, card);
   }
 
   final GuestMemory memory() {

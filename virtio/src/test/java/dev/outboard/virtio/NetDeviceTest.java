@@ -13,15 +13,18 @@ import static dev.outboard.abi.Virtio.STATUS_NEEDS_RESET;
 import static dev.outboard.abi.Virtio.bit;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.net.InetAddress;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
+import java.util.Random;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -45,6 +48,10 @@ class NetDeviceTest {
   private final MemorySegment memory = arena.allocate(ModelDriver.MEMORY_BYTES, 4096);
   private final Semaphore interrupts = new Semaphore(0);
   private final Queue<String> notices = new ConcurrentLinkedQueue<>();
+
+  /** Where the thread that asked last keeps its kicks. */
+  private volatile long kicks;
+
   private Wire wire;
   private NetDevice device;
   private RegisterPage page;
@@ -66,6 +73,11 @@ class NetDeviceTest {
           public void raiseInterrupt(int line) {
             assertThat(line).isEqualTo(LINE);
             interrupts.release();
+          }
+
+          @Override
+          public void keepKicks(long address) {
+            kicks = address;
           }
 
           @Override
@@ -364,6 +376,195 @@ class NetDeviceTest {
     assertThat(device.counts().framesOut()).isLessThan(64);
   }
 
+  // --- threads that send what they have handed over ---
+
+  /** Frames in memory of their own, each in one part. */
+  private void handOver(byte[] frame, int place) {
+    long address = ModelDriver.BASE + (2 << 20) + (long) place * 9216;
+    MemorySegment.copy(
+        frame, 0, memory, ValueLayout.JAVA_BYTE, address - ModelDriver.BASE, frame.length);
+    transmit.add(List.of(new ModelDriver.Buffer(address, frame.length, false)));
+  }
+
+  @Test
+  void sendsWithoutAKick() {
+    run();
+    for (int i = 0; i < 200; i++) {
+      byte[] frame = frame(60 + i);
+      handOver(frame, 0);
+      device.transmitNow();
+      await("the frame to go", () -> transmit.take() != null);
+      assertThat(wire.take()).isEqualTo(frame);
+    }
+    assertThat(device.counts().framesOut()).isEqualTo(200);
+    assertThat(notices).isEmpty();
+  }
+
+  @Test
+  void sendsWhatAThreadHasKept() {
+    run();
+    KeptKicks kept = device.keepKicks();
+    MemorySegment struct = MemorySegment.ofAddress(kicks).reinterpret(KeptKicks.BYTES);
+    assertThat(struct.get(ValueLayout.JAVA_INT, KeptKicks.KEEPS)).isZero();
+    kept.keep();
+    assertThat(struct.get(ValueLayout.JAVA_INT, KeptKicks.KEEPS)).isEqualTo(1);
+    byte[] frame = frame(123);
+    handOver(frame, 0);
+    kept.settle();
+    assertThat(struct.get(ValueLayout.JAVA_LONG, 0)).isZero();
+    kept.keep();
+    struct.set(
+        ValueLayout.JAVA_INT, KeptKicks.KEPT, page.queue(TRANSMIT, RegisterPage.QUEUE_KICK) + 1);
+    kept.settle();
+    assertThat(struct.get(ValueLayout.JAVA_LONG, 0)).as("what is kept after it").isZero();
+    await("the frame to go", () -> device.counts().framesOut() == 1);
+    assertThat(wire.take()).isEqualTo(frame);
+    kept.close();
+    assertThat(kicks).isZero();
+  }
+
+  /** What there is no room for, and more than a few, is the transmit thread's. */
+  @Test
+  void leavesToTheTransmitThreadWhatHasToWait() {
+    run();
+    for (int i = 0; i < 64; i++) {
+      handOver(frame(9000 - i), i);
+    }
+    device.transmitNow();
+    await("the wire to fill", () -> wire.refused.get() > 0);
+    for (int i = 0; i < 64; i++) {
+      byte[] expected = frame(9000 - i);
+      await("frame " + i, wire::waiting);
+      assertThat(wire.take()).isEqualTo(expected);
+    }
+    assertThat(device.counts().framesOut()).isEqualTo(64);
+    assertThat(device.counts().dropped()).isZero();
+  }
+
+  /** By whoever they are sent, frames go in their order, and each once. */
+  @Test
+  void sendsInOrderOnManyThreads() throws InterruptedException {
+    run();
+    int frames = 12_000;
+    int threads = 3;
+    List<Thread> senders = new ArrayList<>();
+    AtomicLong number = new AtomicLong();
+    Semaphore free = new Semaphore(64);
+    for (int t = 0; t < threads; t++) {
+      boolean kicks = t == 0;
+      senders.add(
+          Thread.ofPlatform()
+              .start(() -> {
+                for (int i = 0; i < frames / threads; i++) {
+                  free.acquireUninterruptibly();
+                  synchronized (number) {
+                    int n = (int) number.getAndIncrement();
+                    handOver(numbered(n), n % 64);
+                  }
+                  if (kicks) {
+                    kick(page.queue(TRANSMIT, RegisterPage.QUEUE_KICK));
+                  } else {
+                    device.transmitNow();
+                  }
+                }
+              }));
+    }
+    int returned = 0;
+    for (int i = 0; i < frames; i++) {
+      await("frame " + i, wire::waiting);
+      assertThat(wire.take()).isEqualTo(numbered(i));
+      for (; transmit.take() != null; returned++) {
+        free.release();
+      }
+    }
+    while (returned < frames) {
+      await("the last buffers", () -> transmit.take() != null);
+      returned++;
+    }
+    for (Thread t : senders) {
+      t.join();
+    }
+    assertThat(device.counts().framesOut()).isEqualTo(frames);
+    assertThat(device.counts().dropped()).isZero();
+    assertThat(notices).isEmpty();
+  }
+
+  private static byte[] numbered(int n) {
+    byte[] frame = frame(60 + n % 100);
+    ByteBuffer.wrap(frame).putInt(20, n);
+    return frame;
+  }
+
+  @Test
+  void stopsWhenTheRulesAreBrokenInAnothersTurn() {
+    run();
+    send(frame(100));
+    transmit.offer(64);
+    device.transmitNow();
+    await("a notice", () -> !notices.isEmpty());
+    await("NEEDS_RESET", () -> (page.get(RegisterPage.ACK_STATUS) & STATUS_NEEDS_RESET) != 0);
+    assertThat(notices)
+        .containsExactly(
+            "the driver broke the rules of the network card's transmit queue: descriptor 64 of 64"
+                + " (virtio 2.7.5); the device has no network any more");
+    device.transmitNow();
+    assertThat(status(0)).isEqualTo(STATUS_NEEDS_RESET);
+  }
+
+  /** After the end nothing is sent, whoever comes late. */
+  @Test
+  void stopsWhileOthersSend() throws InterruptedException {
+    run();
+    Thread sender =
+        Thread.ofPlatform()
+            .start(() -> {
+              for (int i = 0; !Thread.interrupted(); i++) {
+                if (i < 64) {
+                  handOver(frame(9000), i);
+                }
+                device.transmitNow();
+              }
+            });
+    await("a frame", () -> device.counts().framesOut() > 0);
+    long begin = System.nanoTime();
+    device.stop();
+    assertThat(System.nanoTime() - begin).isLessThan(TimeUnit.SECONDS.toNanos(10));
+    long sent = device.counts().framesOut();
+    assertThat(wire.take()).hasSize(9000);
+    device.transmitNow();
+    assertThat(device.counts().framesOut()).isEqualTo(sent);
+    sender.interrupt();
+    sender.join();
+  }
+
+  /** Where frames come alone it is not looked for a second one, until there is one. */
+  @Test
+  void receivesFramesThatComeAloneAndOthers() {
+    run();
+    offerReceiveBuffers();
+    Random random = new Random(77);
+    int sent = 0;
+    for (int round = 0; round < 300; round++) {
+      int burst = round % 50 < 30 ? 1 : 1 + random.nextInt(6);
+      for (int i = 0; i < burst; i++) {
+        wire.put(numbered(sent + i));
+      }
+      for (int i = 0; i < burst; i++) {
+        ModelDriver.Used used = takeReceived();
+        byte[] got =
+            memory
+                .asSlice(bufferAddress(used.head()) - ModelDriver.BASE, used.length())
+                .toArray(ValueLayout.JAVA_BYTE);
+        got[10] = 0;
+        assertThat(got).isEqualTo(numbered(sent + i));
+        receive.add(
+            List.of(new ModelDriver.Buffer(bufferAddress(used.head()), BUFFER_BYTES, true)));
+      }
+      sent += burst;
+    }
+    assertThat(device.counts().framesIn()).isEqualTo(sent);
+  }
+
   /** A wire of datagrams, so that one call is one frame. */
   private static final class Wire implements NetBackend {
     private final Arena arena = Arena.ofShared();
@@ -409,6 +610,16 @@ class NetDeviceTest {
         long n = Linux.read(far, bytes.address(), bytes.byteSize());
         assertThat(n).isPositive();
         return bytes.asSlice(0, n).toArray(ValueLayout.JAVA_BYTE);
+      }
+    }
+
+    /** Whether there is a frame to take. */
+    boolean waiting() {
+      try (Arena a = Arena.ofConfined()) {
+        MemorySegment polled = a.allocate(8, 4);
+        polled.set(ValueLayout.JAVA_INT, 0, far);
+        polled.set(ValueLayout.JAVA_SHORT, 4, (short) Poll.POLLIN);
+        return Linux.poll(polled.address(), 1, 0) == 1;
       }
     }
 

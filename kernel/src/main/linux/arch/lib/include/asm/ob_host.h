@@ -38,7 +38,11 @@ struct ob_ctx {
 	void			*fn_fn, *fn_arg;	/* of a kernel thread */
 	void			*jb[8];		/* base of the waiting frames */
 	void			*base_jb[8];	/* where a dead task ends */
-	void			*host;		/* of the host layer */
+
+	/* of the host layer */
+	void			*host;
+	unsigned int		spins;		/* see ob_host_wait() */
+	unsigned int		probes;
 };
 
 /* Where the memory of the kernel and that of its callers lie. */
@@ -93,6 +97,8 @@ int  ob_host_thread_start(struct ob_ctx *c);
 void ob_host_booted(void);
 /* Add 1 to an eventfd of the host.  Never blocks; 0 or -errno. */
 int  ob_host_eventfd_signal(int fd);
+/* The same for a queue's, unless the calling thread keeps it: obk_keep_kicks(). */
+void ob_host_kick_queue(int fd);
 
 /* ---- supplied by the kernel ---- */
 

@@ -56,7 +56,9 @@ struct obk_virtio_queue {
 	unsigned long long	descriptors;	/* 16 K physical addresses ... */
 	unsigned long long	driver_area;	/* 24 K (available ring) */
 	unsigned long long	device_area;	/* 32 K (used ring) */
-	unsigned long long	reserved[3];	/* 40 */
+	unsigned int		keeps;		/* 40 D 1: who leaves the kernel may
+						   do the work of a kick itself */
+	unsigned int		reserved[5];	/* 44 */
 };
 
 struct obk_virtio_page {

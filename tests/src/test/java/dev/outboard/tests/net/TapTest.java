@@ -4,14 +4,21 @@ package dev.outboard.tests.net;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.outboard.abi.Socket;
+import dev.outboard.posix.Linux;
 import dev.outboard.virtio.NetException;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.Network;
 import dev.outboard.virtio.PortMapping;
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.net.DatagramPacket;
+import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -115,6 +122,69 @@ class TapTest extends LinkTest {
       return s.getInputStream().readAllBytes();
     } catch (IOException e) {
       throw new AssertionError(e);
+    }
+  }
+
+  /**
+   * A frame that a thread hands over is its own to send, once it is out of the kernel; unless it
+   * sleeps there. {@code obk_keep_kicks} of {@code outboard_kernel.h}.
+   */
+  @Test
+  @Order(7)
+  void threadsKeepKicks() throws Exception {
+    asTask(() -> {
+      MemorySegment struct = kernel().allocate(8);
+      try (DatagramSocket far = new DatagramSocket(0, host());
+          GuestSocket near = GuestSocket.open(kernel(), Socket.AF_INET, Socket.SOCK_DGRAM, 0)) {
+        MemorySegment data = kernel().allocate(8);
+        far.setSoTimeout(10_000);
+        DatagramPacket packet = new DatagramPacket(new byte[16], 16);
+        // It knows the machine's hardware address then.
+        near.sendTo(data, host(), far.getLocalPort());
+        far.receive(packet);
+        kernel().guest().keepKicks(struct.address());
+        int kept = 0;
+        for (int i = 1; i <= 100; i++) {
+          data.set(ValueLayout.JAVA_LONG, 0, i);
+          struct.set(ValueLayout.JAVA_INT, 0, 1);
+          near.sendTo(data, host(), far.getLocalPort());
+          struct.set(ValueLayout.JAVA_INT, 0, 0);
+          int kick = struct.get(ValueLayout.JAVA_INT, 4);
+          if (kick != 0) {
+            // Otherwise the transmit thread was up, for another frame, and takes this one.
+            kept++;
+            far.setSoTimeout(5);
+            assertThatThrownBy(() -> far.receive(packet))
+                .isInstanceOf(SocketTimeoutException.class);
+            far.setSoTimeout(10_000);
+            struct.set(ValueLayout.JAVA_INT, 4, 0);
+            signal(kick - 1);
+          }
+          far.receive(packet);
+          assertThat(
+                  MemorySegment.ofArray(packet.getData()).get(ValueLayout.JAVA_LONG_UNALIGNED, 0))
+              .isEqualTo(i);
+        }
+        assertThat(kept).as("kicks kept of 100").isGreaterThan(0);
+      }
+      // A connect sleeps until it is answered: its frame must not wait for the thread.
+      try (ServerSocket service = new ServerSocket(0, 5, host());
+          GuestSocket s = GuestSocket.tcp(kernel())) {
+        struct.set(ValueLayout.JAVA_INT, 0, 1);
+        s.connect(host(), service.getLocalPort());
+        struct.set(ValueLayout.JAVA_INT, 0, 0);
+        service.accept().close();
+      } finally {
+        kernel().guest().keepKicks(0);
+      }
+    });
+  }
+
+  private static void signal(int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      assertThat(
+              Linux.write(fd, arena.allocateFrom(ValueLayout.JAVA_LONG, 1L).address(), Long.BYTES))
+          .isEqualTo(Long.BYTES);
     }
   }
 
