@@ -298,7 +298,7 @@ final class ShadowThread implements Runnable {
         != DeviceSlot.CLOSED) {
       if (sequence == DeviceSlot.AHEAD) {
         if (ring != null) {
-          session.lookers().runs(looker);
+          // Nothing for Lookers: the process may look, and wait, by now.
           drain(ring, kicks, own);
         }
         continue;

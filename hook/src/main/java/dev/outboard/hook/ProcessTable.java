@@ -320,6 +320,7 @@ final class ProcessTable implements AutoCloseable {
     try (Arena a = Arena.ofConfined()) {
       MemorySegment events = a.allocate((long) EPOLL_EVENT_BYTES * MAX_EVENTS, 8);
       long swept = System.nanoTime();
+      HeapRelief heap = new HeapRelief();
       while (!stopping) {
         long n =
             Linux.syscall(
@@ -334,6 +335,7 @@ final class ProcessTable implements AutoCloseable {
         if (n == 0 || now - swept > SWEEP_MILLIS * 1_000_000L) {
           swept = now;
           sweep();
+          heap.look();
         }
       }
     }
