@@ -36,8 +36,9 @@ enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECT
 /* The options that hold segments back or do not; and how much one sendfile moves at most. */
 enum { IPPROTO_TCP = 6, TCP_NODELAY = 1, TCP_CORK = 3, SENDFILE_BYTES = 16 << 20 };
 
-/* How long to look for a reply before sleeping: turns of a pause each, at least and at most. */
-enum { LEAST_TURNS = 16, MOST_TURNS = 512 };
+/* How long to look for a reply before sleeping: turns of a pause each, at least and at most; and at
+ * least if the device's thread is awake, which has the reply in a few microseconds. */
+enum { LEAST_TURNS = 16, MOST_TURNS = 512, AWAKE_TURNS = 128 };
 
 /* Calls that a process makes the long way before it asks for a slot, or for one more: many end
  * before, and threads that wait for each other need fewer slots than there are threads. */
@@ -248,10 +249,13 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
   s->args[0] = (uint32_t)handle & HANDLE_NUMBER;
   // Publishes all of the above, and is ordered before the look at the flag: SlotLayout has the why.
   __atomic_store_n(&s->request, wanted, __ATOMIC_SEQ_CST);
+  int turns = c->turns;
   if (__atomic_load_n(&s->device_sleeps, __ATOMIC_SEQ_CST))
     system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
+  else if (turns < AWAKE_TURNS)
+    turns = AWAKE_TURNS;
   // On one processor the device cannot answer while this thread looks.
-  int turns = s->together ? 0 : c->turns;
+  if (s->together) turns = 0;
   for (int i = 0; i < turns; i++) {
     if (__atomic_load_n(&s->reply, __ATOMIC_ACQUIRE) == wanted) {
       c->turns = turns < MOST_TURNS / 2 ? 2 * turns : MOST_TURNS;

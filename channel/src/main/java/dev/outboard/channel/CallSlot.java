@@ -47,8 +47,8 @@ public final class CallSlot {
     this.index = index;
     this.slot = slot;
     this.traffic = traffic;
-    this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS);
-    this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS);
+    this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS, new Spin());
+    this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS, new Spin());
     this.call = new Call(slot.asSlice(SlotLayout.DATA, SlotLayout.DATA_BYTES));
     this.timeout = timeout;
     // The device starts each shadow thread with the words as they are.

@@ -47,8 +47,10 @@ public final class DeviceSlot {
   public DeviceSlot(MemorySegment slot, boolean lent) {
     this.slot = slot;
     this.lent = lent;
-    this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS);
-    this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS);
+    this.request =
+        new Word(
+            slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS, lent ? Spin.lent() : new Spin());
+    this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS, new Spin());
   }
 
   /** Makes the slot ready for a new thread, before the host is told of it. */

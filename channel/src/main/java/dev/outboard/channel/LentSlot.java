@@ -28,7 +28,7 @@ public final class LentSlot {
     this.index = index;
     this.header = header;
     this.descriptor = descriptor;
-    this.reply = new Word(header, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS);
+    this.reply = new Word(header, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS, new Spin());
   }
 
   int index() {

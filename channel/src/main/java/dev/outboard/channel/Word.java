@@ -14,7 +14,7 @@ final class Word {
   private final MemorySegment slot;
   private final long word;
   private final long sleeps;
-  private final Spin spin = new Spin();
+  private final Spin spin;
   private int won;
   private int lost;
 
@@ -22,8 +22,10 @@ final class Word {
    * @param slot the slot's memory; outlives this object
    * @param word offset of the futex word
    * @param sleeps offset of the flag that its waiter sets
+   * @param spin how long the waiter looks before it sleeps
    */
-  Word(MemorySegment slot, long word, long sleeps) {
+  Word(MemorySegment slot, long word, long sleeps, Spin spin) {
+    this.spin = spin;
     this.slot = slot;
     this.word = word;
     this.sleeps = sleeps;

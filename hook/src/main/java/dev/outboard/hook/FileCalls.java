@@ -211,6 +211,11 @@ final class FileCalls {
       }
       if (r == -Errno.EPIPE && sends && moved == 0) {
         // What went ahead of this one met the reset, and has its error, which comes first.
+        SendAhead ahead = hook.ahead();
+        if (ahead != null) {
+          n.willBlock();
+          ahead.settle(file);
+        }
         int put = file.takeDeferredError();
         if (put != 0) {
           return told(n, p, file, put);

@@ -50,6 +50,9 @@ final class SendAhead implements AutoCloseable {
   /** The most bytes of a send that the way to the link's own end surely takes at once. */
   private static final int SMALL_BYTES = 8192;
 
+  /** How long to wait for what is on the link already. */
+  private static final long SETTLE_NANOS = 1_000_000_000;
+
   /** The most files that may have something on its way at a time. */
   private static final int MAX_SLOTS = 32;
 
@@ -348,6 +351,19 @@ final class SendAhead implements AutoCloseable {
     }
     if (w != null && p != null) {
       refuse(w, p, true);
+    }
+  }
+
+  /**
+   * Waits, for a bounded time, until it is known what has become of all that went ahead on a file:
+   * a call that came behind it has ended, and the device's word of it may come behind the reply.
+   */
+  void settle(OpenFile file) {
+    SendWindow w = file.windowIfAny();
+    if (w != null) {
+      synchronized (this) {
+        Uninterrupted.waitUntil(this, SETTLE_NANOS, () -> w.frames == 0);
+      }
     }
   }
 
