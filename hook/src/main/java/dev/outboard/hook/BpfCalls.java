@@ -65,11 +65,13 @@ final class BpfCalls {
   }
 
   void call(Notification n) {
+    long r;
     try (Arena arena = Arena.ofConfined();
         Use use = new Use(n)) {
       BpfHostMarshaller marshaller = new BpfHostMarshaller(arena, n.memory(), processors, n.args());
-      hook.answer(n, hook.calls().memoryError(n, call(n, use, marshaller)));
+      r = call(n, use, marshaller);
     }
+    hook.answer(n, hook.calls().memoryError(n, r));
   }
 
   private long call(Notification n, Use use, BpfHostMarshaller marshaller) {
@@ -107,6 +109,9 @@ final class BpfCalls {
     } finally {
       hook.calls().end(n);
     }
+    // Before the caller knows: what it closes next is closed then, and not when this thread comes
+    // on.
+    use.end();
     return r < 0 || BpfCommands.makes(command) == BpfObject.Kind.NONE ? r : install(n, use, r);
   }
 
