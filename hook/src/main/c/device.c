@@ -67,6 +67,7 @@ struct slot {
   volatile uint32_t generation, unused5;
   volatile uint64_t drained, unused6[6];
   volatile uint64_t appended;
+  volatile uint32_t takings;
 };
 
 /* What a slot may send on a handle without waiting, and how often in a row it did not. */
@@ -83,6 +84,17 @@ struct entry {
 
 enum { SKIP = -1 };
 
+/* What the device has looked at and not taken; SlotLayout has how it comes here and goes. */
+struct peeked {
+  volatile uint32_t state;
+  uint32_t handle, birth, length, take, credit, generation, unused0;
+  int64_t since;
+  uint32_t unused1[6];
+  char bytes[PEEKED_BYTES - 64];
+};
+
+enum { PEEKED_FRESH = 1, PEEKED_TAKEN = 2, PEEKED_STATES = 3 };
+
 _Static_assert(__builtin_offsetof(struct slot, reply) == 64, "SlotLayout.REPLY");
 _Static_assert(__builtin_offsetof(struct slot, number) == 128, "SlotLayout.NUMBER");
 _Static_assert(__builtin_offsetof(struct slot, args) == 136, "SlotLayout.ARGS");
@@ -96,8 +108,14 @@ _Static_assert(__builtin_offsetof(struct slot, credit_since) == 232, "SlotLayout
 _Static_assert(__builtin_offsetof(struct slot, generation) == 256, "SlotLayout.GENERATION");
 _Static_assert(__builtin_offsetof(struct slot, drained) == 264, "SlotLayout.DRAINED");
 _Static_assert(__builtin_offsetof(struct slot, appended) == 320, "SlotLayout.APPENDED");
+_Static_assert(__builtin_offsetof(struct slot, takings) == 328, "SlotLayout.TAKINGS");
+_Static_assert(__builtin_offsetof(struct peeked, take) == 16, "SlotLayout.PEEKED_TAKE");
+_Static_assert(__builtin_offsetof(struct peeked, since) == 32, "SlotLayout.PEEKED_SINCE");
+_Static_assert(__builtin_offsetof(struct peeked, bytes) == 64, "SlotLayout.PEEKED_DATA");
+_Static_assert(sizeof(struct peeked) == PEEKED_BYTES, "SlotLayout.PEEKED_BYTES");
+_Static_assert(PEEKED + PEEKED_ENTRIES * PEEKED_BYTES == SLOT_BYTES, "fits");
 _Static_assert(CREDITS == RING + RING_BYTES && SLOT_DATA + PIECE_BYTES == RING, "fits");
-_Static_assert(CREDITS + MAX_CREDITS * sizeof(struct credit) <= SLOT_BYTES, "fits");
+_Static_assert(CREDITS + MAX_CREDITS * sizeof(struct credit) <= PEEKED, "fits");
 _Static_assert(RING_BYTES >= 2 * (AHEAD_BYTES + 2 * sizeof(struct entry)), "some send always fits");
 
 /* The page of a table that is this code's own, but for its first words; zeros at first. */
@@ -115,10 +133,14 @@ struct control {
   volatile uint64_t stayed; /* bytes of files of the device that were sent: they did not cross */
   volatile uint64_t went_ahead; /* sends that nobody waited for */
   volatile int32_t ahead; /* the hook's: whether there may be any */
+  volatile int32_t peeks; /* the hook's: whether the device may look at what may be received next */
+  volatile uint64_t peeked; /* receives of what it had looked at */
 };
 
 _Static_assert(__builtin_offsetof(struct control, went_ahead) == 112, "ShimLayout.WENT_AHEAD_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, ahead) == 120, "ShimLayout.AHEAD_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, peeks) == 124, "ShimLayout.PEEKS_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, peeked) == 128, "ShimLayout.PEEKED_OFFSET");
 
 _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
@@ -352,14 +374,19 @@ static uint32_t wants_credit(struct slot *s, uint64_t handle, int sends, uint64_
   return c->handle == named(handle) && c->spared < SPARED ? WANTS_CREDIT : 0;
 }
 
+static void keep_credit(struct slot *s, uint64_t handle, uint32_t bytes, int64_t since,
+                        uint32_t generation) {
+  struct credit *c = credit_of(s, handle);
+  c->left = bytes < CREDIT_BYTES ? bytes : CREDIT_BYTES;
+  c->since = since;
+  c->generation = generation;
+  c->spared++;
+}
+
 /* Keeps what a reply has brought. */
 static void take_credit(struct slot *s, uint64_t handle) {
-  if (!s->flags) return;
-  struct credit *c = credit_of(s, handle);
-  c->left = s->credit < CREDIT_BYTES ? s->credit : CREDIT_BYTES;
-  c->since = s->credit_since;
-  c->generation = s->credit_generation;
-  c->spared++;
+  if (s->flags & WANTS_CREDIT)
+    keep_credit(s, handle, s->credit, s->credit_since, s->credit_generation);
 }
 
 /* Wakes the slot's thread if it sleeps, which then reads the ring. */
@@ -423,14 +450,54 @@ static int64_t append(struct slot *s, uint64_t handle, const struct entry *e, ui
   return bytes;
 }
 
+/* Puts what was received where the program wants it; the memory can be written to. */
+static void hand_out(const struct transfer *t, const char *from, int64_t left) {
+  for (int i = 0; i < t->count && left > 0; i++) {
+    int64_t n = (int64_t)t->pieces[i].bytes < left ? (int64_t)t->pieces[i].bytes : left;
+    copy(t->pieces[i].base, from, n);
+    from += n;
+    left -= n;
+  }
+}
+
+/* --- receives of what the device has looked at --------------------------------------------------- */
+
+/* Takes what is there for a handle; how much, or 0 if there is nothing. */
+static int64_t take_peeked(struct slot *s, const struct transfer *t, uint64_t handle) {
+  struct peeked *p = (struct peeked *)((char *)s + PEEKED) + (handle & (PEEKED_ENTRIES - 1));
+  uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
+  if ((state & PEEKED_STATES) != PEEKED_FRESH || p->handle != ((uint32_t)handle & HANDLE_NUMBER) ||
+      p->birth != handle >> 32 || p->length > sizeof p->bytes || s->reply >> 31)
+    return 0;
+  uint32_t bytes = p->length < t->bytes ? p->length : t->bytes;
+  if (!writable(t, bytes)) return 0;
+  // Before it is taken: from then on the device may put something else there.
+  hand_out(t, p->bytes, bytes);
+  uint32_t credit = p->credit, generation = p->generation;
+  int64_t since = p->since;
+  p->take = bytes;
+  if (!__atomic_compare_exchange_n(&p->state, &state, state - PEEKED_FRESH + PEEKED_TAKEN, 0,
+                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    return 0;
+  __atomic_store_n(&s->takings, s->takings + 1, __ATOMIC_SEQ_CST);
+  if (credit && wants_credit(s, handle, 0, 0)) keep_credit(s, handle, credit, since, generation);
+  CONTROL->peeked++;
+  return bytes;
+}
+
 static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint64_t handle,
                        struct spins *spins, int *done) {
   uint64_t bytes = t->bytes < PIECE_BYTES ? t->bytes : PIECE_BYTES;
+  int peeks = CONTROL->peeks && (handle & HANDLE_STREAM) && !(flags & MSG_PEEK);
+  if (peeks && (s->result = take_peeked(s, t, handle)) > 0) {
+    *done = 1;
+    return s->result; // device_call counts it
+  }
   if (!writable(t, bytes)) return 0;
   s->args[1] = 0;
   s->args[2] = bytes;
   s->args[3] = flags;
-  s->flags = wants_credit(s, handle, 0, 0);
+  s->flags = wants_credit(s, handle, 0, 0) | (peeks ? WANTS_PEEKS : 0);
   int interrupted = 0;
   if (!make(s, DEVICE_recvfrom, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
@@ -438,14 +505,7 @@ static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint
   if (r == TRAP && interrupted) r = -EINTR;
   if (r == TRAP || r == -ENETDOWN || r > (int64_t)bytes) return 0;
   *done = 1;
-  const char *from = data(s);
-  int64_t left = r;
-  for (int i = 0; i < t->count && left > 0; i++) {
-    int64_t n = (int64_t)t->pieces[i].bytes < left ? (int64_t)t->pieces[i].bytes : left;
-    copy(t->pieces[i].base, from, n);
-    from += n;
-    left -= n;
-  }
+  hand_out(t, data(s), r);
   return r;
 }
 

@@ -49,7 +49,7 @@
 /* Call slots, shared with the device. */
 #define SLOTS 0x05220000
 #define MAX_SLOTS 16
-#define SLOT_BYTES 0x29000
+#define SLOT_BYTES 0x39000
 #define SLOT_DATA 0x1000
 #define PIECE_BYTES 0x20000
 
@@ -64,6 +64,12 @@
 #define CREDITS 0x27000
 #define MAX_CREDITS 256
 #define CREDIT_NANOS 5000000
+
+/* What the device has looked at for this process to receive. */
+#define PEEKED 0x29000
+#define PEEKED_ENTRIES 64
+#define PEEKED_BYTES 1024
+#define WANTS_PEEKS 0x20000
 
 /* Requests to the hook: descriptors of a close in the gate; nobody has these. */
 #define ASK_ATTACH -0x6f62

@@ -25,6 +25,7 @@ public final class DeviceSlot {
   private final Word reply;
   private final boolean lent;
   private @Nullable SendRing ring;
+  private @Nullable PeekedReceives peeked;
   private int taken;
   private int seen;
   private int birth;
@@ -59,11 +60,17 @@ public final class DeviceSlot {
     taken = 0;
     seen = 0;
     ring = lent ? new SendRing(slot) : null;
+    peeked = lent ? new PeekedReceives(slot) : null;
   }
 
   /** What is sent without waiting; null if the slot is not lent. */
   public @Nullable SendRing ring() {
     return ring;
+  }
+
+  /** What was looked at before it is received; null if the slot is not lent. */
+  public @Nullable PeekedReceives peeked() {
+    return peeked;
   }
 
   /** The data area, in this process's memory. */
@@ -157,6 +164,11 @@ public final class DeviceSlot {
   /** Whether the reply to the call taken last is to bring a credit. */
   public boolean wantsCredit() {
     return (flags & SlotLayout.WANTS_CREDIT) != 0;
+  }
+
+  /** Whether the device may look, after a receive, what else there is to receive. */
+  public boolean wantsPeeks() {
+    return (flags & SlotLayout.WANTS_PEEKS) != 0;
   }
 
   /**

@@ -26,13 +26,15 @@ import java.lang.invoke.VarHandle;
  *           +----------------+--------+--------+----------+--------+--------+-------+-----+
  *       256 |generation|     | drained                                                  |
  *           +----------------+----------------------------------------------------------+
- *       320 |appended        |                                                          |
+ *       320 |appended        |takings|                                                  |
  *           +----------------+----------------------------------------------------------+
  *           |  unused up to a page                                                      |
  *           +---------------------------------------------------------------------------+
  *      4096 |  data: input and output bytes of the call, {@link #DATA_BYTES}                  |
  *           +---------------------------------------------------------------------------+
- *    167936 |  the next slot                                                            |
+ *    167936 |  {@link #PEEKED_ENTRIES} receives that were peeked at                       |
+ *           +---------------------------------------------------------------------------+
+ *    233472 |  the next slot                                                            |
  * </pre>
  *
  * <p><b>Who writes what.</b> The host writes the lines at 0 (but {@code deviceSleeps}) and 128 and
@@ -72,6 +74,17 @@ import java.lang.invoke.VarHandle;
  * which the device reads the ring. Then the program looks at {@code deviceSleeps}; if it is set, it
  * clears it, changes the sign of {@code request}, which is no new call but ends a FUTEX_WAIT, and
  * wakes.
+ *
+ * <p><b>Receives that were peeked at.</b> Behind the data a lent slot has {@link #PEEKED_ENTRIES}
+ * entries of {@link #PEEKED_BYTES}, each with what a socket had for the program to receive: its
+ * state, handle, birth and length (4 bytes each), how much of it was taken and a credit (4 each:
+ * bytes, generation), since when that is good (8), and from {@link #PEEKED_DATA} on the bytes. The
+ * device fills an entry and stores its state, {@link #PEEKED_FRESH} and a count of its own above
+ * that; only the slot's caller may <i>take</i> it: it copies the bytes out, says how many they
+ * were, exchanges the state for {@link #PEEKED_TAKEN} if it is still what it was, and counts {@code
+ * takings} up. The device takes an entry back in the same way, for {@link #PEEKED_NONE}. So either
+ * the program has received the bytes, and the device throws them out of the socket before any other
+ * call, or it has not.
  *
  * <p><b>Abandoning.</b> {@link #ABANDONED} is set in a word by the side that <i>waits</i> on it, to
  * make its own waiter look up: the host in {@code reply} when the link is lost, the device in
@@ -148,6 +161,12 @@ public final class SlotLayout {
   /** Bytes of the ring that the program has written, ever. */
   public static final long APPENDED = 320;
 
+  /** How many receives the program has taken, ever. */
+  public static final long TAKINGS = 328;
+
+  /** A flag of a receive: the device may look what else there is to receive. */
+  public static final int WANTS_PEEKS = 1 << 17;
+
   /** A flag of a call: its reply shall bring a credit, if there is one. */
   public static final int WANTS_CREDIT = 1 << 16;
 
@@ -171,8 +190,34 @@ public final class SlotLayout {
 
   public static final int RING_BYTES = 24 * 1024;
 
+  /** Receives that were peeked at. */
+  public static final long PEEKED = DATA + DATA_BYTES;
+
+  public static final int PEEKED_ENTRIES = 64;
+
+  public static final int PEEKED_BYTES = 1024;
+
+  // Of an entry.
+  public static final int PEEKED_STATE = 0;
+  public static final int PEEKED_HANDLE = 4;
+  public static final int PEEKED_BIRTH = 8;
+  public static final int PEEKED_LENGTH = 12;
+  public static final int PEEKED_TAKE = 16;
+  public static final int PEEKED_CREDIT = 20;
+  public static final int PEEKED_GENERATION = 24;
+  public static final int PEEKED_SINCE = 32;
+  public static final int PEEKED_DATA = 64;
+
+  // The low bits of its state.
+  public static final int PEEKED_NONE = 0;
+  public static final int PEEKED_FRESH = 1;
+  public static final int PEEKED_TAKEN = 2;
+
+  /** What the count in a state goes up by. */
+  public static final int PEEKED_COUNT = 4;
+
   /** The distance from one slot to the next. */
-  public static final long BYTES = DATA + DATA_BYTES;
+  public static final long BYTES = PEEKED + PEEKED_ENTRIES * PEEKED_BYTES;
 
   /** Set in a futex word by its own waiter's side: nothing more will come. */
   public static final int ABANDONED = 1 << 31;

@@ -65,11 +65,13 @@ class SlotTest {
     assertThat(SlotLayout.GENERATION).isEqualTo(256);
     assertThat(SlotLayout.DRAINED).isEqualTo(264);
     assertThat(SlotLayout.APPENDED).isEqualTo(320);
+    assertThat(SlotLayout.TAKINGS).isEqualTo(328);
+    assertThat(SlotLayout.PEEKED).isEqualTo(SlotLayout.DATA + SlotLayout.DATA_BYTES);
     assertThat(SlotLayout.RING).isEqualTo(SlotLayout.DATA + Call.PIECE_BYTES);
     assertThat(SlotLayout.DATA).isEqualTo(4096);
-    assertThat(SlotLayout.BYTES).isEqualTo(167936);
+    assertThat(SlotLayout.BYTES).isEqualTo(233472);
     assertThat(SlotLayout.BYTES % 4096).isZero();
-    assertThat(SlotLayout.fileBytes(1)).isEqualTo(196608);
+    assertThat(SlotLayout.fileBytes(1)).isEqualTo(262144);
     assertThat(SlotLayout.fileBytes(16)).isEqualTo(16 * SlotLayout.BYTES);
     assertThat(SlotLayout.fileBytes(SlotLayout.MAX_SLOTS)).isEqualTo(8192 * SlotLayout.BYTES);
     assertThat(SlotLayout.DATA_BYTES).isGreaterThanOrEqualTo(Call.PIECE_BYTES + 32 * 1024);
@@ -85,7 +87,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(23);
+    assertThat(fields).hasSize(25);
   }
 
   @Test

@@ -61,6 +61,9 @@ final class Handles {
     /** The only ring that may have sends on it. */
     volatile SendsAhead.@Nullable Ring ring;
 
+    /** What may have something of it on offer: said before it is, and until it is taken back. */
+    volatile @Nullable Peeks peeks;
+
     /** What was sent ahead and found no room; changed by {@link Rests}. */
     volatile Rests.@Nullable Rest rest;
 
@@ -70,6 +73,28 @@ final class Handles {
     private Handle(int fd, int birth) {
       this.fd = fd;
       this.birth = birth;
+    }
+
+    /** How many calls are under way, and one while it is open. */
+    int uses() {
+      return uses.get();
+    }
+
+    /** Claims the handle for what is about to offer something of it; false if another has. */
+    synchronized boolean offers(Peeks by) {
+      if (peeks != null) {
+        return false;
+      }
+      peeks = by;
+      return true;
+    }
+
+    /** Takes back what is on offer of it. The caller has entered it, and begins a call on it. */
+    void settlePeeks() {
+      Peeks by = peeks;
+      if (by != null) {
+        by.settle(this);
+      }
     }
 
     /** What was found out of {@link #sends}, if nothing else is known by now. */
@@ -169,6 +194,11 @@ final class Handles {
         return handle;
       }
     }
+  }
+
+  /** Whether it can still be looked up. */
+  boolean isOpen(Handle handle) {
+    return open.get(handle.fd) == handle;
   }
 
   /** One use more of a handle that the caller has entered. */

@@ -73,6 +73,7 @@ final class LentCalls {
   private final AtomicInteger wrong;
   private final DeviceSlot slot;
   private final boolean mayGoAhead;
+  private boolean peeks;
 
   /**
    * @param ring of the same slot
@@ -104,9 +105,13 @@ final class LentCalls {
     if (wrong.get() > MAX_WRONG || !accepts(call)) {
       return TRAP;
     }
+    peeks = false;
     Handles.Handle handle = enter(call.args[0], birth);
     if (handle == null) {
       return TRAP;
+    }
+    if (call.number == Canonical.RECVFROM) {
+      handle.settlePeeks();
     }
     // Before the call: what makes it untrue that a send succeeds withdraws this one's credit.
     int generation = ring.generation();
@@ -126,6 +131,10 @@ final class LentCalls {
       if (call.number != Canonical.SETSOCKOPT && call.number != Canonical.PPOLL) {
         readiness.touched(handle);
       }
+      if (call.number == Canonical.RECVFROM && result > 0 && mayGoAhead && slot.wantsPeeks()) {
+        ring.peeks().received(handle, scratch);
+        peeks = true;
+      }
       if (slot.wantsCredit() && result > 0) {
         grant(call, handle, result, generation, scratch);
       }
@@ -133,6 +142,13 @@ final class LentCalls {
       return full || ShadowThread.isRestart(result) ? TRAP : result;
     } finally {
       readiness.closeIfLast(handle);
+    }
+  }
+
+  /** After the reply to the call made last: looks what its process may receive next. */
+  void lookAhead(MemorySegment scratch) {
+    if (peeks) {
+      ring.peeks().look(ring, scratch);
     }
   }
 

@@ -399,6 +399,8 @@ final class Readiness {
         if (handle == null) {
           continue;
         }
+        // Who is told of more than was looked at must find it.
+        handle.settlePeeks();
         Watch watch = handle.watch;
         if (watch != null && watch != quiet) {
           int count;

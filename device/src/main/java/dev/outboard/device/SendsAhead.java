@@ -32,7 +32,7 @@ final class SendsAhead {
   static final long SCRATCH_BYTES = 128;
 
   /** How often a call is made again that an interruption meant for another has ended. */
-  private static final int MAX_REPEATS = 100;
+  static final int MAX_REPEATS = 100;
 
   /** Flags that a send may have in a ring. */
   private static final int FLAGS = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL | Socket.MSG_MORE;
@@ -75,6 +75,7 @@ final class SendsAhead {
     private final Rests rests;
     private final Activity activity;
     private final AtomicInteger wrong;
+    private final Peeks peeks;
     private final SendRing.Entry entry = new SendRing.Entry(); // guarded by this
     private boolean closed; // guarded by this
 
@@ -84,7 +85,9 @@ final class SendsAhead {
         Readiness readiness,
         Rests rests,
         Activity activity,
-        AtomicInteger wrong) {
+        AtomicInteger wrong,
+        Peeks peeks) {
+      this.peeks = peeks;
       this.ring = ring;
       this.handles = handles;
       this.readiness = readiness;
@@ -98,8 +101,14 @@ final class SendsAhead {
       return ring.generation();
     }
 
-    /** Makes the sends that are in the ring. */
+    /** What the slot's thread has looked at. */
+    Peeks peeks() {
+      return peeks;
+    }
+
+    /** Makes the sends that are in the ring, and receives what was taken of what was on offer. */
     void drain(MemorySegment scratch) {
+      peeks.settleTaken();
       if (!ring.isPending()) {
         return;
       }
@@ -158,6 +167,7 @@ final class SendsAhead {
         drain(scratch);
       } finally {
         remove(this);
+        peeks.close();
         synchronized (this) {
           closed = true;
         }
@@ -173,8 +183,9 @@ final class SendsAhead {
       Readiness readiness,
       Rests rests,
       Activity activity,
-      AtomicInteger wrong) {
-    Ring made = new Ring(ring, handles, readiness, rests, activity, wrong);
+      AtomicInteger wrong,
+      Peeks peeks) {
+    Ring made = new Ring(ring, handles, readiness, rests, activity, wrong, peeks);
     synchronized (holding) {
       List<Ring> all = new ArrayList<>(List.of(rings));
       all.add(made);
@@ -298,7 +309,7 @@ final class SendsAhead {
     return r < 0 ? -number : scratch.get(ValueLayout.JAVA_SHORT, to);
   }
 
-  private static long option(Kernel kernel, int fd, int name, MemorySegment scratch) {
+  static long option(Kernel kernel, int fd, int name, MemorySegment scratch) {
     scratch.set(ValueLayout.JAVA_INT, LENGTH, Integer.BYTES);
     long r =
         kernel.syscall(

@@ -11,6 +11,7 @@ import dev.outboard.abi.Stat;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
+import dev.outboard.channel.PeekedReceives;
 import dev.outboard.channel.SendRing;
 import dev.outboard.syscalls.Arg;
 import dev.outboard.syscalls.BpfCommands;
@@ -264,11 +265,19 @@ final class ShadowThread implements Runnable {
     }
     // Before the process can have the slot.
     SendRing sends = slot.ring();
+    PeekedReceives peeked = slot.peeked();
     AtomicInteger wrong = new AtomicInteger();
     SendsAhead.Ring ring =
-        sends == null
+        sends == null || peeked == null
             ? null
-            : ahead.open(sends, handles, readiness, session.rests(), activity, wrong);
+            : ahead.open(
+                sends,
+                handles,
+                readiness,
+                session.rests(),
+                activity,
+                wrong,
+                new Peeks(kernel, handles, readiness, peeked));
     LentCalls lent = ring == null ? null : new LentCalls(session, slot, ring, wrong);
     try {
       if (loan == null) {
@@ -348,6 +357,9 @@ final class ShadowThread implements Runnable {
       activity.call(call.number, result, System.nanoTime() - start);
       slot.complete(result, sample.mask, sample.stamp, newBirth);
       calls.setRelease(calls.getPlain() + 1);
+      if (lent != null) {
+        lent.lookAhead(own);
+      }
     }
   }
 
@@ -468,7 +480,7 @@ final class ShadowThread implements Runnable {
       case Canonical.SETSOCKOPT -> !SocketOptions.leavesSends(call.args[1], call.args[2]);
       case Canonical.SENDTO, Canonical.SENDMSG, Canonical.WRITE, Canonical.WRITEV -> {
         long fd = call.args[0];
-        Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+        Handles.Handle handle = enter(fd);
         boolean network = handle != null && handle.sends == Handles.Sends.AHEAD;
         if (handle != null) {
           readiness.closeIfLast(handle);
@@ -573,7 +585,7 @@ final class ShadowThread implements Runnable {
     try {
       if (BpfCommands.subject(command) >= 0) {
         long fd = call.args[BpfCommands.SUBJECT];
-        Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+        Handles.Handle handle = enter(fd);
         if (handle == null) {
           return -Errno.EBADF;
         }
@@ -636,6 +648,15 @@ final class ShadowThread implements Runnable {
             && SocketOptions.makesDescriptor((int) call.args[1], (int) call.args[2]));
   }
 
+  /** The handle of a number, in use from now on, for a call on it; null if there is none. */
+  private Handles.@Nullable Handle enter(long fd) {
+    Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+    if (handle != null) {
+      handle.settlePeeks();
+    }
+    return handle;
+  }
+
   /** Looks up every descriptor that the call names. */
   private long enter(Row row) {
     for (int i = 0; i < row.argCount(); i++) {
@@ -651,7 +672,7 @@ final class ShadowThread implements Runnable {
             && row.arg(i + 1).kind() == Arg.Kind.PATH) {
           continue; // The path must be absolute then; the marshaller sees to it.
         }
-        Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+        Handles.Handle handle = enter(fd);
         if (handle == null) {
           return -Errno.EBADF;
         }
@@ -664,12 +685,12 @@ final class ShadowThread implements Runnable {
     if (call.number == Canonical.SETSOCKOPT
         && SocketOptions.namesProgram((int) call.args[1], (int) call.args[2])) {
       long fd = call.args[SocketOptions.HANDLE];
-      entered[SocketOptions.HANDLE] = fd == (int) fd ? handles.enter((int) fd) : null;
+      entered[SocketOptions.HANDLE] = enter(fd);
       return entered[SocketOptions.HANDLE] == null ? -Errno.EBADF : 0;
     }
     if (call.number == Canonical.IOCTL && IoctlRequests.namesDescriptor((int) call.args[1])) {
       long fd = call.args[IoctlRequests.HANDLE];
-      entered[IoctlRequests.HANDLE] = fd == (int) fd ? handles.enter((int) fd) : null;
+      entered[IoctlRequests.HANDLE] = enter(fd);
       return entered[IoctlRequests.HANDLE] == null ? -Errno.EBADF : 0;
     }
     return 0;
@@ -762,7 +783,7 @@ final class ShadowThread implements Runnable {
           PseudoCall.LOOK,
           PseudoCall.TAKE -> {
         long fd = call.args[0];
-        Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
+        Handles.Handle handle = enter(fd);
         if (handle == null) {
           return -Errno.EBADF;
         }

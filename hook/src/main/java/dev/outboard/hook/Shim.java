@@ -75,6 +75,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private static final boolean AHEAD =
       Boolean.parseBoolean(System.getProperty("outboard.shim.ahead", "true"));
 
+  private static final boolean PEEKS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.peeks", "true"));
+
   /** No result of a request. */
   private static final long NO_REQUEST = Long.MIN_VALUE;
 
@@ -466,6 +469,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     ShimTable table = tables.take();
     if (table != null) {
       table.ahead(AHEAD);
+      table.peeks(PEEKS);
     }
     return table;
   }

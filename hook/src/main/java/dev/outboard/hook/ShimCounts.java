@@ -15,6 +15,7 @@ final class ShimCounts {
   private final long[] lost = new long[ShimLayout.MAX_NUMBER];
   private long stayed;
   private long ahead;
+  private long peeked;
 
   /** Adds what a process has counted so far. */
   void add(ShimTable t) {
@@ -27,6 +28,7 @@ final class ShimCounts {
     }
     stayed += t.stayedBytes();
     ahead += t.wentAhead();
+    peeked += t.peeked();
   }
 
   void add(ShimCounts c) {
@@ -39,6 +41,7 @@ final class ShimCounts {
     }
     stayed += c.stayed;
     ahead += c.ahead;
+    peeked += c.peeked;
   }
 
   /** Calls that went to the host's kernel. */
@@ -59,6 +62,11 @@ final class ShimCounts {
   /** How many sends were not waited for. */
   long wentAhead() {
     return ahead;
+  }
+
+  /** How many receives took what the device had looked at. */
+  long peeked() {
+    return peeked;
   }
 
   /** How many bytes of sendfile were of files of the device, where they stay. */

@@ -101,6 +101,11 @@ final class ShimLayout {
 
   static final int AHEAD_OFFSET = CONTROL_OFFSET + 120;
 
+  /** Whether the device may look at what is received next; receives of what it had looked at. */
+  static final int PEEKS_OFFSET = CONTROL_OFFSET + 124;
+
+  static final int PEEKED_OFFSET = CONTROL_OFFSET + 128;
+
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;
 

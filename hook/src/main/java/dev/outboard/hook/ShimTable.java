@@ -213,6 +213,16 @@ final class ShimTable {
     return memory.get(ValueLayout.JAVA_LONG, ShimLayout.WENT_AHEAD_OFFSET);
   }
 
+  /** Whether the device may look at what the process receives next. */
+  void peeks(boolean on) {
+    INT.setVolatile(memory, (long) ShimLayout.PEEKS_OFFSET, on ? 1 : 0);
+  }
+
+  /** How many receives took what the device had looked at. */
+  long peeked() {
+    return memory.get(ValueLayout.JAVA_LONG, ShimLayout.PEEKED_OFFSET);
+  }
+
   private long count(int counters, int number) {
     return memory.get(ValueLayout.JAVA_LONG, counters + (long) number * Long.BYTES);
   }

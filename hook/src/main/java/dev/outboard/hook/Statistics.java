@@ -105,7 +105,8 @@ public final class Statistics {
   /** How many receives were answered from what the device had told before. */
   public long receivedAhead() {
     LongSupplier s = receivedAhead;
-    return s == null ? 0 : s.getAsLong();
+    Untrapped u = untrapped;
+    return (s == null ? 0 : s.getAsLong()) + (u == null ? 0 : u.counts().peeked());
   }
 
   /** Bytes of calls, data and frames from the host to the device. */

@@ -60,6 +60,10 @@ class ShimBlobTest {
     assertThat(constant(s, "AHEAD_BYTES")).isEqualTo(SlotLayout.AHEAD_BYTES);
     assertThat(constant(s, "AHEAD_COST")).isEqualTo(SlotLayout.AHEAD_COST);
     assertThat(constant(s, "CREDIT_BYTES")).isEqualTo(SlotLayout.CREDIT_BYTES);
+    assertThat(constant(s, "PEEKED")).isEqualTo(SlotLayout.PEEKED);
+    assertThat(constant(s, "PEEKED_ENTRIES")).isEqualTo(SlotLayout.PEEKED_ENTRIES);
+    assertThat(constant(s, "PEEKED_BYTES")).isEqualTo(SlotLayout.PEEKED_BYTES);
+    assertThat(constant(s, "WANTS_PEEKS")).isEqualTo(SlotLayout.WANTS_PEEKS);
     assertThat(constant(s, "WANTS_CREDIT")).isEqualTo(SlotLayout.WANTS_CREDIT);
   }
 

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import dev.outboard.abi.Poll;
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.PeekedReceives;
+import dev.outboard.channel.SlotLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What the thread of a lent slot has looked at for its process to receive, before it was asked.
+ *
+ * <p>After a receive the thread looks at the other sockets on which the process has received by
+ * this slot, and copies what they have into the slot (MSG_PEEK): there the process takes it without
+ * a call. The bytes stay in the kernel's queue until then; what was taken is thrown out of it
+ * (MSG_TRUNC) before any other call of any session is made. So there are never two truths, and what
+ * was not taken can be taken back at any time. It is, before
+ *
+ * <ul>
+ *   <li>any call on the same handle, from wherever it comes, begins;
+ *   <li>anybody is told of an edge of it: who is told that more has come must not receive less.
+ * </ul>
+ *
+ * <p><b>Nobody else may be receiving</b> while something is on offer. A call enters its handle, and
+ * then looks whether it is on offer ({@link #settle}); here it is said first that it is, and then
+ * looked whether somebody has entered it. Both are sequentially consistent, so one of the two sees
+ * the other. Only then are the bytes copied, so what a call that is out has received is not among
+ * them.
+ *
+ * <p>{@link #look} and {@link #received} belong to the slot's thread, all else may be called by any
+ * thread with a task, with scratch memory of its own.
+ */
+final class Peeks {
+  /** Bytes of scratch memory that {@link #look} and {@link #received} need. */
+  static final long SCRATCH_BYTES = 1024;
+
+  /** Sockets of one slot, the ones received on last. */
+  private static final int KNOWN = 64;
+
+  /** So many receives are at most answered without a look, after looks that found nothing. */
+  private static final int MOST_SKIPPED = 64;
+
+  /** In use: it is open, and somebody is in a call on it. */
+  private static final int OPEN_AND_HERE = 2;
+
+  private static final int POLLFD_BYTES = 8;
+  private static final int TIMESPEC = 0;
+  private static final int POLLFDS = 16;
+  private static final int EVENTS = Poll.POLLIN | Poll.POLLPRI | Poll.POLLOUT | Poll.POLLRDHUP;
+
+  private final Kernel kernel;
+  private final Handles handles;
+  private final Readiness readiness;
+  private final PeekedReceives table;
+
+  private final Handles.@Nullable Handle[] known = new Handles.@Nullable Handle[KNOWN];
+  private final Handles.@Nullable Handle[] polled = new Handles.@Nullable Handle[KNOWN];
+  private int skipped;
+  private int skip;
+
+  // Guarded by this: whose an entry is that was published.
+  private final Handles.@Nullable Handle[] offered =
+      new Handles.@Nullable Handle[SlotLayout.PEEKED_ENTRIES];
+  private boolean closed;
+
+  Peeks(Kernel kernel, Handles handles, Readiness readiness, PeekedReceives table) {
+    this.kernel = kernel;
+    this.handles = handles;
+    this.readiness = readiness;
+    this.table = table;
+  }
+
+  /** The process has received on a handle by this slot. The caller has entered it. */
+  void received(Handles.Handle handle, MemorySegment scratch) {
+    int at = handle.fd & KNOWN - 1;
+    if (known[at] != handle
+        && SendsAhead.mayGoAhead(kernel, handle, scratch)
+        && SendsAhead.option(kernel, handle.fd, Socket.SO_PROTOCOL, scratch)
+            == Socket.IPPROTO_TCP) {
+      known[at] = handle;
+    }
+  }
+
+  /**
+   * Looks what there is to receive.
+   *
+   * @param ring of the same slot
+   */
+  void look(SendsAhead.Ring ring, MemorySegment scratch) {
+    if (++skipped <= skip) {
+      return;
+    }
+    skipped = 0;
+    synchronized (this) {
+      if (closed) {
+        return;
+      }
+      settleTaken();
+      int count = 0;
+      for (Handles.Handle handle : known) {
+        if (handle != null
+            && handle.peeks == null
+            && handle.sends == Handles.Sends.AHEAD
+            && offered[PeekedReceives.of(handle.fd)] == null) {
+          long at = POLLFDS + (long) count * POLLFD_BYTES;
+          scratch.set(ValueLayout.JAVA_INT, at, handle.fd);
+          scratch.set(ValueLayout.JAVA_INT, at + 4, EVENTS);
+          polled[count++] = handle;
+        }
+      }
+      int generation = ring.generation();
+      long since = System.nanoTime();
+      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC, 0);
+      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC + 8, 0);
+      long ready =
+          count == 0
+              ? 0
+              : kernel.syscall(
+                  Canonical.PPOLL,
+                  scratch.address() + POLLFDS,
+                  count,
+                  scratch.address() + TIMESPEC,
+                  0,
+                  0,
+                  0);
+      for (int i = 0; i < count && ready > 0; i++) {
+        int found = scratch.get(ValueLayout.JAVA_SHORT, POLLFDS + (long) i * POLLFD_BYTES + 6);
+        Handles.Handle handle = polled[i];
+        // What is at an end, broken or urgent is for a call.
+        if (handle != null && (found & ~Poll.POLLOUT) == Poll.POLLIN) {
+          boolean room = (found & Poll.POLLOUT) != 0;
+          offer(handle, ring, room ? SlotLayout.CREDIT_BYTES : 0, generation, since);
+        } else if (handle != null && (found & Poll.POLLNVAL) != 0) {
+          forgetIfGone(handle);
+        }
+      }
+      skip = ready > 0 ? 0 : Math.min(MOST_SKIPPED, 2 * skip + 1);
+    }
+  }
+
+  private void offer(
+      Handles.Handle handle, SendsAhead.Ring ring, int credit, int generation, long since) {
+    int entry = PeekedReceives.of(handle.fd);
+    Handles.Handle entered = offered[entry] == null ? handles.enter(handle.fd) : null;
+    if (entered == null) {
+      forgetIfGone(handle);
+      return;
+    }
+    try {
+      if (entered != handle || !handle.offers(this)) {
+        forgetIfGone(handle);
+        return;
+      }
+      long r = 0;
+      if (handle.uses() == OPEN_AND_HERE && !handle.failed()) {
+        r =
+            kernel.syscall(
+                Canonical.RECVFROM,
+                handle.fd,
+                table.data(entry).address(),
+                PeekedReceives.MOST,
+                Socket.MSG_PEEK | Socket.MSG_DONTWAIT,
+                0,
+                0);
+      }
+      // All that there is, and no less: who receives less than was asked for may take it for all.
+      if (r <= 0 || r >= PeekedReceives.MOST) {
+        handle.peeks = null;
+        return;
+      }
+      boolean ahead = credit > 0 && handle.ring == ring && handle.rest == null;
+      offered[entry] = handle;
+      table.publish(entry, handle.fd, handle.birth, (int) r, ahead ? credit : 0, generation, since);
+    } finally {
+      readiness.closeIfLast(entered);
+    }
+  }
+
+  private void forgetIfGone(Handles.Handle handle) {
+    int at = handle.fd & KNOWN - 1;
+    if (known[at] == handle && !handles.isOpen(handle)) {
+      known[at] = null;
+    }
+  }
+
+  /** Throws out what the process has received without a call. */
+  void settleTaken() {
+    if (!table.isTaken()) {
+      return;
+    }
+    synchronized (this) {
+      table.notice();
+      for (int entry = 0; entry < offered.length; entry++) {
+        Handles.Handle handle = offered[entry];
+        if (handle != null && table.isTaken(entry)) {
+          Handles.Handle entered = handles.enter(handle.fd);
+          end(entry, entered == handle);
+          if (entered != null) {
+            readiness.closeIfLast(entered);
+          }
+        }
+      }
+    }
+  }
+
+  /** Takes back what is on offer of a handle, which the caller has entered. */
+  synchronized void settle(Handles.Handle handle) {
+    int entry = PeekedReceives.of(handle.fd);
+    if (offered[entry] == handle) {
+      end(entry, true);
+    }
+  }
+
+  /** Takes everything back; nothing is offered any more, and the memory may go. */
+  synchronized void close() {
+    closed = true;
+    for (int entry = 0; entry < offered.length; entry++) {
+      Handles.Handle handle = offered[entry];
+      if (handle != null) {
+        Handles.Handle entered = handles.enter(handle.fd);
+        end(entry, entered == handle);
+        if (entered != null) {
+          readiness.closeIfLast(entered);
+        }
+      }
+    }
+  }
+
+  private void end(int entry, boolean open) {
+    Handles.Handle handle = offered[entry];
+    offered[entry] = null;
+    if (handle == null) {
+      return;
+    }
+    int bytes = table.end(entry);
+    if (bytes != PeekedReceives.UNTAKEN && open) {
+      discard(handle, bytes, table.data(entry));
+    }
+    // Last: who does not find it on offer goes on at once.
+    handle.peeks = null;
+  }
+
+  /** Under MSG_TRUNC TCP throws away what it would copy: {@code tcp(7)}. */
+  private void discard(Handles.Handle handle, int bytes, MemorySegment data) {
+    int left = bytes;
+    for (int tries = 0; left > 0 && tries < SendsAhead.MAX_REPEATS; tries++) {
+      long r =
+          kernel.syscall(
+              Canonical.RECVFROM,
+              handle.fd,
+              data.address(),
+              left,
+              Socket.MSG_TRUNC | Socket.MSG_DONTWAIT,
+              0,
+              0);
+      if (r > 0) {
+        left -= (int) r;
+      } else if (!ShadowThread.isRestart(r)) {
+        break;
+      }
+    }
+    readiness.touched(handle);
+  }
+}
