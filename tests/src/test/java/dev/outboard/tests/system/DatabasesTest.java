@@ -57,7 +57,8 @@ class DatabasesTest {
             (sleep 0.5; echo "notify news, 'hello'" | psql -q) &
             printf "listen news;\\nselect pg_sleep(2);\\n;\\n" | psql -At | sed 's/PID .*//'
             # What ends a client ends what its server does for it: a query to cancel comes by a second connection.
-            timeout -s INT 2 psql -Atc 'select pg_sleep(60)' 2>&1; echo "interrupted $?"
+            # One signal: without --foreground timeout sends it to its group as well, and psql may get two.
+            timeout --foreground -s INT 2 psql -Atc 'select pg_sleep(60)' 2>&1; echo "interrupted $?"
             pg_ctl -D . -m fast -w stop >/dev/null; echo "stop $?"
             rm -f ../tmp/log ../tmp/rows
             END
