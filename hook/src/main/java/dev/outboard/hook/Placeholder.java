@@ -177,6 +177,7 @@ final class Placeholder {
   // What end B shows.
   private int bytesShown;
   private boolean urgentShown;
+  private boolean everUrgent;
   private boolean outHidden;
   private boolean readHangupShown;
   private boolean hangupShown;
@@ -745,6 +746,7 @@ final class Placeholder {
       pulseDue = false;
     }
     if ((mask & POLLPRI) != 0 && !urgentShown && !readHangupShown) {
+      everUrgent = true;
       urgentShown =
           Linux.send(
                   endA,
@@ -795,8 +797,11 @@ final class Placeholder {
   }
 
   private void takeBytes(int b) {
-    // A message out of band cuts a read short, and one that was received leaves an empty one.
-    while (Linux.recv(b, SINK.address(), SINK_BYTES, Socket.MSG_DONTWAIT) > 0) {}
+    long r;
+    do {
+      r = Linux.recv(b, SINK.address(), SINK_BYTES, Socket.MSG_DONTWAIT);
+      // A message out of band cuts a read short, and one that was received leaves an empty one.
+    } while (r > 0 && (everUrgent || r < bytesShown));
     bytesShown = 0;
   }
 
