@@ -16,6 +16,7 @@ final class Modes {
   static List<Mode> peers() {
     List<Mode> all = new ArrayList<>();
     all.add(new OutboardMode(OutboardMode.Kind.HOST));
+    all.add(new OutboardMode(OutboardMode.Kind.NOTIFIER));
     for (PeerMode.Kind kind : PeerMode.Kind.values()) {
       all.add(new PeerMode(kind));
     }

@@ -14,6 +14,8 @@ final class OutboardMode implements Mode {
     LIBRARY("outboard"),
     /** The same, with frames as a wire would carry them. */
     WITHOUT_OFFLOADS("outboard offload=off"),
+    /** The library kernel again, all of whose calls trap. */
+    NOTIFIER("notifier"),
     /** The kernel of this machine, in the namespace of the native run. */
     HOST("host");
 
@@ -50,6 +52,9 @@ final class OutboardMode implements Mode {
     command.add(site.launcher().toString());
     command.add("run");
     command.add("--stats=" + place.statistics());
+    if (kind == Kind.NOTIFIER) {
+      command.add("--hook=notifier");
+    }
     if (host) {
       command.add("--kernel=host");
     } else if (network) {

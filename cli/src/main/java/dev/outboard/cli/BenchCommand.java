@@ -37,7 +37,8 @@ final class BenchCommand implements Command {
                 "PEER",
                 "Compare with these too, if they are installed, or with all:",
                 String.join(", ", Bench.peers()) + ".",
-                "host is outboard with --kernel=host; native always takes part."),
+                "host is outboard with --kernel=host, notifier with --hook=notifier;",
+                "native always takes part."),
             Option.flag(
                 QUICK, (char) 0, "In less than a minute: few rounds, short samples, wide spread."),
             Option.single(
