@@ -101,6 +101,9 @@ final class ShimLayout {
 
   static final int AHEAD_OFFSET = CONTROL_OFFSET + 120;
 
+  /** Of the same page: whether questions about sockets go to the device. */
+  static final int ASKS_OFFSET = CONTROL_OFFSET + 124;
+
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;
 
