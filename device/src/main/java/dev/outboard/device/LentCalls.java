@@ -105,7 +105,10 @@ final class LentCalls {
    * @return a result, {@code -errno}, or {@link #TRAP}
    */
   long make(Call call, int birth, MemorySegment scratch) {
-    slot.credit(0, 0, 0);
+    boolean wantsCredit = slot.wantsCredit();
+    if (wantsCredit) {
+      slot.credit(0, 0, 0);
+    }
     if (wrong.get() > MAX_WRONG || !accepts(call)) {
       return TRAP;
     }
@@ -114,7 +117,7 @@ final class LentCalls {
       return TRAP;
     }
     // Before the call: what makes it untrue that a send succeeds withdraws this one's credit.
-    int generation = ring.generation();
+    int generation = wantsCredit ? ring.generation() : 0;
     try {
       if (handle.failed() || (handle.rest != null && mustFollow(call) && !rests.push(handle))) {
         return TRAP;
@@ -132,7 +135,7 @@ final class LentCalls {
       if (moves(call)) {
         readiness.touched(handle);
       }
-      if (slot.wantsCredit() && result > 0) {
+      if (wantsCredit && result > 0) {
         grant(call, handle, result, generation, scratch);
       }
       boolean full = call.number != Canonical.RECVFROM && result == -Errno.EAGAIN;
