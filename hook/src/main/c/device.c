@@ -20,9 +20,12 @@ enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
   SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
+  SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55, SYS_ioctl = 16, SYS_fcntl = 72,
   SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, CLOCK_MONOTONIC = 1,
   DEVICE_nothing = -1,
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
+  DEVICE_ioctl = 29, DEVICE_getsockname = 204, DEVICE_getpeername = 205, DEVICE_getsockopt = 209,
+  FIONREAD = 0x541b, F_GETFL = 3,
   EINTR = 4, EAGAIN = 11, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
@@ -34,7 +37,10 @@ enum { CPU_SEGMENT = 15 * 8 + 3, CPU_MASK = 0xfff };
 enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8, PAGE = 4096 };
 
 /* The options that hold segments back or do not; and how much one sendfile moves at most. */
-enum { IPPROTO_TCP = 6, TCP_NODELAY = 1, TCP_CORK = 3, SENDFILE_BYTES = 16 << 20 };
+enum {
+  SOL_IP = 0, SOL_SOCKET = 1, IPPROTO_TCP = 6, SOL_IPV6 = 41, TCP_NODELAY = 1, TCP_CORK = 3,
+  SENDFILE_BYTES = 16 << 20,
+};
 
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most; and at
  * least if the device's thread is awake, which has the reply in a few microseconds. */
@@ -133,14 +139,16 @@ struct control {
   volatile uint64_t stayed; /* bytes of files of the device that were sent: they did not cross */
   volatile uint64_t went_ahead; /* sends that nobody waited for */
   volatile int32_t ahead; /* the hook's: whether there may be any */
+  volatile int32_t asks;  /* the hook's: whether questions go to the device */
   volatile int32_t peeks; /* the hook's: whether the device may look at what may be received next */
   volatile uint64_t peeked; /* receives of what it had looked at */
 };
 
 _Static_assert(__builtin_offsetof(struct control, went_ahead) == 112, "ShimLayout.WENT_AHEAD_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, ahead) == 120, "ShimLayout.AHEAD_OFFSET");
-_Static_assert(__builtin_offsetof(struct control, peeks) == 124, "ShimLayout.PEEKS_OFFSET");
-_Static_assert(__builtin_offsetof(struct control, peeked) == 128, "ShimLayout.PEEKED_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, asks) == 124, "ShimLayout.ASKS_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, peeks) == 128, "ShimLayout.PEEKS_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, peeked) == 136, "ShimLayout.PEEKED_OFFSET");
 
 _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
@@ -180,6 +188,9 @@ static inline int64_t system_call(int64_t number, int64_t a, int64_t b, int64_t 
 
 /* In shim.S: the same from the page whose calls trap. */
 extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d);
+
+/* An int that may lie at any address. */
+typedef int32_t __attribute__((aligned(1), may_alias)) any_int;
 
 static inline void copy(void *to, const void *from, uint64_t bytes) {
   __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
@@ -864,6 +875,87 @@ static int64_t control_set(const struct call *c, int *done) {
   return 0;
 }
 
+/* --- questions about a socket ------------------------------------------------------------------- */
+
+/* Whether an option is one that the hook neither answers nor learns from. */
+static int is_asked(int level, int option) {
+  uint64_t all = level == SOL_SOCKET    ? ASKED_SOCKET
+                 : level == IPPROTO_TCP ? ASKED_TCP
+                 : level == SOL_IP      ? ASKED_IP
+                 : level == SOL_IPV6    ? ASKED_IPV6
+                                        : 0;
+  return (uint32_t)option < 64 && (all >> option & 1);
+}
+
+/*
+ * Whether a part of the program's memory can be read and written. Where its registers were saved a
+ * moment ago it can: what a caller wants to know is most often on its stack, not far from there, and
+ * needs no system call to find out.
+ */
+static int at_hand(const struct call *c, int64_t address, uint64_t bytes) {
+  uint64_t from = (uint64_t)c & -PAGE, to = ((uint64_t)(c + 1) + PAGE - 1) & -PAGE;
+  uint64_t offset = (uint64_t)address - from;
+  if (offset < to - from && bytes <= to - from - offset) return 1;
+  struct transfer t;
+  one(&t, address, bytes);
+  return writable(&t, bytes);
+}
+
+/* Asks; the answer is in the slot's data then. The result, or TRAP. */
+static int64_t ask(struct slot *s, uint32_t number, int64_t a, int64_t b, int64_t room,
+                   uint64_t handle, struct spins *spins) {
+  s->args[1] = a;
+  s->args[2] = b;
+  s->args[3] = room;
+  s->flags = 0;
+  int interrupted = 0;
+  if (!make(s, number, handle, spins, &interrupted)) return TRAP;
+  int64_t r = s->result;
+  return r == -ENETDOWN || r > 0 ? TRAP : r;
+}
+
+/*
+ * A name or an option, of which the caller says how much room it has and is told how long it is.
+ * That there is room is certain before it is asked, as an error of a socket is told once.
+ */
+static int64_t ask_length(struct slot *s, uint32_t number, const struct call *c, int64_t to,
+                          int64_t length_at, uint64_t handle, struct spins *spins, int *done) {
+  int32_t room, length;
+  if (!at_hand(c, length_at, sizeof room)) return 0;
+  room = *(const volatile any_int *)length_at;
+  if (room < 0) return 0;
+  if (room > ANSWER_BYTES) room = ANSWER_BYTES;
+  if (room && !at_hand(c, to, room)) return 0;
+  int64_t r = ask(s, number, (int)c->rsi, (int)c->rdx, room, handle, spins);
+  if (r == TRAP) return 0;
+  *done = 1;
+  if (r < 0) return r;
+  length = *(const volatile any_int *)data(s);
+  if (length < room) room = length < 0 ? 0 : length;
+  copy((void *)to, data(s) + ANSWER, room);
+  *(volatile any_int *)length_at = length;
+  return 0;
+}
+
+/* How much there is to be received. */
+static int64_t ask_bytes(struct slot *s, const struct call *c, uint64_t handle,
+                         struct spins *spins, int *done) {
+  if (!at_hand(c, c->rdx, sizeof(int32_t))) return 0;
+  int64_t r = ask(s, DEVICE_ioctl, FIONREAD, 0, sizeof(int32_t), handle, spins);
+  if (r == TRAP) return 0;
+  *done = 1;
+  if (r == 0) *(volatile any_int *)c->rdx = *(const any_int *)(data(s) + ANSWER);
+  return r;
+}
+
+/* The status flags that a program has set are those of what stands for the socket, too. */
+static int64_t status_flags(const struct call *c, int *done) {
+  uint32_t fd = (uint32_t)c->rdi;
+  if ((int)c->rsi != F_GETFL || fd >= MAX_FD) return 0;
+  int state = STATES[fd * 4];
+  return state == STATE_HOST || state == STATE_DEVICE ? pass(c, done) : 0;
+}
+
 /*
  * A call on a descriptor of the device. *done is 0 if it has to trap, and then nothing has happened
  * that the trap could not find.
@@ -871,10 +963,15 @@ static int64_t control_set(const struct call *c, int *done) {
 int64_t device_call(const struct call *c, int *done) {
   *done = 0;
   if (c->number == SYS_epoll_ctl) return control_set(c, done);
+  if (c->number == SYS_fcntl) return status_flags(c, done);
   if (c->number == SYS_poll || c->number == SYS_pselect6) return poll_call(c, done);
   if (c->number == SYS_sendfile && is_host((int)c->rdi) && is_host((int)c->rsi))
     return pass(c, done);
   int fd = (int)c->rdi;
+  if (c->number == SYS_ioctl) {
+    if ((uint32_t)c->rsi != FIONREAD || (uint32_t)fd >= MAX_FD) return 0;
+    if (is_host(fd)) return pass(c, done);
+  }
   struct transfer t;
   int flags = 0, sends = 0, known, from = 0;
   uint64_t file = 0;
@@ -905,6 +1002,14 @@ int64_t device_call(const struct call *c, int *done) {
               ((int)c->rdx == TCP_NODELAY || (int)c->rdx == TCP_CORK);
       t.bytes = sizeof(int32_t);
       break;
+    case SYS_getsockname: case SYS_getpeername: case SYS_ioctl:
+      known = CONTROL->asks;
+      t.bytes = sizeof(int32_t);
+      break;
+    case SYS_getsockopt:
+      known = CONTROL->asks && is_asked((int)c->rsi, (int)c->rdx);
+      t.bytes = sizeof(int32_t);
+      break;
     default: known = 0;
   }
   if (!known || t.bytes == 0 || (flags & ~KNOWN_FLAGS)) return 0;
@@ -922,6 +1027,16 @@ int64_t device_call(const struct call *c, int *done) {
   int64_t r;
   switch (c->number) {
     case SYS_setsockopt: r = set_option(s, c, handle, spins, done); break;
+    case SYS_getsockname:
+      r = ask_length(s, DEVICE_getsockname, c, c->rsi, c->rdx, handle, spins, done);
+      break;
+    case SYS_getpeername:
+      r = ask_length(s, DEVICE_getpeername, c, c->rsi, c->rdx, handle, spins, done);
+      break;
+    case SYS_getsockopt:
+      r = ask_length(s, DEVICE_getsockopt, c, c->r10, c->r8, handle, spins, done);
+      break;
+    case SYS_ioctl: r = ask_bytes(s, c, handle, spins, done); break;
     case SYS_sendfile:
       r = from == STATE_FILE ? send_device_file(s, c, handle, file, spins, done)
                              : send_file(s, c, handle, spins, done);

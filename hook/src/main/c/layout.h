@@ -71,6 +71,15 @@
 #define PEEKED_BYTES 1024
 #define WANTS_PEEKS 0x20000
 
+/* Questions about a socket: how much an answer may be, and where in a slot's data it is; which
+ * options may be asked for, a bit each of the socket, of IP, of IPv6 and of TCP. */
+#define ANSWER_BYTES 512
+#define ANSWER 16
+#define ASKED_SOCKET 0xd04000b7fc
+#define ASKED_IP 0x4406
+#define ASKED_IPV6 0x5810000
+#define ASKED_TCP 0x2043a7e
+
 /* Requests to the hook: descriptors of a close in the gate; nobody has these. */
 #define ASK_ATTACH -0x6f62
 #define ASK_SLOT -0x6f63

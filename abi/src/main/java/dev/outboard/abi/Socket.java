@@ -30,7 +30,9 @@ public final class Socket {
   public static final int SOCK_NONBLOCK = 0x800;
   public static final int SOCK_CLOEXEC = 0x80000;
 
+  public static final int SOL_IP = 0;
   public static final int SOL_SOCKET = 1;
+  public static final int SOL_IPV6 = 41;
   public static final int SO_REUSEADDR = 2;
   public static final int SO_TYPE = 3;
   public static final int SO_ERROR = 4;

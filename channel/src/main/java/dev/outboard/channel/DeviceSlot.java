@@ -20,6 +20,9 @@ public final class DeviceSlot {
   /** What {@link #await} returns when there is no call, but something in {@link #ring}. */
   public static final int AHEAD = -1;
 
+  /** How many arguments a call has that comes by a slot which is lent; the others are 0. */
+  private static final int LENT_ARGS = 4;
+
   private final MemorySegment slot;
   private final Word request;
   private final Word reply;
@@ -105,6 +108,10 @@ public final class DeviceSlot {
           break;
         }
         request.sleep(now, 0);
+        now = request.get();
+        if (isNew(now)) {
+          break;
+        }
       }
       request.awake();
     }
@@ -134,7 +141,7 @@ public final class DeviceSlot {
     call.number = slot.get(ValueLayout.JAVA_INT, SlotLayout.NUMBER);
     call.flags = slot.get(ValueLayout.JAVA_INT, SlotLayout.FLAGS);
     flags = call.flags;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < (lent ? LENT_ARGS : 6); i++) {
       call.args[i] = slot.get(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i);
     }
     birth = slot.get(ValueLayout.JAVA_INT, SlotLayout.BIRTH);
@@ -172,7 +179,7 @@ public final class DeviceSlot {
   }
 
   /**
-   * Says what the reply to the call taken last brings; for each call of a slot that is lent.
+   * Says what the reply to the call taken last brings; for each call that {@link #wantsCredit}.
    *
    * @param bytes 0 for none
    * @param generation for which it is good
@@ -190,7 +197,7 @@ public final class DeviceSlot {
   }
 
   /**
-   * Completes the call taken last.
+   * Completes the call taken last. In a slot that is lent nobody reads more than the result.
    *
    * @param mask poll mask of the call's handle after the call, or -1
    * @param stamp when that was, on the session's clock
@@ -198,15 +205,15 @@ public final class DeviceSlot {
    */
   public void complete(long result, int mask, long stamp, int newBirth) {
     slot.set(ValueLayout.JAVA_LONG, SlotLayout.RESULT, result);
+    // Either publishes what stands before it, and the data; pairs with CallSlot.await.
+    if (lent) {
+      reply.answer(taken);
+      return;
+    }
     slot.set(ValueLayout.JAVA_INT, SlotLayout.MASK, mask);
     slot.set(ValueLayout.JAVA_INT, SlotLayout.NEW_BIRTH, newBirth);
     slot.set(ValueLayout.JAVA_LONG, SlotLayout.STAMP, stamp);
-    // Publishes all of the above and the data; pairs with CallSlot.await.
-    if (lent) {
-      reply.answer(taken);
-    } else {
-      reply.set(taken);
-    }
+    reply.set(taken);
   }
 
   /**

@@ -44,14 +44,13 @@ final class Word {
 
   /** As {@link #set}, unless the waiter has been made to look up: it shall not wait again. */
   void answer(int value) {
-    int before = get();
-    while (before >= 0) {
-      int seen = (int) SlotLayout.INT.compareAndExchange(slot, word, before, value);
-      if (seen == before) {
+    int before;
+    while ((before = get()) >= 0) {
+      // Not compareAndExchange: C1 leaves that to the runtime.
+      if (SlotLayout.INT.compareAndSet(slot, word, before, value)) {
         wakeIfAsleep();
         return;
       }
-      before = seen;
     }
   }
 

@@ -3,11 +3,13 @@ package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.SocketOptions;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -16,8 +18,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The calls that come by a slot which is lent to a process of the program: send and recv on sockets
  * whose birth it knows, sendfile to them from files whose birth it knows, setsockopt of what holds
- * segments back, and no others. The hook sees none of them, so what needs it ends with {@link
- * #TRAP}, and then nothing has happened.
+ * segments back, looks at what is ready, questions about a socket, and no others. The hook sees
+ * none of them, so what needs it ends with {@link #TRAP}, and then nothing has happened.
  *
  * <p>Nothing here waits for longer than {@value #WAIT_NANOS} ns, as no interruption comes through
  * such a slot.
@@ -41,6 +43,9 @@ final class LentCalls {
   private static final int OPTION_LENGTH = 8;
 
   private static final int OPTION_BYTES = 4;
+
+  /** Where in the data the answer to a question is; its length is at their start. */
+  static final int ANSWER = 16;
 
   /** Descriptors of one poll, and what the data have of each: handle, events, revents, birth. */
   static final int MAX_POLLED = 32;
@@ -101,11 +106,14 @@ final class LentCalls {
    * @return a result, {@code -errno}, or {@link #TRAP}
    */
   long make(Call call, int birth, MemorySegment scratch) {
-    slot.credit(0, 0, 0);
+    peeks = false;
+    boolean wantsCredit = slot.wantsCredit();
+    if (wantsCredit) {
+      slot.credit(0, 0, 0);
+    }
     if (wrong.get() > MAX_WRONG || !accepts(call)) {
       return TRAP;
     }
-    peeks = false;
     Handles.Handle handle = enter(call.args[0], birth);
     if (handle == null) {
       return TRAP;
@@ -114,7 +122,7 @@ final class LentCalls {
       handle.settlePeeks();
     }
     // Before the call: what makes it untrue that a send succeeds withdraws this one's credit.
-    int generation = ring.generation();
+    int generation = wantsCredit ? ring.generation() : 0;
     try {
       if (handle.failed() || (handle.rest != null && mustFollow(call) && !rests.push(handle))) {
         return TRAP;
@@ -126,16 +134,17 @@ final class LentCalls {
             case Canonical.RECVFROM -> receive(call, handle, flags, scratch);
             case Canonical.SENDFILE -> sendFile(call, handle, scratch);
             case Canonical.PPOLL -> poll(call, scratch);
-            default -> setOption(call, handle);
+            case Canonical.SETSOCKOPT -> setOption(call, handle);
+            default -> ask(call, handle, scratch);
           };
-      if (call.number != Canonical.SETSOCKOPT && call.number != Canonical.PPOLL) {
+      if (moves(call)) {
         readiness.touched(handle);
       }
       if (call.number == Canonical.RECVFROM && result > 0 && mayGoAhead && slot.wantsPeeks()) {
         ring.peeks().received(handle, scratch);
         peeks = true;
       }
-      if (slot.wantsCredit() && result > 0) {
+      if (wantsCredit && result > 0) {
         grant(call, handle, result, generation, scratch);
       }
       boolean full = call.number != Canonical.RECVFROM && result == -Errno.EAGAIN;
@@ -150,6 +159,11 @@ final class LentCalls {
     if (peeks) {
       ring.peeks().look(ring, scratch);
     }
+  }
+
+  /** Whether a call sends or receives. */
+  private static boolean moves(Call call) {
+    return call.number == Canonical.RECVFROM || mustFollow(call);
   }
 
   /** Whether a call comes behind what was sent on its file and found no room. */
@@ -188,8 +202,15 @@ final class LentCalls {
       case Canonical.PPOLL -> a[2] > 0 && a[2] <= MAX_POLLED;
       case Canonical.SETSOCKOPT ->
           a[1] == Socket.IPPROTO_TCP && (a[2] == Socket.TCP_NODELAY || a[2] == Socket.TCP_CORK);
+      case Canonical.GETSOCKNAME, Canonical.GETPEERNAME -> hasRoom(a[3]);
+      case Canonical.GETSOCKOPT -> hasRoom(a[3]) && SocketOptions.isAsked(a[1], a[2]);
+      case Canonical.IOCTL -> a[1] == Ioctl.FIONREAD;
       default -> false;
     };
+  }
+
+  private static boolean hasRoom(long bytes) {
+    return bytes >= 0 && bytes <= SocketOptions.ASKED_BYTES;
   }
 
   /** The handle, in use, if there is one of that birth; else this was a wrong guess. */
@@ -257,6 +278,35 @@ final class LentCalls {
         readiness.closeIfLast(polled[i]);
       }
     }
+  }
+
+  /** What changes nothing but that an error is told once. */
+  private long ask(Call call, Handles.Handle handle, MemorySegment scratch) {
+    long[] a = call.args;
+    long answer = call.data.address() + ANSWER;
+    if (call.number == Canonical.IOCTL) {
+      return kernel.syscall(call.number, handle.fd, a[1], answer, 0, 0, 0);
+    }
+    boolean option = call.number == Canonical.GETSOCKOPT;
+    boolean error =
+        option && a[1] == Socket.SOL_SOCKET && a[2] == Socket.SO_ERROR; // what the hook explains
+    if (error
+        && (a[3] < OPTION_BYTES
+            || (SendsAhead.poll(kernel, handle.fd, 0, scratch) & Poll.POLLERR) != 0)) {
+      return TRAP;
+    }
+    // The kernel's bound is not in memory that the program could change.
+    scratch.set(ValueLayout.JAVA_INT, OPTION_LENGTH, (int) a[3]);
+    long length = scratch.address() + OPTION_LENGTH;
+    long result =
+        option
+            ? kernel.syscall(call.number, handle.fd, a[1], a[2], answer, length, 0)
+            : kernel.syscall(call.number, handle.fd, answer, length, 0, 0, 0);
+    call.data.set(ValueLayout.JAVA_INT, 0, scratch.get(ValueLayout.JAVA_INT, OPTION_LENGTH));
+    if (error && call.data.get(ValueLayout.JAVA_INT, ANSWER) != 0) {
+      readiness.touched(handle); // It came just now, and is gone again.
+    }
+    return result;
   }
 
   private long setOption(Call call, Handles.Handle handle) {

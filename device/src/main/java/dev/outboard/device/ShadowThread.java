@@ -326,18 +326,21 @@ final class ShadowThread implements Runnable {
           session.lookers().runs(looker);
           result = makeLent(lent, kicks, own);
         } else {
-          if (!PseudoCall.isPseudo(call.number) && withdraws()) {
+          boolean pseudo = PseudoCall.isPseudo(call.number);
+          // Judged before the call: what changes a file's sends meanwhile withdraws by itself.
+          boolean withdraws = !pseudo && withdraws();
+          if (withdraws) {
             // What is sent from now on waits, or is found by this drain.
             ahead.withdraw();
           }
           ahead.drain(own);
           result =
-              PseudoCall.isPseudo(call.number)
+              pseudo
                   ? pseudo(sequence, own, identity)
                   : call.number == Canonical.BPF
                       ? bpf(sequence, bpf, own)
                       : system(sequence, marshaller, own);
-          if (!PseudoCall.isPseudo(call.number) && withdraws()) {
+          if (withdraws) {
             ahead.withdraw();
           }
         }

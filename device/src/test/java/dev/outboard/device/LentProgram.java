@@ -55,6 +55,26 @@ final class LentProgram implements AutoCloseable {
     at.set(ValueLayout.JAVA_INT, 8, birth);
   }
 
+  /** Fills the place for an answer. */
+  void answers(byte with) {
+    data().asSlice(LentCalls.ANSWER, 1024).fill(with);
+  }
+
+  /** The first bytes of the answer. */
+  byte[] answer(int bytes) {
+    return data().asSlice(LentCalls.ANSWER, bytes).toArray(ValueLayout.JAVA_BYTE);
+  }
+
+  /** The answer, if it is a number. */
+  int number() {
+    return data().get(ValueLayout.JAVA_INT, LentCalls.ANSWER);
+  }
+
+  /** How long the answer is, or would be. */
+  int answered() {
+    return data().get(ValueLayout.JAVA_INT, 0);
+  }
+
   /** What the last poll found of one. */
   int found(int index) {
     return data().get(ValueLayout.JAVA_SHORT, (long) index * LentCalls.POLLED_BYTES + 6);

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.Credentials;
@@ -19,6 +20,7 @@ import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.ReceivedMessage;
+import dev.outboard.syscalls.SocketOptions;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -294,6 +296,102 @@ abstract class WholePathSuite {
               q.call(
                   Canonical.SENDFILE, ends[0][1], a, b, LentCalls.SENDFILE_BYTES + 1, ends[1][1]))
           .isEqualTo(LentCalls.TRAP);
+    }
+  }
+
+  @Test
+  void aSlotThatIsLentAnswersQuestions() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int a = ends[0][0];
+      int birth = ends[0][1];
+      int b = ends[1][0];
+      // Each end's own name is the other's peer's, cut off where there is less room.
+      q.answers((byte) 0x5a);
+      assertThat(q.call(Canonical.GETSOCKNAME, birth, a, 0, 0, 128)).isZero();
+      byte[] name = q.answer(16);
+      assertThat(q.answered()).isEqualTo(16);
+      assertThat(q.answer(17)[16]).isEqualTo((byte) 0x5a);
+      q.answers((byte) 0x5a);
+      assertThat(q.call(Canonical.GETPEERNAME, ends[1][1], b, 0, 0, 5)).isZero();
+      assertThat(q.answered()).isEqualTo(16);
+      assertThat(q.answer(5)).isEqualTo(Arrays.copyOf(name, 5));
+      assertThat(q.answer(6)[5]).isEqualTo((byte) 0x5a);
+      assertThat(q.call(Canonical.GETSOCKOPT, birth, a, Socket.SOL_SOCKET, Socket.SO_TYPE, 4))
+          .isZero();
+      assertThat(q.number()).isEqualTo(Socket.SOCK_STREAM);
+      assertThat(p.send(b, new byte[7])).isEqualTo(7);
+      assertThat(q.call(Canonical.IOCTL, birth, a, Ioctl.FIONREAD, 0, 4)).isZero();
+      assertThat(q.number()).isEqualTo(7);
+      assertThat(q.call(Canonical.GETSOCKOPT, birth, a, Socket.SOL_SOCKET, Socket.SO_ERROR, 4))
+          .isZero();
+      assertThat(q.number()).isZero();
+      // An error is for the hook to tell, and is there still.
+      p.data().set(ValueLayout.JAVA_LONG, 0, 1);
+      assertThat(p.call(Canonical.SETSOCKOPT, b, Socket.SOL_SOCKET, Socket.SO_LINGER, 0, 8))
+          .isZero();
+      p.close(b);
+      for (int i = 0; i < 2; i++) {
+        eventually(
+            "asked for an error",
+            (int) LentCalls.TRAP,
+            () ->
+                (int)
+                    q.call(Canonical.GETSOCKOPT, birth, a, Socket.SOL_SOCKET, Socket.SO_ERROR, 4));
+      }
+      assertThat(q.call(Canonical.GETPEERNAME, birth, a, 0, 0, 16)).isEqualTo(-Errno.ENOTCONN);
+    }
+  }
+
+  @Test
+  void whatIsNoQuestionIsNotMade() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int a = p.socket(Socket.SOCK_STREAM);
+      int birth = p.slot.newBirth();
+      q.answers((byte) 0x5a);
+      long most = SocketOptions.ASKED_BYTES;
+      int names = Canonical.GETSOCKNAME;
+      int options = Canonical.GETSOCKOPT;
+      for (long room : new long[] {-1, most + 1, Integer.MAX_VALUE, 1L << 32, Long.MIN_VALUE}) {
+        assertThat(q.call(names, birth, a, 0, 0, room)).isEqualTo(LentCalls.TRAP);
+        assertThat(q.call(Canonical.GETPEERNAME, birth, a, 0, 0, room)).isEqualTo(LentCalls.TRAP);
+        assertThat(q.call(options, birth, a, Socket.SOL_SOCKET, Socket.SO_TYPE, room))
+            .isEqualTo(LentCalls.TRAP);
+      }
+      for (long[] option :
+          new long[][] {
+            {Socket.SOL_SOCKET, Socket.SO_PEERCRED},
+            {Socket.SOL_SOCKET, Socket.SO_RCVTIMEO},
+            {Socket.SOL_SOCKET, -1},
+            {Socket.SOL_SOCKET, 64 + Socket.SO_TYPE},
+            {Socket.SOL_SOCKET, 1L << 32 | Socket.SO_TYPE},
+            {1L << 32 | Socket.SOL_SOCKET, Socket.SO_TYPE},
+            {Socket.IPPROTO_TCP, 35},
+            {Socket.IPPROTO_SCTP, 102},
+            {-1, Socket.SO_TYPE},
+          }) {
+        assertThat(q.call(options, birth, a, option[0], option[1], 4)).isEqualTo(LentCalls.TRAP);
+      }
+      // An error that could not be told whole would be lost.
+      assertThat(q.call(options, birth, a, Socket.SOL_SOCKET, Socket.SO_ERROR, 3))
+          .isEqualTo(LentCalls.TRAP);
+      for (long request : new long[] {Ioctl.FIONBIO, Ioctl.SIOCOUTQ, 1L << 32 | Ioctl.FIONREAD}) {
+        assertThat(q.call(Canonical.IOCTL, birth, a, request, 0, 4)).isEqualTo(LentCalls.TRAP);
+      }
+      for (int number : new int[] {Canonical.FCNTL, Canonical.CLOSE, Canonical.ACCEPT4}) {
+        assertThat(q.call(number, birth, a, 1)).isEqualTo(LentCalls.TRAP);
+      }
+      for (int number : new int[] {names, Canonical.GETPEERNAME}) {
+        assertThat(q.call(number, birth + 1, a, 0, 0, 16)).isEqualTo(LentCalls.TRAP);
+      }
+      assertThat(q.answer(64)).containsOnly(0x5a);
+      // Room for nothing is an answer, and the socket is as it was.
+      assertThat(q.call(names, birth, a, 0, 0, 0)).isZero();
+      assertThat(q.answered()).isEqualTo(16);
+      assertThat(q.answer(64)).containsOnly(0x5a);
+      assertThat(p.call(Canonical.FCNTL, a, Fcntl.F_GETFL)).isEqualTo(2);
     }
   }
 

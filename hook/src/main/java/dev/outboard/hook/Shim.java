@@ -72,6 +72,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private static final boolean FILES =
       Boolean.parseBoolean(System.getProperty("outboard.shim.files", "true"));
 
+  private static final boolean QUESTIONS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.questions", "true"));
+
   private static final boolean AHEAD =
       Boolean.parseBoolean(System.getProperty("outboard.shim.ahead", "true"));
 
@@ -470,6 +473,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     if (table != null) {
       table.ahead(AHEAD);
       table.peeks(PEEKS);
+      table.asks(QUESTIONS);
     }
     return table;
   }
@@ -835,6 +839,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       case SyscallNumbers.CLOSE -> PatchSite.Kind.CLOSE;
       case SyscallNumbers.SENDFILE -> FILES ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.POLL, SyscallNumbers.PSELECT6 -> LOOKS ? PatchSite.Kind.ASK : null;
+      case SyscallNumbers.IOCTL, SyscallNumbers.FCNTL -> QUESTIONS ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
       default -> n.row().passes() ? PatchSite.Kind.PASS : null;
     };

@@ -101,10 +101,13 @@ final class ShimLayout {
 
   static final int AHEAD_OFFSET = CONTROL_OFFSET + 120;
 
-  /** Whether the device may look at what is received next; receives of what it had looked at. */
-  static final int PEEKS_OFFSET = CONTROL_OFFSET + 124;
+  /** Of the same page: whether questions about sockets go to the device. */
+  static final int ASKS_OFFSET = CONTROL_OFFSET + 124;
 
-  static final int PEEKED_OFFSET = CONTROL_OFFSET + 128;
+  /** Whether the device may look at what is received next; receives of what it had looked at. */
+  static final int PEEKS_OFFSET = CONTROL_OFFSET + 128;
+
+  static final int PEEKED_OFFSET = CONTROL_OFFSET + 136;
 
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;

@@ -208,6 +208,11 @@ final class ShimTable {
     INT.setVolatile(memory, (long) ShimLayout.AHEAD_OFFSET, on ? 1 : 0);
   }
 
+  /** Whether what the process asks about sockets goes to the device without a trap. */
+  void asks(boolean on) {
+    INT.setVolatile(memory, (long) ShimLayout.ASKS_OFFSET, on ? 1 : 0);
+  }
+
   /** How many sends were not waited for. */
   long wentAhead() {
     return memory.get(ValueLayout.JAVA_LONG, ShimLayout.WENT_AHEAD_OFFSET);

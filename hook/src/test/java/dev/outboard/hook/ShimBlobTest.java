@@ -3,8 +3,10 @@ package dev.outboard.hook;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.abi.Socket;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.SocketOptions;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -65,6 +67,11 @@ class ShimBlobTest {
     assertThat(constant(s, "PEEKED_BYTES")).isEqualTo(SlotLayout.PEEKED_BYTES);
     assertThat(constant(s, "WANTS_PEEKS")).isEqualTo(SlotLayout.WANTS_PEEKS);
     assertThat(constant(s, "WANTS_CREDIT")).isEqualTo(SlotLayout.WANTS_CREDIT);
+    assertThat(constant(s, "ANSWER_BYTES")).isEqualTo(SocketOptions.ASKED_BYTES);
+    assertThat(constant(s, "ASKED_SOCKET")).isEqualTo(SocketOptions.asked(Socket.SOL_SOCKET));
+    assertThat(constant(s, "ASKED_IP")).isEqualTo(SocketOptions.asked(Socket.SOL_IP));
+    assertThat(constant(s, "ASKED_IPV6")).isEqualTo(SocketOptions.asked(Socket.SOL_IPV6));
+    assertThat(constant(s, "ASKED_TCP")).isEqualTo(SocketOptions.asked(Socket.IPPROTO_TCP));
   }
 
   @Test

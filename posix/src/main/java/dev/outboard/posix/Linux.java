@@ -322,14 +322,23 @@ public final class Linux {
     return syscall(SyscallNumbers.MUNMAP, address, length, 0);
   }
 
-  /** {@code futex(FUTEX_WAIT)}, shared between processes; {@code timeout} is a timespec or 0. */
-  public static long futexWait(long address, int expected, long timeoutAddress) {
-    return syscall(SyscallNumbers.FUTEX, address, 0, expected, timeoutAddress, 0, 0);
+  /**
+   * {@code futex(FUTEX_WAIT)}, shared between processes; {@code timeout} is a timespec or 0. Why it
+   * ended is not said: whoever waits looks at the word.
+   */
+  public static void futexWait(long address, int expected, long timeoutAddress) {
+    futex(address, 0, expected, timeoutAddress);
   }
 
-  /** {@code futex(FUTEX_WAKE)}, shared between processes; the number of waiters woken. */
-  public static long futexWake(long address, int waiters) {
-    return syscall(SyscallNumbers.FUTEX, address, 1, waiters);
+  /** {@code futex(FUTEX_WAKE)}, shared between processes. */
+  public static void futexWake(long address, int waiters) {
+    futex(address, 1, waiters, 0);
+  }
+
+  private static void futex(long address, int operation, int value, long timeoutAddress) {
+    int nr = AS_ON_X86 ? SyscallNumbers.FUTEX : Architecture.MACHINE.number(SyscallNumbers.FUTEX);
+    // Nobody asks for errno, and where a thread keeps its own takes time to find.
+    SYSCALL.call(nr, address, operation, value, timeoutAddress, 0, 0);
   }
 
   /** The memory at a native address, for the length given; the caller vouches for its life. */

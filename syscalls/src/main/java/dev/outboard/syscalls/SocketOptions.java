@@ -797,6 +797,40 @@ public final class SocketOptions {
     return name >= 0 && name <= 63 && (options & 1L << name) != 0;
   }
 
+  // Options that may be asked for without the hook, which neither answers nor learns from them. The
+  // shim has the same sets (layout.h).
+  private static final long ASKED_SOCKET =
+      bits(2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 30, 36, 38, 39);
+  private static final long ASKED_IP = bits(1, 2, 10, 14);
+  private static final long ASKED_IPV6 = bits(16, 23, 24, 26);
+  private static final long ASKED_TCP = bits(1, 2, 3, 4, 5, 6, 9, 11, 12, 13, 18, 25);
+
+  /** The bytes of the longest value of an option that {@link #asked} has. */
+  public static final int ASKED_BYTES = 512;
+
+  /**
+   * Which options of a level a program may ask the device for without the hook.
+   *
+   * @return a bit for each number below 64
+   */
+  public static long asked(int level) {
+    return switch (level) {
+      case Socket.SOL_SOCKET -> ASKED_SOCKET;
+      case Socket.SOL_IP -> ASKED_IP;
+      case Socket.SOL_IPV6 -> ASKED_IPV6;
+      case Socket.IPPROTO_TCP -> ASKED_TCP;
+      default -> 0;
+    };
+  }
+
+  /** Whether a program may ask the device for an option without the hook. */
+  public static boolean isAsked(long level, long name) {
+    return level == (int) level
+        && name >= 0
+        && name <= 63
+        && (asked((int) level) & 1L << name) != 0;
+  }
+
   private static long bits(int... numbers) {
     long bits = 0;
     for (int n : numbers) {

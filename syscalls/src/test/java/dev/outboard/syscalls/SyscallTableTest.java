@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -173,6 +174,31 @@ class SyscallTableTest {
     for (int number : new int[] {-1, 337, 400, 511, 512, Integer.MAX_VALUE, Integer.MIN_VALUE}) {
       assertThat(SyscallTable.byX86(number)).isNull();
       assertThat(number == 400 || SyscallTable.byCanonical(number) == null).isTrue();
+    }
+  }
+
+  @Test
+  void optionsThatAreAskedWithoutTheHookAreAnswersAlone() {
+    int[] levels = {Socket.SOL_SOCKET, Socket.SOL_IP, Socket.SOL_IPV6, Socket.IPPROTO_TCP};
+    for (int level : levels) {
+      assertThat(SocketOptions.asked(level)).isNotZero();
+      for (int name = 0; name < 64; name++) {
+        if (!SocketOptions.isAsked(level, name)) {
+          continue;
+        }
+        SocketOptions.Option o = Objects.requireNonNull(SocketOptions.find(level, name));
+        assertThat(o.crosses() && !o.reads() && !o.secret()).as(o.cName()).isTrue();
+        assertThat(o.form())
+            .as(o.cName())
+            .isIn(
+                SocketOptions.Form.INTEGER,
+                SocketOptions.Form.STRUCTURE,
+                SocketOptions.Form.VARIABLE);
+        assertThat(o.bytes()).as(o.cName()).isLessThanOrEqualTo(SocketOptions.ASKED_BYTES);
+      }
+    }
+    for (long[] other : new long[][] {{1, 64 + 3}, {1, -1}, {1L << 32 | 1, 3}, {-1, 3}, {263, 3}}) {
+      assertThat(SocketOptions.isAsked(other[0], other[1])).isFalse();
     }
   }
 }

@@ -116,6 +116,42 @@ class ShimTest {
     }
   }
 
+  /** Questions about sockets, however they are answered. */
+  @Scenario(trace = false)
+  void questions(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    Finished done =
+        stats(trial.program(Programs.c("questions"), Long.toString(seed())), stats)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      for (String call : new String[] {"getsockname", "getpeername", "getsockopt", "ioctl"}) {
+        assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(500);
+      }
+      assertThat(untrapped(json, "fcntl")).as("in %s", json).isGreaterThan(100);
+    }
+  }
+
+  /** The same where the hook has to look at status flags, and where it answers all questions. */
+  @Scenario(trace = false)
+  void questionsTheLongWay(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    Command command =
+        trial
+            .program(Programs.c("questions"), Long.toString(seed()))
+            .with("--export=" + trial.directory())
+            .environment("JDK_JAVA_OPTIONS", "-Doutboard.shim.questions=false");
+    trial.outcome("output", stats(command, stats).run(LIMIT).expectSuccess().output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      for (String call : new String[] {"getsockname", "getpeername", "getsockopt", "ioctl"}) {
+        assertThat(count(json, call, "direct")).as("%s in %s", call, json).isZero();
+      }
+    }
+  }
+
   /** The same with more of all and for longer. */
   @Scenario(trace = false)
   @Tag("judges")
