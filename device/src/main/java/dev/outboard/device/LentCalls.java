@@ -177,13 +177,14 @@ final class LentCalls {
     boolean whole =
         call.number == Canonical.RECVFROM
             || (call.number == Canonical.SENDTO && result == call.args[2]);
-    if (!whole
-        || !mayGoAhead
-        || !SendsAhead.mayGoAhead(kernel, handle, scratch)
-        || handle.rest != null) {
+    if (!whole || !mayGoAhead || !SendsAhead.mayGoAhead(kernel, handle, scratch)) {
       return;
     }
     ahead.holds(handle, ring, scratch);
+    // After that: what the other ring had is made by it, and may have found no room, or an error.
+    if (handle.rest != null || handle.failed()) {
+      return;
+    }
     long since = System.nanoTime();
     // A third of the buffer is free then (sk_stream_is_writeable), and nothing is broken or at an
     // end.

@@ -10,6 +10,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -61,14 +62,24 @@ final class Rests {
   private final Handles handles;
   private final Readiness readiness;
   private final Session session;
+  private final Function<Runnable, Thread> starter;
 
   // Guarded by this.
   private final List<Handles.Handle> waiting = new ArrayList<>();
   private @Nullable Thread sender;
   private boolean givenUp;
 
-  Rests(Session session, Kernel kernel, Handles handles, Readiness readiness) {
+  /**
+   * @param starter starts a thread that runs this, as {@link #start}
+   */
+  Rests(
+      Session session,
+      Kernel kernel,
+      Handles handles,
+      Readiness readiness,
+      Function<Runnable, Thread> starter) {
     this.session = session;
+    this.starter = starter;
     this.kernel = kernel;
     this.handles = handles;
     this.readiness = readiness;
@@ -87,10 +98,15 @@ final class Rests {
       synchronized (this) {
         waiting.add(handle);
         if (sender == null) {
-          sender = Thread.ofPlatform().name("sender").daemon(true).start(this::run);
+          sender = starter.apply(this::run);
         }
       }
     }
+  }
+
+  /** Starts what sends what is kept. */
+  static Thread start(Runnable sender) {
+    return Thread.ofPlatform().name("sender").daemon(true).start(sender);
   }
 
   /**

@@ -28,6 +28,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -89,6 +90,18 @@ final class Session implements Runnable {
    * @param onEnd told why it has ended, last of all
    */
   Session(DeviceServer server, FrameStream stream, long id, Consumer<String> onEnd) {
+    this(server, stream, id, onEnd, Rests::start);
+  }
+
+  /**
+   * @param sender starts what sends what found no room
+   */
+  Session(
+      DeviceServer server,
+      FrameStream stream,
+      long id,
+      Consumer<String> onEnd,
+      Function<Runnable, Thread> sender) {
     this.server = server;
     this.kernel = server.kernel();
     this.stream = stream;
@@ -97,7 +110,7 @@ final class Session implements Runnable {
     this.onEnd = onEnd;
     this.handles = new Handles(server.limits().handles(), server.limits().handleNumbers());
     this.readiness = new Readiness(kernel, handles, server.ahead()::withdraw);
-    this.rests = new Rests(this, kernel, handles, readiness);
+    this.rests = new Rests(this, kernel, handles, readiness, sender);
   }
 
   /** Its number, for people. */

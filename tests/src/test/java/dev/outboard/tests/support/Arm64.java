@@ -16,7 +16,10 @@ public final class Arm64 {
   /** Debian 12's emulator: the one that can have larger pages. */
   public static final String QEMU = "qemu-aarch64-static";
 
-  /** The variable by which {@code scripts/arm64-device} knows the size of pages, in bytes. */
+  /**
+   * The variable by which {@code scripts/arm64-device} knows the size of pages, in bytes; with any
+   * size it takes {@link #QEMU}.
+   */
   public static final String PAGES = "OUTBOARD_ARM64_PAGES";
 
   /** The compiler that makes programs, and the library kernel, for arm64. */

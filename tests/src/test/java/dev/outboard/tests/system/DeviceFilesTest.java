@@ -10,21 +10,17 @@ import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Link;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
+import dev.outboard.tests.support.Receiver;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Statistics;
 import dev.outboard.tests.support.TestFiles;
 import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.net.ServerSocket;
-import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /** Files that are the device's: those of its network, and directories of the device's machine. */
@@ -256,17 +252,7 @@ class DeviceFilesTest {
     long bytes = 64L << 20;
     Path large = trial.file("share/large", bytes);
     Path stats = trial.directory().resolve("stats.json");
-    try (ServerSocket server = new ServerSocket(0)) {
-      CompletableFuture<String> fetched =
-          CompletableFuture.supplyAsync(() -> {
-            try (Socket s = server.accept()) {
-              Path copy = trial.directory().resolve("copy");
-              Files.copy(s.getInputStream(), copy);
-              return TestFiles.checksum(copy);
-            } catch (IOException e) {
-              throw new UncheckedIOException(e);
-            }
-          });
+    try (Receiver server = new Receiver(trial.directory().resolve("copy"))) {
       Finished done =
           onDevice(
                   trial,
@@ -297,31 +283,26 @@ class DeviceFilesTest {
                               except OSError as e: print(e.strerror)
                       """,
                       trial.outside(),
-                      "" + server.getLocalPort()))
+                      "" + server.port()))
               .with("--stats=" + stats)
               .run(LIMIT)
               .expectSuccess();
       trial.outcome("output", done.output());
-      assertThat(fetched.get(LIMIT.toSeconds(), TimeUnit.SECONDS))
-          .isEqualTo(TestFiles.checksum(large));
+      assertThat(server.checksum(LIMIT)).isEqualTo(TestFiles.checksum(large));
     }
     if (trial.mode().offloaded()) {
-      String json = Files.readString(stats);
-      assertThat(number(json, "\"toDevice\": (\\d+)"))
-          .as("bytes over the channel of %d, in %s", bytes, json)
+      Statistics counted = Statistics.read(stats);
+      assertThat(counted.number("\"toDevice\": (\\d+)"))
+          .as("bytes over the channel of %d, in %s", bytes, counted)
           .isBetween(100L, bytes / 1000);
-      assertThat(number(json, "\"fromDevice\": (\\d+)")).isBetween(100L, bytes / 1000);
-      assertThat(number(json, "\"sendfile\".*\"bytes\": (\\d+)")).isEqualTo(bytes);
+      assertThat(counted.number("\"fromDevice\": (\\d+)")).isBetween(100L, bytes / 1000);
+      assertThat(counted.number("\"sendfile\".*\"bytes\": (\\d+)")).isEqualTo(bytes);
       if (trial.mode() == Mode.LIBRARY) {
-        assertThat(number(json, "\"sendfile\".*\"direct\": (\\d+)")).as(json).isGreaterThan(50);
+        assertThat(counted.number("\"sendfile\".*\"direct\": (\\d+)"))
+            .as("%s", counted)
+            .isGreaterThan(50);
       }
     }
-  }
-
-  private static long number(String text, String pattern) {
-    Matcher m = Pattern.compile(pattern).matcher(text);
-    assertThat(m.find()).as("%s in %s", pattern, text).isTrue();
-    return Long.parseLong(m.group(1));
   }
 
   private static long descriptors(long pid) {

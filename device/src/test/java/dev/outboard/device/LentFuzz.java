@@ -1,0 +1,732 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.device;
+
+import static dev.outboard.device.SpiedKernel.check;
+
+import com.code_intelligence.jazzer.junit.FuzzTest;
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.DeviceSlot;
+import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.SendRing;
+import dev.outboard.channel.SlotLayout;
+import dev.outboard.device.SpiedKernel.Caller;
+import dev.outboard.device.SpiedKernel.Kind;
+import dev.outboard.syscalls.Call;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a hostile process writes into slots that were lent to it: calls, what a poll names, the ring
+ * of sends; also in the middle of a call or of a drain. {@code -Pfuzz} looks for what does harm
+ * ({@code SECURITY.md}); {@link LentFuzzTest} replays what is kept.
+ *
+ * <p>An input is what {@link SpiedKernel} decides, 16 bytes, and operations, one behind the other:
+ * a byte that says which, and what it needs ({@link #operation}). The process knows the births of
+ * the files from {@link #FIRST} on, but of {@link #SECRET} ones. A birth is random, so an input
+ * says whose it means, or a number.
+ *
+ * <p>The device's side is its own code from the slot's header to the calls of a kernel, but for the
+ * loop of {@link ShadowThread}: the one thread here does what that does, what the sender of {@link
+ * Rests} does, and what other sessions do.
+ */
+class LentFuzz {
+  static final int DECISIONS = 16;
+
+  /** Of the files that there are at the beginning. */
+  static final int FIRST = 3;
+
+  private static final Kind[] KINDS = {
+    Kind.ELSEWHERE,
+    Kind.ELSEWHERE_NONBLOCK,
+    Kind.LOOPBACK,
+    Kind.UDP,
+    Kind.FILE,
+    Kind.ELSEWHERE_IPV6,
+    Kind.OWN_ADDRESS,
+    Kind.LOOPBACK_MAPPED,
+    Kind.ELSEWHERE_NONBLOCK,
+    Kind.FILE,
+  };
+
+  /** So many of the last ones' births the process does not know. */
+  static final int SECRET = 2;
+
+  private static final int SLOTS = 2;
+  private static final int MAX_OPERATIONS = 40;
+  private static final int HANDLES = 40;
+
+  /** Calls of the kernel for each entry of a ring at most, with repeats and a close. */
+  private static final int CALLS_PER_ENTRY = 16;
+
+  /** An entry takes no less of a ring. */
+  private static final int LEAST_ENTRY_BYTES = 32;
+
+  private static final int HEADER_LINES = 512;
+  private static final long FIRST_RAW = 4;
+
+  private final MemorySegment memory = Arena.ofAuto().allocate(SLOTS * SlotLayout.BYTES, 4096);
+  private final MemorySegment[] slots = new MemorySegment[SLOTS];
+  private final Call[] calls = new Call[SLOTS];
+  private final SpiedKernel kernel;
+  private final DeviceServer server;
+  private final FrameStream noStream = new FrameStream(-1);
+  private final MemorySegment own;
+
+  // Of one input.
+  private byte[] in = {};
+  private int at;
+  private Session session;
+  private final DeviceSlot[] devices = new DeviceSlot[SLOTS];
+  private final SendsAhead.Ring[] rings = new SendsAhead.Ring[SLOTS];
+  private final SendRing[] sendRings = new SendRing[SLOTS];
+  private final LentCalls[] lent = new LentCalls[SLOTS];
+  private final AtomicInteger[] wrong = new AtomicInteger[SLOTS];
+  private final int[] taken = new int[SLOTS];
+  private final long[] drained = new long[SLOTS];
+  private final long[] forged = new long[SLOTS];
+  private final boolean[] sound = new boolean[SLOTS];
+  private final int[] guesses = new int[SLOTS];
+  private final boolean[] rejected = new boolean[SLOTS];
+  private final int[] generations = new int[SLOTS];
+  private final Handles.@Nullable Handle[] handles = new Handles.Handle[SpiedKernel.FILES];
+  private final int[] staleBirths = new int[SpiedKernel.FILES];
+  private final List<Handles.Handle> all = new ArrayList<>();
+  private final List<long[]> dirty = new ArrayList<>();
+  private @Nullable Runnable sender;
+  private int calling = -1;
+  private int lastHandle;
+  private int lastBirth;
+
+  LentFuzz() {
+    for (int i = 0; i < SLOTS; i++) {
+      slots[i] = memory.asSlice(i * SlotLayout.BYTES, SlotLayout.BYTES);
+    }
+    kernel = new SpiedKernel(slots);
+    kernel.watcher = this::sends;
+    server =
+        new DeviceServer(
+            kernel,
+            new Limits(1, SLOTS, SLOTS, HANDLES),
+            "",
+            List.of(),
+            List.of(),
+            line -> {
+              throw new AssertionError(line);
+            },
+            false);
+    own = Objects.requireNonNull(kernel.allocate());
+    session = newSession();
+    for (int i = 0; i < SLOTS; i++) {
+      calls[i] = new Call(new DeviceSlot(slots[i]).data());
+    }
+  }
+
+  private Session newSession() {
+    return new Session(
+        server,
+        noStream,
+        1,
+        why -> {},
+        run -> {
+          check(sender == null, "two senders");
+          sender = run;
+          return Thread.currentThread();
+        });
+  }
+
+  /** Whatever it writes, the kernel is given nothing but what the process may name. */
+  @FuzzTest(maxDuration = "90s")
+  void anythingInALentSlot(byte[] bytes) {
+    if (bytes.length < DECISIONS) {
+      return;
+    }
+    begin(bytes);
+    for (int i = 0; i < MAX_OPERATIONS && at < in.length; i++) {
+      operation(next());
+      checkPositions();
+    }
+    end();
+  }
+
+  private void begin(byte[] bytes) {
+    in = bytes;
+    at = DECISIONS;
+    kernel.begin(bytes, 0);
+    for (long[] range : dirty) {
+      memory.asSlice(range[0], range[1]).fill((byte) 0);
+    }
+    dirty.clear();
+    all.clear();
+    sender = null;
+    calling = -1;
+    lastHandle = FIRST;
+    lastBirth = 0;
+    session = newSession();
+    for (int i = 0; i < handles.length; i++) {
+      handles[i] = null;
+      staleBirths[i] = 0;
+    }
+    for (int i = 0; i < KINDS.length; i++) {
+      open(FIRST + i);
+    }
+    for (int i = 0; i < SLOTS; i++) {
+      dirty(i, 0, HEADER_LINES);
+      DeviceSlot slot = new DeviceSlot(slots[i], true);
+      slots[i].asSlice(0, HEADER_LINES).fill((byte) 0);
+      slot.reset();
+      SendRing ring = Objects.requireNonNull(slot.ring());
+      AtomicInteger guesses = new AtomicInteger();
+      devices[i] = slot;
+      sendRings[i] = ring;
+      wrong[i] = guesses;
+      rings[i] =
+          server
+              .ahead()
+              .open(
+                  ring,
+                  session.handles(),
+                  session.readiness(),
+                  session.rests(),
+                  session.activity(),
+                  guesses);
+      lent[i] = new LentCalls(session, slot, rings[i], guesses);
+      taken[i] = 0;
+      drained[i] = 0;
+      forged[i] = 0;
+      rejected[i] = false;
+      generations[i] = 0;
+    }
+  }
+
+  private void open(int fd) {
+    kernel.open(fd, KINDS[fd - FIRST]);
+    Handles.Handle handle = Objects.requireNonNull(session.handles().add(fd));
+    handles[fd] = handle;
+    all.add(handle);
+  }
+
+  private void operation(int which) {
+    int s = which >>> 7;
+    switch ((which & 0x7f) % 13) {
+      case 0 -> {
+        header(s);
+        serve(s, true);
+      }
+      case 1 -> polled(s);
+      case 2 -> append(s, 1);
+      case 3 -> raw(s);
+      case 4 -> appended(s, drained[s] + value());
+      case 5 -> serve(s, false);
+      case 6 -> other();
+      case 7 -> arm(s);
+      case 8 -> close();
+      case 9 -> runSender();
+      case 10 -> shutdown();
+      case 11 -> append(s, 1 + next());
+      default -> {
+        Handles.Handle handle = handles[number(next())];
+        if (handle != null) {
+          handle.takeError();
+        }
+      }
+    }
+  }
+
+  // What the process writes.
+
+  private int next() {
+    return at < in.length ? Byte.toUnsignedInt(in[at++]) : 0;
+  }
+
+  private long next(int bytes) {
+    long value = 0;
+    for (int i = 0; i < bytes; i++) {
+      value |= (long) next() << (8 * i);
+    }
+    return value;
+  }
+
+  /** A number that something is made of: a byte, or a byte that says how. */
+  private long value() {
+    int first = next();
+    return switch (first) {
+      case 0xf0 -> (short) next(2);
+      case 0xf1 -> (int) next(4);
+      case 0xf2 -> next(8);
+      case 0xf3 -> {
+        name();
+        yield lastHandle;
+      }
+      case 0xf4 -> lastBirth;
+      case 0xf5 -> Call.PIECE_BYTES + (long) (byte) next();
+      case 0xf6 -> SlotLayout.AHEAD_BYTES + (long) (byte) next();
+      case 0xf7 -> SlotLayout.RING_BYTES + (long) (byte) next();
+      case 0xf8 -> LentCalls.SENDFILE_BYTES + (byte) next();
+      case 0xf9 -> (long) next() << 32;
+      case 0xfa -> -1 - next();
+      case 0xfb -> Socket.MSG_NOSIGNAL;
+      case 0xfc -> Socket.MSG_MORE | Socket.MSG_DONTWAIT;
+      case 0xfd -> 1L << next();
+      default -> first;
+    };
+  }
+
+  private static int number(int which) {
+    return FIRST + which % KINDS.length;
+  }
+
+  private boolean isSecret(int fd) {
+    return fd >= FIRST + KINDS.length - SECRET;
+  }
+
+  /** A handle and a birth: half a byte each. */
+  private void name() {
+    int which = next();
+    int fd = number(which & 15);
+    lastHandle = (which & 15) == 15 ? (int) next(4) : fd;
+    lastBirth =
+        switch (which >>> 4) {
+          case 0, 1, 2, 3, 4, 5, 6, 7 -> birth(fd);
+          case 8, 9 -> birth(number((which & 15) + 1));
+          case 10 -> staleBirths[fd];
+          case 11 -> birth(fd) ^ 1;
+          case 12 -> (int) next(4);
+          case 13 -> birth(fd) << 16 >> 16;
+          default -> 0;
+        };
+  }
+
+  /** What the process was told. */
+  private int birth(int fd) {
+    Handles.Handle handle = handles[fd];
+    return handle == null ? staleBirths[fd] : isSecret(fd) ? 0 : handle.birth;
+  }
+
+  private void dirty(int s, long offset, long bytes) {
+    dirty.add(new long[] {s * SlotLayout.BYTES + offset, bytes});
+  }
+
+  private void writeInt(int s, long offset, int value) {
+    slots[s].set(ValueLayout.JAVA_INT, offset, value);
+  }
+
+  private int readInt(int s, long offset) {
+    return slots[s].get(ValueLayout.JAVA_INT, offset);
+  }
+
+  private void header(int s) {
+    int which = next();
+    int number =
+        switch (which & 7) {
+          case 0 -> Canonical.SENDTO;
+          case 1 -> Canonical.RECVFROM;
+          case 2 -> Canonical.SENDFILE;
+          case 3 -> Canonical.PPOLL;
+          case 4 -> Canonical.SETSOCKOPT;
+          case 5 -> Canonical.CLOSE;
+          case 6 -> Canonical.SENDTO;
+          default -> (int) next(2);
+        };
+    name();
+    writeInt(s, SlotLayout.NUMBER, number);
+    writeInt(s, SlotLayout.FLAGS, (which & 0x80) == 0 ? SlotLayout.WANTS_CREDIT : which);
+    writeInt(s, SlotLayout.BIRTH, lastBirth);
+    slots[s].set(
+        ValueLayout.JAVA_LONG,
+        SlotLayout.ARGS,
+        (which & 0x40) == 0 ? lastHandle : lastHandle | 1L << 32);
+    for (int i = 1; i < 4; i++) {
+      slots[s].set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, value());
+    }
+    writeInt(s, SlotLayout.REQUEST, taken[s] + 1);
+    dirty(s, SlotLayout.DATA, 8);
+  }
+
+  private void polled(int s) {
+    int count = next() % (2 * LentCalls.MAX_POLLED);
+    for (int i = 0; i < count && at < in.length; i++) {
+      long entry = SlotLayout.DATA + (long) i * LentCalls.POLLED_BYTES;
+      name();
+      writeInt(s, entry, lastHandle);
+      writeInt(s, entry + 4, next());
+      writeInt(s, entry + 8, lastBirth);
+      dirty(s, entry, LentCalls.POLLED_BYTES);
+    }
+  }
+
+  /** As the shim does, but with what the input says. */
+  private void append(int s, int times) {
+    name();
+    int flags = (int) value();
+    int length = (int) value();
+    long size = 16 + ((Math.clamp((long) length, 1, 2 * SlotLayout.AHEAD_BYTES) + 15) & -16L);
+    long position = slots[s].get(ValueLayout.JAVA_LONG, SlotLayout.APPENDED) & -16L;
+    for (int i = 0; i < times && position - drained[s] + size <= SlotLayout.RING_BYTES; i++) {
+      long offset = Math.floorMod(position, (long) SlotLayout.RING_BYTES);
+      if (offset + size > SlotLayout.RING_BYTES) {
+        entry(s, offset, -1, lastBirth, flags, length);
+        position += SlotLayout.RING_BYTES - offset;
+        if (position - drained[s] + size > SlotLayout.RING_BYTES) {
+          break;
+        }
+        offset = 0;
+      }
+      entry(s, offset, lastHandle, lastBirth, flags, length);
+      slots[s].set(ValueLayout.JAVA_BYTE, SlotLayout.RING + offset + 16, (byte) position);
+      position += size;
+    }
+    appended(s, position);
+  }
+
+  private void entry(int s, long offset, int... words) {
+    dirty(s, SlotLayout.RING + offset, 32);
+    for (int i = 0; i < words.length; i++) {
+      writeInt(s, SlotLayout.RING + offset + 4L * i, words[i]);
+    }
+  }
+
+  private void appended(int s, long position) {
+    slots[s].set(ValueLayout.JAVA_LONG, SlotLayout.APPENDED, position);
+  }
+
+  /** Where an input writes what it likes: in the header, in the ring, at the data's start. */
+  private long place() {
+    int area = next();
+    long offset =
+        switch (area & 3) {
+          case 0 -> 4L * (next() % ((HEADER_LINES - 4) / 4));
+          case 1 -> SlotLayout.RING + 4L * (next(2) % (SlotLayout.RING_BYTES / 4 - 1));
+          case 2 -> SlotLayout.DATA + 4L * next();
+          default -> SlotLayout.RING + 16L * next();
+        };
+    // Of this place the device does not read, and the test does.
+    return offset >= SlotLayout.DRAINED - 4 && offset < SlotLayout.DRAINED + 8
+        ? SlotLayout.DRAINED
+        : offset;
+  }
+
+  private void write(int s, long offset, long value) {
+    dirty(s, offset, 8);
+    if (offset == SlotLayout.DRAINED) {
+      // What the device never stores, for it goes forwards: the test knows whose it is.
+      forged[s] = drained[s] - 16 * (1 + (value & 0x3ff));
+      slots[s].set(ValueLayout.JAVA_LONG, offset, forged[s]);
+    } else {
+      writeInt(s, offset, (int) value);
+      writeInt(s, offset + FIRST_RAW, (int) (value >>> 32));
+    }
+  }
+
+  private void raw(int s) {
+    long offset = place();
+    write(s, offset, value() | value() << 32);
+  }
+
+  /** The process writes at a moment that the device has not chosen. */
+  private void arm(int s) {
+    int after = next() & 31;
+    long offset = place();
+    if (offset == SlotLayout.DRAINED) {
+      offset = SlotLayout.GENERATION;
+    }
+    long place = offset;
+    long value = value() | value() << 32;
+    kernel.arm(after, () -> write(s, place, value));
+  }
+
+  // What the device does.
+
+  private void serve(int s, boolean called) {
+    DeviceSlot slot = devices[s];
+    int word = readInt(s, SlotLayout.REQUEST);
+    boolean isNew = word > 0 && word != taken[s];
+    check(isNew || !called, "no call");
+    if (!isNew && !sendRings[s].isPending()) {
+      return;
+    }
+    int sequence = slot.await(false);
+    if (!isNew) {
+      check(sequence == DeviceSlot.AHEAD, "a call that nobody has made");
+      drain(() -> rings[s].drain(own), s);
+      return;
+    }
+    check(sequence == word, "another call");
+    taken[s] = word;
+    Call call = calls[s];
+    slot.take(call);
+    calling = s;
+    begin(Caller.CALL);
+    server.ahead().drain(own);
+    noteGuesses();
+    boolean guessed = wrong[s].get() > LentCalls.MAX_WRONG;
+    kernel.calls = 0;
+    kernel.pushes = 0;
+    kernel.moved = 0;
+    int generation = sendRings[s].generation();
+    long result = lent[s].make(call, slot.birth(), own);
+    calling = -1;
+    checkWork();
+    check(!guessed || (result == LentCalls.TRAP && kernel.calls == 0), "it guesses on");
+    check(result != LentCalls.TRAP || kernel.moved == 0, "a trap, and something has happened");
+    check(result <= 0 || result <= call.args[2], "a result of", result);
+    check(!ShadowThread.isRestart(result) || result == LentCalls.TRAP, "a restart");
+    // What the device and its kernel may have written.
+    dirty(s, SlotLayout.DATA, 2L * LentCalls.MAX_POLLED * LentCalls.POLLED_BYTES);
+    if (result > 0 && result <= Call.PIECE_BYTES) {
+      dirty(s, SlotLayout.DATA + result - 1, 1);
+    }
+    if (!kernel.mutated) {
+      checkCredit(s, call, result, generation);
+    }
+    slot.complete(result, -1, 0, 0);
+    kernel.caller = Caller.NOBODY;
+  }
+
+  private void checkCredit(int s, Call call, long result, int generation) {
+    int credit = readInt(s, SlotLayout.CREDIT);
+    if (credit == 0) {
+      return;
+    }
+    int fd = (int) call.args[0];
+    Kind kind = kernel.kind(fd);
+    check(
+        kind == Kind.ELSEWHERE || kind == Kind.ELSEWHERE_NONBLOCK || kind == Kind.ELSEWHERE_IPV6,
+        "a credit for what is no stream to elsewhere");
+    check(credit == SlotLayout.CREDIT_BYTES && devices[s].wantsCredit(), "a credit of", credit);
+    check(result > 0 && kernel.foundRoom(fd), "a credit without room");
+    check(
+        readInt(s, SlotLayout.CREDIT_GENERATION) == generation, "a credit for another generation");
+    Handles.Handle handle = handles[fd];
+    check(
+        handle != null && handle.rest == null && handle.ring == rings[s] && !handle.failed(),
+        "a credit for what is kept");
+  }
+
+  private void begin(Caller caller) {
+    kernel.caller = caller;
+    kernel.calls = 0;
+    kernel.pushes = 0;
+    kernel.mutated = false;
+    kernel.named = 0;
+    kernel.names = this::names;
+    for (int s = 0; s < SLOTS; s++) {
+      guesses[s] = wrong[s].get();
+      long left = slots[s].get(ValueLayout.JAVA_LONG, SlotLayout.APPENDED) - drained[s];
+      sound[s] =
+          left >= 0
+              && left <= SlotLayout.RING_BYTES
+              && left % 16 == 0
+              && !rejected[s]
+              && (left == 0 || sendRings[s].isPending());
+    }
+  }
+
+  /** Whether a ring has named files wrongly in this drain, and that was once too often. */
+  private boolean guessesAhead(int s) {
+    int now = wrong[s].get();
+    return now > LentCalls.MAX_WRONG && now > guesses[s];
+  }
+
+  private void noteGuesses() {
+    for (int s = 0; s < SLOTS; s++) {
+      rejected[s] |= guessesAhead(s);
+    }
+  }
+
+  /** What the rings can hold bounds the calls of whoever drains them. */
+  private void checkWork() {
+    int entries = SLOTS * (SlotLayout.RING_BYTES / LEAST_ENTRY_BYTES);
+    check(kernel.calls - kernel.pushes <= entries * CALLS_PER_ENTRY + 64, "calls", kernel.calls);
+  }
+
+  private void drain(Runnable drains, int... drainedSlots) {
+    begin(Caller.DRAIN);
+    drains.run();
+    noteGuesses();
+    checkWork();
+    for (int s : drainedSlots) {
+      check(kernel.mutated || !sendRings[s].isPending(), "it will be drained for ever");
+    }
+    kernel.caller = Caller.NOBODY;
+  }
+
+  /** A call of the hook, of whatever session. */
+  private void other() {
+    server.ahead().withdraw();
+    drain(() -> server.ahead().drain(own), 0, 1);
+    server.ahead().withdraw();
+    for (int s = 0; s < SLOTS; s++) {
+      check(
+          kernel.mutated || readInt(s, SlotLayout.GENERATION) == sendRings[s].generation(),
+          "credits that are good still");
+    }
+  }
+
+  private void close() {
+    int which = next();
+    int fd = number(which);
+    Handles.Handle handle = handles[fd];
+    if (handle != null && session.handles().enter(fd) != null) {
+      check(session.handles().close(handle), "closed before");
+      session.readiness().closeIfLast(handle);
+      staleBirths[fd] = isSecret(fd) ? 0 : handle.birth;
+      handles[fd] = null;
+    }
+    // The number again, another file.
+    if ((which & 0x80) == 0 && !kernel.isOpen(fd) && all.size() < HANDLES) {
+      open(fd);
+    }
+  }
+
+  private void shutdown() {
+    int which = next();
+    Handles.Handle handle = handles[number(which)];
+    if (handle != null) {
+      session.rests().shutdown(handle, 1 + (which >>> 7));
+    }
+  }
+
+  private void runSender() {
+    Runnable run = sender;
+    if (run == null) {
+      return;
+    }
+    begin(Caller.SENDER);
+    kernel.names = this::isKept;
+    kernel.disarm();
+    kernel.allowRefusal();
+    sender = null;
+    run.run();
+    for (Handles.Handle handle : all) {
+      check(handle.rest == null, "something is kept still");
+    }
+    kernel.caller = Caller.NOBODY;
+  }
+
+  private boolean isKept(int fd) {
+    for (Handles.Handle handle : all) {
+      if (handle.fd == fd && handle.rest != null) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // What it must be like.
+
+  /** Whether the current call, or something in the rings, says a file's number and its birth. */
+  private boolean names(int fd) {
+    Handles.Handle handle = fd >= FIRST && fd < FIRST + KINDS.length ? handles[fd] : null;
+    if (handle == null) {
+      return false;
+    }
+    int birth = handle.birth;
+    return (calling >= 0 && namesByCall(fd, birth)) || namesAhead(fd, birth);
+  }
+
+  private boolean namesAhead(int fd, int birth) {
+    for (int s = 0; s < SLOTS; s++) {
+      long end = slots[s].get(ValueLayout.JAVA_LONG, SlotLayout.APPENDED);
+      long last = Math.min(end, drained[s] + SlotLayout.RING_BYTES);
+      for (long p = drained[s]; p < last; p += 16) {
+        long header = SlotLayout.RING + p % SlotLayout.RING_BYTES;
+        if (readInt(s, header) == fd && readInt(s, header + 4) == birth) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  private boolean namesByCall(int fd, int birth) {
+    Call call = calls[calling];
+    if (call.args[0] == fd && devices[calling].birth() == birth) {
+      return true;
+    }
+    if (call.number == Canonical.SENDFILE) {
+      return call.args[1] == fd && (int) call.args[3] == birth;
+    }
+    int polled =
+        call.number == Canonical.PPOLL
+            ? (int) Math.clamp(call.args[2], 0L, (long) LentCalls.MAX_POLLED)
+            : 0;
+    for (int i = 0; i < polled; i++) {
+      long entry = SlotLayout.DATA + (long) i * LentCalls.POLLED_BYTES;
+      if (readInt(calling, entry) == fd && readInt(calling, entry + 8) == birth) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** A send out of a ring: as its header says, which stands before the bytes. */
+  private void sends(int s, long offset, int fd, long length, long flags) {
+    long header = offset - 16;
+    check((header - SlotLayout.RING) % 16 == 0, "a send at", offset);
+    check(!guessesAhead(s), "a send of who guesses");
+    Handles.Handle handle = Objects.requireNonNull(handles[fd]);
+    check(handle.rest == null, "a send before what is kept");
+    if (kernel.mutated) {
+      return;
+    }
+    check(sound[s], "a send out of a ring that is wrong");
+    check(readInt(s, header) == fd && handle.birth == readInt(s, header + 4), "nobody's send");
+    check(readInt(s, header + 12) == length, "a send of", length);
+    check(
+        flags == (readInt(s, header + 8) | Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL),
+        "flags",
+        flags);
+    long ahead = Math.floorMod(header - SlotLayout.RING - drained[s], (long) SlotLayout.RING_BYTES);
+    long end = slots[s].get(ValueLayout.JAVA_LONG, SlotLayout.APPENDED);
+    check(drained[s] + ahead + 16 + length <= end, "a send that nobody has made");
+  }
+
+  private void checkPositions() {
+    for (int s = 0; s < SLOTS; s++) {
+      long now = slots[s].get(ValueLayout.JAVA_LONG, SlotLayout.DRAINED);
+      if (now != drained[s] && now != forged[s]) {
+        check(now > drained[s] && now % 16 == 0, "drained before, and now", drained[s], now);
+        check(now - drained[s] <= 2L * SlotLayout.RING_BYTES, "drained far too much");
+        drained[s] = now;
+      }
+      int generation = sendRings[s].generation();
+      check(generation >= generations[s], "an old generation");
+      generations[s] = generation;
+      check(wrong[s].get() >= 0, "wrong guesses");
+    }
+    check(session.activity().bytesIn() == kernel.ahead, "bytes that went ahead");
+    int open = 0;
+    for (int fd = FIRST; fd < FIRST + KINDS.length; fd++) {
+      open += kernel.isOpen(fd) ? 1 : 0;
+    }
+    check(session.handles().count() == open, "handles");
+  }
+
+  /** The process is gone: nothing of it is left. */
+  private void end() {
+    kernel.disarm();
+    for (int s = 0; s < SLOTS; s++) {
+      int ring = s;
+      drain(() -> rings[ring].close(own));
+      check(!sendRings[s].isPending(), "a ring that is closed");
+    }
+    for (int fd = FIRST; fd < FIRST + KINDS.length; fd++) {
+      Handles.Handle handle = handles[fd];
+      if (handle != null && session.handles().enter(fd) != null) {
+        session.handles().close(handle);
+        session.readiness().closeIfLast(handle);
+        handles[fd] = null;
+      }
+    }
+    runSender();
+    checkPositions();
+    kernel.checkOver();
+    check(session.handles().count() == 0, "handles are left");
+  }
+}
