@@ -194,7 +194,12 @@ class LentFuzz {
                   session.readiness(),
                   session.rests(),
                   session.activity(),
-                  guesses);
+                  guesses,
+                  new Peeks(
+                      kernel,
+                      session.handles(),
+                      session.readiness(),
+                      Objects.requireNonNull(slot.peeked())));
       lent[i] = new LentCalls(session, slot, rings[i], guesses);
       taken[i] = 0;
       drained[i] = 0;
