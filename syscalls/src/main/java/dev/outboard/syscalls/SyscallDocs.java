@@ -104,10 +104,13 @@ public final class SyscallDocs {
 
   private static void options(StringBuilder s) {
     s.append("\n## Socket options on a device fd\n\n");
-    s.append("All others answer ENOPROTOOPT.\n\n");
+    s.append(
+        "All others answer ENOPROTOOPT. Programs with the shim ask for those marked \\* without");
+    s.append(" a trap, of sockets of TCP, UDP and MPTCP.\n\n");
     s.append("| level | option | number | value | note |\n| --- | --- | ---: | --- | --- |\n");
     for (SocketOptions.Option o : SocketOptions.rows()) {
-      s.append("| ").append(o.levelName()).append(" | ").append(o.cName()).append(" | ");
+      s.append("| ").append(o.levelName()).append(" | ").append(o.cName());
+      s.append(SocketOptions.isAsked(o.level(), o.name()) ? " \\*" : "").append(" | ");
       s.append(o.name()).append(" | ").append(word(o.form()));
       s.append(
           switch (o.form()) {
