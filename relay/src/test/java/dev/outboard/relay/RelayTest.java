@@ -371,11 +371,12 @@ class RelayTest {
           slot.complete(sum, 5, call.args[0], 0);
         } else {
           Integer interrupted = interrupted();
-          slot.complete(
-              interrupted != null && interrupted == sequence ? -Errno.ERESTARTSYS : -Errno.EIO,
-              -1,
-              0,
-              0);
+          // As the device's own: the end is that of the device, whoever sees it first.
+          int result =
+              interrupted == null
+                  ? Errno.EIO
+                  : interrupted == sequence ? Errno.ERESTARTSYS : Errno.ENETDOWN;
+          slot.complete(-result, -1, 0, 0);
         }
       }
     }
