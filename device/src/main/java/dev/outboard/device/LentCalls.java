@@ -55,19 +55,11 @@ final class LentCalls {
   private static final int POLLED_REVENTS = 6;
   private static final int POLLED_BIRTH = 8;
 
-  /** In the scratch memory: {@code struct pollfd}s, behind the time of no wait. */
-  private static final int POLLFDS = 32;
-
-  private static final int POLLFD_BYTES = 8;
-
   /** What a process that closes in one thread and calls in another can get wrong, by far. */
   static final int MAX_WRONG = 256;
 
   private static final int FLAGS =
       Socket.MSG_PEEK | Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL | Socket.MSG_MORE;
-
-  private static final int POLLFD = 0;
-  private static final int TIMESPEC = 16;
 
   private final Kernel kernel;
   private final Handles handles;
@@ -188,8 +180,7 @@ final class LentCalls {
     long since = System.nanoTime();
     // A third of the buffer is free then (sk_stream_is_writeable), and nothing is broken or at an
     // end.
-    if (SendsAhead.poll(kernel, handle.fd, Poll.POLLOUT | Poll.POLLRDHUP, scratch)
-        == Poll.POLLOUT) {
+    if (Pollfds.now(kernel, scratch, 0, handle.fd, Poll.POLLOUT | Poll.POLLRDHUP) == Poll.POLLOUT) {
       slot.credit(SlotLayout.CREDIT_BYTES, generation, since);
     }
   }
@@ -248,30 +239,15 @@ final class LentCalls {
           return TRAP;
         }
         // Copied, as the data may change: the kernel looks at the handles that were checked.
-        long own = POLLFDS + (long) entered * POLLFD_BYTES;
-        scratch.set(ValueLayout.JAVA_INT, own, handle.fd);
-        scratch.set(
-            ValueLayout.JAVA_SHORT,
-            own + 4,
-            call.data.get(ValueLayout.JAVA_SHORT, at + POLLED_EVENTS));
-        scratch.set(ValueLayout.JAVA_SHORT, own + 6, (short) 0);
+        short events = call.data.get(ValueLayout.JAVA_SHORT, at + POLLED_EVENTS);
+        Pollfds.set(scratch, 0, entered, handle.fd, events);
       }
-      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC, 0);
-      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC + 8, 0);
-      long result =
-          kernel.syscall(
-              Canonical.PPOLL,
-              scratch.address() + POLLFDS,
-              count,
-              scratch.address() + TIMESPEC,
-              0,
-              0,
-              0);
+      long result = Pollfds.poll(kernel, scratch, 0, count, 0);
       for (int i = 0; i < count; i++) {
         call.data.set(
             ValueLayout.JAVA_SHORT,
             (long) i * POLLED_BYTES + POLLED_REVENTS,
-            scratch.get(ValueLayout.JAVA_SHORT, POLLFDS + (long) i * POLLFD_BYTES + 6));
+            (short) Pollfds.found(scratch, 0, i));
       }
       return result < 0 ? TRAP : result;
     } finally {
@@ -293,7 +269,7 @@ final class LentCalls {
         option && a[1] == Socket.SOL_SOCKET && a[2] == Socket.SO_ERROR; // what the hook explains
     if (error
         && (a[3] < OPTION_BYTES
-            || (SendsAhead.poll(kernel, handle.fd, 0, scratch) & Poll.POLLERR) != 0)) {
+            || (Pollfds.now(kernel, scratch, 0, handle.fd, 0) & Poll.POLLERR) != 0)) {
       return TRAP;
     }
     // The kernel's bound is not in memory that the program could change.
@@ -375,14 +351,8 @@ final class LentCalls {
     if (!waits(handle)) {
       return result;
     }
-    scratch.set(ValueLayout.JAVA_INT, POLLFD, handle.fd);
-    scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 4, (short) (Poll.POLLIN | Poll.POLLRDHUP));
-    scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 6, (short) 0);
-    scratch.set(ValueLayout.JAVA_LONG, TIMESPEC, 0);
-    scratch.set(ValueLayout.JAVA_LONG, TIMESPEC + 8, WAIT_NANOS);
-    long ready =
-        kernel.syscall(
-            Canonical.PPOLL, scratch.address() + POLLFD, 1, scratch.address() + TIMESPEC, 0, 0, 0);
+    Pollfds.set(scratch, 0, 0, handle.fd, Poll.POLLIN | Poll.POLLRDHUP);
+    long ready = Pollfds.poll(kernel, scratch, 0, 1, WAIT_NANOS);
     result = ready > 0 ? once(call, handle, flags) : TRAP;
     return result == -Errno.EAGAIN ? TRAP : result;
   }

@@ -6,7 +6,6 @@ import dev.outboard.abi.Socket;
 import dev.outboard.channel.PeekedReceives;
 import dev.outboard.channel.SlotLayout;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -45,9 +44,6 @@ final class Peeks {
   /** In use: it is open, and somebody is in a call on it. */
   private static final int OPEN_AND_HERE = 2;
 
-  private static final int POLLFD_BYTES = 8;
-  private static final int TIMESPEC = 0;
-  private static final int POLLFDS = 16;
   private static final int EVENTS = Poll.POLLIN | Poll.POLLPRI | Poll.POLLOUT | Poll.POLLRDHUP;
 
   private final Kernel kernel;
@@ -104,29 +100,15 @@ final class Peeks {
             && handle.peeks == null
             && handle.sends == Handles.Sends.AHEAD
             && offered[PeekedReceives.of(handle.fd)] == null) {
-          long at = POLLFDS + (long) count * POLLFD_BYTES;
-          scratch.set(ValueLayout.JAVA_INT, at, handle.fd);
-          scratch.set(ValueLayout.JAVA_INT, at + 4, EVENTS);
+          Pollfds.set(scratch, 0, count, handle.fd, EVENTS);
           polled[count++] = handle;
         }
       }
       int generation = ring.generation();
       long since = System.nanoTime();
-      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC, 0);
-      scratch.set(ValueLayout.JAVA_LONG, TIMESPEC + 8, 0);
-      long ready =
-          count == 0
-              ? 0
-              : kernel.syscall(
-                  Canonical.PPOLL,
-                  scratch.address() + POLLFDS,
-                  count,
-                  scratch.address() + TIMESPEC,
-                  0,
-                  0,
-                  0);
+      long ready = count == 0 ? 0 : Pollfds.poll(kernel, scratch, 0, count, 0);
       for (int i = 0; i < count && ready > 0; i++) {
-        int found = scratch.get(ValueLayout.JAVA_SHORT, POLLFDS + (long) i * POLLFD_BYTES + 6);
+        int found = Pollfds.found(scratch, 0, i);
         Handles.Handle handle = polled[i];
         // What is at an end, broken or urgent is for a call.
         if (handle != null && (found & ~Poll.POLLOUT) == Poll.POLLIN) {

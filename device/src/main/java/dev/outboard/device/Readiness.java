@@ -56,10 +56,9 @@ final class Readiness {
 
   private static final int MAX_EVENTS = 192;
 
-  // Scratch: the events first, then a pollfd, then a timespec of zero.
+  // Scratch: the events first, then a time and a pollfd.
   private static final int EVENTS = 0;
   private static final int POLLFD = 4096 - 64;
-  private static final int ZERO_TIME = 4096 - 32;
 
   /** All that poll can say. */
   private static final int ALL =
@@ -275,34 +274,12 @@ final class Readiness {
 
   /** What a handle is ready for, as {@code poll(2)} with all bits asked for says it. */
   int poll(Handles.Handle handle, MemorySegment scratch) {
-    int mask = poll(handle.fd, scratch) | (handle.failed() ? Poll.POLLERR : 0);
+    int mask =
+        Pollfds.now(kernel, scratch, POLLFD, handle.fd, ALL) | (handle.failed() ? Poll.POLLERR : 0);
     if ((mask & (Poll.POLLERR | Poll.POLLHUP)) != 0) {
       onTrouble.run();
     }
     return mask;
-  }
-
-  private int poll(int handle, MemorySegment scratch) {
-    scratch.set(ValueLayout.JAVA_INT, POLLFD, handle);
-    scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 4, (short) ALL);
-    scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 6, (short) 0);
-    scratch.set(ValueLayout.JAVA_LONG, ZERO_TIME, 0);
-    scratch.set(ValueLayout.JAVA_LONG, ZERO_TIME + 8, 0);
-    long r;
-    int tries = 0;
-    do {
-      r =
-          kernel.syscall(
-              Canonical.PPOLL,
-              scratch.address() + POLLFD,
-              1,
-              scratch.address() + ZERO_TIME,
-              0,
-              0,
-              0);
-      // A strike that came late makes the call return before it has looked.
-    } while (r < 0 && ++tries < 100);
-    return r > 0 ? Short.toUnsignedInt(scratch.get(ValueLayout.JAVA_SHORT, POLLFD + 6)) : 0;
   }
 
   /**
@@ -311,9 +288,8 @@ final class Readiness {
    * @return false if the wait was interrupted
    */
   boolean awaitEdges(MemorySegment scratch) {
-    scratch.set(ValueLayout.JAVA_INT, POLLFD, epoll);
-    scratch.set(ValueLayout.JAVA_SHORT, POLLFD + 4, (short) Poll.POLLIN);
-    return kernel.syscall(Canonical.PPOLL, scratch.address() + POLLFD, 1, 0, 0, 0, 0) > 0;
+    Pollfds.set(scratch, POLLFD, 0, epoll, Poll.POLLIN);
+    return Pollfds.poll(kernel, scratch, POLLFD, 1, Pollfds.ENDLESS) > 0;
   }
 
   /**

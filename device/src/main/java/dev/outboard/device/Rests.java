@@ -34,8 +34,6 @@ final class Rests {
 
   private static final long LEAST_PAUSE_NANOS = 200_000;
 
-  private static final int POLLFD_BYTES = 8;
-
   /** How many files are waited for at a time; others come after the pause. */
   private static final int MAX_POLLED = 512;
 
@@ -285,13 +283,8 @@ final class Rests {
   private void awaitRoom(List<Handles.Handle> all, MemorySegment block) {
     int count = Math.min(MAX_POLLED, all.size());
     for (int i = 0; i < count; i++) {
-      long at = (long) i * POLLFD_BYTES;
-      block.set(ValueLayout.JAVA_INT, at, all.get(i).fd);
-      block.set(ValueLayout.JAVA_INT, at + 4, Poll.POLLOUT);
+      Pollfds.set(block, 0, i, all.get(i).fd, Poll.POLLOUT);
     }
-    long time = (long) MAX_POLLED * POLLFD_BYTES;
-    block.set(ValueLayout.JAVA_LONG, time, 0);
-    block.set(ValueLayout.JAVA_LONG, time + 8, PAUSE_NANOS);
-    kernel.syscall(Canonical.PPOLL, block.address(), count, block.address() + time, 0, 0, 0);
+    Pollfds.poll(kernel, block, 0, count, PAUSE_NANOS);
   }
 }

@@ -40,8 +40,6 @@ final class SendsAhead {
   /** What an entry has before its bytes. */
   private static final int HEADER_BYTES = 16;
 
-  private static final int TIMESPEC = 16;
-
   // In the scratch memory: a length, and the second of two addresses.
   private static final int LENGTH = 32;
   private static final int OTHER = 64;
@@ -139,7 +137,7 @@ final class SendsAhead {
       if (handle.rest != null && rests.add(handle, data, flags)) {
         return;
       }
-      if ((poll(kernel, handle.fd, 0, scratch) & (Poll.POLLERR | Poll.POLLHUP)) != 0) {
+      if ((Pollfds.now(kernel, scratch, 0, handle.fd, 0) & (Poll.POLLERR | Poll.POLLHUP)) != 0) {
         // The network has broken the connection meanwhile: what is in its buffers is lost, as
         // natively, and the error is the socket's still.
         result = -Errno.EPIPE;
@@ -235,22 +233,6 @@ final class SendsAhead {
         before.drain(scratch);
       }
     }
-  }
-
-  /** What a file is ready for of some events, and of those that come unasked. */
-  static int poll(Kernel kernel, int fd, int events, MemorySegment scratch) {
-    scratch.set(ValueLayout.JAVA_INT, 0, fd);
-    scratch.set(ValueLayout.JAVA_INT, 4, events);
-    scratch.set(ValueLayout.JAVA_LONG, TIMESPEC, 0);
-    scratch.set(ValueLayout.JAVA_LONG, TIMESPEC + 8, 0);
-    long r;
-    int repeats = 0;
-    do {
-      r =
-          kernel.syscall(
-              Canonical.PPOLL, scratch.address(), 1, scratch.address() + TIMESPEC, 0, 0, 0);
-    } while (ShadowThread.isRestart(r) && ++repeats < MAX_REPEATS);
-    return r > 0 ? Short.toUnsignedInt(scratch.get(ValueLayout.JAVA_SHORT, 6)) : 0;
   }
 
   /** Sends without waiting, whatever was meant to interrupt another call. */
