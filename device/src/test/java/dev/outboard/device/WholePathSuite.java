@@ -519,13 +519,18 @@ abstract class WholePathSuite {
         int birth = ends[0][1];
         int b = ends[1][0];
         p.expect(Canonical.FCNTL, a, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+        // As they are from now on: the kernel makes buffers larger when acknowledgements come.
+        for (int[] fixed : new int[][] {{a, Socket.SO_SNDBUF}, {b, Socket.SO_RCVBUF}}) {
+          p.data().set(ValueLayout.JAVA_INT, 0, 200_000);
+          p.expect(Canonical.SETSOCKOPT, fixed[0], Socket.SOL_SOCKET, fixed[1], 0, Integer.BYTES);
+        }
         int sent = 0;
-        // Until it is full for good: the receiver's window may still open for a moment.
-        for (int full = 0; full < 3; ) {
+        // Until it is full for good: the receiver's window may still open, when it is probed.
+        for (int full = 0; full < 5; ) {
           long r = p.send(a, counting(sent, 100_000));
           if (r < 0) {
             full++;
-            Thread.sleep(50);
+            Thread.sleep(100);
           } else {
             full = 0;
             sent += (int) r;

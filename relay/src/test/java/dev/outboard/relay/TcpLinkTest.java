@@ -360,7 +360,8 @@ class TcpLinkTest {
 
   @Test
   void aKeyThatIsTakenAwayDoesNotComeBack() throws Exception {
-    TcpHost.Stream stream = connect(device(), HOST, Duration.ofMillis(500));
+    // Time enough to be told; for as long the device keeps the stream.
+    TcpHost.Stream stream = connect(device(), HOST, Duration.ofSeconds(4));
     authorized.clear();
     ResumableWire wire = wire(stream);
     wire.breaks(Objects.requireNonNull(wire.connection()), "by the test");
