@@ -41,13 +41,13 @@ class PacketRingsTest {
                 tail -n +2 counts | sort
                 tcpdump -n -r pings 2>/dev/null | cut -d ' ' -f 2- | sed 's/id [0-9]*/id N/'
                 # A signal ends it, and what it has seen until then was in its memory.
-                tcpdump --immediate-mode -l -n -i lo 'icmp[icmptype] == icmp-echoreply' >replies 2>counts & dump=$!
-                until grep -q listening counts; do sleep 0.02; done
+                tcpdump --immediate-mode -l -n -i lo 'icmp[icmptype] == icmp-echoreply' >replies 2>counts2 & dump=$!
+                until grep -q listening counts2 2>/dev/null; do sleep 0.02; done
                 ping -q -c 3 -i 0.05 127.0.0.1 >/dev/null
                 until test "$(wc -l <replies)" -eq 3; do sleep 0.02; done
                 kill -INT $dump
                 wait $dump
-                tail -n +3 counts
+                tail -n +3 counts2
                 """)
             .run(LIMIT)
             .expectSuccess();
