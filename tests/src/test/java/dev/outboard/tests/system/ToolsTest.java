@@ -218,9 +218,11 @@ class ToolsTest {
   void iperf3FromTheMachine(Trial trial) {
     int port = trial.port();
     try (Running server = trial.program("iperf3", "-s", "-p", "" + port, "--forceflush").start()) {
-      server.awaitOutput(LIMIT, "Server listening");
+      int test = 0;
       for (List<String> how :
           List.of(List.of("-n", "16M"), List.of("-n", "16M", "-R"), List.of("-t", "1", "-u"))) {
+        // It opens its socket anew for each.
+        server.awaitOutput(LIMIT, "Server listening on " + port + " .test #" + ++test);
         List<String> words =
             new java.util.ArrayList<>(
                 List.of("iperf3", "-c", trial.inside(), "-p", "" + port, "-f", "m"));
