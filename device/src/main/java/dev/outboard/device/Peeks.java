@@ -136,7 +136,10 @@ final class Peeks {
         return;
       }
       long r = 0;
-      if (handle.uses() == OPEN_AND_HERE && !handle.failed()) {
+      // A call may have come and gone since the poll, and have had it show what is received.
+      if (handle.uses() == OPEN_AND_HERE
+          && handle.sends == Handles.Sends.AHEAD
+          && !handle.failed()) {
         r =
             kernel.syscall(
                 Canonical.RECVFROM,

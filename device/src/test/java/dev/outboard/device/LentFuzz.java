@@ -4,9 +4,11 @@ package dev.outboard.device;
 import static dev.outboard.device.SpiedKernel.check;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.PeekedReceives;
 import dev.outboard.channel.SendRing;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.device.SpiedKernel.Caller;
@@ -16,6 +18,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -23,8 +26,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What a hostile process writes into slots that were lent to it: calls, what a poll names, the ring
- * of sends; also in the middle of a call or of a drain. {@code -Pfuzz} looks for what does harm
- * ({@code SECURITY.md}); {@link LentFuzzTest} replays what is kept.
+ * of sends, entries of receives that were peeked at; also in the middle of a call or of a drain.
+ * {@code -Pfuzz} looks for what does harm ({@code SECURITY.md}); {@link LentFuzzTest} replays what
+ * is kept.
  *
  * <p>An input is what {@link SpiedKernel} decides, 16 bytes, and operations, one behind the other:
  * a byte that says which, and what it needs ({@link #operation}). The process knows the births of
@@ -33,7 +37,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The device's side is its own code from the slot's header to the calls of a kernel, but for the
  * loop of {@link ShadowThread}: the one thread here does what that does, what the sender of {@link
- * Rests} does, and what other sessions do.
+ * Rests} does, and what other sessions do, and others who are in a call on a file.
+ *
+ * <p>Each stream's bytes are counted ({@link Offer}, {@link #streams}): a program that keeps to the
+ * rules receives each of them once, in order, whether by calls or out of entries.
  */
 class LentFuzz {
   static final int DECISIONS = 16;
@@ -66,6 +73,15 @@ class LentFuzz {
 
   /** An entry takes no less of a ring. */
   private static final int LEAST_ENTRY_BYTES = 32;
+
+  /** Operations from this number on are about entries. */
+  private static final int OF_PEEKS = 65;
+
+  /** Calls that are out at a time. */
+  private static final int MOST_INSIDE = 4;
+
+  /** A look's poll, and looks and receives for all entries, with repeats. */
+  private static final int CALLS_PER_LOOK = 1 + SpiedKernel.FILES * 16;
 
   private static final int HEADER_LINES = 512;
   private static final long FIRST_RAW = 4;
@@ -100,6 +116,31 @@ class LentFuzz {
   private final List<long[]> dirty = new ArrayList<>();
   private @Nullable Runnable sender;
   private int calling = -1;
+
+  /** What the entries of a slot were filled with last. */
+  private final @Nullable Offer[][] offers = new Offer[SLOTS][SpiedKernel.FILES];
+
+  private final @Nullable Copied[] begun = new Copied[SLOTS];
+
+  /** Entries that the process has written to otherwise than by taking, since they were filled. */
+  private final boolean[][] scribbled = new boolean[SLOTS][SpiedKernel.FILES];
+
+  /** What a slot has received on, and wanted peeks. */
+  private final Handles.@Nullable Handle[][] receivedBy =
+      new Handles.Handle[SLOTS][SpiedKernel.FILES];
+
+  /** Bytes that the program has received of a stream; -1 if it has broken the rules there. */
+  private final long[] streams = new long[SpiedKernel.FILES];
+
+  /** The process has written how often it has taken something. */
+  private boolean forgedTakings;
+
+  private final boolean[] closed = new boolean[SLOTS];
+
+  /** Handles that somebody else is in a call on, and those of them who still wait to begin it. */
+  private final List<Handles.Handle> inside = new ArrayList<>();
+
+  private final List<Handles.Handle> settling = new ArrayList<>();
   private int lastHandle;
   private int lastBirth;
 
@@ -108,7 +149,7 @@ class LentFuzz {
       slots[i] = memory.asSlice(i * SlotLayout.BYTES, SlotLayout.BYTES);
     }
     kernel = new SpiedKernel(slots);
-    kernel.watcher = this::sends;
+    kernel.watcher = new Judge();
     server =
         new DeviceServer(
             kernel,
@@ -149,6 +190,7 @@ class LentFuzz {
     begin(bytes);
     for (int i = 0; i < MAX_OPERATIONS && at < in.length; i++) {
       operation(next());
+      settleOthers();
       checkPositions();
     }
     end();
@@ -165,6 +207,16 @@ class LentFuzz {
     all.clear();
     sender = null;
     calling = -1;
+    forgedTakings = false;
+    inside.clear();
+    settling.clear();
+    for (int i = 0; i < SLOTS; i++) {
+      closed[i] = false;
+      begun[i] = null;
+      Arrays.fill(offers[i], null);
+      Arrays.fill(scribbled[i], false);
+      Arrays.fill(receivedBy[i], null);
+    }
     lastHandle = FIRST;
     lastBirth = 0;
     session = newSession();
@@ -213,11 +265,20 @@ class LentFuzz {
     kernel.open(fd, KINDS[fd - FIRST]);
     Handles.Handle handle = Objects.requireNonNull(session.handles().add(fd));
     handles[fd] = handle;
+    streams[fd] = 0;
     all.add(handle);
   }
 
   private void operation(int which) {
     int s = which >>> 7;
+    s = closed[s] ? 1 - s : s;
+    if (closed[s]) {
+      return;
+    }
+    if ((which & 0x7f) >= OF_PEEKS) {
+      ofPeeks(s, (which & 0x7f) - OF_PEEKS);
+      return;
+    }
     switch ((which & 0x7f) % 13) {
       case 0 -> {
         header(s);
@@ -240,6 +301,352 @@ class LentFuzz {
           handle.takeError();
         }
       }
+    }
+  }
+
+  /** What an entry was filled with. */
+  private static final class Offer {
+    final Handles.Handle handle;
+    final int life;
+
+    /** Of its first byte, in the stream. */
+    final long start;
+
+    final int length;
+
+    /** Of the entry, if the process has not written there before it was seen; else 0. */
+    int state;
+
+    /** What a program that keeps to the rules has taken. */
+    int taken = -1;
+
+    /** The process has written that it was taken. */
+    boolean saidTaken;
+
+    int discarded;
+
+    Offer(Handles.Handle handle, int life, long start, int length) {
+      this.handle = handle;
+      this.life = life;
+      this.start = start;
+      this.length = length;
+    }
+  }
+
+  /** What was copied out of an entry, and is not taken yet. */
+  private record Copied(int fd, int state, @Nullable Offer offer) {}
+
+  private void ofPeeks(int s, int which) {
+    switch (which % 9) {
+      case 0, 1 -> take(s, number(next()), next(), value());
+      case 2 -> scribble(s, number(next()), next(), value());
+      case 3 -> kernel.arrive(number(next()), 4 * next());
+      case 4 -> enterOther(number(next()));
+      case 5 -> leaveOther(next());
+      case 6 -> {
+        if (!inside.isEmpty()) {
+          int chosen = next() % inside.size();
+          kernel.receiveElsewhere(inside.get(chosen).fd, 1 + 4 * next());
+        }
+      }
+      case 7 -> armOther(s);
+      default -> {
+        int what = next();
+        if ((what & 0x70) == 0x70) {
+          closeSlot(s);
+        } else {
+          Handles.Handle handle = handles[number(what)];
+          if (handle != null) {
+            showsSends(handle);
+          }
+        }
+      }
+    }
+  }
+
+  /** Something else happens at a moment that the device has not chosen. */
+  private void armOther(int s) {
+    int how = next();
+    int fd = number(next());
+    int amount = next();
+    long value = value();
+    Runnable change =
+        switch ((how >>> 5) % 5) {
+          case 0 -> () -> take(s, fd, amount, value);
+          case 1 -> () -> scribble(s, fd, amount, value);
+          case 2 -> () -> enterOther(fd);
+          case 3 -> () -> kernel.arrive(fd, 4 * amount);
+          default ->
+              () -> {
+                Handles.Handle handle = handles[fd];
+                if (handle != null && handle.peeks == null) {
+                  showsSends(handle);
+                }
+              };
+        };
+    kernel.arm(how & 31, change);
+  }
+
+  /** As a call does that sets an option: it enters, and nothing is on offer then. */
+  private void showsSends(Handles.Handle handle) {
+    if (session.handles().enter(handle.fd) == handle) {
+      handle.settlePeeks();
+      handle.showsSends();
+      session.readiness().closeIfLast(handle);
+    }
+  }
+
+  private void enterOther(int fd) {
+    Handles.Handle handle = inside.size() < MOST_INSIDE ? session.handles().enter(fd) : null;
+    if (handle != null) {
+      inside.add(handle);
+      if (kernel.caller == Caller.NOBODY) {
+        handle.settlePeeks();
+      } else if (handle.peeks != null) {
+        // It waits for who is at it, here the one thread.
+        settling.add(handle);
+      }
+    }
+  }
+
+  private void settleOthers() {
+    for (Handles.Handle handle : settling) {
+      handle.settlePeeks();
+      check(handle.peeks == null, "on offer while somebody is in a call");
+    }
+    settling.clear();
+  }
+
+  private void leaveOther(int which) {
+    if (!inside.isEmpty()) {
+      session.readiness().closeIfLast(inside.remove(which % inside.size()));
+    }
+  }
+
+  /** The slot is taken back from its process. */
+  private void closeSlot(int s) {
+    drain(() -> rings[s].close(own));
+    check(!sendRings[s].isPending(), "a ring that is closed");
+    closed[s] = true;
+    for (Handles.Handle handle : all) {
+      check(handle.peeks != rings[s].peeks(), "on offer, but closed");
+    }
+    look(() -> rings[s].peeks().look(rings[s], own));
+    check(kernel.calls == 0, "a look, but closed");
+  }
+
+  private static long entryAt(int fd) {
+    return SlotLayout.PEEKED + (long) fd * SlotLayout.PEEKED_BYTES;
+  }
+
+  /**
+   * Receives out of an entry as the shim does, if there is one for a file of which the process
+   * knows the birth.
+   *
+   * @param amount how much: 254 for all, 255 for what {@code value} says, which no shim would; 253
+   *     for all, but it is only copied out now, and taken when the program comes here again
+   */
+  private void take(int s, int fd, int amount, long value) {
+    Copied copied = begun[s];
+    begun[s] = null;
+    if (copied != null && !closed[s] && readInt(s, entryAt(copied.fd)) == copied.state) {
+      if (!scribbled[s][copied.fd]) {
+        check(offers[s][copied.fd] == copied.offer, "taken, but another was copied");
+      }
+      take(s, copied.fd, 254, 0);
+      return;
+    }
+    long at = entryAt(fd);
+    int state = readInt(s, at);
+    Handles.Handle handle = handles[fd];
+    if (closed[s]
+        || handle == null
+        || isSecret(fd)
+        || (state & 3) != SlotLayout.PEEKED_FRESH
+        || readInt(s, at + SlotLayout.PEEKED_HANDLE) != fd
+        || readInt(s, at + SlotLayout.PEEKED_BIRTH) != handle.birth) {
+      return;
+    }
+    int length = readInt(s, at + SlotLayout.PEEKED_LENGTH);
+    Offer offer = offers[s][fd];
+    if (amount == 253) {
+      begun[s] = new Copied(fd, state, offer);
+      return;
+    }
+    int bytes =
+        amount == 255
+            ? (int) value
+            : amount == 254 ? length : 1 + amount % Math.clamp(length, 1, PeekedReceives.MOST);
+    if (scribbled[s][fd] || bytes < 1 || bytes > length) {
+      streams[fd] = -1;
+      scribbled[s][fd] = true;
+    } else {
+      if (offer == null) {
+        throw new AssertionError("an entry that nobody has filled");
+      }
+      check(offer.handle == handle && offer.taken < 0, "an entry of something else");
+      check(handle.peeks == rings[s].peeks(), "an entry that is not on offer");
+      check(length == offer.length, "an entry of", length, offer.length);
+      check(offer.start == kernel.received(fd), "bytes that somebody has received");
+      for (int i = 0; i < bytes; i++) {
+        check(
+            slots[s].get(ValueLayout.JAVA_BYTE, at + SlotLayout.PEEKED_DATA + i)
+                == kernel.byteAt(fd, offer.start + i),
+            "other bytes",
+            i);
+      }
+      receives(fd, offer.start, bytes);
+      offer.taken = bytes;
+    }
+    writeInt(s, at + SlotLayout.PEEKED_TAKE, bytes);
+    writeInt(s, at, state - SlotLayout.PEEKED_FRESH + SlotLayout.PEEKED_TAKEN);
+    dirty(s, at, SlotLayout.PEEKED_DATA);
+    saysTaken(s, fd);
+    writeInt(s, SlotLayout.TAKINGS, readInt(s, SlotLayout.TAKINGS) + 1);
+  }
+
+  private void saysTaken(int s, int fd) {
+    Offer offer = offers[s][fd];
+    int state = readInt(s, entryAt(fd));
+    if (offer != null
+        && (state & 3) == SlotLayout.PEEKED_TAKEN
+        && (offer.state == 0 || state / SlotLayout.PEEKED_COUNT == offer.state / 4)) {
+      offer.saidTaken = true;
+    }
+  }
+
+  /** Writes something into an entry. */
+  private void scribble(int s, int fd, int where, long value) {
+    long at = entryAt(fd);
+    int state = readInt(s, at);
+    long offset = where < 0x40 ? 4L * (where % 16) : where < 0x80 ? SlotLayout.PEEKED_TAKE : 0;
+    int word =
+        where < 0xa0
+            ? (int) value
+            : where < 0xe0 ? (state & -4) + (where & 3) : state + (int) (value & 0xf) - 8;
+    writeInt(s, at + offset, word);
+    dirty(s, at, SlotLayout.PEEKED_DATA);
+    scribbled[s][fd] = true;
+    streams[fd] = -1;
+    saysTaken(s, fd);
+    if ((where & 1) != 0) {
+      writeInt(s, SlotLayout.TAKINGS, readInt(s, SlotLayout.TAKINGS) + 1);
+    }
+  }
+
+  /** The program has received, whoever of it. */
+  private void receives(int fd, long at, long bytes) {
+    if (streams[fd] >= 0) {
+      check(at == streams[fd], "a byte twice, or out of order, at", at, streams[fd]);
+      streams[fd] += bytes;
+    }
+  }
+
+  /** What was taken is out of the queues. */
+  private void checkStreams() {
+    for (int fd = FIRST; fd < FIRST + KINDS.length; fd++) {
+      if (handles[fd] != null && streams[fd] >= 0) {
+        check(kernel.received(fd) == streams[fd], "taken, and in the queue still", fd);
+      }
+    }
+  }
+
+  private void look(Runnable looks) {
+    begin(Caller.LOOK);
+    looks.run();
+    check(kernel.calls <= CALLS_PER_LOOK, "calls of a look", kernel.calls);
+    kernel.caller = Caller.NOBODY;
+  }
+
+  private void lookAhead(int s) {
+    @Nullable Offer[] before = offers[s].clone();
+    int generation = sendRings[s].generation();
+    look(() -> lent[s].lookAhead(own));
+    for (int fd = FIRST; fd < FIRST + KINDS.length; fd++) {
+      Offer offer = offers[s][fd];
+      if (offer == null || offer == before[fd] || kernel.mutated) {
+        continue;
+      }
+      long at = entryAt(fd);
+      offer.state = readInt(s, at);
+      check((offer.state & 3) == SlotLayout.PEEKED_FRESH, "a state", offer.state);
+      check(readInt(s, at + SlotLayout.PEEKED_HANDLE) == fd, "a handle");
+      check(readInt(s, at + SlotLayout.PEEKED_BIRTH) == offer.handle.birth, "a birth");
+      check(readInt(s, at + SlotLayout.PEEKED_LENGTH) == offer.length, "a length");
+      check(offer.handle.peeks == rings[s].peeks(), "published, but not on offer");
+      int credit = readInt(s, at + SlotLayout.PEEKED_CREDIT);
+      if (credit != 0) {
+        check(credit == SlotLayout.CREDIT_BYTES, "a credit of", credit);
+        check(
+            offer.handle.ring == rings[s] && offer.handle.rest == null && !offer.handle.failed(),
+            "a credit for what is kept");
+        check(readInt(s, at + SlotLayout.PEEKED_GENERATION) == generation, "another generation");
+      }
+    }
+  }
+
+  /** What is received, and when. */
+  private final class Judge implements SpiedKernel.Watcher {
+    @Override
+    public void sends(int s, long offset, int fd, long length, long flags) {
+      LentFuzz.this.sends(s, offset, fd, length, flags);
+    }
+
+    @Override
+    public void receives(int fd, long at, long bytes) {
+      for (Handles.Handle handle : all) {
+        check(
+            handle.fd != fd || !kernel.isOpen(fd) || handle.peeks == null,
+            "a receive of what is on offer");
+      }
+      LentFuzz.this.receives(fd, at, bytes);
+    }
+
+    @Override
+    public void looks(int s, int entry, int fd) {
+      check(kernel.caller == Caller.LOOK, "a look at another time");
+      check(!closed[s] && entry == fd, "an entry", entry, fd);
+      Handles.Handle handle = handles[fd];
+      if (handle == null || receivedBy[s][fd] != handle) {
+        throw new AssertionError("a look at what the slot has not received on: " + fd);
+      }
+      check(isElsewhere(kernel.kind(fd)), "a look at what is no stream to elsewhere");
+      check(handle.sends == Handles.Sends.AHEAD, "a look at what it shows of", fd);
+      check(!handle.failed(), "a look at what has failed");
+      check(handle.peeks == rings[s].peeks(), "a look that is not announced");
+      for (Handles.Handle other : inside) {
+        check(other != handle || settling.contains(other), "a look beside a call");
+      }
+    }
+
+    @Override
+    public void looked(int s, int entry, int fd, long at, int bytes) {
+      dirty(s, entryAt(entry), SlotLayout.PEEKED_BYTES);
+      boolean isOffer = bytes < PeekedReceives.MOST;
+      offers[s][entry] =
+          isOffer
+              ? new Offer(Objects.requireNonNull(handles[fd]), kernel.life(fd), at, bytes)
+              : null;
+      scribbled[s][entry] &= !isOffer;
+    }
+
+    @Override
+    public void discards(int s, int entry, int fd, long at, long bytes) {
+      check(!closed[s], "a slot that is gone");
+      Offer offer = offers[s][entry];
+      if (offer == null) {
+        throw new AssertionError("bytes of no entry are thrown away: " + bytes);
+      }
+      check(offer.handle.fd == fd && offer.life == kernel.life(fd), "another file's bytes", fd);
+      check(offer.saidTaken, "bytes that nobody has taken");
+      check(at == offer.start + offer.discarded, "bytes at", at, offer.start, offer.discarded);
+      int most = scribbled[s][entry] ? offer.length : offer.taken;
+      check(bytes <= most - offer.discarded, "bytes", bytes, most, offer.discarded);
+    }
+
+    @Override
+    public void discarded(int s, int entry, int bytes) {
+      Objects.requireNonNull(offers[s][entry]).discarded += bytes;
     }
   }
 
@@ -325,22 +732,35 @@ class LentFuzz {
     return slots[s].get(ValueLayout.JAVA_INT, offset);
   }
 
+  private static int question(int which) {
+    return switch (which & 3) {
+      case 0 -> Canonical.GETSOCKNAME;
+      case 1 -> Canonical.GETPEERNAME;
+      case 2 -> Canonical.GETSOCKOPT;
+      default -> Canonical.IOCTL;
+    };
+  }
+
   private void header(int s) {
     int which = next();
+    boolean isQuestion = (which & 0x10) != 0;
     int number =
-        switch (which & 7) {
-          case 0 -> Canonical.SENDTO;
-          case 1 -> Canonical.RECVFROM;
-          case 2 -> Canonical.SENDFILE;
-          case 3 -> Canonical.PPOLL;
-          case 4 -> Canonical.SETSOCKOPT;
-          case 5 -> Canonical.CLOSE;
-          case 6 -> Canonical.SENDTO;
-          default -> (int) next(2);
-        };
+        isQuestion
+            ? question(which)
+            : switch (which & 7) {
+              case 0 -> Canonical.SENDTO;
+              case 1 -> Canonical.RECVFROM;
+              case 2 -> Canonical.SENDFILE;
+              case 3 -> Canonical.PPOLL;
+              case 4 -> Canonical.SETSOCKOPT;
+              case 5 -> Canonical.CLOSE;
+              case 6 -> Canonical.SENDTO;
+              default -> (int) next(2);
+            };
     name();
     writeInt(s, SlotLayout.NUMBER, number);
-    writeInt(s, SlotLayout.FLAGS, (which & 0x80) == 0 ? SlotLayout.WANTS_CREDIT : which);
+    int wants = SlotLayout.WANTS_CREDIT | ((which & 0x08) == 0 ? 0 : SlotLayout.WANTS_PEEKS);
+    writeInt(s, SlotLayout.FLAGS, (which & 0x80) == 0 ? wants : which);
     writeInt(s, SlotLayout.BIRTH, lastBirth);
     slots[s].set(
         ValueLayout.JAVA_LONG,
@@ -348,6 +768,9 @@ class LentFuzz {
         (which & 0x40) == 0 ? lastHandle : lastHandle | 1L << 32);
     for (int i = 1; i < 4; i++) {
       slots[s].set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, value());
+    }
+    if (number == Canonical.IOCTL && (which & 0x20) == 0) {
+      slots[s].set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8, Ioctl.FIONREAD);
     }
     writeInt(s, SlotLayout.REQUEST, taken[s] + 1);
     dirty(s, SlotLayout.DATA, 8);
@@ -418,6 +841,7 @@ class LentFuzz {
 
   private void write(int s, long offset, long value) {
     dirty(s, offset, 8);
+    forgedTakings |= offset > SlotLayout.TAKINGS - 8 && offset < SlotLayout.TAKINGS + 4;
     if (offset == SlotLayout.DRAINED) {
       // What the device never stores, for it goes forwards: the test knows whose it is.
       forged[s] = drained[s] - 16 * (1 + (value & 0x3ff));
@@ -474,8 +898,13 @@ class LentFuzz {
     kernel.pushes = 0;
     kernel.moved = 0;
     int generation = sendRings[s].generation();
+    kernel.asked = call.args[3];
     long result = lent[s].make(call, slot.birth(), own);
     calling = -1;
+    settleOthers();
+    if (call.number == Canonical.RECVFROM && result > 0 && slot.wantsPeeks()) {
+      receivedBy[s][(int) call.args[0]] = handles[(int) call.args[0]];
+    }
     checkWork();
     check(!guessed || (result == LentCalls.TRAP && kernel.calls == 0), "it guesses on");
     check(result != LentCalls.TRAP || kernel.moved == 0, "a trap, and something has happened");
@@ -491,19 +920,22 @@ class LentFuzz {
     }
     slot.complete(result, -1, 0, 0);
     kernel.caller = Caller.NOBODY;
+    lookAhead(s);
+  }
+
+  private static boolean isElsewhere(@Nullable Kind kind) {
+    return kind == Kind.ELSEWHERE || kind == Kind.ELSEWHERE_NONBLOCK || kind == Kind.ELSEWHERE_IPV6;
   }
 
   private void checkCredit(int s, Call call, long result, int generation) {
     int credit = readInt(s, SlotLayout.CREDIT);
-    if (credit == 0) {
-      return;
+    if (credit == 0 || !devices[s].wantsCredit()) {
+      return; // Where none is wanted an old one stays, which nobody reads.
     }
     int fd = (int) call.args[0];
     Kind kind = kernel.kind(fd);
-    check(
-        kind == Kind.ELSEWHERE || kind == Kind.ELSEWHERE_NONBLOCK || kind == Kind.ELSEWHERE_IPV6,
-        "a credit for what is no stream to elsewhere");
-    check(credit == SlotLayout.CREDIT_BYTES && devices[s].wantsCredit(), "a credit of", credit);
+    check(isElsewhere(kind), "a credit for what is no stream to elsewhere");
+    check(credit == SlotLayout.CREDIT_BYTES, "a credit of", credit);
     check(result > 0 && kernel.foundRoom(fd), "a credit without room");
     check(
         readInt(s, SlotLayout.CREDIT_GENERATION) == generation, "a credit for another generation");
@@ -566,9 +998,15 @@ class LentFuzz {
     server.ahead().withdraw();
     drain(() -> server.ahead().drain(own), 0, 1);
     server.ahead().withdraw();
+    settleOthers();
+    if (!kernel.mutated && !forgedTakings) {
+      checkStreams();
+    }
     for (int s = 0; s < SLOTS; s++) {
       check(
-          kernel.mutated || readInt(s, SlotLayout.GENERATION) == sendRings[s].generation(),
+          kernel.mutated
+              || closed[s]
+              || readInt(s, SlotLayout.GENERATION) == sendRings[s].generation(),
           "credits that are good still");
     }
   }
@@ -578,6 +1016,7 @@ class LentFuzz {
     int fd = number(which);
     Handles.Handle handle = handles[fd];
     if (handle != null && session.handles().enter(fd) != null) {
+      handle.settlePeeks();
       check(session.handles().close(handle), "closed before");
       session.readiness().closeIfLast(handle);
       staleBirths[fd] = isSecret(fd) ? 0 : handle.birth;
@@ -717,9 +1156,13 @@ class LentFuzz {
   private void end() {
     kernel.disarm();
     for (int s = 0; s < SLOTS; s++) {
-      int ring = s;
-      drain(() -> rings[ring].close(own));
-      check(!sendRings[s].isPending(), "a ring that is closed");
+      if (!closed[s]) {
+        closeSlot(s);
+      }
+    }
+    checkStreams();
+    while (!inside.isEmpty()) {
+      leaveOther(0);
     }
     for (int fd = FIRST; fd < FIRST + KINDS.length; fd++) {
       Handles.Handle handle = handles[fd];

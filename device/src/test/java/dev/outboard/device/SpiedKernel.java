@@ -4,10 +4,13 @@ package dev.outboard.device;
 import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.channel.PeekedReceives;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.SocketOptions;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -49,6 +52,8 @@ final class SpiedKernel implements Kernel {
     CALL,
     /** Somebody drains the rings. */
     DRAIN,
+    /** The slot's thread looks what its process may receive next. */
+    LOOK,
     /** The thread that sends what found no room. */
     SENDER
   }
@@ -70,6 +75,15 @@ final class SpiedKernel implements Kernel {
 
   private final @Nullable Kind[] files = new Kind[FILES];
   private final @Nullable Owed[] owed = new Owed[FILES];
+
+  /** Of a stream: bytes received ever, and bytes that are there to receive. */
+  private final long[] received = new long[FILES];
+
+  private final int[] queued = new int[FILES];
+
+  /** How many files have had a number. */
+  private final int[] lives = new int[FILES];
+
   private final byte[] decisions = new byte[DECISIONS];
   private int decided;
   private int restarts;
@@ -88,8 +102,8 @@ final class SpiedKernel implements Kernel {
   /** Files of which that is known: bits. */
   long named;
 
-  /** What only a call that {@link Caller#CALL} makes may be at, besides what goes ahead. */
-  Watcher watcher = (slot, at, fd, length, flags) -> {};
+  /** Judges what only the order of things shows. */
+  Watcher watcher = new Watcher() {};
 
   /** Calls since this was last set to 0. */
   int calls;
@@ -103,18 +117,40 @@ final class SpiedKernel implements Kernel {
   /** Bytes that went out of rings, ever. */
   long ahead;
 
+  /** The room that a process has said there is for an answer. */
+  long asked;
+
   /** Whether a mutation has happened since this was last cleared. */
   boolean mutated;
 
-  /** Sees each send out of a ring. */
+  /** Sees sends out of rings, and what is received of streams; each before it is answered. */
   interface Watcher {
     /**
-     * Called before the send is answered.
+     * A send out of a ring.
      *
      * @param slot whose
      * @param at of the bytes, from the slot's start
      */
-    void sends(int slot, long at, int fd, long length, long flags);
+    default void sends(int slot, long at, int fd, long length, long flags) {}
+
+    /**
+     * A receive of a stream that takes bytes out of its queue.
+     *
+     * @param at how many were received before, ever
+     */
+    default void receives(int fd, long at, long bytes) {}
+
+    /** Somebody is about to look at a stream for an entry of a slot. */
+    default void looks(int slot, int entry, int fd) {}
+
+    /** That found so many bytes, the first of which is at this position. */
+    default void looked(int slot, int entry, int fd, long at, int bytes) {}
+
+    /** Bytes that an entry had are about to be thrown out of the queue. */
+    default void discards(int slot, int entry, int fd, long at, long bytes) {}
+
+    /** So many were. */
+    default void discarded(int slot, int entry, int bytes) {}
   }
 
   /** What a ring's send has left, that is to be sent before all else of its file. */
@@ -139,6 +175,7 @@ final class SpiedKernel implements Kernel {
     for (int i = 0; i < FILES; i++) {
       files[i] = null;
       owed[i] = null;
+      lives[i] = 0;
     }
     decided = 0;
     restarts = 0;
@@ -156,6 +193,9 @@ final class SpiedKernel implements Kernel {
     check(files[fd] == null, "a number twice");
     files[fd] = kind;
     owed[fd] = null;
+    received[fd] = 0;
+    queued[fd] = 0;
+    lives[fd]++;
   }
 
   boolean isOpen(int fd) {
@@ -165,6 +205,46 @@ final class SpiedKernel implements Kernel {
   /** What is at the other end of a file, if it is open. */
   @Nullable Kind kind(int fd) {
     return files[fd];
+  }
+
+  /** How many files have had this number, the present one included. */
+  int life(int fd) {
+    return lives[fd];
+  }
+
+  /** Bytes that were received of a stream, ever. */
+  long received(int fd) {
+    return received[fd];
+  }
+
+  /** A byte of a stream. */
+  byte byteAt(int fd, long position) {
+    return (byte) (lives[fd] * 101 + fd * 37 + position * 7 + (position >> 8) * 13);
+  }
+
+  /** More comes for a stream, from the network. */
+  void arrive(int fd, int bytes) {
+    if (isStream(files[fd])) {
+      queued[fd] += bytes;
+    }
+  }
+
+  /** Somebody else's call that was out receives what there is. */
+  void receiveElsewhere(int fd, int most) {
+    int bytes = Math.min(most, queued[fd]);
+    if (isStream(files[fd]) && bytes > 0) {
+      takeOut(fd, bytes);
+    }
+  }
+
+  static boolean isStream(@Nullable Kind kind) {
+    return kind != null && kind != Kind.FILE && kind != Kind.UDP;
+  }
+
+  private void takeOut(int fd, long bytes) {
+    watcher.receives(fd, received[fd], bytes);
+    received[fd] += bytes;
+    queued[fd] -= (int) bytes;
   }
 
   /** No task is left, and no file. */
@@ -293,6 +373,12 @@ final class SpiedKernel implements Kernel {
       }
       case Canonical.GETSOCKNAME -> name(a0, a1, a2, 2);
       case Canonical.GETPEERNAME -> name(a0, a1, a2, 1);
+      case Canonical.IOCTL -> {
+        use(a0);
+        check(a1 == Ioctl.FIONREAD, "ioctl", a1);
+        answer(a2, Integer.BYTES).set(ValueLayout.JAVA_INT, 0, queued[(int) a0]);
+        yield 0;
+      }
       case Canonical.SHUTDOWN -> {
         use(a0);
         yield 0;
@@ -328,7 +414,17 @@ final class SpiedKernel implements Kernel {
     boolean restart = restarts(decision);
     for (int i = 0; i < count; i++, at += 8) {
       int fd = memory.get(ValueLayout.JAVA_INT, at);
-      use(fd);
+      if (caller == Caller.LOOK) {
+        // What is known of a number that is gone by now, or another file's.
+        check(fd >= 0 && fd < FILES && lives[fd] > 0, "a look at", fd);
+        if (files[fd] == null) {
+          memory.set(ValueLayout.JAVA_SHORT, at + 6, (short) Poll.POLLNVAL);
+          ready++;
+          continue;
+        }
+      } else {
+        use(fd);
+      }
       int events = memory.get(ValueLayout.JAVA_SHORT, at + 4);
       int found = decision < 0xd0 ? events & (Poll.POLLIN | Poll.POLLOUT) : 0;
       found |= decision >= 0xe0 && decision < 0xf0 ? Poll.POLLHUP : 0;
@@ -446,6 +542,18 @@ final class SpiedKernel implements Kernel {
   }
 
   private long receive(long fd, long address, long bytes, long flags) {
+    for (int i = 0; i < slots.length; i++) {
+      long at = address - slots[i].address() - SlotLayout.PEEKED;
+      if (at >= 0 && at < (long) SlotLayout.PEEKED_ENTRIES * SlotLayout.PEEKED_BYTES) {
+        check(at % SlotLayout.PEEKED_BYTES == SlotLayout.PEEKED_DATA, "not an entry's bytes", at);
+        int entry = (int) (at / SlotLayout.PEEKED_BYTES);
+        check(bytes > 0 && bytes <= PeekedReceives.MOST, "bytes of an entry", bytes);
+        check(fd >= 0 && fd < FILES && files[(int) fd] != null, "no file", fd);
+        return flags == (Socket.MSG_PEEK | Socket.MSG_DONTWAIT)
+            ? look(i, entry, (int) fd, bytes)
+            : discard(i, entry, (int) fd, bytes, flags);
+      }
+    }
     Kind kind = use(fd);
     check((flags & ~MSG) == 0 && (flags & Socket.MSG_DONTWAIT) != 0, "flags", flags);
     check(bytes <= Call.PIECE_BYTES, "a receive of", bytes);
@@ -457,16 +565,101 @@ final class SpiedKernel implements Kernel {
     if (restarts(decision)) {
       return -Errno.EINTR;
     }
-    if (decision >= 0xd0) {
-      return decision < 0xe0 ? -Errno.EAGAIN : decision < 0xf0 ? 0 : -Errno.ECONNRESET;
+    int there = isStream(kind) ? queued[(int) fd] : 0;
+    if (decision >= 0xd0 && there == 0) {
+      return nothing(decision);
     }
-    long result = decision < 0xc0 ? bytes : Math.min(bytes, decision & 15);
+    long result =
+        decision < 0xc0 ? bytes : Math.min(bytes, decision < 0xd0 ? decision & 15 : there);
+    if (isStream(kind)) {
+      // What is not there has just come.
+      queued[(int) fd] = (int) Math.max(there, result);
+    }
     if (result > 0) {
-      data.set(ValueLayout.JAVA_BYTE, 0, (byte) decision);
-      data.set(ValueLayout.JAVA_BYTE, result - 1, (byte) decision);
+      data.set(ValueLayout.JAVA_BYTE, 0, byteAt((int) fd, received[(int) fd]));
+      data.set(
+          ValueLayout.JAVA_BYTE, result - 1, byteAt((int) fd, received[(int) fd] + result - 1));
+    }
+    if (isStream(kind) && (flags & Socket.MSG_PEEK) == 0 && result > 0) {
+      takeOut((int) fd, result);
     }
     moved += result;
     return result;
+  }
+
+  private static long nothing(int decision) {
+    return decision < 0xe0 ? -Errno.EAGAIN : decision < 0xf0 ? 0 : -Errno.ECONNRESET;
+  }
+
+  /** A receive of what stays in the queue, into an entry of a slot. */
+  private long look(int slot, int entry, int fd, long bytes) {
+    check(bytes == PeekedReceives.MOST, "a look for", bytes);
+    watcher.looks(slot, entry, fd);
+    int decision = decide();
+    if (restarts(decision)) {
+      return -Errno.EINTR;
+    }
+    if (queued[fd] == 0) {
+      if (decision >= 0xd0) {
+        return nothing(decision);
+      }
+      queued[fd] =
+          decision < 0xa0
+              ? 1 + decision
+              : decision < 0xc0 ? PeekedReceives.MOST - 8 + (decision & 31) : 1 + (decision & 15);
+    }
+    int result = (int) Math.min(bytes, queued[fd]);
+    long at = SlotLayout.PEEKED + (long) entry * SlotLayout.PEEKED_BYTES + SlotLayout.PEEKED_DATA;
+    for (int i = 0; i < result; i++) {
+      slots[slot].set(ValueLayout.JAVA_BYTE, at + i, byteAt(fd, received[fd] + i));
+    }
+    watcher.looked(slot, entry, fd, received[fd], result);
+    return result;
+  }
+
+  /** A receive that throws away. */
+  private long discard(int slot, int entry, int fd, long bytes, long flags) {
+    check(flags == (Socket.MSG_TRUNC | Socket.MSG_DONTWAIT), "flags at an entry", flags);
+    watcher.discards(slot, entry, fd, received[fd], bytes);
+    int decision = decide();
+    if (restarts(decision)) {
+      return -Errno.EINTR;
+    }
+    int result = (int) Math.min(bytes, queued[fd]);
+    // What is there may lie in several pieces.
+    result = decision >= 0xc0 && decision < 0xd0 ? (result + 1) / 2 : result;
+    if (result == 0) {
+      return -Errno.EAGAIN;
+    }
+    received[fd] += result;
+    queued[fd] -= result;
+    watcher.discarded(slot, entry, result);
+    return result;
+  }
+
+  /** Where the answer to a process's question goes. */
+  private MemorySegment answer(long address, long bytes) {
+    MemorySegment data = ofCall(address, bytes);
+    boolean begins = false;
+    for (MemorySegment slot : slots) {
+      begins |= address == slot.address() + SlotLayout.DATA + LentCalls.ANSWER;
+    }
+    check(begins, "an answer somewhere else");
+    return data;
+  }
+
+  /**
+   * Answers a process's question with as much as there is room for, all of which is written to.
+   *
+   * @param whole bytes of the answer
+   */
+  private void answer(long address, long length, int whole, boolean tellsWhole) {
+    long lengthAt = own(length, Integer.BYTES);
+    int room = memory.get(ValueLayout.JAVA_INT, lengthAt);
+    check(room >= 0 && room <= SocketOptions.ASKED_BYTES, "room for an answer", room);
+    check(room == asked, "room that nobody has said", room, asked);
+    answer(address, room).fill((byte) whole);
+    memory.set(ValueLayout.JAVA_INT, lengthAt, tellsWhole ? whole : Math.min(room, whole));
   }
 
   private long sendFile(long to, long from, long offset, long bytes) {
@@ -490,6 +683,9 @@ final class SpiedKernel implements Kernel {
 
   private long option(long fd, long level, long name, long value, long length) {
     Kind kind = use(fd);
+    if (!isOwn(value)) {
+      return askedOption(kind, (int) fd, level, name, value, length);
+    }
     check(level == Socket.SOL_SOCKET, "option of", level);
     long at = own(value, Integer.BYTES);
     check(memory.get(ValueLayout.JAVA_INT, own(length, Integer.BYTES)) == Integer.BYTES, "length");
@@ -506,8 +702,29 @@ final class SpiedKernel implements Kernel {
     return 0;
   }
 
+  private long askedOption(Kind kind, int fd, long level, long name, long value, long length) {
+    check(SocketOptions.isAsked(level, name), "an option of no list", level, name);
+    boolean error = level == Socket.SOL_SOCKET && name == Socket.SO_ERROR;
+    if (error) {
+      check(lastPolled == fd && (lastFound & Poll.POLLERR) == 0, "an error that shows");
+      check(asked >= Integer.BYTES, "an error without room");
+    }
+    if (kind == Kind.FILE) {
+      return -Errno.ENOTSOCK;
+    }
+    answer(value, length, error ? Integer.BYTES : decide(), false);
+    return 0;
+  }
+
   private long name(long fd, long address, long length, int last) {
     Kind kind = use(fd);
+    if (!isOwn(address)) {
+      if (kind == Kind.FILE) {
+        return -Errno.ENOTSOCK;
+      }
+      answer(address, length, kind == Kind.ELSEWHERE_IPV6 ? ADDRESS_BYTES : 16, true);
+      return 0;
+    }
     long at = own(address, ADDRESS_BYTES);
     long room = memory.get(ValueLayout.JAVA_INT, own(length, Integer.BYTES));
     check(room == ADDRESS_BYTES, "room of", room);
