@@ -1144,6 +1144,10 @@ class LentFuzz {
       generations[s] = generation;
       check(wrong[s].get() >= 0, "wrong guesses");
     }
+    for (Handles.Handle handle : all) {
+      Rests.Rest rest = handle.rest;
+      check(rest == null || rest.pieces() <= Rests.MAX_PIECES, "pieces of what is kept");
+    }
     check(session.activity().bytesIn() == kernel.ahead, "bytes that went ahead");
     int open = 0;
     for (int fd = FIRST; fd < FIRST + KINDS.length; fd++) {
