@@ -510,7 +510,8 @@ class LentFuzz {
     int state = readInt(s, entryAt(fd));
     if (offer != null
         && (state & 3) == SlotLayout.PEEKED_TAKEN
-        && (offer.state == 0 || state / SlotLayout.PEEKED_COUNT == offer.state / 4)) {
+        && (offer.state == 0
+            || state / SlotLayout.PEEKED_COUNT == offer.state / SlotLayout.PEEKED_COUNT)) {
       offer.saidTaken = true;
     }
   }
