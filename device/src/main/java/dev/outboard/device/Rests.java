@@ -3,11 +3,14 @@ package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
+import dev.outboard.abi.Socket;
+import dev.outboard.channel.SlotLayout;
 import dev.outboard.posix.Uninterrupted;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
@@ -20,6 +23,9 @@ import org.jspecify.annotations.Nullable;
  * socket's buffer may be another process's, too. Then the rest of the bytes stays here, in order,
  * and its file in use: so a close waits for it. A thread that lives as long as there are any sends
  * them as room comes. The file's other sends come behind them.
+ *
+ * <p>Sends that follow each other are kept as one where that is not too long: a process could make
+ * very many of a byte each. Credits are for streams alone, where nobody can tell.
  *
  * <p>Any thread with a task may call any method.
  */
@@ -37,13 +43,37 @@ final class Rests {
   /** How many files are waited for at a time; others come after the pause. */
   private static final int MAX_POLLED = 512;
 
+  /** The most bytes that are sent at a time. */
+  private static final int PIECE_BYTES = SlotLayout.AHEAD_BYTES;
+
+  /** Two that follow each other have more than the bytes of one: else they would be one. */
+  static final int MAX_PIECES = 2 * MAX_BYTES / PIECE_BYTES + 1;
+
   private static final class Piece {
-    final byte[] bytes;
-    final int flags;
+    private byte[] bytes;
+    private int length;
+    private int flags;
 
     Piece(byte[] bytes, int flags) {
       this.bytes = bytes;
+      this.length = bytes.length;
       this.flags = flags;
+    }
+
+    /** Puts a send's bytes behind these; false if they are too many for one. */
+    boolean append(MemorySegment data, int flags) {
+      int more = (int) data.byteSize();
+      if (more > PIECE_BYTES - length) {
+        return false;
+      }
+      if (length + more > bytes.length) {
+        bytes = Arrays.copyOf(bytes, Math.min(PIECE_BYTES, 2 * (length + more)));
+      }
+      MemorySegment.copy(data, ValueLayout.JAVA_BYTE, 0, bytes, length, more);
+      length += more;
+      // A stream's bytes may leave early, and not late.
+      this.flags &= flags | ~Socket.MSG_MORE;
+      return true;
     }
   }
 
@@ -54,6 +84,11 @@ final class Rests {
     private int bytes;
     private int shutdown = -1;
     private boolean over;
+
+    /** Pieces of memory that hold what is kept. */
+    synchronized int pieces() {
+      return pieces.size();
+    }
   }
 
   private final Kernel kernel;
@@ -127,10 +162,14 @@ final class Rests {
   }
 
   private static void append(Rest rest, MemorySegment data, int flags) {
-    if (rest.bytes + data.byteSize() <= MAX_BYTES) {
-      rest.pieces.add(new Piece(data.toArray(ValueLayout.JAVA_BYTE), flags));
-      rest.bytes += (int) data.byteSize();
+    if (rest.bytes + data.byteSize() > MAX_BYTES) {
+      return;
     }
+    Piece last = rest.pieces.peekLast();
+    if (last == null || !last.append(data, flags)) {
+      rest.pieces.add(new Piece(data.toArray(ValueLayout.JAVA_BYTE), flags));
+    }
+    rest.bytes += (int) data.byteSize();
   }
 
   /**
@@ -158,7 +197,7 @@ final class Rests {
     synchronized (rest) {
       Piece piece;
       while ((piece = rest.pieces.peek()) != null) {
-        int bytes = piece.bytes.length - rest.at;
+        int bytes = piece.length - rest.at;
         MemorySegment.copy(piece.bytes, rest.at, block, ValueLayout.JAVA_BYTE, 0, bytes);
         long r = SendsAhead.send(kernel, handle.fd, block.address(), bytes, piece.flags);
         if (r == -Errno.EAGAIN) {
@@ -171,7 +210,7 @@ final class Rests {
           rest.at += (int) r;
         } else {
           rest.at = 0;
-          rest.bytes -= piece.bytes.length;
+          rest.bytes -= piece.length;
           rest.pieces.remove();
         }
       }

@@ -510,7 +510,8 @@ class LentFuzz {
     int state = readInt(s, entryAt(fd));
     if (offer != null
         && (state & 3) == SlotLayout.PEEKED_TAKEN
-        && (offer.state == 0 || state / SlotLayout.PEEKED_COUNT == offer.state / 4)) {
+        && (offer.state == 0
+            || state / SlotLayout.PEEKED_COUNT == offer.state / SlotLayout.PEEKED_COUNT)) {
       offer.saidTaken = true;
     }
   }
@@ -1143,6 +1144,10 @@ class LentFuzz {
       check(generation >= generations[s], "an old generation");
       generations[s] = generation;
       check(wrong[s].get() >= 0, "wrong guesses");
+    }
+    for (Handles.Handle handle : all) {
+      Rests.Rest rest = handle.rest;
+      check(rest == null || rest.pieces() <= Rests.MAX_PIECES, "pieces of what is kept");
     }
     check(session.activity().bytesIn() == kernel.ahead, "bytes that went ahead");
     int open = 0;

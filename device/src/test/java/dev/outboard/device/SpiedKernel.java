@@ -133,6 +133,9 @@ final class SpiedKernel implements Kernel {
      */
     default void sends(int slot, long at, int fd, long length, long flags) {}
 
+    /** A send of what found no room before. */
+    default void pushes(int fd, MemorySegment bytes, long flags) {}
+
     /**
      * A receive of a stream that takes bytes out of its queue.
      *
@@ -454,6 +457,7 @@ final class SpiedKernel implements Kernel {
     if (isOwn(address)) {
       long at = own(address, bytes);
       check(bytes > 0 && bytes <= SlotLayout.AHEAD_BYTES, "a rest of", bytes);
+      watcher.pushes((int) fd, memory.asSlice(at, bytes), flags);
       pushes++;
       for (int i = 0; left != null && i < bytes && left.at + i < left.bytes.length; i++) {
         check(
