@@ -11,7 +11,8 @@ import java.lang.foreign.ValueLayout;
  * <p>The memory is hostile. Whose an entry is, how long, and which state it was given last is kept
  * here; of the program's only its taking is believed, and how much, within the entry's length.
  *
- * <p>{@link #isTaken} may be called by any thread, all else by one at a time.
+ * <p>{@link #isTaken()} and {@link #close} may be called by any thread, all else by one at a time
+ * and not after {@link #close}.
  */
 public final class PeekedReceives {
   /** The most bytes that an entry has. */
@@ -23,7 +24,8 @@ public final class PeekedReceives {
   private final MemorySegment slot;
   private final int[] states = new int[SlotLayout.PEEKED_ENTRIES];
   private final int[] lengths = new int[SlotLayout.PEEKED_ENTRIES];
-  private volatile int takings;
+  private int settled; // guarded by this
+  private boolean closed; // guarded by this
 
   PeekedReceives(MemorySegment slot) {
     this.slot = slot;
@@ -34,15 +36,24 @@ public final class PeekedReceives {
     return handle & SlotLayout.PEEKED_ENTRIES - 1;
   }
 
-  /** Whether the program has taken some since {@link #notice}. */
-  public boolean isTaken() {
-    return (int) SlotLayout.INT.getVolatile(slot, SlotLayout.TAKINGS) != takings;
+  /** Whether the program has taken some of which {@link #settled} was not said. */
+  public synchronized boolean isTaken() {
+    return !closed && takings() != settled;
   }
 
-  /** What was taken up to now is about to be dealt with. */
-  public void notice() {
-    // Before the entries are looked at: who takes one later counts later.
-    takings = (int) SlotLayout.INT.getVolatile(slot, SlotLayout.TAKINGS);
+  /** The count of what was taken; to be asked before the entries are looked at. */
+  public int takings() {
+    return (int) SlotLayout.INT.getVolatile(slot, SlotLayout.TAKINGS);
+  }
+
+  /** All that was taken up to such a count has been dealt with, and not only looked at. */
+  public synchronized void settled(int takings) {
+    settled = takings;
+  }
+
+  /** Its memory may go after this. */
+  public synchronized void close() {
+    closed = true;
   }
 
   /** Where an entry's bytes go, before {@link #publish}. The entry is nobody's. */

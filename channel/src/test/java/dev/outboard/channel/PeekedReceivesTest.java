@@ -66,9 +66,16 @@ class PeekedReceivesTest {
     assertThat(take(4)).isFalse();
     assertThat(peeked.isTaken()).isTrue();
     assertThat(peeked.isTaken(ENTRY)).isTrue();
-    peeked.notice();
-    assertThat(peeked.isTaken()).isFalse();
+    int takings = peeked.takings();
     assertThat(peeked.end(ENTRY)).isEqualTo(4);
+    assertThat(peeked.isTaken()).as("until it is settled").isTrue();
+    peeked.settled(takings);
+    assertThat(peeked.isTaken()).isFalse();
+    publish(3);
+    assertThat(take(3)).isTrue();
+    assertThat(peeked.isTaken()).isTrue();
+    peeked.close();
+    assertThat(peeked.isTaken()).as("the memory may be gone").isFalse();
     assertThat(take(4)).isFalse();
   }
 

@@ -176,7 +176,10 @@ final class Peeks {
       return;
     }
     synchronized (this) {
-      table.notice();
+      if (closed) {
+        return;
+      }
+      int takings = table.takings();
       for (int entry = 0; entry < offered.length; entry++) {
         Handles.Handle handle = offered[entry];
         if (handle != null && table.isTaken(entry)) {
@@ -187,6 +190,8 @@ final class Peeks {
           }
         }
       }
+      // Not before: who finds nothing taken goes on with its call.
+      table.settled(takings);
     }
   }
 
@@ -211,6 +216,7 @@ final class Peeks {
         }
       }
     }
+    table.close();
   }
 
   private void end(int entry, boolean open) {
