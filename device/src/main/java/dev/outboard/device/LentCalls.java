@@ -110,7 +110,7 @@ final class LentCalls {
     if (handle == null) {
       return TRAP;
     }
-    if (call.number == Canonical.RECVFROM) {
+    if (tells(call)) {
       handle.settlePeeks();
     }
     // Before the call: what makes it untrue that a send succeeds withdraws this one's credit.
@@ -156,6 +156,14 @@ final class LentCalls {
   /** Whether a call sends or receives. */
   private static boolean moves(Call call) {
     return call.number == Canonical.RECVFROM || mustFollow(call);
+  }
+
+  /** Whether a call may tell what there is to receive: no less can be received then. */
+  private static boolean tells(Call call) {
+    return switch (call.number) {
+      case Canonical.SENDTO, Canonical.SENDFILE, Canonical.SETSOCKOPT, Canonical.PPOLL -> false;
+      default -> true;
+    };
   }
 
   /** Whether a call comes behind what was sent on its file and found no room. */
