@@ -128,6 +128,30 @@ class BadInputTest {
     assertThat(done.output()).isEmpty();
   }
 
+  /** Whoever may not look into the program says so, once, and the program goes on. */
+  @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
+  void aProgramThatForbidsToReadItsMemory(Trial trial) {
+    String python =
+        """
+        import ctypes, socket
+        s = socket.socket()
+        assert ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0
+        for _ in range(2):
+            try: s.connect(("127.0.0.1", 9)); print("connected")
+            except OSError as e: print(e.strerror)
+        print(open("/dev/null").read() == "")
+        """;
+    Finished done =
+        trial
+            .program(Programs.PYTHON, "-c", python)
+            .under("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(done.output()).isEqualTo("Operation not permitted\n".repeat(2) + "True\n");
+    assertThat(done.errors().lines().filter(l -> l.contains("has made itself unreadable")))
+        .hasSize(1);
+  }
+
   @Scenario(modes = Mode.LIBRARY)
   void aKernelThatIsNotBuiltAndCannotBe(Trial trial) {
     Finished done =
