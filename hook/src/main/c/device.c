@@ -477,10 +477,11 @@ static void hand_out(const struct transfer *t, const char *from, int64_t left) {
 static int64_t take_peeked(struct slot *s, const struct transfer *t, uint64_t handle) {
   struct peeked *p = (struct peeked *)((char *)s + PEEKED) + (handle & (PEEKED_ENTRIES - 1));
   uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
+  uint32_t bytes = *(volatile uint32_t *)&p->length; // once: it is checked, and then used
   if ((state & PEEKED_STATES) != PEEKED_FRESH || p->handle != ((uint32_t)handle & HANDLE_NUMBER) ||
-      p->birth != handle >> 32 || p->length > sizeof p->bytes || s->reply >> 31)
+      p->birth != handle >> 32 || bytes > sizeof p->bytes || s->reply >> 31)
     return 0;
-  uint32_t bytes = p->length < t->bytes ? p->length : t->bytes;
+  if (bytes > t->bytes) bytes = t->bytes;
   if (!writable(t, bytes)) return 0;
   // Before it is taken: from then on the device may put something else there.
   hand_out(t, p->bytes, bytes);
