@@ -7,21 +7,12 @@ import struct
 import sys
 import threading
 
-PERIOD = 251
-COUNTING = bytes(i % PERIOD for i in range(PERIOD)) * 1200
+from counting import PERIOD, counting, line, listen
+
+COUNTING = counting(1200)
 
 done = threading.Condition()
 totals = {}
-
-
-def line(s):
-    got = b""
-    while not got.endswith(b"\n"):
-        b = s.recv(1)
-        if not b:
-            return None
-        got += b
-    return got.decode()[:-1]
 
 
 def talk(s, name, requests):
@@ -87,9 +78,4 @@ def serve(s, requests):
     talk(s, name, requests)
 
 
-listener = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=64)
-print("up", flush=True)
-while True:
-    accepted, _ = listener.accept()
-    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    threading.Thread(target=serve, args=(accepted, int(sys.argv[3])), daemon=True).start()
+listen(serve, int(sys.argv[3]))

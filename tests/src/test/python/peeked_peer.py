@@ -4,25 +4,15 @@
 import random
 import socket
 import struct
-import sys
 import threading
 import time
 
-PERIOD = 251
-COUNTING = bytes(i % PERIOD for i in range(PERIOD)) * 40
+from counting import PERIOD, counting, line, listen
+
+COUNTING = counting(40)
 
 done = threading.Condition()
 ends = {}
-
-
-def line(s):
-    got = b""
-    while not got.endswith(b"\n"):
-        b = s.recv(1)
-        if not b:
-            return None
-        got += b
-    return got.decode()[:-1]
 
 
 def exactly(s, n):
@@ -82,9 +72,4 @@ def serve(s):
     talk(s, words[0], int(words[1]))
 
 
-listener = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=128)
-print("up", flush=True)
-while True:
-    accepted, _ = listener.accept()
-    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    threading.Thread(target=serve, args=(accepted,), daemon=True).start()
+listen(serve)

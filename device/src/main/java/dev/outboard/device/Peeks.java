@@ -32,11 +32,11 @@ import org.jspecify.annotations.Nullable;
  * thread with a task, with scratch memory of its own.
  */
 final class Peeks {
-  /** Bytes of scratch memory that {@link #look} and {@link #received} need. */
-  static final long SCRATCH_BYTES = 1024;
-
   /** Sockets of one slot, the ones received on last. */
   private static final int KNOWN = 64;
+
+  /** Bytes of scratch memory that {@link #look} and {@link #received} need. */
+  static final long SCRATCH_BYTES = Math.max(Pollfds.bytes(KNOWN), SendsAhead.SCRATCH_BYTES);
 
   /** So many receives are at most answered without a look, after looks that found nothing. */
   private static final int MOST_SKIPPED = 64;
@@ -183,11 +183,7 @@ final class Peeks {
       for (int entry = 0; entry < offered.length; entry++) {
         Handles.Handle handle = offered[entry];
         if (handle != null && table.isTaken(entry)) {
-          Handles.Handle entered = handles.enter(handle.fd);
-          end(entry, entered == handle);
-          if (entered != null) {
-            readiness.closeIfLast(entered);
-          }
+          endUnused(entry, handle);
         }
       }
       // Not before: who finds nothing taken goes on with its call.
@@ -209,14 +205,19 @@ final class Peeks {
     for (int entry = 0; entry < offered.length; entry++) {
       Handles.Handle handle = offered[entry];
       if (handle != null) {
-        Handles.Handle entered = handles.enter(handle.fd);
-        end(entry, entered == handle);
-        if (entered != null) {
-          readiness.closeIfLast(entered);
-        }
+        endUnused(entry, handle);
       }
     }
     table.close();
+  }
+
+  /** Takes an entry back whose handle the caller has not entered; it may be closed by now. */
+  private void endUnused(int entry, Handles.Handle handle) {
+    Handles.Handle entered = handles.enter(handle.fd);
+    end(entry, entered == handle);
+    if (entered != null) {
+      readiness.closeIfLast(entered);
+    }
   }
 
   private void end(int entry, boolean open) {
