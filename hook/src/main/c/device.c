@@ -26,7 +26,7 @@ enum {
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
   DEVICE_ioctl = 29, DEVICE_getsockname = 204, DEVICE_getpeername = 205, DEVICE_getsockopt = 209,
   FIONREAD = 0x541b, F_GETFL = 3,
-  EINTR = 4, EAGAIN = 11, EPIPE = 32, ENETDOWN = 100,
+  EINTR = 4, EAGAIN = 11, ENOMEM = 12, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
   MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, MSG_MORE = 0x8000,
@@ -216,23 +216,25 @@ static int another_slot(void) {
   int got = 0;
   c->wanted = 0;
   c->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
-  int64_t fd = trapping_call(SYS_close, ASK_SLOT, 0, 0, 0);
+  int64_t fd = c->slots < MAX_SLOTS ? trapping_call(SYS_close, ASK_SLOT, 0, 0, 0) : -EAGAIN;
   int64_t r = fd;
-  if (fd >= 0 && c->slots < MAX_SLOTS) {
+  if (fd >= 0) {
     int64_t address = SLOTS + (int64_t)c->slots * SLOT_BYTES;
-    got = system_call(SYS_mmap, address, SLOT_BYTES, PROT_READ_WRITE, MAP_SHARED_FIXED_NOREPLACE, fd,
-                      0) == address;
+    int mapped = system_call(SYS_mmap, address, SLOT_BYTES, PROT_READ_WRITE,
+                             MAP_SHARED_FIXED_NOREPLACE, fd, 0) == address;
     /* No child may have it: one with fewer rights could change what its parent sends. */
-    got = got && system_call(SYS_madvise, address, SLOT_BYTES, MADV_DONTFORK, 0, 0, 0) == 0;
+    got = mapped && system_call(SYS_madvise, address, SLOT_BYTES, MADV_DONTFORK, 0, 0, 0) == 0;
     system_call(SYS_close, fd, 0, 0, 0, 0, 0);
     /* A child that another thread made meanwhile has it all the same: then it is taken back. */
-    got = got && (r = trapping_call(SYS_close, ASK_KEEP, 0, 0, 0)) == 0;
+    r = trapping_call(SYS_close, ASK_KEEP, got, 0, 0);
+    got = got && r == 0;
     if (got)
       __atomic_store_n(&c->slots, c->slots + 1, __ATOMIC_RELEASE);
-    else
+    else if (mapped) /* or else something of the program's is there */
       system_call(SYS_munmap, address, SLOT_BYTES, 0, 0, 0, 0);
   }
   if (!got && r != -EINTR && r != -EAGAIN && c->slots == 0) c->slots = -1;
+  if (r == -ENOMEM) c->wanted = INT32_MIN; /* it will not be otherwise later */
   __sync_lock_release(&c->asking);
   return got;
 }

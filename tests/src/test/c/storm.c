@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // storm SEED SECONDS: 16 threads in blocking socket calls while signals, directed at threads and
 // at the process, with and without SA_RESTART, fall on them. No call may return an errno that only
-// the kernel knows (ERESTARTSYS and its kin, 512 to 516), and no byte may be lost or doubled.
+// the kernel knows (ERESTARTSYS and its kin, 512 to 516), and no byte and no queued signal may be
+// lost or doubled.
 // Signals are blocked while a thread makes calls of other kinds: one that comes between a trap and
 // its receipt can end any trapped call with EINTR (docs/adr/0006), which few programs look for.
 #include "check.h"
@@ -9,15 +10,23 @@
 #include <pthread.h>
 #include <sys/select.h>
 
-enum { THREADS = 16, SIGNALS = 4, BATCH = 64, LIMIT_US = 30000000 };
+enum { THREADS = 16, SIGNALS = 5, BATCH = 64, LIMIT_US = 30000000 };
+
+/* The last one is sent to the process alone, and queued: it has to come as often as it was sent. */
+enum { COUNTED = SIGNALS - 1 };
 
 static sigset_t signals;
 static volatile int stop;
-static volatile long handled, calls, interrupted, wrong;
+static volatile long handled, counted, calls, interrupted, wrong;
 
 static void on_signal(int number) {
   (void)number;
   __atomic_add_fetch(&handled, 1, __ATOMIC_RELAXED);
+}
+
+static void on_counted(int number) {
+  on_signal(number);
+  __atomic_add_fetch(&counted, 1, __ATOMIC_RELAXED);
 }
 
 static uint32_t next(uint32_t *state) {
@@ -141,10 +150,11 @@ int main(int argc, char **argv) {
   CHECK(argc == 3);
   uint32_t seed = strtoul(argv[1], NULL, 0);
   int64_t end = now_us() + atol(argv[2]) * 1000000LL;
-  int numbers[SIGNALS] = {SIGUSR1, SIGUSR2, SIGRTMIN + 2, SIGRTMIN + 3};
+  int numbers[SIGNALS] = {SIGUSR1, SIGUSR2, SIGRTMIN + 2, SIGRTMIN + 3, SIGRTMIN + 4};
   sigemptyset(&signals);
   for (int i = 0; i < SIGNALS; i++) {
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = i % 2 ? SA_RESTART : 0};
+    struct sigaction a = {.sa_handler = i == COUNTED ? on_counted : on_signal,
+                          .sa_flags = i % 2 ? SA_RESTART : 0};
     CHECK(sigaction(numbers[i], &a, NULL) == 0);
     sigaddset(&signals, numbers[i]);
   }
@@ -161,12 +171,14 @@ int main(int argc, char **argv) {
     }
   }
   int64_t limit = end + LIMIT_US;
+  long sent = 0;
   while (now_us() < end || (!enough(workers) && now_us() < limit)) {
-    int number = numbers[next(&seed) % SIGNALS];
-    if (next(&seed) % 3)
-      pthread_kill(workers[next(&seed) % THREADS].thread, number);
-    else
-      kill(getpid(), number);
+    if (next(&seed) % 3) {
+      pthread_kill(workers[next(&seed) % THREADS].thread, numbers[next(&seed) % COUNTED]);
+    } else {
+      int i = next(&seed) % SIGNALS;
+      if (kill(getpid(), numbers[i]) == 0 && i == COUNTED) sent++;
+    }
     sleep_us(next(&seed) % 1500);
   }
   stop = 1;
@@ -177,6 +189,8 @@ int main(int argc, char **argv) {
     moved += workers[i].moved;
   }
   CHECK(enough(workers));
+  let_signals(SIG_UNBLOCK); // what no worker has taken
+  if (counted != sent) say("%ld of %ld queued signals", counted, sent);
   fprintf(stderr, "%ld calls, %ld signals, %ld interruptions, %ld bytes\n", calls, handled,
           interrupted, moved);
   say("%ld unknown errnos", wrong);

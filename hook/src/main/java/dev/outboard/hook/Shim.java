@@ -547,9 +547,10 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         long imageFd = n.addFd(image.fd(), Fcntl.O_CLOEXEC);
         long tablesFd = imageFd < 0 ? -1 : n.addFd(tables.fd(), Fcntl.O_CLOEXEC);
         if (t.begin()) {
-          if (tablesFd >= 0 && mapImage(t, (int) imageFd)) {
+          List<Mapping> mapped = new ArrayList<>();
+          if (tablesFd >= 0 && mapImage(t, (int) imageFd, mapped)) {
             tableIsMapped = true;
-            done = mapTable(t, (int) tablesFd, table);
+            done = mapTable(t, (int) tablesFd, table, mapped);
           }
           for (long fd : new long[] {tablesFd, imageFd}) {
             if (fd >= 0) {
@@ -558,10 +559,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           }
           done = done && attached(n, p, s, table, forks);
           if (!done) {
-            t.call(
-                SyscallNumbers.MUNMAP,
-                ShimLayout.BASE,
-                ShimLayout.TABLE + ShimLayout.TABLE_BYTES - ShimLayout.BASE);
+            // These alone: what else is at those addresses is the program's.
+            mapped.forEach(m -> t.call(SyscallNumbers.MUNMAP, m.address(), m.bytes()));
           }
           t.again();
         }
@@ -574,44 +573,32 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     return answered;
   }
 
-  private static boolean mapImage(HeldThread t, int fd) {
-    return t.call(
-                SyscallNumbers.MMAP,
-                ShimLayout.BASE,
-                ShimLayout.FILE_BYTES,
-                READ_EXECUTE,
-                SHARED_THERE,
-                fd,
-                0)
-            == ShimLayout.BASE
-        && t.call(
-                SyscallNumbers.MMAP,
-                ShimLayout.SELF,
-                PAGE_BYTES,
-                READ_WRITE,
-                ANONYMOUS | Memory.MAP_FIXED_NOREPLACE,
-                NO_FILE,
-                0)
-            == ShimLayout.SELF
-        && t.call(SyscallNumbers.MADVISE, ShimLayout.SELF, PAGE_BYTES, Memory.MADV_WIPEONFORK) == 0;
+  /** What a held thread has mapped. */
+  private record Mapping(long address, long bytes) {}
+
+  private static boolean mapImage(HeldThread t, int fd, List<Mapping> mapped) {
+    Mapping image = new Mapping(ShimLayout.BASE, ShimLayout.FILE_BYTES);
+    Mapping self = new Mapping(ShimLayout.SELF, PAGE_BYTES);
+    long anonymous = ANONYMOUS | Memory.MAP_FIXED_NOREPLACE;
+    return map(t, image, READ_EXECUTE, SHARED_THERE, fd, 0, mapped)
+        && map(t, self, READ_WRITE, anonymous, NO_FILE, 0, mapped)
+        && t.call(SyscallNumbers.MADVISE, self.address(), PAGE_BYTES, Memory.MADV_WIPEONFORK) == 0;
   }
 
-  private static boolean mapTable(HeldThread t, int fd, ShimTable table) {
-    return t.call(
-                SyscallNumbers.MMAP,
-                ShimLayout.TABLE,
-                ShimLayout.TABLE_BYTES,
-                READ_WRITE,
-                SHARED_THERE,
-                fd,
-                (long) table.index() * ShimLayout.TABLE_BYTES)
-            == ShimLayout.TABLE
-        && t.call(
-                SyscallNumbers.MADVISE,
-                ShimLayout.TABLE,
-                ShimLayout.TABLE_BYTES,
-                Memory.MADV_DONTFORK)
-            == 0;
+  private static boolean mapTable(HeldThread t, int fd, ShimTable table, List<Mapping> mapped) {
+    Mapping m = new Mapping(ShimLayout.TABLE, ShimLayout.TABLE_BYTES);
+    return map(t, m, READ_WRITE, SHARED_THERE, fd, table.index() * m.bytes(), mapped)
+        && t.call(SyscallNumbers.MADVISE, m.address(), m.bytes(), Memory.MADV_DONTFORK) == 0;
+  }
+
+  /** Has the thread map something where nothing is; whether it is there now. */
+  private static boolean map(
+      HeldThread t, Mapping m, long rights, long flags, int fd, long offset, List<Mapping> mapped) {
+    long at = t.call(SyscallNumbers.MMAP, m.address(), m.bytes(), rights, flags, fd, offset);
+    if (at == m.address()) {
+      mapped.add(m);
+    }
+    return at == m.address();
   }
 
   /** The table is mapped: it is the process's own from now on, unless it is another's, too. */
@@ -665,7 +652,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     return switch (what) {
       case ShimLayout.ASK_ATTACH -> attach(n, p, s);
       case ShimLayout.ASK_SLOT -> lend(n, p, s);
-      case ShimLayout.ASK_KEEP -> keep(s);
+      case ShimLayout.ASK_KEEP -> keep(s, n.intArg(1) != 0);
       default -> NO_REQUEST;
     };
   }
@@ -709,18 +696,19 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     }
   }
 
-  /** The slot lent last is mapped: the process keeps it, unless a child may have it, too. */
-  private long keep(ShimState s) {
+  /**
+   * The process keeps the slot lent last, unless a child may have it, too.
+   *
+   * @param mapped whether it could map the slot; something of the program's may be there
+   */
+  private long keep(ShimState s, boolean mapped) {
     synchronized (s) {
-      if (s.lending == null) {
-        return -Errno.EAGAIN;
-      }
-      if (s.forks == s.lendingForks) {
+      if (mapped && s.lending != null && s.forks == s.lendingForks) {
         s.lending = null;
         return 0;
       }
       takeBackUnkept(s);
-      return -Errno.EAGAIN;
+      return mapped ? -Errno.EAGAIN : -Errno.ENOMEM;
     }
   }
 

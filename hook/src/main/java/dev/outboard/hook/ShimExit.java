@@ -61,6 +61,7 @@ final class ShimExit {
   private final ShimImage image;
   private final @Nullable ShimTable table;
   private final MemorySegment registers;
+  private final MemorySegment info;
   private final TaskStatus status;
   private final Arena arena;
   private long started;
@@ -77,6 +78,7 @@ final class ShimExit {
     this.image = image;
     this.table = table;
     this.registers = a.allocate(REGISTERS_BYTES, 8);
+    this.info = a.allocate(Processes.SIGINFO_BYTES, 8);
     this.status = new TaskStatus(a);
     this.arena = a;
   }
@@ -154,7 +156,7 @@ final class ShimExit {
     if (changed) {
       Processes.ptrace(Processes.PTRACE_SETREGS, tid, 0, registers.address());
     }
-    Processes.ptrace(Processes.PTRACE_DETACH, tid, 0, 0);
+    Processes.detach(tid, info);
     return !isInText(rip);
   }
 
@@ -198,6 +200,7 @@ final class ShimExit {
     long number = registers.get(ValueLayout.JAVA_LONG, ORIGINAL_RAX);
     if (number < 0
         || registers.get(ValueLayout.JAVA_LONG, RAX) != -Errno.EINTR
+        || Processes.stoppedFor(tid, info) != 0
         || status.read(arena, tid) < 0
         || ((status.pending | status.sharedPending) & ~status.blocked) != 0) {
       return false;

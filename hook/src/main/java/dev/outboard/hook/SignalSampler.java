@@ -405,11 +405,12 @@ final class SignalSampler implements AutoCloseable {
 
     /** Detaches a thread that has trapped; whether it is no longer traced, or gone. */
     private static boolean released(int tid) {
-      // ESRCH: it has not trapped yet, or is gone.
-      if (Processes.ptrace(Processes.PTRACE_DETACH, tid, 0, 0) == 0) {
-        return true;
-      }
       try (Arena a = Arena.ofConfined()) {
+        // Its call may have ended before it was seized: then it may have stopped for a signal.
+        // ESRCH: it has not trapped yet, or is gone.
+        if (Processes.detach(tid, a.allocate(Processes.SIGINFO_BYTES, 8)) == 0) {
+          return true;
+        }
         TaskStatus status = new TaskStatus(a);
         boolean gone = status.read(a, tid) < 0 || status.state == 'Z';
         if (gone) {

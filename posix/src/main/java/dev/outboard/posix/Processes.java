@@ -2,6 +2,8 @@
 package dev.outboard.posix;
 
 import dev.outboard.abi.SyscallNumbers;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /**
  * Calls on other processes: their memory, descriptors, signals and ends.
@@ -59,6 +61,9 @@ public final class Processes {
   public static final int PTRACE_GETSIGMASK = 0x420A;
   public static final int PTRACE_SETSIGMASK = 0x420B;
   public static final int PTRACE_GET_SYSCALL_INFO = 0x420E;
+
+  /** Above a stop's {@code si_code} if it is one that was asked for, or of the whole group. */
+  private static final int PTRACE_EVENT_STOP = 128;
 
   private static final int WALL = 0x40000000;
 
@@ -134,6 +139,33 @@ public final class Processes {
   /** {@code ptrace(2)}. */
   public static long ptrace(int request, int tid, long address, long data) {
     return Linux.syscall(SyscallNumbers.PTRACE, request, tid, address, data, 0, 0);
+  }
+
+  /**
+   * The signal for whose delivery a thread traced by the caller has stopped.
+   *
+   * @param info of {@link #SIGINFO_BYTES} bytes, overwritten
+   * @return 0 if it has stopped for something else, or {@code -errno} if it has not
+   */
+  public static long stoppedFor(int tid, MemorySegment info) {
+    long r = ptrace(PTRACE_GETSIGINFO, tid, 0, info.address());
+    if (r < 0) {
+      return r;
+    }
+    boolean event = info.get(ValueLayout.JAVA_INT, SIGINFO_CODE) >> 8 == PTRACE_EVENT_STOP;
+    return event ? 0 : info.get(ValueLayout.JAVA_INT, 0);
+  }
+
+  /**
+   * Lets go of a thread traced by the caller, once it has stopped. A signal for whose delivery it
+   * did is delivered: without its number {@code PTRACE_DETACH} would drop it.
+   *
+   * @param info as of {@link #stoppedFor}
+   * @return 0 or {@code -errno}: ESRCH if it has not stopped
+   */
+  public static long detach(int tid, MemorySegment info) {
+    long signal = stoppedFor(tid, info);
+    return signal < 0 ? signal : ptrace(PTRACE_DETACH, tid, 0, signal);
   }
 
   /** {@code openat(2)}. */

@@ -66,6 +66,14 @@ class ShimTest {
     }
   }
 
+  /** A program that has memory of its own where the shim would be keeps it. */
+  @Scenario(trace = false)
+  void whereTheShimWouldBe(Trial trial) {
+    Finished done = trial.program(Programs.c("occupied")).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+    assertThat(done.output()).contains(": 0\n").doesNotContainPattern(": [1-9]");
+  }
+
   /** Threads, with handlers and children, that make calls of both kinds; and then are cancelled. */
   @Scenario(trace = false)
   void threadsAndWhatCancelsThem(Trial trial) throws IOException {
