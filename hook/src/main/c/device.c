@@ -21,11 +21,13 @@ enum {
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
   SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
   SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55, SYS_ioctl = 16, SYS_fcntl = 72,
-  SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, CLOCK_MONOTONIC = 1,
+  SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, SYS_newfstatat = 262,
+  CLOCK_MONOTONIC = 1,
   DEVICE_nothing = -1,
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
   DEVICE_ioctl = 29, DEVICE_getsockname = 204, DEVICE_getpeername = 205, DEVICE_getsockopt = 209,
-  FIONREAD = 0x541b, F_GETFL = 3,
+  DEVICE_statx = 291,
+  FIONREAD = 0x541b, F_GETFL = 3, AT_EMPTY_PATH = 0x1000,
   EINTR = 4, EAGAIN = 11, ENOMEM = 12, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
@@ -155,6 +157,7 @@ _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.ST
 #define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
 #define HANDLES ((volatile uint64_t *)(TABLE + HANDLES_OFFSET))
 #define STATES ((volatile uint8_t *)TABLE)
+#define WORDS ((volatile uint32_t *)TABLE)
 #define HOST_CALLS ((volatile uint64_t *)(TABLE + COUNTERS_OFFSET))
 #define DEVICE_CALLS ((volatile uint64_t *)(TABLE + DEVICE_COUNTERS_OFFSET))
 #define DEVICE_MOVED ((volatile uint64_t *)(TABLE + DEVICE_BYTES_OFFSET))
@@ -959,6 +962,79 @@ static int64_t status_flags(const struct call *c, int *done) {
   return state == STATE_HOST || state == STATE_DEVICE ? pass(c, done) : 0;
 }
 
+/* --- what a file is ------------------------------------------------------------------------------ */
+
+/* As the device has it, on every architecture: include/uapi/linux/stat.h. */
+struct moment {
+  int64_t seconds;
+  uint32_t nanos;
+  int32_t unused;
+};
+
+struct statx {
+  uint32_t mask, block_bytes;
+  uint64_t attributes;
+  uint32_t links, uid, gid;
+  uint16_t mode, unused0;
+  uint64_t inode, bytes, blocks, attributes_mask;
+  struct moment accessed, born, changed, modified;
+  uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+  uint64_t unused1[14];
+};
+
+/* As the program has it: arch/x86/include/uapi/asm/stat.h. */
+struct stat {
+  uint64_t dev, inode, links;
+  uint32_t mode, uid, gid, unused0;
+  uint64_t rdev, bytes, block_bytes, blocks;
+  uint64_t accessed, accessed_nanos, modified, modified_nanos, changed, changed_nanos, unused1[3];
+};
+
+_Static_assert(sizeof(struct statx) == 256 && sizeof(struct statx) <= ANSWER_BYTES, "statx(2)");
+_Static_assert(sizeof(struct stat) == 144, "stat(2)");
+
+/* What Stats.java sets in the numbers of the device's file systems. */
+enum { DEVICE_MAJOR = 0x1000 };
+
+/* makedev(3) */
+static inline uint64_t device_number(uint64_t major, uint64_t minor) {
+  return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffull) << 12 |
+         (major & ~0xfffull) << 32;
+}
+
+/* Whether a call is about a descriptor, and where it wants the answer. */
+static int is_status(const struct call *c, int64_t *to) {
+  *to = c->number == SYS_fstat ? c->rsi : c->rdx;
+  if (c->number == SYS_fstat) return 1;
+  if (c->number != SYS_newfstatat || (int)c->r10 != AT_EMPTY_PATH) return 0;
+  struct control *control = CONTROL;
+  if (!control->pid) control->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+  char first;
+  return fetch(&first, c->rsi, sizeof first) && first == 0;
+}
+
+/* A regular file of the device. */
+static int64_t ask_status(struct slot *s, const struct call *c, int64_t to, uint64_t handle,
+                          struct spins *spins, int *done) {
+  if (!at_hand(c, to, sizeof(struct stat))) return 0;
+  int64_t r = ask(s, DEVICE_statx, 0, 0, 0, handle, spins);
+  if (r == TRAP) return 0;
+  *done = 1;
+  if (r < 0) return r;
+  const struct statx *x = (const struct statx *)(data(s) + ANSWER);
+  struct stat all = {
+      .dev = device_number(x->dev_major | DEVICE_MAJOR, x->dev_minor), .inode = x->inode,
+      .links = x->links, .mode = x->mode, .uid = x->uid, .gid = x->gid,
+      .rdev = device_number(x->rdev_major, x->rdev_minor), .bytes = x->bytes,
+      .block_bytes = x->block_bytes, .blocks = x->blocks,
+      .accessed = x->accessed.seconds, .accessed_nanos = x->accessed.nanos,
+      .modified = x->modified.seconds, .modified_nanos = x->modified.nanos,
+      .changed = x->changed.seconds, .changed_nanos = x->changed.nanos,
+  };
+  copy((void *)to, &all, sizeof all);
+  return 0;
+}
+
 /*
  * A call on a descriptor of the device. *done is 0 if it has to trap, and then nothing has happened
  * that the trap could not find.
@@ -974,6 +1050,20 @@ int64_t device_call(const struct call *c, int *done) {
   if (c->number == SYS_ioctl) {
     if ((uint32_t)c->rsi != FIONREAD || (uint32_t)fd >= MAX_FD) return 0;
     if (is_host(fd)) return pass(c, done);
+  }
+  int64_t status = 0;
+  int of_file = c->number == SYS_fstat || c->number == SYS_newfstatat;
+  if (of_file) {
+    if ((uint32_t)fd >= MAX_FD || !is_status(c, &status)) return 0;
+    if (is_host(fd)) {
+      uint32_t word = WORDS[fd];
+      // Without the path, which another thread may have changed.
+      int64_t r = system_call(SYS_fstat, fd, status, 0, 0, 0, 0);
+      // Or else the number may have been another file's by then.
+      *done = (uint8_t)word == STATE_HOST && WORDS[fd] == word;
+      if (*done) HOST_CALLS[c->number]++;
+      return r;
+    }
   }
   struct transfer t;
   int flags = 0, sends = 0, known, from = 0;
@@ -1005,7 +1095,8 @@ int64_t device_call(const struct call *c, int *done) {
               ((int)c->rdx == TCP_NODELAY || (int)c->rdx == TCP_CORK);
       t.bytes = sizeof(int32_t);
       break;
-    case SYS_getsockname: case SYS_getpeername: case SYS_ioctl:
+    case SYS_getsockname: case SYS_getpeername: case SYS_ioctl: case SYS_fstat:
+    case SYS_newfstatat:
       known = CONTROL->asks;
       t.bytes = sizeof(int32_t);
       break;
@@ -1019,7 +1110,7 @@ int64_t device_call(const struct call *c, int *done) {
   // Taken together with its birth: a handle that is another file's by now is refused.
   uint64_t handle = HANDLES[fd];
   int state = STATES[fd * 4];
-  if (state != STATE_DEVICE || CONTROL->held) return 0;
+  if (state != (of_file ? STATE_FILE : STATE_DEVICE) || CONTROL->held) return 0;
   if (c->number == SYS_sendfile && !(handle & HANDLE_STREAM)) return 0;
   int where = processor();
   int index = take_slot(where);
@@ -1040,6 +1131,9 @@ int64_t device_call(const struct call *c, int *done) {
       r = ask_length(s, DEVICE_getsockopt, c, c->r10, c->r8, handle, spins, done);
       break;
     case SYS_ioctl: r = ask_bytes(s, c, handle, spins, done); break;
+    case SYS_fstat: case SYS_newfstatat:
+      r = ask_status(s, c, status, handle, spins, done);
+      break;
     case SYS_sendfile:
       r = from == STATE_FILE ? send_device_file(s, c, handle, file, spins, done)
                              : send_file(s, c, handle, spins, done);

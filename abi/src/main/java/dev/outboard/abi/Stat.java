@@ -32,6 +32,9 @@ public final class Stat {
   /** The type bits of the mode alone. */
   public static final int STATX_TYPE = 1;
 
+  /** All that {@code stat(2)} gives. */
+  public static final int STATX_BASIC = 0x7ff;
+
   /** All that {@code stat(2)} gives, the time of birth, and the mount. */
   public static final int STATX_WANTED = 0x1fff;
 

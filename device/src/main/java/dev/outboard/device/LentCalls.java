@@ -6,6 +6,7 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.Stat;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.syscalls.Call;
@@ -18,8 +19,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * The calls that come by a slot which is lent to a process of the program: send and recv on sockets
  * whose birth it knows, sendfile to them from files whose birth it knows, setsockopt of what holds
- * segments back, looks at what is ready, questions about a socket, and no others. The hook sees
- * none of them, so what needs it ends with {@link #TRAP}, and then nothing has happened.
+ * segments back, looks at what is ready, questions about a socket, what a file is, and no others.
+ * The hook sees none of them, so what needs it ends with {@link #TRAP}, and then nothing has
+ * happened.
  *
  * <p>Nothing here waits for longer than {@value #WAIT_NANOS} ns, as no interruption comes through
  * such a slot.
@@ -127,6 +129,7 @@ final class LentCalls {
             case Canonical.SENDFILE -> sendFile(call, handle, scratch);
             case Canonical.PPOLL -> poll(call, scratch);
             case Canonical.SETSOCKOPT -> setOption(call, handle);
+            case Canonical.STATX -> status(call, handle, scratch);
             default -> ask(call, handle, scratch);
           };
       if (moves(call)) {
@@ -161,7 +164,12 @@ final class LentCalls {
   /** Whether a call may tell what there is to receive: no less can be received then. */
   private static boolean tells(Call call) {
     return switch (call.number) {
-      case Canonical.SENDTO, Canonical.SENDFILE, Canonical.SETSOCKOPT, Canonical.PPOLL -> false;
+      case Canonical.SENDTO,
+          Canonical.SENDFILE,
+          Canonical.SETSOCKOPT,
+          Canonical.PPOLL,
+          Canonical.STATX ->
+          false;
       default -> true;
     };
   }
@@ -205,6 +213,7 @@ final class LentCalls {
       case Canonical.GETSOCKNAME, Canonical.GETPEERNAME -> hasRoom(a[3]);
       case Canonical.GETSOCKOPT -> hasRoom(a[3]) && SocketOptions.isAsked(a[1], a[2]);
       case Canonical.IOCTL -> a[1] == Ioctl.FIONREAD;
+      case Canonical.STATX -> true;
       default -> false;
     };
   }
@@ -292,6 +301,20 @@ final class LentCalls {
       readiness.touched(handle); // It came just now, and is gone again.
     }
     return result;
+  }
+
+  /** What a file is, as {@code fstat(2)} tells it. */
+  private long status(Call call, Handles.Handle handle, MemorySegment scratch) {
+    // Not in memory that the program could write a name to.
+    scratch.set(ValueLayout.JAVA_BYTE, 0, (byte) 0);
+    return kernel.syscall(
+        call.number,
+        handle.fd,
+        scratch.address(),
+        Fcntl.AT_EMPTY_PATH,
+        Stat.STATX_BASIC,
+        call.data.address() + ANSWER,
+        0);
   }
 
   private long setOption(Call call, Handles.Handle handle) {

@@ -734,10 +734,11 @@ class LentFuzz {
   }
 
   private static int question(int which) {
-    return switch (which & 3) {
+    return switch (which & 7) {
       case 0 -> Canonical.GETSOCKNAME;
-      case 1 -> Canonical.GETPEERNAME;
-      case 2 -> Canonical.GETSOCKOPT;
+      case 1, 5 -> Canonical.GETPEERNAME;
+      case 2, 6 -> Canonical.GETSOCKOPT;
+      case 4 -> Canonical.STATX;
       default -> Canonical.IOCTL;
     };
   }

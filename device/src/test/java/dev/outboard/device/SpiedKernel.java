@@ -7,6 +7,7 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.Stat;
 import dev.outboard.channel.PeekedReceives;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.syscalls.Call;
@@ -380,6 +381,15 @@ final class SpiedKernel implements Kernel {
         use(a0);
         check(a1 == Ioctl.FIONREAD, "ioctl", a1);
         answer(a2, Integer.BYTES).set(ValueLayout.JAVA_INT, 0, queued[(int) a0]);
+        yield 0;
+      }
+      case Canonical.STATX -> {
+        use(a0);
+        check(
+            memory.get(ValueLayout.JAVA_BYTE, own(a1, 1)) == 0 && a2 == Fcntl.AT_EMPTY_PATH,
+            "a status by a name");
+        check(a3 == Stat.STATX_BASIC, "a status of", a3);
+        answer(a4, Stat.STATX_BYTES);
         yield 0;
       }
       case Canonical.SHUTDOWN -> {

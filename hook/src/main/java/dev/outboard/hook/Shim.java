@@ -827,7 +827,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       case SyscallNumbers.CLOSE -> PatchSite.Kind.CLOSE;
       case SyscallNumbers.SENDFILE -> FILES ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.POLL, SyscallNumbers.PSELECT6 -> LOOKS ? PatchSite.Kind.ASK : null;
-      case SyscallNumbers.IOCTL, SyscallNumbers.FCNTL -> QUESTIONS ? PatchSite.Kind.ASK : null;
+      case SyscallNumbers.IOCTL,
+          SyscallNumbers.FCNTL,
+          SyscallNumbers.FSTAT,
+          SyscallNumbers.NEWFSTATAT ->
+          QUESTIONS ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
       default -> n.row().passes() ? PatchSite.Kind.PASS : null;
     };

@@ -24,10 +24,7 @@ import org.jspecify.annotations.Nullable;
  * there is never taken for the same as one of the host's.
  */
 final class Stats {
-
-  private static final int STATX_BASIC = 0x7ff;
-
-  /** A bit of st_dev's major number, which has 12 in any kernel. */
+  /** A bit of st_dev's major number, which has 12 in any kernel; device.c sets it, too. */
   private static final int DEVICE_MAJOR = 0x1000;
 
   // struct statx (include/uapi/linux/stat.h).
@@ -70,12 +67,12 @@ final class Stats {
 
   /** {@code stat} and {@code newfstatat} of a path, into a structure of the program. */
   long stat(Notification n, Paths.Look look, int flags, long to) {
-    return put(n, ask(n, look.directory, look.path(), look.file, flags, STATX_BASIC), to);
+    return put(n, ask(n, look.directory, look.path(), look.file, flags, Stat.STATX_BASIC), to);
   }
 
   /** {@code fstat} of an open file. */
   long stat(Notification n, OpenFile file, long to) {
-    return put(n, ask(n, file.handle(), NOTHING, file, Fcntl.AT_EMPTY_PATH, STATX_BASIC), to);
+    return put(n, ask(n, file.handle(), NOTHING, file, Fcntl.AT_EMPTY_PATH, Stat.STATX_BASIC), to);
   }
 
   /** {@code statx} of a path. */
@@ -97,7 +94,7 @@ final class Stats {
 
   /** The size of a regular file in bytes, or {@code -errno}. */
   long size(Notification n, OpenFile file) {
-    long r = ask(n, file.handle(), NOTHING, file, Fcntl.AT_EMPTY_PATH, STATX_BASIC);
+    long r = ask(n, file.handle(), NOTHING, file, Fcntl.AT_EMPTY_PATH, Stat.STATX_BASIC);
     return r < 0 ? r : scratch.get().get(LONG, X_SIZE);
   }
 

@@ -7,6 +7,7 @@ import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.HostKernelByJudges;
+import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
@@ -142,7 +143,32 @@ class ShimTest {
     }
   }
 
-  /** The same where the hook has to look at status flags, and where it answers all questions. */
+  /** Questions about files of both sides, and about what only looks like one. */
+  @Scenario(trace = false)
+  void whatFilesAre(Trial trial) throws IOException {
+    Path share = Files.createDirectory(trial.directory().resolve("share"));
+    String option = trial.mode() == Mode.HOST ? "--device-path=" : "--export=";
+    Path stats = trial.directory().resolve("stats.json");
+    String[] words = {
+      Programs.c("status"),
+      Long.toString(seed()),
+      share.resolve("file").toString(),
+      trial.directory().resolve("file").toString()
+    };
+    Finished done =
+        stats(trial.program(words).with(option + share), stats).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      assertThat(count(json, "newfstatat", "direct")).as("in %s", json).isGreaterThan(500);
+      assertThat(untrapped(json, "newfstatat")).as("in %s", json).isGreaterThan(500);
+    }
+  }
+
+  /**
+   * Questions about sockets where the hook has to look at status flags, and where it answers all
+   * questions.
+   */
   @Scenario(trace = false)
   void questionsTheLongWay(Trial trial) throws IOException {
     Path stats = trial.directory().resolve("stats.json");
