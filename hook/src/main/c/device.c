@@ -22,12 +22,16 @@ enum {
   SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
   SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55, SYS_ioctl = 16, SYS_fcntl = 72,
   SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, SYS_newfstatat = 262,
+  SYS_open = 2, SYS_stat = 4, SYS_lstat = 6, SYS_access = 21, SYS_mkdir = 83, SYS_rmdir = 84,
+  SYS_unlink = 87, SYS_readlink = 89, SYS_chmod = 90, SYS_openat = 257, SYS_mkdirat = 258,
+  SYS_unlinkat = 263, SYS_readlinkat = 267, SYS_fchmodat = 268, SYS_faccessat = 269,
+  SYS_statx = 332, SYS_faccessat2 = 439,
   CLOCK_MONOTONIC = 1,
   DEVICE_nothing = -1,
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
   DEVICE_ioctl = 29, DEVICE_getsockname = 204, DEVICE_getpeername = 205, DEVICE_getsockopt = 209,
   DEVICE_statx = 291,
-  FIONREAD = 0x541b, F_GETFL = 3, AT_EMPTY_PATH = 0x1000,
+  FIONREAD = 0x541b, F_GETFL = 3, AT_EMPTY_PATH = 0x1000, AT_FDCWD = -100,
   EINTR = 4, EAGAIN = 11, ENOMEM = 12, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
@@ -144,6 +148,8 @@ struct control {
   volatile int32_t asks;  /* the hook's: whether questions go to the device */
   volatile int32_t peeks; /* the hook's: whether the device may look at what may be received next */
   volatile uint64_t peeked; /* receives of what it had looked at */
+  volatile int32_t paths; /* the hook's: whether paths are looked at here */
+  volatile uint64_t memory; /* the hook's: the file system of what stands for files of the device */
 };
 
 _Static_assert(__builtin_offsetof(struct control, went_ahead) == 112, "ShimLayout.WENT_AHEAD_OFFSET");
@@ -152,6 +158,9 @@ _Static_assert(__builtin_offsetof(struct control, asks) == 124, "ShimLayout.ASKS
 _Static_assert(__builtin_offsetof(struct control, peeks) == 128, "ShimLayout.PEEKS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, peeked) == 136, "ShimLayout.PEEKED_OFFSET");
 
+_Static_assert(__builtin_offsetof(struct control, paths) == 144, "ShimLayout.PATHS_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, memory) == 152, "ShimLayout.MEMORY_OFFSET");
+_Static_assert(CONTROL_OFFSET + sizeof(struct control) <= NAMES_OFFSET, "fits");
 _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
 #define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
@@ -737,18 +746,18 @@ static inline int is_host(int fd) {
   return (uint32_t)fd < MAX_FD && STATES[(uint32_t)fd * 4] == STATE_HOST;
 }
 
-/* Makes a call of the host's kernel that has at most four arguments. */
+/* A call for the host's kernel. */
 static int64_t pass(const struct call *c, int *done) {
-  *done = 1;
+  *done = PASSED;
   HOST_CALLS[c->number]++;
-  return system_call(c->number, c->rdi, c->rsi, c->rdx, c->r10, 0, 0);
+  return 0;
 }
 
 /* Kinds of file systems whose regular files can be sent natively: statfs(2). */
 enum {
   EXT_MAGIC = 0xef53, XFS_MAGIC = 0x58465342, TMPFS_MAGIC = 0x01021994, OVERLAYFS_MAGIC = 0x794c7630,
   BTRFS_MAGIC = (int)0x9123683e, F2FS_MAGIC = (int)0xf2f52010,
-  S_IFMT = 0170000, S_IFREG = 0100000, STAT_MODE = 6, STAT_WORDS = 18, STATFS_WORDS = 15,
+  S_IFMT = 0170000, S_IFREG = 0100000, S_IFSOCK = 0140000, STAT_MODE = 6, STAT_WORDS = 18, STATFS_WORDS = 15,
 };
 
 /* Whether sendfile takes it, as it does files whose pages are in the page cache. */
@@ -1002,15 +1011,37 @@ static inline uint64_t device_number(uint64_t major, uint64_t minor) {
          (major & ~0xfffull) << 32;
 }
 
+/* This process, for calls that look at its memory before there is any slot. */
+static void know_pid(void) {
+  struct control *c = CONTROL;
+  if (!c->pid) c->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
 /* Whether a call is about a descriptor, and where it wants the answer. */
 static int is_status(const struct call *c, int64_t *to) {
   *to = c->number == SYS_fstat ? c->rsi : c->rdx;
   if (c->number == SYS_fstat) return 1;
   if (c->number != SYS_newfstatat || (int)c->r10 != AT_EMPTY_PATH) return 0;
-  struct control *control = CONTROL;
-  if (!control->pid) control->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+  know_pid();
   char first;
   return fetch(&first, c->rsi, sizeof first) && first == 0;
+}
+
+/*
+ * A file of which nothing is known. What stands for one of the device is a socket or in memory: all
+ * others are the host's, and this is the answer.
+ */
+static int64_t unknown_status(const struct call *c, int fd, int64_t to, int *done) {
+  struct stat s;
+  uint64_t memory = CONTROL->memory;
+  if (!memory || system_call(SYS_fstat, fd, (int64_t)&s, 0, 0, 0, 0) != 0) return 0;
+  uint32_t type = s.mode & S_IFMT;
+  if (type == S_IFSOCK || (type == S_IFREG && s.dev == memory) || !at_hand(c, to, sizeof s))
+    return 0;
+  copy((void *)to, &s, sizeof s);
+  *done = DONE;
+  HOST_CALLS[c->number]++;
+  return 0;
 }
 
 /* A regular file of the device. */
@@ -1035,9 +1066,82 @@ static int64_t ask_status(struct slot *s, const struct call *c, int64_t to, uint
   return 0;
 }
 
+/* --- paths of the host --------------------------------------------------------------------------- */
+
+enum { PATH_BYTES = 256 };
+
+/* What ShimTable.names has put there. */
+struct names {
+  uint64_t lengths; /* a bit for each length that a name has */
+  uint8_t list[NAMES_BYTES - 8]; /* each behind its length; then 0 */
+};
+
+#define NAMES ((const struct names *)(TABLE + NAMES_OFFSET))
+
+static int is_listed(const char *name, uint64_t length) {
+  const struct names *n = NAMES;
+  if (length >= 64 || !(n->lengths >> length & 1)) return 0;
+  for (uint64_t i = 0; i + 64 < sizeof n->list && n->list[i]; i += 1 + n->list[i]) {
+    if (n->list[i] != length) continue;
+    uint64_t k = 0;
+    while (k < length && n->list[i + 1 + k] == (uint8_t)name[k]) k++;
+    if (k == length) return 1;
+  }
+  return 0;
+}
+
+/* Reads a path, which may end just before memory that is not there; its length, or -1. */
+static int64_t read_path(char text[PATH_BYTES], int64_t from) {
+  int64_t have = 0;
+  know_pid();
+  while (have < PATH_BYTES) {
+    int64_t n = PAGE - ((from + have) & (PAGE - 1));
+    if (n > PATH_BYTES - have) n = PATH_BYTES - have;
+    if (!fetch(text + have, from + have, n)) return -1;
+    for (int64_t end = have + n; have < end; have++)
+      if (!text[have]) return have;
+  }
+  return -1;
+}
+
 /*
- * A call on a descriptor of the device. *done is 0 if it has to trap, and then nothing has happened
- * that the trap could not find.
+ * Whether the hook would find that a path is the host's, by its text alone as Paths.java does: a
+ * device's path has the last name of a pattern among its names. That of a descriptor, which the
+ * hook looks at as well, has one of those that are listed besides.
+ */
+static int is_host_path(int directory, int64_t path) {
+  char text[PATH_BYTES];
+  int64_t length = read_path(text, path);
+  if (length <= 0) return 0;
+  if (text[0] != '/' && directory != AT_FDCWD && !is_host(directory)) return 0;
+  for (int64_t at = 0, end; at < length; at = end + 1) {
+    for (end = at; end < length && text[end] != '/';) end++;
+    if (is_listed(text + at, end - at)) return 0;
+  }
+  return 1;
+}
+
+/* A call that names a path. */
+static int64_t path_call(const struct call *c, int *done) {
+  int directory = AT_FDCWD;
+  int64_t path = c->rdi;
+  switch (c->number) {
+    case SYS_open: case SYS_stat: case SYS_lstat: case SYS_access: case SYS_mkdir: case SYS_rmdir:
+    case SYS_unlink: case SYS_readlink: case SYS_chmod: break;
+    case SYS_openat: case SYS_newfstatat: case SYS_mkdirat: case SYS_unlinkat: case SYS_readlinkat:
+    case SYS_fchmodat: case SYS_faccessat: case SYS_faccessat2: case SYS_statx:
+      directory = (int)c->rdi;
+      path = c->rsi;
+      break;
+    default: return 0;
+  }
+  return CONTROL->paths && is_host_path(directory, path) ? pass(c, done) : 0;
+}
+
+/*
+ * A call of which it has to be found out whose it is, or one on a descriptor of the device. *done is
+ * TRAPPED if it has to trap, and then nothing has happened that the trap could not find; or PASSED,
+ * and then its stub makes it.
  */
 int64_t device_call(const struct call *c, int *done) {
   *done = 0;
@@ -1054,7 +1158,8 @@ int64_t device_call(const struct call *c, int *done) {
   int64_t status = 0;
   int of_file = c->number == SYS_fstat || c->number == SYS_newfstatat;
   if (of_file) {
-    if ((uint32_t)fd >= MAX_FD || !is_status(c, &status)) return 0;
+    if (!is_status(c, &status)) return path_call(c, done);
+    if ((uint32_t)fd >= MAX_FD) return 0;
     if (is_host(fd)) {
       uint32_t word = WORDS[fd];
       // Without the path, which another thread may have changed.
@@ -1064,6 +1169,7 @@ int64_t device_call(const struct call *c, int *done) {
       if (*done) HOST_CALLS[c->number]++;
       return r;
     }
+    if (STATES[fd * 4] == 0) return unknown_status(c, fd, status, done);
   }
   struct transfer t;
   int flags = 0, sends = 0, known, from = 0;
@@ -1104,7 +1210,7 @@ int64_t device_call(const struct call *c, int *done) {
       known = CONTROL->asks && is_asked((int)c->rsi, (int)c->rdx);
       t.bytes = sizeof(int32_t);
       break;
-    default: known = 0;
+    default: return path_call(c, done);
   }
   if (!known || t.bytes == 0 || (flags & ~KNOWN_FLAGS)) return 0;
   // Taken together with its birth: a handle that is another file's by now is refused.
@@ -1145,7 +1251,7 @@ int64_t device_call(const struct call *c, int *done) {
   // Without what a trap moved of the rest: the hook counts that.
   int64_t moved = s->result;
   give_slot(index);
-  if (*done) {
+  if (*done == DONE) {
     DEVICE_CALLS[c->number]++;
     if (moved > 0) DEVICE_MOVED[c->number] += moved;
     if (moved > 0 && from == STATE_FILE) CONTROL->stayed += moved;

@@ -30,6 +30,9 @@
 #define DEVICE_COUNTERS_OFFSET 0x41000
 #define DEVICE_BYTES_OFFSET 0x42000
 #define CONTROL_OFFSET 0x43000
+/* Names of which a path of the host's, that needs no trap, has none. */
+#define NAMES_OFFSET 0x43800
+#define NAMES_BYTES 0x800
 #define HANDLES_OFFSET 0x44000
 /* For each call slot and call: how often a reply was looked for and came then, and did not. */
 #define SPINS_OFFSET 0xc4000
@@ -79,6 +82,11 @@
 #define ASKED_IP 0x4406
 #define ASKED_IPV6 0x5810000
 #define ASKED_TCP 0x2043a7e
+
+/* What device.c says of a call: it has to trap; it is done; its stub may make it. */
+#define TRAPPED 0
+#define DONE 1
+#define PASSED 2
 
 /* Requests to the hook: descriptors of a close in the gate; nobody has these. */
 #define ASK_ATTACH -0x6f62

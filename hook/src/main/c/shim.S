@@ -17,6 +17,7 @@
         // Offsets in a stub: of the address of the site's `syscall`, and of the one behind it.
         .set    STUB_TRAP, 112
         .set    STUB_BACK, 120
+        .set    STUB_PASS, 96           // a `syscall`, in stubs that always ask
 
         .set    SYS_close, 3
         .set    SYS_mmap, 9
@@ -97,11 +98,13 @@ try:    lea     -RED_ZONE(%rsp), %rsp
         mov     %rsp, %rsi
         cld
         call    device_call
-        cmpl    $0, (%rsp)
+        mov     (%rsp), %ecx
         mov     %rbx, %rsp
         pop     %rbx
-        restore_arguments               // leaves the flags alone
-        je      2f
+        restore_arguments
+        cmp     $DONE, %ecx
+        jb      2f
+        ja      3f
         lea     8(%rsp), %rsp           // the number: rax is the result
         pop     %r11
         lea     RED_ZONE(%rsp), %rsp
@@ -110,6 +113,11 @@ try:    lea     -RED_ZONE(%rsp), %rsp
         pop     %r11
         lea     RED_ZONE(%rsp), %rsp
         jmp     *STUB_TRAP(%r11)
+3:      pop     %rax
+        pop     %r11
+        lea     RED_ZONE(%rsp), %rsp
+        lea     STUB_PASS(%r11), %r11
+        jmp     *%r11
 
 // A forked child asks for its own table. This call traps in any case; later ones may not.
 attach:

@@ -137,6 +137,11 @@ final class Descriptors {
     return found;
   }
 
+  /** The number of the file system in which placeholders of regular files are. */
+  long memoryDevice() {
+    return memoryDevice;
+  }
+
   /** The placeholder whose end B is inode {@code inode} of file system {@code device}, or null. */
   @Nullable Placeholder socket(long inode, long device) {
     return device == socketDevice ? placeholders.byInode(inode) : null;

@@ -184,13 +184,14 @@ public final class Hook {
       if (looks != null) {
         calls.connect(looks);
       }
-      if (shim != null) {
-        shim.connect(calls);
-      }
-      this.descriptors = new Descriptors(placeholders, files);
       List<String> devicePaths = link.welcome().devicePaths();
+      PathSet deviceSet = PathSet.of(devicePaths);
+      this.descriptors = new Descriptors(placeholders, files);
+      if (shim != null) {
+        shim.connect(calls, deviceSet, descriptors.memoryDevice());
+      }
       Stats stats = new Stats(calls);
-      Paths set = new Paths(PathSet.of(devicePaths), descriptors, files, processes);
+      Paths set = new Paths(deviceSet, descriptors, files, processes);
       this.paths = new PathCalls(this, set, stats, link.welcome().resolvConf());
       Statistics statistics = options.statistics();
       if (statistics != null) {

@@ -101,6 +101,10 @@ final class PatchSite {
   }
 
   private static final int MOV_R11 = 0x41bb;
+
+  /** Where a stub has its {@code syscall} that always asks. */
+  private static final int STUB_PASS = 96;
+
   private static final int STUB_TRAP = 112;
   private static final int STUB_BACK = 120;
 
@@ -257,6 +261,9 @@ final class PatchSite {
     put(b, 0xb8).putInt(number); // mov $number,%eax
     if (kind == Kind.ASK) {
       leave(b, stub, slow, back);
+      b.position(STUB_PASS);
+      put(b, 0x0f, 0x05); // syscall
+      jumpBack(b);
       return b.array();
     }
     put(b, 0x83, 0x3c, 0x25).putInt((int) ShimLayout.SELF).put((byte) ShimLayout.ATTACHED);
@@ -279,12 +286,16 @@ final class PatchSite {
       put(b, 0x89, 0xf9); // mov %edi,%ecx: the call has destroyed it
       put(b, 0xf0, 0x81, 0x2c, 0x8d).putInt(table).putInt(0x100); // lock subl
     }
-    put(b, 0xff, 0x25).putInt(STUB_BACK - (b.position() + 4)); // jmp *back
+    jumpBack(b);
     land(b, notAttached);
     land(b, tooHigh);
     land(b, unknown);
     leave(b, stub, slow, back);
     return b.array();
+  }
+
+  private static void jumpBack(ByteBuffer b) {
+    put(b, 0xff, 0x25).putInt(STUB_BACK - (b.position() + 4)); // jmp *back
   }
 
   private static void leave(ByteBuffer b, long stub, long slow, long back) {
@@ -303,7 +314,7 @@ final class PatchSite {
   static Progress progress(byte[] code, int offset) {
     int call = MOV_BYTES - 2;
     if ((code[call] & 0xff) == MOV_R11 >> 8 && (code[call + 1] & 0xff) == (MOV_R11 & 0xff)) {
-      return Progress.BEFORE; // It makes no call itself.
+      return offset > STUB_PASS ? Progress.AFTER : Progress.BEFORE;
     }
     call = 0;
     while ((code[call] & 0xff) != 0x0f || code[call + 1] != 0x05) {

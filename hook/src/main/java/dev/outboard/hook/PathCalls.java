@@ -33,7 +33,7 @@ import org.jspecify.annotations.Nullable;
  * the program gets a file of its own (a new open file on one memfd), read-only. Owns the memfd.
  */
 final class PathCalls implements AutoCloseable {
-  private static final byte[] RESOLV_CONF = "/etc/resolv.conf".getBytes(StandardCharsets.US_ASCII);
+  static final byte[] RESOLV_CONF = "/etc/resolv.conf".getBytes(StandardCharsets.US_ASCII);
   private static final int ALL_SEALS =
       Memory.F_SEAL_SEAL | Memory.F_SEAL_SHRINK | Memory.F_SEAL_GROW | Memory.F_SEAL_WRITE;
   private static final int MODE = 0444;

@@ -11,6 +11,7 @@ import dev.outboard.syscalls.PathSet;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -143,6 +144,38 @@ final class Paths {
     this.descriptors = descriptors;
     this.files = files;
     this.processes = processes;
+  }
+
+  /**
+   * The names of which at least one is in every path that is not certainly the host's, as {@link
+   * #look} decides: the last ones of a set's patterns, and those of what is named besides.
+   *
+   * @param most bytes of all names and their lengths, a byte each
+   * @return null if they are no such list: for patterns with stars, long names, too many
+   */
+  static @Nullable List<byte[]> namesOf(PathSet set, int most) {
+    List<byte[]> names = new ArrayList<>(set.lastNames());
+    for (byte[] path : STANDARD) {
+      names.add(lastName(path));
+    }
+    names.add(ascii("fd"));
+    names.add(lastName(PathCalls.RESOLV_CONF));
+    int bytes = 0;
+    for (byte[] name : names) {
+      bytes += 1 + name.length;
+      if (name.length == 0 || name.length >= ShimTable.MAX_NAME || PathSet.isPattern(name)) {
+        return null;
+      }
+    }
+    return bytes <= most ? names : null;
+  }
+
+  private static byte[] lastName(byte[] path) {
+    int from = path.length;
+    while (from > 0 && path[from - 1] != '/') {
+      from--;
+    }
+    return Arrays.copyOfRange(path, from, path.length);
   }
 
   /** This thread's work space; its texts stand in the notification's memory from now on. */

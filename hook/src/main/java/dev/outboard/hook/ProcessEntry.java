@@ -141,8 +141,11 @@ final class ProcessEntry {
     return deviceDirectory;
   }
 
-  void deviceDirectory(byte @Nullable [] path) {
+  synchronized void deviceDirectory(byte @Nullable [] path) {
     deviceDirectory = path;
+    if (table != null) {
+      table.elsewhere(path != null);
+    }
   }
 
   /** Address of its {@link HandlerEntries}; 0 for none. */
@@ -196,6 +199,7 @@ final class ProcessEntry {
     table = t;
     if (t != null) {
       t.freeze(neverCache);
+      t.elsewhere(deviceDirectory != null);
       t.hold(holds());
       t.waits(waiters.get(), waiter, pid);
       // What was known before could be closed by the shim unseen.
@@ -243,7 +247,7 @@ final class ProcessEntry {
     synchronized (this) {
       deviceNumbers.or(theirs);
     }
-    deviceDirectory = parent.deviceDirectory;
+    deviceDirectory(parent.deviceDirectory);
   }
 
   /** The placeholders known at the numbers from {@code first} to {@code last}. */

@@ -9,6 +9,8 @@ import dev.outboard.channel.LentSlot;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.Uninterrupted;
+import dev.outboard.syscalls.PathSet;
+import dev.outboard.syscalls.SyscallTable;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
@@ -21,6 +23,8 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -81,6 +85,33 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private static final boolean PEEKS =
       Boolean.parseBoolean(System.getProperty("outboard.shim.peeks", "true"));
 
+  private static final boolean PATHS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.paths", "true"));
+
+  /** Calls with one path whose text device.c looks at, wherever it stands. */
+  private static final Set<Integer> OF_PATHS =
+      Stream.of(
+              "open",
+              "openat",
+              "stat",
+              "lstat",
+              "newfstatat",
+              "statx",
+              "access",
+              "faccessat",
+              "faccessat2",
+              "readlink",
+              "readlinkat",
+              "mkdir",
+              "mkdirat",
+              "rmdir",
+              "unlink",
+              "unlinkat",
+              "chmod",
+              "fchmodat")
+          .map(name -> SyscallTable.row(name).x86())
+          .collect(Collectors.toUnmodifiableSet());
+
   /** No result of a request. */
   private static final long NO_REQUEST = Long.MIN_VALUE;
 
@@ -95,6 +126,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private final ShimCounts ended = new ShimCounts();
 
   private @Nullable DeviceCalls calls;
+  private @Nullable List<byte[]> names;
+  private long memory;
   private long lastImage;
 
   Shim(ProcessTable processes, Messages messages) {
@@ -103,8 +136,10 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   /** Sets what could not exist before this object; before the first call. */
-  void connect(DeviceCalls c) {
+  void connect(DeviceCalls c, PathSet devicePaths, long memoryDevice) {
     calls = c;
+    memory = memoryDevice;
+    names = PATHS ? Paths.namesOf(devicePaths, ShimTable.NAMES_BYTES) : null;
   }
 
   /** The shim may not use a file of the device any more, in no process. Any thread. */
@@ -474,6 +509,10 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       table.ahead(AHEAD);
       table.peeks(PEEKS);
       table.asks(QUESTIONS);
+      table.memory(memory);
+      if (names != null) {
+        table.names(names);
+      }
     }
     return table;
   }
@@ -831,9 +870,12 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           SyscallNumbers.FCNTL,
           SyscallNumbers.FSTAT,
           SyscallNumbers.NEWFSTATAT ->
-          QUESTIONS ? PatchSite.Kind.ASK : null;
+          QUESTIONS || (PATHS && n.nr() == SyscallNumbers.NEWFSTATAT) ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
-      default -> n.row().passes() ? PatchSite.Kind.PASS : null;
+      default ->
+          PATHS && OF_PATHS.contains(n.nr())
+              ? PatchSite.Kind.ASK
+              : n.row().passes() ? PatchSite.Kind.PASS : null;
     };
   }
 

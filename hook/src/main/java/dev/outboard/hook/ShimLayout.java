@@ -109,6 +109,15 @@ final class ShimLayout {
 
   static final int PEEKED_OFFSET = CONTROL_OFFSET + 136;
 
+  /** The device number of the file system in which placeholders of regular files are. */
+  static final int MEMORY_OFFSET = CONTROL_OFFSET + 152;
+
+  /** Whether the shim looks at paths; and where the names are of which it finds none then. */
+  static final int PATHS_OFFSET = CONTROL_OFFSET + 144;
+
+  static final int NAMES_OFFSET = CONTROL_OFFSET + 2048;
+  static final int NAMES_BYTES = 2048;
+
   /** Where call slots are mapped that the process uses by itself. */
   static final long SLOTS = 0x0522_0000L;
 

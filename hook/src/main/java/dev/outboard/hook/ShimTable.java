@@ -4,6 +4,7 @@ package dev.outboard.hook;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.VarHandle;
+import java.util.List;
 
 /**
  * One process's table: which of its descriptors are known to be the host's, and which to be sockets
@@ -23,6 +24,12 @@ import java.lang.invoke.VarHandle;
  * <p>{@link ProcessEntry} calls all but what counts under its monitor.
  */
 final class ShimTable {
+  /** Names of {@link #names} are shorter: each length is a bit of a long. */
+  static final int MAX_NAME = 64;
+
+  /** Bytes of all names with their lengths: device.c reads none that might end behind the page. */
+  static final int NAMES_BYTES = ShimLayout.NAMES_BYTES - 2 * MAX_NAME;
+
   private static final VarHandle INT = ValueLayout.JAVA_INT.varHandle();
   private static final VarHandle LONG = ValueLayout.JAVA_LONG.varHandle();
   private static final int KNOWLEDGE = 0xff;
@@ -34,6 +41,8 @@ final class ShimTable {
   private final int index;
   private int end;
   private boolean frozen;
+  private boolean named;
+  private boolean elsewhere;
 
   /**
    * @param memory {@link ShimLayout#TABLE_BYTES} of zeros, shared with the process
@@ -159,6 +168,7 @@ final class ShimTable {
   /** Forgets everything and, while it is so, learns nothing: every call traps. */
   void freeze(boolean on) {
     frozen = on;
+    showPaths();
     if (on) {
       forget(0, Integer.MAX_VALUE);
     }
@@ -211,6 +221,42 @@ final class ShimTable {
   /** Whether what the process asks about sockets goes to the device without a trap. */
   void asks(boolean on) {
     INT.setVolatile(memory, (long) ShimLayout.ASKS_OFFSET, on ? 1 : 0);
+  }
+
+  /**
+   * Says of which names none is in a path that the shim may take for the host's: it looks at paths
+   * from now on, while nothing stands in the way.
+   *
+   * @param names shorter than {@link #MAX_NAME} each, in all not longer than {@link #NAMES_BYTES}
+   */
+  void names(List<byte[]> names) {
+    long lengths = 0;
+    long at = (long) ShimLayout.NAMES_OFFSET + Long.BYTES;
+    for (byte[] name : names) {
+      lengths |= 1L << name.length;
+      memory.set(ValueLayout.JAVA_BYTE, at, (byte) name.length);
+      MemorySegment.copy(name, 0, memory, ValueLayout.JAVA_BYTE, at + 1, name.length);
+      at += 1 + name.length;
+    }
+    LONG.setVolatile(memory, (long) ShimLayout.NAMES_OFFSET, lengths);
+    named = true;
+    showPaths();
+  }
+
+  /** The device number of the file system in which placeholders of regular files are. */
+  void memory(long device) {
+    LONG.setVolatile(memory, (long) ShimLayout.MEMORY_OFFSET, device);
+  }
+
+  /** Whether the process's working directory is one of the device. */
+  void elsewhere(boolean on) {
+    elsewhere = on;
+    showPaths();
+  }
+
+  private void showPaths() {
+    boolean on = named && !elsewhere && !frozen;
+    INT.setVolatile(memory, (long) ShimLayout.PATHS_OFFSET, on ? 1 : 0);
   }
 
   /** How many sends were not waited for. */

@@ -81,6 +81,21 @@ public final class PathSet {
     return false;
   }
 
+  /** The last name of each pattern, one of which {@link #mayLead} looks for. */
+  public List<byte[]> lastNames() {
+    return List.of(lastNames);
+  }
+
+  /** Whether a pattern's name may be more than one name of a path. */
+  public static boolean isPattern(byte[] name) {
+    for (byte b : name) {
+      if (b == '*' || b == '?') {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /** Whether one of a path's names is {@code ..}. */
   public static boolean climbs(byte[] path, int length) {
     for (int i = 0; i + 1 < length; i++) {
