@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
@@ -34,7 +35,13 @@ final class DemoSite implements AutoCloseable {
   private static final int LARGE_BYTES = 100 << 20;
   private static final int BLOCK_BYTES = 1 << 20;
   private static final int FETCH_SECONDS = 120;
-  private static final long CURL_CONNECT_FAILED = 7;
+
+  /**
+   * What curl says of a server that does not listen yet: it could not connect, got no reply, or a
+   * reset, for passt takes connections to a published port before it asks the device.
+   */
+  private static final Set<Integer> CURL_NOT_YET = Set.of(7, 52, 56);
+
   private static final String SMALL = "1k";
   private static final String LARGE = "100m";
   private static final String CERTIFICATE = "certificate.pem";
@@ -216,7 +223,7 @@ final class DemoSite implements AutoCloseable {
       if (status == 0) {
         return;
       }
-      if (status != CURL_CONNECT_FAILED
+      if (!CURL_NOT_YET.contains(status)
           || over.getAsBoolean()
           || System.nanoTime() - deadline > 0) {
         throw new Failure("nginx does not answer at " + url + " (curl says " + status + ")");
