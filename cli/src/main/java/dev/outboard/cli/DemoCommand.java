@@ -38,9 +38,11 @@ final class DemoCommand implements Command {
         "Serves files with stock nginx from a kernel in another process; shows what ran where.",
         List.of(
             "nginx runs on this machine and its sockets are the device's. curl, not offloaded, fetches",
-            "1 KiB and 100 MiB from it: as root through a TAP interface, otherwise through a published",
-            "port. The contents are compared by SHA-256; the exit status is 1 if they differ. Everything",
-            "that it makes is removed at the end."),
+            "1 KiB and 100 MiB from it, by HTTP and by HTTPS: as root through a TAP interface, otherwise",
+            "through published ports. The contents are compared by SHA-256. By HTTPS it is the device's",
+            "kernel that encrypts (kernel TLS), whether or not this machine's can: its own counts are",
+            "read before and after each connection. The exit status is 1 if contents differ, or if nginx",
+            "has encrypted by itself. Everything that it makes is removed at the end."),
         List.of(),
         List.of());
   }
@@ -60,7 +62,7 @@ final class DemoCommand implements Command {
 
   private static int run(DemoSite site, DemoNetwork network, OwnDescriptors own, Terminal terminal)
       throws IOException, InterruptedException {
-    List<String> command = site.nginx(network.port());
+    List<String> command = site.nginx(network.address());
     terminal.say("starting nginx with its sockets on a device (" + network.description() + ")");
     EmbeddedDevice device = EmbeddedDevice.start(network.settings(), terminal.err()::println);
     Statistics statistics = new Statistics();
@@ -92,16 +94,25 @@ final class DemoCommand implements Command {
               started.countDown();
             }
           });
-      Map<String, Double> seconds = new LinkedHashMap<>();
+      Map<DemoSite.Request, Double> seconds = new LinkedHashMap<>();
+      List<TlsProof> proofs = new ArrayList<>();
       DemoReport report;
       try {
         if (!started.await(START_SECONDS, TimeUnit.SECONDS) || program.pid == 0) {
           throw new Failure("nginx did not start" + reason(ended));
         }
-        site.awaitServer(network.url(), START_SECONDS, ended::isDone);
-        for (String name : site.names()) {
-          terminal.say("fetching " + network.url() + "/" + name);
-          seconds.put(name, site.fetch(network.url(), name));
+        site.awaitServer(network, START_SECONDS, ended::isDone);
+        for (DemoSite.Request request : DemoSite.REQUESTS) {
+          String url = network.url(request);
+          terminal.say("fetching " + url);
+          if (request.by().isTls()) {
+            TlsCounts counts = TlsCounts.of(link);
+            seconds.put(request, site.fetch(request, url));
+            TlsCounts keys = TlsCounts.of(link).since(counts);
+            proofs.add(new TlsProof(request, site.agreed(request), keys));
+          } else {
+            seconds.put(request, site.fetch(request, url));
+          }
         }
       } finally {
         report =
@@ -112,15 +123,17 @@ final class DemoCommand implements Command {
         ended.exceptionally(e -> 0).completeOnTimeout(0, STOP_SECONDS, TimeUnit.SECONDS).join();
       }
       List<DemoSite.Fetch> fetches = new ArrayList<>();
-      for (Map.Entry<String, Double> fetched : seconds.entrySet()) {
+      for (Map.Entry<DemoSite.Request, Double> fetched : seconds.entrySet()) {
         fetches.add(site.compare(fetched.getKey(), fetched.getValue()));
       }
-      report.print(terminal.out(), fetches, CALLS_SHOWN);
+      report.print(terminal.out(), fetches, proofs, CALLS_SHOWN);
       boolean same = fetches.stream().allMatch(DemoSite.Fetch::same);
       if (!same) {
         terminal.say("what was fetched is not what was served");
       }
-      return same ? ExitStatus.OK : ExitStatus.LACKING;
+      List<String> doubts = proofs.stream().flatMap(p -> p.doubt().stream()).toList();
+      doubts.forEach(terminal::say);
+      return same && doubts.isEmpty() ? ExitStatus.OK : ExitStatus.LACKING;
     } catch (LinkException e) {
       throw new Failure(String.valueOf(e.getMessage()));
     } finally {

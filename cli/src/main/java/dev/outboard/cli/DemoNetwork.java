@@ -16,12 +16,17 @@ import java.util.Set;
  * to make one, passt with a published port.
  *
  * @param settings options of {@code outboard device}
- * @param url what reaches the device's server from this machine
- * @param port on which the server listens there
+ * @param address what reaches the device's server from this machine
+ * @param port at which it is reached by HTTP
+ * @param tlsPort the same by HTTPS
  * @param description for people
  */
-record DemoNetwork(List<String> settings, String url, int port, String description) {
-  private static final int PORT = 8080;
+record DemoNetwork(
+    List<String> settings, InetAddress address, int port, int tlsPort, String description) {
+  /** The ports on which the server listens on the device. */
+  static final int PORT = 8080;
+
+  static final int TLS_PORT = 8443;
 
   /** Chooses what this machine permits. */
   static DemoNetwork choose() throws IOException {
@@ -34,18 +39,40 @@ record DemoNetwork(List<String> settings, String url, int port, String descripti
           String address = prefix + "2";
           return new DemoNetwork(
               List.of("--net=tap:name=" + name + ",addr=" + address + "/24"),
-              "http://" + address + ":" + PORT,
+              InetAddress.ofLiteral(address),
               PORT,
+              TLS_PORT,
               address + " behind TAP " + name);
         }
       }
     }
-    int published = freePort();
+    InetAddress loopback = InetAddress.ofLiteral("127.0.0.1");
+    // Both at a time, so that they differ.
+    try (ServerSocket one = new ServerSocket(0, 1, loopback);
+        ServerSocket other = new ServerSocket(0, 1, loopback)) {
+      return published(loopback, one.getLocalPort(), other.getLocalPort());
+    }
+  }
+
+  private static DemoNetwork published(InetAddress loopback, int port, int tlsPort) {
+    String at = "--publish=" + loopback.getHostAddress() + ":";
     return new DemoNetwork(
-        List.of("--net=passt", "--publish=127.0.0.1:" + published + ":" + PORT),
-        "http://127.0.0.1:" + published,
-        PORT,
-        "port " + published + " published through passt");
+        List.of("--net=passt", at + port + ":" + PORT, at + tlsPort + ":" + TLS_PORT),
+        loopback,
+        port,
+        tlsPort,
+        "ports " + port + ", " + tlsPort + " published through passt");
+  }
+
+  /** What a file is fetched by. */
+  String url(DemoSite.Request request) {
+    return request.by().scheme()
+        + "://"
+        + address.getHostAddress()
+        + ":"
+        + (request.by().isTls() ? tlsPort : port)
+        + "/"
+        + request.name();
   }
 
   /** First three parts of each IPv4 address that this machine has. */
@@ -58,11 +85,5 @@ record DemoNetwork(List<String> settings, String url, int port, String descripti
         .map(a -> a.substring(0, a.lastIndexOf('.') + 1))
         .forEach(prefixes::add);
     return prefixes;
-  }
-
-  private static int freePort() throws IOException {
-    try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      return socket.getLocalPort();
-    }
   }
 }

@@ -13,6 +13,7 @@ import java.util.Locale;
  * @param hostKernel {@code uname} of this machine
  * @param deviceKernel {@code uname} of the device
  * @param network how the two meet
+ * @param hostTls whether this machine could encrypt by itself what the device encrypts
  * @param lines calls, the most frequent first
  * @param cpu seconds of CPU by process
  */
@@ -20,6 +21,7 @@ record DemoReport(
     String hostKernel,
     String deviceKernel,
     String network,
+    HostTls hostTls,
     List<Statistics.Line> lines,
     List<CpuTime> cpu) {
   private static final int DIGEST_SHOWN = 16;
@@ -47,6 +49,7 @@ record DemoReport(
         "Linux " + Versions.hostRelease() + " x86_64",
         shortened(deviceKernel),
         network.description(),
+        HostTls.find(),
         statistics.lines(),
         cpu);
   }
@@ -58,16 +61,17 @@ record DemoReport(
   }
 
   /** Prints it all; {@code shown} calls have a line of their own. */
-  void print(PrintStream out, List<DemoSite.Fetch> fetches, int shown) {
+  void print(PrintStream out, List<DemoSite.Fetch> fetches, List<TlsProof> proofs, int shown) {
     out.println();
     int width = Math.max(hostKernel.length(), deviceKernel.length());
     String kernel = "  %-8s %-" + width + "s   %s%n";
     out.printf(Locale.ROOT, kernel, "host", hostKernel, "runs nginx and curl, has the files");
-    out.printf(Locale.ROOT, kernel, "device", deviceKernel, "has nginx's sockets: " + network);
+    out.printf(
+        Locale.ROOT, kernel, "device", deviceKernel, "has nginx's sockets and TLS: " + network);
     out.println();
     out.printf(
         Locale.ROOT,
-        "  %-8s %12s %9s %10s   %s%n",
+        "  %-11s %12s %9s %10s   %s%n",
         "fetched",
         "bytes",
         "seconds",
@@ -76,14 +80,16 @@ record DemoReport(
     for (DemoSite.Fetch f : fetches) {
       out.printf(
           Locale.ROOT,
-          "  %-8s %,12d %9.3f %10.1f   %s… %s%n",
-          "/" + f.name(),
+          "  %-11s %,12d %9.3f %10.1f   %s… %s%n",
+          f.request().title(),
           f.bytes(),
           f.seconds(),
           f.bytes() / f.seconds() / 1e6,
           f.digest().substring(0, DIGEST_SHOWN),
           f.same() ? "as served" : "DIFFERS");
     }
+    out.println();
+    printTls(out, proofs);
     out.println();
     out.printf(
         Locale.ROOT,
@@ -107,6 +113,29 @@ record DemoReport(
           Locale.ROOT, "  %-18s %9d %9.2f %9.2f%n", c.process(), c.pid(), c.user(), c.system());
     }
     out.println();
+  }
+
+  private void printTls(PrintStream out, List<TlsProof> proofs) {
+    String row = "  %-11s %-44s %9s %9s%n";
+    out.printf(Locale.ROOT, row, "kernel TLS", "", "TlsTxSw", "TlsRxSw");
+    for (TlsProof p : proofs) {
+      out.printf(
+          Locale.ROOT,
+          row,
+          p.request().title(),
+          p.agreed(),
+          risen(p.keys().sending()),
+          risen(p.keys().receiving()));
+    }
+    boolean proved = proofs.stream().allMatch(p -> p.doubt().isEmpty());
+    out.println(
+        proved
+            ? "  The device's kernel encrypts what nginx sends: " + hostTls.words() + "."
+            : "  NOT by the device's kernel: see below.");
+  }
+
+  private static String risen(long n) {
+    return n == 0 ? "·" : String.format(Locale.ROOT, "%+d", n);
   }
 
   private static Statistics.Line sum(String name, List<Statistics.Line> lines) {

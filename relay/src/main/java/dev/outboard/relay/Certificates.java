@@ -3,6 +3,7 @@ package dev.outboard.relay;
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.net.InetAddress;
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
 import java.security.PrivateKey;
@@ -10,22 +11,28 @@ import java.security.PublicKey;
 import java.security.Signature;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
+import org.jspecify.annotations.Nullable;
 
 /**
- * X.509 certificates that say nothing but a key, as TLS has no other form for one that Java offers.
- * RFC 5280, section 4.1; DER as in X.690.
+ * X.509 certificates that say nothing but a key, as TLS has no other form for one that Java offers,
+ * or a key and whose it is. RFC 5280, section 4.1; DER as in X.690.
  */
 final class Certificates {
   static final String SIGNATURE = "SHA256withECDSA";
 
   private static final int INTEGER = 0x02;
   private static final int BIT_STRING = 0x03;
+  private static final int OCTET_STRING = 0x04;
   private static final int UTF8_STRING = 0x0c;
   private static final int UTC_TIME = 0x17;
   private static final int GENERALIZED_TIME = 0x18;
   private static final int SEQUENCE = 0x30;
   private static final int SET = 0x31;
   private static final int VERSION = 0xa0;
+  private static final int EXTENSIONS = 0xa3;
+
+  /** A choice of GeneralName, section 4.2.1.6. */
+  private static final int IP_ADDRESS = 0x87;
 
   /** 1.2.840.10045.4.3.2, ecdsa-with-SHA256 of RFC 5758, and 2.5.4.3, commonName, as DER. */
   private static final byte[] ECDSA_WITH_SHA256 = {
@@ -34,10 +41,17 @@ final class Certificates {
 
   private static final byte[] COMMON_NAME = {0x06, 0x03, 0x55, 0x04, 0x03};
 
+  /** 2.5.29.17, subjectAltName, as DER. */
+  private static final byte[] SUBJECT_ALT_NAME = {0x06, 0x03, 0x55, 0x1d, 0x11};
+
   private Certificates() {}
 
-  /** A certificate of version 3 that a key has signed for itself, without an end. */
-  static X509Certificate selfSigned(PublicKey key, PrivateKey signer)
+  /**
+   * A certificate of version 3 that a key has signed for itself, without an end.
+   *
+   * @param server the address of whoever has the key; null to say none
+   */
+  static X509Certificate selfSigned(PublicKey key, PrivateKey signer, @Nullable InetAddress server)
       throws GeneralSecurityException {
     byte[] algorithm = der(SEQUENCE, ECDSA_WITH_SHA256);
     byte[] name =
@@ -55,7 +69,8 @@ final class Certificates {
                 // As section 4.1.2.5 has it for those that do not expire.
                 der(GENERALIZED_TIME, ascii("99991231235959Z"))),
             name,
-            key.getEncoded());
+            key.getEncoded(),
+            server == null ? new byte[0] : der(EXTENSIONS, der(SEQUENCE, named(server))));
     Signature signature = Signature.getInstance(SIGNATURE);
     signature.initSign(signer);
     signature.update(contents);
@@ -64,6 +79,11 @@ final class Certificates {
     return (X509Certificate)
         CertificateFactory.getInstance("X.509")
             .generateCertificate(new ByteArrayInputStream(certificate));
+  }
+
+  private static byte[] named(InetAddress server) {
+    byte[] names = der(SEQUENCE, der(IP_ADDRESS, server.getAddress()));
+    return der(SEQUENCE, SUBJECT_ALT_NAME, der(OCTET_STRING, names));
   }
 
   private static byte[] ascii(String text) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
+import java.net.InetAddress;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
 import java.security.KeyPair;
@@ -17,6 +18,8 @@ import java.util.Base64;
 public final class Identity {
   private static final String BEGIN = "-----BEGIN PRIVATE KEY-----";
   private static final String END = "-----END PRIVATE KEY-----";
+  private static final String BEGIN_CERTIFICATE = "-----BEGIN CERTIFICATE-----";
+  private static final String END_CERTIFICATE = "-----END CERTIFICATE-----";
   private static final int PEM_COLUMNS = 64;
 
   private final PrivateKey privateKey;
@@ -27,7 +30,7 @@ public final class Identity {
       throws GeneralSecurityException {
     this.privateKey = privateKey;
     this.key = key;
-    this.certificate = Certificates.selfSigned(publicKey, privateKey);
+    this.certificate = Certificates.selfSigned(publicKey, privateKey, null);
   }
 
   /** A new one. */
@@ -77,13 +80,26 @@ public final class Identity {
 
   /** The private key, as PKCS #8 in PEM form: for a file that only its owner may read. */
   public String pem() {
-    return BEGIN
-        + "\n"
-        + Base64.getMimeEncoder(PEM_COLUMNS, new byte[] {'\n'})
-            .encodeToString(privateKey.getEncoded())
-        + "\n"
-        + END
-        + "\n";
+    return pem(BEGIN, privateKey.getEncoded(), END);
+  }
+
+  /**
+   * A certificate in PEM form for a server of this machine's that is no part of outboard: clients
+   * that trust it find the address in it.
+   */
+  public String certificatePem(InetAddress server) {
+    try {
+      X509Certificate named =
+          Certificates.selfSigned(certificate.getPublicKey(), privateKey, server);
+      return pem(BEGIN_CERTIFICATE, named.getEncoded(), END_CERTIFICATE);
+    } catch (GeneralSecurityException e) {
+      throw new IllegalStateException("the key has signed one before", e);
+    }
+  }
+
+  private static String pem(String begin, byte[] encoded, String end) {
+    Base64.Encoder lines = Base64.getMimeEncoder(PEM_COLUMNS, new byte[] {'\n'});
+    return begin + "\n" + lines.encodeToString(encoded) + "\n" + end + "\n";
   }
 
   /** The public part, for others. */

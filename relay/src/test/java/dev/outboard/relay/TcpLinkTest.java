@@ -11,6 +11,7 @@ import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
 import dev.outboard.posix.Linux;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
@@ -24,6 +25,8 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.security.KeyPairGenerator;
 import java.security.Security;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -458,5 +461,19 @@ class TcpLinkTest {
     for (String text : List.of("nic", "nic:", ":1", "nic:65536", "::1:2", "a b:1", "nic:123456")) {
       assertThat(TcpAddress.parse(text)).as(text).isNull();
     }
+  }
+
+  @Test
+  void aCertificateForOthersNamesAnAddress() throws Exception {
+    InetAddress address = InetAddress.ofLiteral("10.77.0.2");
+    X509Certificate certificate =
+        (X509Certificate)
+            CertificateFactory.getInstance("X.509")
+                .generateCertificate(
+                    new ByteArrayInputStream(
+                        HOST.certificatePem(address).getBytes(StandardCharsets.US_ASCII)));
+    certificate.verify(HOST.certificate().getPublicKey());
+    assertThat(certificate.getSubjectAlternativeNames()).containsExactly(List.of(7, "10.77.0.2"));
+    assertThat(HOST.certificate().getSubjectAlternativeNames()).isNull();
   }
 }
