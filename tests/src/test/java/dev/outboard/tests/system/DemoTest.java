@@ -83,7 +83,7 @@ class DemoTest {
     assertThat(output)
         .containsPattern("https /1k +TLSv1\\.2 ECDHE-ECDSA-\\S+ +\\+1 +\\+1\n")
         .containsPattern("https /100m +TLSv1\\.3 TLS_\\S+ +\\+1 +(·|\\+1)\n")
-        .contains("The device's kernel encrypts what nginx sends: " + ofTheHost() + ".\n");
+        .contains("The device's kernel encrypts what nginx sends: " + ofTheHost());
     // Both large files, as they were written: what a program encrypts itself it cannot send so.
     assertThat(output).containsPattern("  sendfile .* 209,71[0-9],[0-9]{3}\n");
   }
