@@ -286,8 +286,9 @@ final class KernelProcess {
       s.close();
     }
     started.completeExceptionally(new ServiceException(reason(how)));
-    events.processEnded(this, how);
+    // Before the service is told: one that ends waits for that.
     leaveGroup();
+    events.processEnded(this, how);
   }
 
   /** The last thing that it said itself, or how it has ended. */

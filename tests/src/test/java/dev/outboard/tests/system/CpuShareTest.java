@@ -27,11 +27,10 @@ class CpuShareTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
   private static final double NANOS = 1e9;
 
-  /** Two processes that do nothing but network calls. */
+  /** Does nothing but network calls. */
   private static final String BUSY =
       """
-      import os, socket
-      os.fork()
+      import socket
       s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
       s.bind(("127.0.0.1", 0))
       s.connect(s.getsockname())
@@ -144,8 +143,7 @@ class CpuShareTest {
     Path socket = trial.directory().resolve("s");
     int metrics = trial.port();
     Path options = trial.file("options", "--limit=cpu=10%,tasks=64\n");
-    try (Running service =
-        service(trial, socket, "--options=" + options, "--metrics=" + metrics)) {
+    try (Running service = service(trial, socket, "--options=" + options, "--metrics=" + metrics)) {
       Running limited = session(trial, socket, BUSY);
       limited.awaitOutput(LIMIT, "busy");
       long slow = newKernel(trial, List.of());
@@ -176,9 +174,7 @@ class CpuShareTest {
       Eventually.require(
           LIMIT,
           () -> "the session without a limit has used " + (cpuSeconds(fast) - fastBefore),
-          () ->
-              cpuSeconds(fast) - fastBefore > 1.5
-                  && System.nanoTime() - from > 2 * NANOS);
+          () -> cpuSeconds(fast) - fastBefore > 1.5 && System.nanoTime() - from > 2 * NANOS);
       double slowUsed = cpuSeconds(slow) - slowBefore;
       double wall = (System.nanoTime() - from) / NANOS;
       assertThat(slowUsed)
@@ -205,10 +201,14 @@ class CpuShareTest {
               .expectSuccess()
               .output();
       assertThat(figures)
-          .contains("outboard_kernel_cpu_limit_ratio{kernel=\"%d\",kind=\"library\"} 0.1".formatted(slow))
+          .contains(
+              "outboard_kernel_cpu_limit_ratio{kernel=\"%d\",kind=\"library\"} 0.1".formatted(slow))
           .doesNotContain("outboard_kernel_cpu_limit_ratio{kernel=\"" + fast)
-          .containsPattern("outboard_kernel_cpu_seconds_total\\{kernel=\"%d\".*} [1-9]".formatted(fast))
-          .containsPattern("outboard_kernel_throttled_seconds_total\\{kernel=\"%d\".*} [0-9]*[.0-9]*[1-9]".formatted(slow));
+          .containsPattern(
+              "outboard_kernel_cpu_seconds_total\\{kernel=\"%d\".*} [1-9]".formatted(fast))
+          .containsPattern(
+              "outboard_kernel_throttled_seconds_total\\{kernel=\"%d\".*} [0-9]*[.0-9]*[1-9]"
+                  .formatted(slow));
 
       limited.close();
       requireGone(slowGroup);
@@ -251,7 +251,8 @@ class CpuShareTest {
   @Scenario(modes = Mode.LIBRARY)
   void whereNoGroupCanBeMade(Trial trial) {
     Path hierarchy = hierarchy();
-    assumeTrue("root".equals(System.getProperty("user.name")), "it takes root to make a mount read-only");
+    assumeTrue(
+        "root".equals(System.getProperty("user.name")), "it takes root to make a mount read-only");
     Path socket = trial.directory().resolve("s");
     String[] words = {
       "unshare",
