@@ -150,6 +150,20 @@ final class ControlGroups implements AutoCloseable {
     throw new IOException(full + " and other names are taken");
   }
 
+  /**
+   * Finds out whether groups can be limited here.
+   *
+   * @throws NoControlGroups if they cannot
+   */
+  void requireLimit(int percent) throws NoControlGroups {
+    try (ControlGroup group = make("probe")) {
+      group.limit(percent);
+    } catch (IOException e) {
+      throw new NoControlGroups(
+          "groups in " + directory() + " cannot be limited: " + GroupFiles.reason(e));
+    }
+  }
+
   /** Removes what services left behind that are no more. */
   private void removeStale() throws IOException {
     for (Path group : files.groups(directory())) {

@@ -156,15 +156,25 @@ public final class Service implements AutoCloseable {
         noGroups = e.why();
       }
     }
-    if (groups == null && cpu.needsGroup()) {
-      throw new ServiceException(
-          "The CPU time of sessions cannot be limited (--limit cpu="
-              + cpu.percent()
-              + "%): "
-              + noGroups
-              + ". "
-              + GROUPS_ADVICE);
+    if (!cpu.needsGroup()) {
+      return;
     }
+    String why = noGroups;
+    if (groups != null) {
+      try {
+        groups.requireLimit(cpu.percent());
+        return;
+      } catch (NoControlGroups e) {
+        why = e.why();
+      }
+    }
+    throw new ServiceException(
+        "The CPU time of sessions cannot be limited (--limit cpu="
+            + cpu.percent()
+            + "%): "
+            + why
+            + ". "
+            + GROUPS_ADVICE);
   }
 
   /**

@@ -193,13 +193,15 @@ class ControlGroupsTest {
   @Test
   void aKernelWithoutBandwidthControlSaysSo() throws Exception {
     KernelGroups files = new KernelGroups(false, root, false);
-    try (ControlGroups groups = open(false, files);
-        ControlGroup one = groups.make("1")) {
-      Files.delete(one.path().resolve("cpu.cfs_period_us"));
-      assertThatThrownBy(() -> one.limit(50))
-          .isInstanceOf(IOException.class)
-          .satisfies(e -> assertThat(GroupFiles.reason((IOException) e)).contains("No such file"));
+    files.bandwidth = false;
+    try (ControlGroups groups = open(false, files)) {
+      assertThatThrownBy(() -> groups.requireLimit(50))
+          .isInstanceOf(NoControlGroups.class)
+          .hasMessageContaining("groups in " + root + " cannot be limited: No such file");
+      files.bandwidth = true;
+      groups.requireLimit(50);
     }
+    assertThat(groups()).isEmpty();
   }
 
   /** Its process may have started others, which end a moment later. */

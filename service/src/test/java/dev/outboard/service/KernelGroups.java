@@ -24,6 +24,9 @@ final class KernelGroups extends GroupFiles {
   private final Path root;
   private final boolean realRoot;
 
+  /** Whether a kernel of version 1 was built to limit groups. */
+  boolean bandwidth = true;
+
   /** Every write fails like this, if it is not empty. */
   String refusal = "";
 
@@ -54,8 +57,10 @@ final class KernelGroups extends GroupFiles {
     } else {
       files.put("tasks", "");
       files.put("cpu.shares", "1024\n");
-      files.put("cpu.cfs_period_us", "100000\n");
-      files.put("cpu.cfs_quota_us", "-1\n");
+      if (bandwidth) {
+        files.put("cpu.cfs_period_us", "100000\n");
+        files.put("cpu.cfs_quota_us", "-1\n");
+      }
       files.put("cpu.stat", "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n");
     }
     for (Map.Entry<String, String> file : files.entrySet()) {
