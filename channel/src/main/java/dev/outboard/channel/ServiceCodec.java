@@ -77,6 +77,7 @@ final class ServiceCodec {
         to.putInt(f.kernels());
         to.putLong(f.ageMillis()).putLong(f.sessions()).putLong(f.refused()).putLong(f.died());
         FrameCodec.putString(to, f.version());
+        FrameCodec.putString(to, f.cpu());
         yield SERVICE_STATUS;
       }
       case ServiceFrame.KernelStatus f -> {
@@ -91,7 +92,8 @@ final class ServiceCodec {
       throw new IllegalArgumentException("too many sessions");
     }
     to.putLong(f.id()).putLong(f.ageMillis()).putLong(f.rssBytes());
-    to.putInt(f.pid()).putInt(f.sessions().size());
+    to.putLong(f.cpuNanos()).putLong(f.throttledNanos());
+    to.putInt(f.pid()).putInt(f.cpuPercent()).putInt(f.sessions().size());
     FrameCodec.putString(to, f.name());
     FrameCodec.putString(to, f.kernel());
     FrameCodec.putString(to, f.release());
@@ -168,14 +170,18 @@ final class ServiceCodec {
         kernels,
         sessions,
         refused,
-        died);
+        died,
+        in.string());
   }
 
   private static Frame kernel(FrameCodec.Reader in) {
     long id = in.u64();
     long age = in.u64();
     long rss = in.u64();
+    long cpu = in.u64();
+    long throttled = in.u64();
     int pid = in.i32();
+    int percent = in.i32();
     int count = in.i32();
     String name = in.string();
     String kernel = in.string();
@@ -185,7 +191,8 @@ final class ServiceCodec {
     for (int i = 0; in.good && i < count; i++) {
       sessions.add(session(in));
     }
-    return new ServiceFrame.KernelStatus(id, name, pid, kernel, release, age, rss, sessions);
+    return new ServiceFrame.KernelStatus(
+        id, name, pid, kernel, release, age, rss, percent, cpu, throttled, sessions);
   }
 
   private static ServiceFrame.SessionStatus session(FrameCodec.Reader in) {

@@ -55,6 +55,7 @@ public sealed interface ServiceFrame extends Frame {
    * @param sessions sessions so far
    * @param refused connections so far that did not become one
    * @param died kernels so far that ended before their sessions
+   * @param cpu how its kernels share CPU time, for people
    */
   record ServiceStatus(
       String version,
@@ -66,7 +67,8 @@ public sealed interface ServiceFrame extends Frame {
       int kernels,
       long sessions,
       long refused,
-      long died)
+      long died,
+      String cpu)
       implements ServiceFrame {}
 
   /**
@@ -79,6 +81,10 @@ public sealed interface ServiceFrame extends Frame {
    * @param release its {@code uname -r}
    * @param ageMillis since it has booted
    * @param rssBytes memory of its process that is in use
+   * @param cpuPercent what it gets of a processor at most; 0: no limit. The service's word, as the
+   *     next two where it knows better than the kernel's process
+   * @param cpuNanos CPU time so far, of its process or its control group
+   * @param throttledNanos how long its threads were kept from running by that limit so far
    */
   record KernelStatus(
       long id,
@@ -88,6 +94,9 @@ public sealed interface ServiceFrame extends Frame {
       String release,
       long ageMillis,
       long rssBytes,
+      int cpuPercent,
+      long cpuNanos,
+      long throttledNanos,
       List<SessionStatus> sessions)
       implements ServiceFrame {
     /** As many sessions as one of these tells of. */
@@ -97,9 +106,21 @@ public sealed interface ServiceFrame extends Frame {
       sessions = List.copyOf(sessions);
     }
 
-    /** The same kernel by another name. */
-    public KernelStatus withName(String newName) {
-      return new KernelStatus(id, newName, pid, kernel, release, ageMillis, rssBytes, sessions);
+    /** The same kernel by what the service knows of it. */
+    public KernelStatus describedBy(
+        String newName, int newPercent, long newNanos, long newThrottledNanos) {
+      return new KernelStatus(
+          id,
+          newName,
+          pid,
+          kernel,
+          release,
+          ageMillis,
+          rssBytes,
+          newPercent,
+          newNanos,
+          newThrottledNanos,
+          sessions);
     }
   }
 

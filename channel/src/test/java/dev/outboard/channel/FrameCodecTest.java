@@ -56,7 +56,7 @@ class FrameCodecTest {
           new ServiceFrame.Started("library", "6.12", "Linux", 12, List.of("é", "")),
           new ServiceFrame.SessionEnded(7, "why"),
           new ServiceFrame.StatusRequest(9),
-          new ServiceFrame.ServiceStatus("0.1.0", 1, 2, 3, true, false, 4, 5, 6, 7),
+          new ServiceFrame.ServiceStatus("0.1.0", 1, 2, 3, true, false, 4, 5, 6, 7, "apart"),
           new ServiceFrame.KernelStatus(
               1,
               "",
@@ -65,6 +65,9 @@ class FrameCodecTest {
               "6.12",
               3,
               4,
+              50,
+              5,
+              6,
               List.of(
                   new ServiceFrame.SessionStatus(
                       1,

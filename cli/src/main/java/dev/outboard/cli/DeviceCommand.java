@@ -116,13 +116,13 @@ final class DeviceCommand implements Command {
     if (control == null && shared) {
       throw syntax.usageError(SHARED + " is for " + CONTROL);
     }
-    Limits limits =
-        ServiceSettings.limits(arguments, shared ? Limits.SHARED : Limits.EMBEDDED, syntax);
     try (LineLog log = LineLog.open(arguments.value(LOG), LOG, terminal)) {
       Consumer<String> sink = log.sink();
       if (listen != null) {
         return new ServiceRun(terminal).run(listen, arguments, syntax, sink);
       }
+      Limits limits =
+          ServiceSettings.limits(arguments, shared ? Limits.SHARED : Limits.EMBEDDED, syntax);
       DeviceOptions options =
           settings
               .options(limits)

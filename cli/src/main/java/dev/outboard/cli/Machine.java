@@ -5,6 +5,8 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
+import dev.outboard.service.Service;
+import dev.outboard.service.ServiceException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -49,6 +51,7 @@ final class Machine {
     findings.add(fastStart());
     findings.add(passt());
     findings.add(tap());
+    findings.add(cpuOfSessions());
     return findings;
   }
 
@@ -189,6 +192,17 @@ final class Machine {
               what,
               "may not be made: " + Errno.name((int) -r),
               "run as root, or in a container with --cap-add NET_ADMIN, to use --net tap");
+    }
+  }
+
+  /** Whether a service that is started as this process was could share out CPU time. */
+  private static Finding cpuOfSessions() {
+    String what = "service: CPU";
+    try {
+      return Finding.ok(what, "control groups in " + Service.controlGroups());
+    } catch (ServiceException e) {
+      return Finding.note(
+          what, "shared as any processes do: " + e.getMessage(), Service.GROUPS_ADVICE);
     }
   }
 

@@ -54,9 +54,10 @@ final class ServiceRun {
             kernelLog == null ? line -> {} : kernelLog);
     TcpPlace place =
         listen.startsWith(TcpPlace.TCP) ? TcpPlace.of(listen, arguments, syntax) : null;
+    Service.Command command = command(settings, arguments);
     List<UnixListener> listeners = place == null ? listeners(listen, syntax) : List.of();
     TcpDevice hosts = null;
-    Service service = new Service(command(settings, arguments), options);
+    Service service = new Service(command, options);
     try (service) {
       listeners.forEach(service::adopt);
       ServiceFrame.Started started = service.start();
@@ -128,7 +129,9 @@ final class ServiceRun {
   private static Service.Command command(ServiceSettings settings, Arguments arguments) {
     List<String> words = settings.words(arguments);
     return new Service.Command(
-        EmbeddedDevice.controlled(words, false), EmbeddedDevice.controlled(words, true));
+        EmbeddedDevice.controlled(words, false),
+        EmbeddedDevice.controlled(words, true),
+        settings.cpu(arguments));
   }
 
   private void reload(Service service, ServiceSettings settings, Arguments arguments) {
@@ -136,7 +139,7 @@ final class ServiceRun {
     try {
       service.setCommand(command(settings, arguments));
       terminal.say("kernels that start from now on have the options as they are now");
-    } catch (Failure e) {
+    } catch (Failure | ServiceException e) {
       terminal.say("nothing is changed: " + e.getMessage());
     }
     systemd.tell("READY=1");

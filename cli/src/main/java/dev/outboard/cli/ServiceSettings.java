@@ -3,6 +3,7 @@ package dev.outboard.cli;
 
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.device.Limits;
+import dev.outboard.service.CpuShare;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -40,6 +41,7 @@ record ServiceSettings(
   private static final String OPTIONS_FILE = "--options";
   static final String LIMIT = "--limit";
   private static final String METRICS = "--metrics";
+  private static final String CPU = "cpu";
 
   private static final int MOST_TASKS = 1024;
   private static final int MOST_HANDLES = 60_000;
@@ -61,7 +63,10 @@ record ServiceSettings(
               "NAME=N",
               "What a kernel gives at most: tasks, program threads of a session that",
               "make calls (default: 1024, shared 512); handles, open descriptors of a",
-              "session (60000); sessions of a kernel that is shared (4)."),
+              "session (60000); sessions of a kernel that is shared (4). With --listen",
+              "also what a kernel gets: cpu=50%, of one processor, above 100% of more;",
+              "fair (the default): the same of a busy machine as another, where control",
+              "groups can be made; none: as any process."),
           Option.single(
               DRAIN,
               "SECONDS",
@@ -147,8 +152,12 @@ record ServiceSettings(
    * @throws Failure if it makes no sense
    */
   static Limits limits(Arguments arguments, Limits base, Syntax syntax) {
+    return limits(arguments.all(LIMIT), base, syntax);
+  }
+
+  private static Limits limits(List<String> texts, Limits base, Syntax syntax) {
     Map<String, Integer> given = new TreeMap<>();
-    for (String text : arguments.all(LIMIT)) {
+    for (String text : texts) {
       int equals = text.indexOf('=');
       String name = equals < 0 ? text : text.substring(0, equals);
       int most =
@@ -156,9 +165,10 @@ record ServiceSettings(
             case "tasks" -> MOST_TASKS;
             case "handles" -> MOST_HANDLES;
             case "sessions" -> ServiceFrame.KernelStatus.MAX_SESSIONS;
+            case "cpu" -> throw syntax.usageError(LIMIT + " cpu is for --listen");
             default ->
                 throw syntax.usageError(
-                    LIMIT + " is of tasks, handles or sessions, not '" + name + "'");
+                    LIMIT + " is of tasks, handles, sessions or cpu, not '" + name + "'");
           };
       String value = equals < 0 ? "" : text.substring(equals + 1);
       if (given.put(name, number(value, 0, most, LIMIT, syntax)) != null) {
@@ -176,11 +186,40 @@ record ServiceSettings(
   }
 
   /**
-   * The words of kernels' options: those of the command line, and those in the file.
+   * What CPU time each kernel gets, by the command line and the file.
    *
-   * @throws Failure if they make no sense, or ask for what only one kernel can have
+   * @throws Failure if it makes no sense
    */
-  List<String> words(Arguments arguments) {
+  CpuShare cpu(Arguments arguments) {
+    Syntax syntax = kernelSyntax();
+    CpuShare share = null;
+    for (String text : syntax.parse(given(arguments, options)).all(LIMIT)) {
+      if (ofCpu(text)) {
+        if (share != null) {
+          throw syntax.usageError(LIMIT + ": cpu is given twice");
+        }
+        try {
+          share = CpuShare.parse(text.substring(Math.min(text.length(), CPU.length() + 1)));
+        } catch (IllegalArgumentException e) {
+          throw syntax.usageError(LIMIT + " cpu: " + e.getMessage());
+        }
+      }
+    }
+    return share == null ? CpuShare.FAIR : share;
+  }
+
+  /** A limit that the service sets, and that its kernels know nothing of. */
+  private static boolean ofCpu(String limit) {
+    return limit.equals(CPU) || limit.startsWith(CPU + "=");
+  }
+
+  private static Syntax kernelSyntax() {
+    List<Option> known = new ArrayList<>(DeviceSettings.OPTIONS);
+    known.addAll(OPTIONS.stream().filter(o -> o.name().equals(LIMIT)).toList());
+    return new Syntax("device", "", "", List.of(), known, List.of());
+  }
+
+  private static List<String> given(Arguments arguments, @Nullable Path options) {
     List<String> words = new ArrayList<>(DeviceSettings.words(arguments));
     arguments.all(LIMIT).forEach(limit -> words.add(LIMIT + "=" + limit));
     if (options != null) {
@@ -194,12 +233,20 @@ record ServiceSettings(
         throw new Failure(OPTIONS_FILE + ": cannot read " + options + ": " + e.getMessage());
       }
     }
-    List<Option> known = new ArrayList<>(DeviceSettings.OPTIONS);
-    known.addAll(OPTIONS.stream().filter(o -> o.name().equals(LIMIT)).toList());
-    Syntax syntax = new Syntax("device", "", "", List.of(), known, List.of());
-    Arguments all = syntax.parse(words);
+    return words;
+  }
+
+  /**
+   * The words of kernels' options: those of the command line, and those in the file.
+   *
+   * @throws Failure if they make no sense, or ask for what only one kernel can have
+   */
+  List<String> words(Arguments arguments) {
+    Syntax syntax = kernelSyntax();
+    Arguments all = syntax.parse(given(arguments, options));
     DeviceSettings settings = DeviceSettings.from(all, syntax);
-    limits(all, Limits.SHARED, syntax);
+    List<String> ofKernel = all.all(LIMIT).stream().filter(limit -> !ofCpu(limit)).toList();
+    limits(ofKernel, Limits.SHARED, syntax);
     String single = settings.forOneKernelOnly();
     if (single != null && !oneKernel) {
       throw new Failure(
@@ -209,7 +256,7 @@ record ServiceSettings(
               + " lets all sessions share one.");
     }
     List<String> normal = new ArrayList<>(DeviceSettings.words(all));
-    all.all(LIMIT).forEach(limit -> normal.add(LIMIT + "=" + limit));
+    ofKernel.forEach(limit -> normal.add(LIMIT + "=" + limit));
     return normal;
   }
 }

@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * @param before the earlier one; null if there is none
  */
 record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport before) {
-  private static final String ROW = "%-8s %-12s %8s %8s %9s %7s %9s %9s %9s %10s %10s  %s";
+  private static final String ROW = "%-8s %-12s %8s %8s %9s %9s %7s %9s %9s %9s %10s %10s  %s";
   private static final int MOST_PROGRAMS = 4;
 
   /** What there is now, compared to what there was at {@code before}. */
@@ -56,6 +56,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
             s.sessions(),
             s.refused(),
             s.died()));
+    lines.add("CPU: " + printable(s.cpu()));
     if (sessions == 0) {
       return lines;
     }
@@ -68,6 +69,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
             "kernel",
             "age",
             "RSS MiB",
+            "CPU",
             "threads",
             "fds",
             "calls/s",
@@ -88,6 +90,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
                 k.name().isEmpty() ? k.kernel() + "-" + k.pid() : k.name(),
                 age(n.ageMillis()),
                 k.rssBytes() >> 20,
+                cpu(k),
                 n.threads(),
                 n.handles(),
                 rate(n.calls(), old == null ? 0 : old.calls()),
@@ -127,6 +130,21 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
 
   private long rate(long now, long then) {
     return before == null ? 0 : Math.round((now - then) * 1e9 / Math.max(1, nanos - before.nanos));
+  }
+
+  /** What a kernel has used of one processor, and what it may use: {@code 12/50%}. */
+  private String cpu(ServiceFrame.KernelStatus k) {
+    return cpuPercent(k) + (k.cpuPercent() == 0 ? "" : "/" + k.cpuPercent()) + "%";
+  }
+
+  private long cpuPercent(ServiceFrame.KernelStatus k) {
+    long then = k.cpuNanos();
+    if (before != null) {
+      for (ServiceFrame.KernelStatus old : before.status.kernels()) {
+        then = old.pid() == k.pid() ? old.cpuNanos() : then;
+      }
+    }
+    return Math.round(rate(k.cpuNanos(), then) / 1e7);
   }
 
   private static String micros(long nanoseconds) {
@@ -179,7 +197,8 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
       }
       kernels.add(
           ("{\"name\": %s, \"pid\": %d, \"kernel\": %s, \"release\": %s, \"ageMillis\": %d,"
-                  + " \"rssBytes\": %d, \"sessions\": %s}")
+                  + " \"rssBytes\": %d, \"cpuPercent\": %d, \"cpuLimitPercent\": %d, \"cpuNanos\": %d,"
+                  + " \"throttledNanos\": %d, \"sessions\": %s}")
               .formatted(
                   text(k.name()),
                   k.pid(),
@@ -187,10 +206,15 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
                   text(k.release()),
                   k.ageMillis(),
                   k.rssBytes(),
+                  cpuPercent(k),
+                  k.cpuPercent(),
+                  k.cpuNanos(),
+                  k.throttledNanos(),
                   sessions));
     }
     return ("{\"version\": %s, \"pid\": %d, \"ageMillis\": %d, \"maxSessions\": %d, \"oneKernel\": %b,"
-            + " \"draining\": %b, \"sessionsSoFar\": %d, \"refused\": %d, \"died\": %d, \"kernels\": %s}")
+            + " \"draining\": %b, \"sessionsSoFar\": %d, \"refused\": %d, \"died\": %d,"
+            + " \"cpu\": %s, \"kernels\": %s}")
         .formatted(
             text(s.version()),
             s.pid(),
@@ -201,6 +225,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
             s.sessions(),
             s.refused(),
             s.died(),
+            text(s.cpu()),
             kernels);
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameStream;
@@ -8,6 +9,9 @@ import dev.outboard.channel.ServiceFrame;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
@@ -23,6 +27,9 @@ import org.jspecify.annotations.Nullable;
  * is; what it sends is checked as if it were not.
  */
 final class ServiceLink implements Runnable {
+  /** {@code linux/time.h}. */
+  private static final int CLOCK_PROCESS_CPUTIME_ID = 2;
+
   private final Device device;
   private final DeviceServer server;
   private final FrameStream stream;
@@ -96,6 +103,9 @@ final class ServiceLink implements Runnable {
         device.release(),
         TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began),
         residentBytes(),
+        0,
+        cpuNanos(),
+        0,
         server.status());
   }
 
@@ -111,6 +121,15 @@ final class ServiceLink implements Runnable {
       // as below
     }
     return 0;
+  }
+
+  private static long cpuNanos() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment time = arena.allocate(16, 8);
+      Linux.syscall(SyscallNumbers.CLOCK_GETTIME, CLOCK_PROCESS_CPUTIME_ID, time.address(), 0);
+      return time.get(ValueLayout.JAVA_LONG, 0) * 1_000_000_000L
+          + time.get(ValueLayout.JAVA_LONG, 8);
+    }
   }
 
   private void serve(long id, int fd) {

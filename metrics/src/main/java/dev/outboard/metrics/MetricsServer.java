@@ -29,6 +29,7 @@ import java.util.function.Supplier;
 public final class MetricsServer implements AutoCloseable {
   private static final int BACKLOG = 8;
   private static final double NANOS = 1e9;
+  private static final double PERCENT = 100;
 
   private final HttpServer server;
   private final ExecutorService worker =
@@ -80,6 +81,16 @@ public final class MetricsServer implements AutoCloseable {
     ServiceFrame.ServiceStatus s = status.service();
     GaugeSnapshot.Builder resident =
         gauge("outboard_kernel_resident_bytes", "Memory of a kernel's process that is in use.");
+    CounterSnapshot.Builder cpu =
+        counter("outboard_kernel_cpu_seconds", "CPU time of a kernel's process so far.");
+    CounterSnapshot.Builder throttled =
+        counter(
+            "outboard_kernel_throttled_seconds",
+            "How long its limit of CPU time has kept its threads from running so far.");
+    GaugeSnapshot.Builder most =
+        gauge(
+            "outboard_kernel_cpu_limit_ratio",
+            "What it gets of one processor at most; not there without a limit.");
     CounterSnapshot.Builder sent =
         counter("outboard_session_sent_bytes", "What a session's program has sent or written.");
     CounterSnapshot.Builder received =
@@ -95,7 +106,13 @@ public final class MetricsServer implements AutoCloseable {
     int sessions = 0;
     for (ServiceFrame.KernelStatus k : status.kernels()) {
       String kernel = k.name().isEmpty() ? Integer.toString(k.pid()) : k.name();
-      resident.dataPoint(point(k.rssBytes(), Labels.of("kernel", kernel, "kind", k.kernel())));
+      Labels ofKernel = Labels.of("kernel", kernel, "kind", k.kernel());
+      resident.dataPoint(point(k.rssBytes(), ofKernel));
+      cpu.dataPoint(count((double) k.cpuNanos() / NANOS, ofKernel));
+      throttled.dataPoint(count((double) k.throttledNanos() / NANOS, ofKernel));
+      if (k.cpuPercent() > 0) {
+        most.dataPoint(point(k.cpuPercent() / PERCENT, ofKernel));
+      }
       for (ServiceFrame.SessionStatus n : k.sessions()) {
         sessions++;
         Labels labels =
@@ -124,6 +141,9 @@ public final class MetricsServer implements AutoCloseable {
         total(counter("outboard_visitors_refused", "Connections refused so far."), s.refused()),
         total(counter("outboard_kernels_died", "Kernels that ended too soon so far."), s.died()),
         resident.build(),
+        cpu.build(),
+        throttled.build(),
+        most.build(),
         sent.build(),
         received.build(),
         threads.build(),
@@ -148,17 +168,19 @@ public final class MetricsServer implements AutoCloseable {
   }
 
   private static GaugeSnapshot.GaugeDataPointSnapshot point(long value, Labels labels) {
-    return GaugeSnapshot.GaugeDataPointSnapshot.builder()
-        .value((double) value)
-        .labels(labels)
-        .build();
+    return point((double) value, labels);
   }
 
   private static CounterSnapshot.CounterDataPointSnapshot count(long value, Labels labels) {
-    return CounterSnapshot.CounterDataPointSnapshot.builder()
-        .value((double) value)
-        .labels(labels)
-        .build();
+    return count((double) value, labels);
+  }
+
+  private static GaugeSnapshot.GaugeDataPointSnapshot point(double value, Labels labels) {
+    return GaugeSnapshot.GaugeDataPointSnapshot.builder().value(value).labels(labels).build();
+  }
+
+  private static CounterSnapshot.CounterDataPointSnapshot count(double value, Labels labels) {
+    return CounterSnapshot.CounterDataPointSnapshot.builder().value(value).labels(labels).build();
   }
 
   /** Ends what is under way, and listens no more. */

@@ -14,6 +14,7 @@ import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Spawn;
 import dev.outboard.posix.Uninterrupted;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -76,6 +77,8 @@ final class KernelProcess {
   private volatile @Nullable FrameStream stream;
   private volatile int pid;
   private volatile @Nullable Thread reader;
+  private volatile @Nullable ControlGroup group;
+  private volatile int percent;
 
   /** Its sessions; guarded by the service. */
   final Set<Long> sessions = new HashSet<>();
@@ -115,12 +118,35 @@ final class KernelProcess {
     return pid;
   }
 
-  /** Starts the process; {@link #awaitStarted} says what came of it. */
-  void start(List<String> command) {
-    String failure = spawn(command);
+  /**
+   * Starts the process; {@link #awaitStarted} says what came of it. It boots without a limit of CPU
+   * time, and has one before it serves anybody.
+   *
+   * @param own a control group, this object's from here on, in which it is from its first moment;
+   *     null for none
+   * @param cpuPercent what it gets of a processor then, if it has a group; 0: no limit
+   */
+  void start(List<String> command, @Nullable ControlGroup own, int cpuPercent) {
+    group = own;
+    percent = own == null ? 0 : cpuPercent;
+    String failure = spawn(own == null ? command : own.entering(command));
     if (failure != null) {
-      started.completeExceptionally(new ServiceException(failure));
-      events.processEnded(this, failure);
+      fail(failure);
+    }
+  }
+
+  /** It is not started after all. */
+  void fail(String why) {
+    started.completeExceptionally(new ServiceException(why));
+    leaveGroup();
+    events.processEnded(this, why);
+  }
+
+  private synchronized void leaveGroup() {
+    ControlGroup own = group;
+    if (own != null) {
+      group = null;
+      own.close();
     }
   }
 
@@ -260,6 +286,8 @@ final class KernelProcess {
       s.close();
     }
     started.completeExceptionally(new ServiceException(reason(how)));
+    // Before the service is told: one that ends waits for that.
+    leaveGroup();
     events.processEnded(this, how);
   }
 
@@ -279,12 +307,19 @@ final class KernelProcess {
       return false;
     }
     switch (frame) {
-      case ServiceFrame.Started f -> started.complete(f);
+      case ServiceFrame.Started f -> {
+        String failure = limit();
+        if (failure != null) {
+          started.completeExceptionally(new ServiceException(failure));
+          return false;
+        }
+        started.complete(f);
+      }
       case ServiceFrame.SessionEnded f -> events.sessionEnded(this, f.id(), f.why());
       case ServiceFrame.KernelStatus f -> {
         CompletableFuture<ServiceFrame.KernelStatus> asked = answers.remove(f.id());
         if (asked != null) {
-          asked.complete(f.withName(share == null ? "" : share));
+          asked.complete(described(f));
         }
       }
       default -> {
@@ -292,6 +327,32 @@ final class KernelProcess {
       }
     }
     return true;
+  }
+
+  /** Has its limit hold; says why it does not, null if it does. */
+  private @Nullable String limit() {
+    ControlGroup own = group;
+    if (own == null || percent == 0) {
+      return null;
+    }
+    try {
+      own.limit(percent);
+      return null;
+    } catch (IOException e) {
+      kill();
+      return "its CPU time cannot be limited: " + own.path() + ": " + GroupFiles.reason(e);
+    }
+  }
+
+  /** What it says of itself, and what the service knows of it. */
+  private ServiceFrame.KernelStatus described(ServiceFrame.KernelStatus f) {
+    ControlGroup own = group;
+    ControlGroup.Usage usage = own == null ? new ControlGroup.Usage(-1, 0) : own.usage();
+    return f.describedBy(
+        share == null ? "" : share,
+        percent,
+        usage.cpuNanos() < 0 ? f.cpuNanos() : usage.cpuNanos(),
+        usage.throttledNanos());
   }
 
   /** Waits for the process; says how it has ended. */

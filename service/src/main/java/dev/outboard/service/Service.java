@@ -14,9 +14,11 @@ import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Uninterrupted;
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -29,6 +31,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,6 +56,11 @@ public final class Service implements AutoCloseable {
 
   private static final int ANSWER_SECONDS = 1;
 
+  /** What to do where no control groups can be made. */
+  public static final String GROUPS_ADVICE =
+      "Start the service where it may: as the systemd unit of scripts/, by systemd-run -p"
+          + " Delegate=cpu, or as root; in a container, with /sys/fs/cgroup writable.";
+
   /** How long kernels that are told to stop may take. */
   private static final Duration STOPPING = Duration.ofSeconds(8);
 
@@ -62,6 +70,7 @@ public final class Service implements AutoCloseable {
   private final Semaphore visitors = new Semaphore(MAX_VISITORS);
   private final Happenings happenings = new Happenings();
   private final long began = System.nanoTime();
+  private final AtomicLong groupsMade = new AtomicLong();
   private volatile Command command;
 
   // Guarded by this.
@@ -71,6 +80,8 @@ public final class Service implements AutoCloseable {
   private final List<UnixListener> listeners = new ArrayList<>();
   private final List<Thread> acceptors = new ArrayList<>();
   private @Nullable KernelProcess common;
+  private @Nullable ControlGroups groups;
+  private String noGroups = "";
   private long kernels;
   private long served;
   private long refused;
@@ -90,8 +101,9 @@ public final class Service implements AutoCloseable {
    *
    * @param own for one with a single session
    * @param shared for one that several share
+   * @param cpu what CPU time each of them gets
    */
-  public record Command(List<String> own, List<String> shared) {
+  public record Command(List<String> own, List<String> shared, CpuShare cpu) {
     public Command {
       own = List.copyOf(own);
       shared = List.copyOf(shared);
@@ -104,18 +116,26 @@ public final class Service implements AutoCloseable {
     this.options = options;
   }
 
-  /** Kernels from here on are started so; those that are there stay as they are. */
-  public void setCommand(Command newCommand) {
+  /**
+   * Kernels from here on are started so; those that are there stay as they are.
+   *
+   * @throws ServiceException if they cannot be; nothing is changed then
+   */
+  public void setCommand(Command newCommand) throws ServiceException {
+    prepareGroups(newCommand.cpu());
     command = newCommand;
   }
 
   /**
-   * Starts the kernel of all sessions, if there is to be one; does nothing otherwise.
+   * Finds out whether CPU time can be shared out as it is to be, and starts the kernel of all
+   * sessions, if there is to be one. Called once, before sessions begin. This process may be in
+   * another control group afterwards.
    *
    * @return what the kernel said of itself, null without one
-   * @throws ServiceException if it does not boot
+   * @throws ServiceException if it does not boot, or if CPU time cannot be limited
    */
   public ServiceFrame.@Nullable Started start() throws ServiceException {
+    prepareGroups(command.cpu());
     if (!options.oneKernel()) {
       return null;
     }
@@ -125,6 +145,49 @@ public final class Service implements AutoCloseable {
     }
     boot(kernel);
     return kernel.awaitStarted();
+  }
+
+  /** Has control groups if they are wanted and can be had. */
+  private synchronized void prepareGroups(CpuShare cpu) throws ServiceException {
+    if (groups == null && cpu.apart()) {
+      try {
+        groups = ControlGroups.open();
+      } catch (NoControlGroups e) {
+        noGroups = e.why();
+      }
+    }
+    if (!cpu.needsGroup()) {
+      return;
+    }
+    String why = noGroups;
+    if (groups != null) {
+      try {
+        groups.requireLimit(cpu.percent());
+        return;
+      } catch (NoControlGroups e) {
+        why = e.why();
+      }
+    }
+    throw new ServiceException(
+        "The CPU time of sessions cannot be limited (--limit cpu="
+            + cpu.percent()
+            + "%): "
+            + why
+            + ". "
+            + GROUPS_ADVICE);
+  }
+
+  /**
+   * Where this process could make control groups for kernels, as far as can be told by looking.
+   *
+   * @throws ServiceException if it could not; the message says why
+   */
+  public static Path controlGroups() throws ServiceException {
+    try {
+      return ControlGroups.look();
+    } catch (NoControlGroups e) {
+      throw new ServiceException(e.why());
+    }
   }
 
   /** This socket is the service's from here on. */
@@ -302,13 +365,35 @@ public final class Service implements AutoCloseable {
   private void boot(KernelProcess kernel) {
     boots.acquireUninterruptibly();
     try {
-      kernel.start(kernel.isShared() ? command.shared() : command.own());
+      start(kernel, command);
       kernel.awaitStarted();
     } catch (ServiceException e) {
       // Whoever wants to use the kernel is told so.
     } finally {
       boots.release();
     }
+  }
+
+  private void start(KernelProcess kernel, Command how) {
+    ControlGroups place;
+    synchronized (this) {
+      place = groups;
+    }
+    ControlGroup group = null;
+    if (place != null && how.cpu().apart()) {
+      try {
+        group = place.make(Long.toString(groupsMade.incrementAndGet()));
+      } catch (IOException e) {
+        String why =
+            "no control group can be made in " + place.directory() + ": " + GroupFiles.reason(e);
+        if (how.cpu().needsGroup()) {
+          kernel.fail(why);
+          return;
+        }
+        happenings.says(kernel, why + "; it shares CPU time as any process does", true);
+      }
+    }
+    kernel.start(kernel.isShared() ? how.shared() : how.own(), group, how.cpu().percent());
   }
 
   private static Peer peer(int fd) {
@@ -442,9 +527,26 @@ public final class Service implements AutoCloseable {
               kernelStatus.size(),
               served,
               refused,
-              died),
+              died,
+              cpu()),
           kernelStatus);
     }
+  }
+
+  /** How kernels share CPU time, for people. */
+  private synchronized String cpu() {
+    ControlGroups place = groups;
+    CpuShare share = command.cpu();
+    if (!share.apart()) {
+      return "shared as any processes do, as --limit cpu=none says";
+    }
+    if (place == null) {
+      return "shared as any processes do: " + noGroups;
+    }
+    return "a control group in "
+        + place.directory()
+        + " for each kernel"
+        + (share.percent() == 0 ? "" : ", at most " + share.percent() + "% of one processor");
   }
 
   /** Sessions now. */
@@ -509,12 +611,18 @@ public final class Service implements AutoCloseable {
     left.forEach(KernelProcess::join);
     List<UnixListener> sockets;
     List<Thread> threads;
+    ControlGroups place;
     synchronized (this) {
+      place = groups;
+      groups = null;
       sockets = List.copyOf(listeners);
       threads = List.copyOf(acceptors);
     }
     sockets.forEach(UnixListener::stop);
     threads.forEach(Uninterrupted::join);
     sockets.forEach(UnixListener::close);
+    if (place != null) {
+      place.close();
+    }
   }
 }

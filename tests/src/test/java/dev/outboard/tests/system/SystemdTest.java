@@ -94,6 +94,18 @@ class SystemdTest {
       reload(alone, "");
       alone.offloaded("grep", "-c", "eth0", devices).run(LIMIT).expectSuccess();
 
+      // Each kernel has a control group in the unit's, and a limit there if that is asked for.
+      assertThat(status(alone))
+          .containsPattern("CPU: a control group in /sys/fs/cgroup/.*/outboard.service for each");
+      reload(alone, "--limit=cpu=50%");
+      try (Running client = alone.offloaded("python3", "-c", CLIENT).start()) {
+        client.awaitOutput(LIMIT, "connected\n");
+        assertThat(status(alone)).containsPattern("(?m)^[0-9]+ .* [0-9]+/50% ");
+        client.type("\n");
+        client.await(LIMIT).expectSuccess();
+      }
+      reload(alone, "");
+
       // A session goes on while the service stops.
       try (Running client = alone.offloaded("python3", "-c", CLIENT).start()) {
         client.awaitOutput(LIMIT, "connected\n");
@@ -119,6 +131,10 @@ class SystemdTest {
       systemd.endInput();
       systemd.await(LIMIT).expectSuccess();
     }
+  }
+
+  private static String status(Alone alone) {
+    return alone.command("/opt/outboard/outboard", "status").run(LIMIT).expectSuccess().output();
   }
 
   private static void reload(Alone alone, String options) {
