@@ -98,6 +98,14 @@ public final class DescriptorWire implements Wire {
   }
 
   @Override
+  public synchronized void writingFailed() {
+    if (!stopped) {
+      // The other end, if it is there after all, sees an end, and ends as well.
+      Linux.shutdown(out, Socket.SHUT_WR); // -ENOTSOCK for a pipe
+    }
+  }
+
+  @Override
   public synchronized void stop() {
     if (!stopped) {
       stopped = true;

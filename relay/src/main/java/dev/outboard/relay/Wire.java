@@ -48,6 +48,15 @@ public interface Wire extends AutoCloseable {
     return false;
   }
 
+  /**
+   * Writing has failed, as it does once the other end has gone: nothing more is written, and what
+   * the other end said last can still be read, where the stream allows that. Its end comes by
+   * itself, or by {@link #stop}. Does not wait.
+   */
+  default void writingFailed() {
+    stop();
+  }
+
   /** Ends both directions: who reads or writes comes back. Repeatable. */
   void stop();
 

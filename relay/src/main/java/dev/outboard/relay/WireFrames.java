@@ -127,8 +127,9 @@ final class WireFrames {
     try {
       wire.write(out);
     } catch (IOException e) {
-      // The reader ends, too, and says why; nobody can do without it.
-      wire.stop();
+      // The reader ends, too, and says why, which the other end may have said; nobody can do
+      // without.
+      wire.writingFailed();
     }
   }
 
