@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.posix.HeapRelief;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -63,6 +64,7 @@ final class Nudger implements AutoCloseable {
   private void run() {
     List<Target> now = new ArrayList<>();
     List<Target> done = new ArrayList<>();
+    HeapRelief heap = new HeapRelief();
     try {
       while (true) {
         now.clear();
@@ -86,6 +88,9 @@ final class Nudger implements AutoCloseable {
           } else {
             done.add(target);
           }
+        }
+        if (!done.isEmpty()) {
+          heap.look(); // Threads that have ended are what the device's garbage is made of.
         }
         Thread.sleep(pause);
       }

@@ -9,6 +9,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.HeapRelief;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.Uninterrupted;

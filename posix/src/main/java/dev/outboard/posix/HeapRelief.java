@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
-package dev.outboard.hook;
+package dev.outboard.posix;
 
 import java.util.function.LongSupplier;
 
 /**
- * Keeps the hook's heap near what lives in it.
+ * Keeps this process's heap near what lives in it.
  *
  * <p>The serial collector lets the old generation grow to its bound by what young collections
- * promote, and looks for garbage there only then: a hook that runs for hours would come to hold a
- * quarter of a gigabyte of dead processes and descriptors, which no young collection frees. So the
- * whole heap is collected whenever it has grown by a part of what it was, some milliseconds for
- * each 10 MiB that live.
+ * promote, and looks for garbage there only then: a hook or device that runs for hours would come
+ * to hold a quarter of a gigabyte of dead processes and threads, which no young collection frees.
+ * So the whole heap is collected whenever it has grown by a part of what it was, some milliseconds
+ * for each 10 MiB that live.
  *
  * <p>One thread at a time.
  */
-final class HeapRelief {
+public final class HeapRelief {
   /** The least growth, in bytes, that is worth a collection. */
   static final long STEP_BYTES = 4 << 20;
 
@@ -26,7 +26,7 @@ final class HeapRelief {
   private long limit;
 
   /** Of this process. */
-  HeapRelief() {
+  public HeapRelief() {
     this(() -> Runtime.getRuntime().totalMemory(), System::gc);
   }
 
@@ -41,7 +41,7 @@ final class HeapRelief {
   }
 
   /** To be called now and then. */
-  void look() {
+  public void look() {
     if (committed.getAsLong() > limit) {
       collect.run();
       next();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-package dev.outboard.hook;
+package dev.outboard.posix;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
