@@ -226,11 +226,6 @@ static volatile sig_atomic_t caught;
 
 static void handler(int signal) { caught += signal == SIGUSR1; }
 
-struct waiter {
-  pthread_t thread;
-  volatile int stop;
-};
-
 static void *strike(void *argument) {
   pthread_t whom = *(pthread_t *)argument;
   sleep_us(30000);
@@ -360,10 +355,8 @@ static void loops(enum kind kind, int threads) {
                                  .left = &left};
     struct epoll_event e = {.events = EPOLLIN, .data.fd = listener};
     if (t == 0) CHECK(epoll_ctl(servers[t].set, EPOLL_CTL_ADD, listener, &e) == 0);
-    if (t > 0) {
-      // A loop without a client, whose host file is written to now and then.
-      servers[t].listener = -1;
-    }
+    // The second one has no client: it waits all the time, and must not be taken for the first.
+    if (t > 0) servers[t].listener = -1;
     CHECK(pthread_create(&others[t], NULL, serve, &servers[t]) == 0);
   }
   for (int i = 1; i < CLIENTS; i++) {
