@@ -22,6 +22,7 @@ enum {
   SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
   SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55, SYS_ioctl = 16, SYS_fcntl = 72,
   SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, SYS_newfstatat = 262,
+  SYS_epoll_wait = 232, SYS_epoll_pwait = 281,
   SYS_open = 2, SYS_stat = 4, SYS_lstat = 6, SYS_access = 21, SYS_mkdir = 83, SYS_rmdir = 84,
   SYS_unlink = 87, SYS_readlink = 89, SYS_chmod = 90, SYS_openat = 257, SYS_mkdirat = 258,
   SYS_unlinkat = 263, SYS_readlinkat = 267, SYS_fchmodat = 268, SYS_faccessat = 269,
@@ -278,12 +279,16 @@ static int take_slot(int where) {
 
 static inline void give_slot(int index) { __sync_lock_release(&CONTROL->busy[index]); }
 
+/* What `make` is told: to notice all handlers. */
+enum { BY_ANY = -1 };
+
 /*
  * Makes the call that is in a slot. 0 if the device is gone; then the call may or may not have been
  * made, and the trap that follows says that it is gone.
  *
- * *interrupted is set if a handler ran meanwhile that was installed without SA_RESTART: the kernel
- * restarts this wait, which has no time limit, after any other.
+ * *interrupted is set to 1 if a handler ran meanwhile that was installed without SA_RESTART: the kernel
+ * restarts this wait, which has no time limit, after any other. If it was BY_ANY, the wait has a limit,
+ * and ends after any handler (signal(7)).
  */
 static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *spins,
                 int *interrupted) {
@@ -316,9 +321,11 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
     if (spins) spins->lost++;
   }
   __atomic_store_n(&s->host_sleeps, 1, __ATOMIC_SEQ_CST);
+  const int64_t limit[2] = {1, 0};
   uint32_t now;
   while ((now = __atomic_load_n(&s->reply, __ATOMIC_SEQ_CST)) != wanted && !(now >> 31))
-    if (system_call(SYS_futex, (int64_t)&s->reply, FUTEX_WAIT, now, 0, 0, 0) == -EINTR)
+    if (system_call(SYS_futex, (int64_t)&s->reply, FUTEX_WAIT, now,
+                    *interrupted ? (int64_t)limit : 0, 0, 0) == -EINTR)
       *interrupted = 1;
   s->host_sleeps = 0;
   return now == wanted;
@@ -632,6 +639,8 @@ static int look(struct slot *s, const struct look *l, int waits) {
     p[i].birth = l->handles[i] >> 32;
   }
   s->args[2] = l->count;
+  s->args[3] = 0;
+  s->args[4] = 0;
   s->flags = 0;
   int interrupted = 0;
   if (!make(s, DEVICE_ppoll, l->handles[0], l->spins, &interrupted)) return -1;
@@ -774,6 +783,17 @@ static int is_sendable(int fd) {
   }
 }
 
+/*
+ * Whether a part of the program's memory is where its registers were saved a moment ago: what a caller
+ * means is most often on its stack, not far from there, and needs no system call to find out that it
+ * can be read and written.
+ */
+static int is_near(const struct call *c, int64_t address, uint64_t bytes) {
+  uint64_t from = (uint64_t)c & -PAGE, to = ((uint64_t)(c + 1) + PAGE - 1) & -PAGE;
+  uint64_t offset = (uint64_t)address - from;
+  return offset < to - from && bytes <= to - from - offset;
+}
+
 /* Reads memory of the program that may not be there. */
 static int fetch(void *to, int64_t from, uint64_t bytes) {
   struct iovec here = {to, bytes};
@@ -865,29 +885,306 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
   return send_rest(c, at, r, bytes);
 }
 
+/* --- epoll sets --------------------------------------------------------------------------------- */
+
+/* A member of a set: a descriptor with what the table said of it, and the socket if it is one of the
+ * device; 0 for a file of the host. */
+struct member {
+  uint64_t handle, data;
+  int32_t fd;
+  uint32_t events, word, found;
+};
+
+/*
+ * What a set of the host's kernel is known to have as members. The hook fills it in, from the kernel's
+ * own list; from then on this code follows what it lets pass. `state` is 1 more than a multiple of 2
+ * while that is right, and every change by anybody else makes it another multiple of 2: who has looked
+ * before such a change cannot make it right.
+ */
+struct set {
+  volatile uint64_t state;
+  volatile int32_t lock; /* 1 while members are read or changed */
+  volatile int32_t fd;
+  volatile uint32_t word; /* the table's of it */
+  volatile int32_t count;
+  int32_t next; /* who comes first at the next look: one of those that were left out at this one */
+  uint32_t vain; /* waits in a row in which nothing came */
+  uint32_t passed; /* waits since the last one that was the device's */
+  uint32_t unused[7];
+  struct member members[(SET_BYTES - SET_HEADER) / MEMBER_BYTES];
+};
+
+enum { KNOWN = 1, MAX_MEMBERS = (SET_BYTES - SET_HEADER) / MEMBER_BYTES };
+
+_Static_assert(sizeof(struct set) == SET_BYTES, "ShimLayout.SET_BYTES");
+_Static_assert(__builtin_offsetof(struct set, members) == SET_HEADER, "ShimLayout.SET_HEADER");
+_Static_assert(sizeof(struct member) == MEMBER_BYTES, "ShimLayout.MEMBER_BYTES");
+_Static_assert(__builtin_offsetof(struct set, count) == 20, "ShimTable.SET_COUNT");
+_Static_assert(__builtin_offsetof(struct member, events) == 20, "ShimTable.MEMBER_EVENTS");
+_Static_assert(SETS_OFFSET + MAX_SETS * SET_BYTES == TABLE_BYTES, "fits");
+
+#define KNOWN_SETS ((struct set *)(TABLE + SETS_OFFSET))
+
+enum { EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2, EPOLL_CTL_MOD = 3 };
+
+/* Level-triggered members alone are known: what the others are told changes them. */
+enum { LEVEL_EVENTS = 0xffff };
+
+/* In a slot's data: what the device is asked of stands at their start, and what the host is asked of,
+ * and the events, here. */
+enum { HOST_POLLED = 0x2000, EVENTS = 0x4000, EVENT_BYTES = 12, MOST_EVENTS = INT32_MAX / EVENT_BYTES };
+
+struct event {
+  uint32_t events;
+  uint64_t data;
+} __attribute__((packed));
+
+_Static_assert(MAX_MEMBERS * sizeof(struct polled) <= HOST_POLLED, "fits");
+_Static_assert(MAX_MEMBERS * sizeof(struct pollfd) <= EVENTS - HOST_POLLED, "fits");
+
+static struct set *set_of(int fd) {
+  if ((uint32_t)fd >= MAX_FD || STATES[fd * 4] != STATE_SET) return 0;
+  uint32_t word = WORDS[fd];
+  for (int i = 0; i < MAX_SETS; i++) {
+    struct set *s = KNOWN_SETS + i;
+    if (s->fd == fd && s->word == word) return s;
+  }
+  return 0;
+}
+
+/* From now on its members are not known. */
+static void forget_members(struct set *set) {
+  uint64_t old = set->state;
+  while (!__atomic_compare_exchange_n(&set->state, &old, (old + 2) & ~(uint64_t)KNOWN, 0,
+                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+  }
+}
+
+static inline void unlock(struct set *set) { __sync_lock_release(&set->lock); }
+
+/* Not if somebody else has it, or it has become another set's. */
+static int try_lock(struct set *set, int fd) {
+  if (__sync_lock_test_and_set(&set->lock, 1)) return 0;
+  if (set->fd == fd && set->word == WORDS[fd]) return 1;
+  unlock(set);
+  return 0;
+}
+
+/* What was closed and opened again is another file; that more is known of it than before is nothing. */
+static inline int is_same(uint32_t word, uint32_t before) { return word >> 8 == before >> 8; }
+
 /* Whether the one thread that may be waiting is this one; it does not, as it runs. */
 static int is_waiter(void) {
   struct control *c = CONTROL;
   return c->pid == c->hook_pid && c->waiter == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
 
+/* Whether no other thread of the process may be waiting for anything natively. */
+static int is_alone(void) {
+  int waits = CONTROL->waits;
+  return waits == 0 || (waits == 1 && is_waiter());
+}
+
+static int event_of(const struct call *c, struct event *e) {
+  if (!is_near(c, c->r10, sizeof *e)) return fetch(e, c->r10, sizeof *e);
+  copy(e, (const void *)c->r10, sizeof *e);
+  return 1;
+}
+
+/* Follows a change that the kernel has made; 0 if what the members are is not known then. */
+static int follow(struct set *set, int operation, int fd, const struct event *e, uint32_t before) {
+  uint32_t word = WORDS[fd];
+  int i = 0;
+  while (i < set->count && set->members[i].fd != fd) i++;
+  struct member *m = set->members + i;
+  if (!is_same(word, before)) return 0;
+  if (operation == EPOLL_CTL_ADD) {
+    // Files of the host may be sets themselves.
+    if (i < set->count || i == MAX_MEMBERS || (word & 0xff) != STATE_DEVICE ||
+        (e->events & ~LEVEL_EVENTS))
+      return 0;
+    m->handle = HANDLES[fd];
+    m->fd = fd;
+    m->word = word;
+    m->events = e->events;
+    m->data = e->data;
+    set->count = i + 1;
+    return WORDS[fd] == word && (m->handle & HANDLE_WATCHED);
+  }
+  if (i == set->count || !is_same(m->word, word)) return 0;
+  if (operation == EPOLL_CTL_MOD) {
+    m->events = e->events;
+    m->data = e->data;
+    return !(e->events & ~LEVEL_EVENTS);
+  }
+  if (operation != EPOLL_CTL_DEL) return 0;
+  *m = set->members[set->count - 1];
+  set->count = set->count - 1;
+  return 1;
+}
+
 /*
- * epoll_ctl changes a set of the host's kernel. The hook need not know of it if the device reports
- * the file's readiness already and nobody waits in the set, who would be told of what has been read.
+ * epoll_ctl changes a set of the host's kernel. The hook need not know of it if the file is the
+ * host's; or if the device reports its readiness already, and nobody waits in the set, who would be
+ * told of what has been read. But of the first change of each set: somebody else may know its members.
  */
 static int64_t control_set(const struct call *c, int *done) {
-  int fd = (int)c->rdx;
-  if (is_host(fd)) return pass(c, done);
-  if ((uint32_t)fd >= MAX_FD) return 0;
-  uint64_t handle = HANDLES[fd];
-  if (STATES[fd * 4] == STATE_DEVICE) {
-    int waits = CONTROL->waits;
-    if (CONTROL->held || !(handle & HANDLE_WATCHED) || waits > 1 ||
-        (waits == 1 && !is_waiter()))
-      return 0;
-    return pass(c, done);
+  int operation = (int)c->rsi, fd = (int)c->rdx;
+  uint32_t at = (uint32_t)c->rdi;
+  if (at >= MAX_FD || STATES[at * 4] != STATE_SET || (uint32_t)fd >= MAX_FD) return 0;
+  uint32_t word = WORDS[fd];
+  int state = word & 0xff;
+  int passes = state == STATE_HOST || state == STATE_SET ||
+               (state == STATE_DEVICE && !CONTROL->held &&
+                (operation == EPOLL_CTL_DEL || ((HANDLES[fd] & HANDLE_WATCHED) && is_alone())));
+  struct set *set = set_of((int)at);
+  if (!set) return passes ? pass(c, done) : 0;
+  struct event e = {0, 0};
+  int locked = try_lock(set, (int)at);
+  uint64_t known = set->state;
+  int follows = locked && (known & KNOWN) &&
+                (operation == EPOLL_CTL_DEL || event_of(c, &e));
+  int64_t r;
+  if (passes) {
+    // Here, as what comes of it has to be followed.
+    *done = DONE;
+    HOST_CALLS[c->number]++;
+    r = system_call(c->number, c->rdi, c->rsi, c->rdx, c->r10, 0, 0);
+  } else {
+    *done = DONE;
+    // A signal that comes before the hook has the call ends it, and this call never says that.
+    do r = trapping_call(SYS_epoll_ctl, c->rdi, c->rsi, c->rdx, c->r10);
+    while (r == -EINTR);
+    if (follows) {
+      // The hook has made it unknown, and nobody else has if it was made so once.
+      uint64_t by_hook = (known + 2) & ~(uint64_t)KNOWN;
+      follows = __atomic_compare_exchange_n(&set->state, &by_hook, by_hook | KNOWN, 0,
+                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
   }
-  return 0;
+  // Behind the call: the hook may have read the members before it.
+  if (r == 0 && !(follows && follow(set, operation, fd, &e, word))) forget_members(set);
+  if (locked) unlock(set);
+  return r;
+}
+
+/*
+ * How long the device waits for its members before the host's kernel does, in ns: what comes soon
+ * costs less by this way. A file of the host is not seen meanwhile, and a time limit not kept; and
+ * where nothing came, it is tried more and more rarely.
+ */
+enum {
+  WAIT = 1000000, WAIT_BESIDE_HOST = 250000, LEAST_LIMIT_MS = 20, MOST_VAIN = 6,
+};
+
+static int64_t patience(struct set *set, int limit, int hosts) {
+  if (limit >= 0 && limit < LEAST_LIMIT_MS) return 0;
+  if (++set->passed < 1u << (set->vain < MOST_VAIN ? set->vain : MOST_VAIN)) return 0;
+  set->passed = 0;
+  return hosts ? WAIT_BESIDE_HOST : WAIT;
+}
+
+/* Puts down what is ready of the members, in turn. How many that are. */
+static int collect(struct slot *s, struct set *set, int most) {
+  struct event *e = (struct event *)(data(s) + EVENTS);
+  int count = set->count, n = 0, last = -1;
+  for (int k = 0; k < count && n < most; k++) {
+    int i = set->next + k;
+    i = i < count ? i : i - count;
+    const struct member *m = set->members + i;
+    uint32_t events = m->found & (m->events | POLLERR | POLLHUP);
+    if (!events) continue;
+    e[n].events = events;
+    e[n++].data = m->data;
+    last = i;
+  }
+  set->next = n == most && last + 1 < count ? last + 1 : 0;
+  return n;
+}
+
+/*
+ * What is ready of a set whose members are known; less than 0 if that is not certain. *interrupted is
+ * that of `make`.
+ */
+static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
+                           struct spins *spins, int *interrupted) {
+  struct polled *p = (struct polled *)data(s);
+  struct pollfd *h = (struct pollfd *)(data(s) + HOST_POLLED);
+  int devices = 0, hosts = 0, count = set->count;
+  uint64_t handle = 0;
+  if ((uint32_t)count > MAX_MEMBERS) return -1;
+  if (set->next >= count) set->next = 0;
+  for (int i = 0; i < count; i++) {
+    const struct member *m = set->members + i;
+    uint32_t word = WORDS[m->fd & (MAX_FD - 1)];
+    if (m->handle ? word != m->word : !is_same(word, m->word)) {
+      forget_members(set);
+      return -1;
+    }
+    if (m->handle) {
+      p[devices].handle = (uint32_t)m->handle & HANDLE_NUMBER;
+      p[devices].events = m->events;
+      p[devices].revents = 0;
+      p[devices++].birth = m->handle >> 32;
+      handle = m->handle;
+    } else {
+      h[hosts].fd = m->fd;
+      h[hosts].events = m->events;
+      h[hosts++].revents = 0;
+    }
+  }
+  if (!devices) return -1;
+  int64_t host_ready = hosts ? system_call(SYS_poll, (int64_t)h, hosts, 0, 0, 0, 0) : 0;
+  if (host_ready < 0) return -1;
+  int64_t waits = host_ready ? 0 : patience(set, limit, hosts);
+  s->args[2] = devices;
+  s->args[3] = is_alone();
+  s->args[4] = waits;
+  s->flags = 0;
+  if (!make(s, DEVICE_ppoll, handle, spins, interrupted) || s->result < 0) return -1;
+  int64_t ready = s->result + host_ready;
+  if (ready)
+    set->vain = 0;
+  else if (waits)
+    set->vain++;
+  if (!ready) return 0;
+  for (int i = 0; i < count; i++) {
+    struct member *m = set->members + i;
+    m->found = (uint16_t)(m->handle ? (p++)->revents : (h++)->revents);
+  }
+  return collect(s, set, most < MAX_MEMBERS ? most : MAX_MEMBERS);
+}
+
+/*
+ * epoll_wait in a set whose members are known, if something is ready or it does not wait: what the
+ * hook would find out. What the placeholders show does not matter.
+ */
+static int64_t wait_in_set(const struct call *c, int *done) {
+  int most = (int)c->rdx;
+  if (most <= 0 || most > MOST_EVENTS || (c->number == SYS_epoll_pwait && c->r8) ||
+      CONTROL->held || CONTROL->slots < 0)
+    return 0;
+  struct set *set = set_of((int)c->rdi);
+  if (!set || !(set->state & KNOWN) || !try_lock(set, (int)c->rdi)) return 0;
+  int where = processor(), index = -1, interrupted = BY_ANY, limit = (int)c->r10;
+  int64_t r = -1;
+  if ((set->state & KNOWN) && (index = take_slot(where)) >= 0) {
+    struct slot *s = slot(index);
+    s->where = where + 1;
+    r = look_at_set(s, set, most, limit, spins_of(index, c->number), &interrupted);
+    // A handler that ran meanwhile would have ended the wait.
+    if (r == 0 && limit && interrupted == 1) r = -EINTR;
+    if (r > 0) {
+      struct iovec here = {data(s) + EVENTS, r * EVENT_BYTES}, there = {(char *)c->rsi, here.bytes};
+      *done = move(SYS_process_vm_writev, &here, &there, 1);
+    } else {
+      *done = r == -EINTR || (r == 0 && !limit);
+    }
+    give_slot(index);
+  }
+  unlock(set);
+  if (*done) DEVICE_CALLS[c->number]++;
+  return r;
 }
 
 /* --- questions about a socket ------------------------------------------------------------------- */
@@ -902,15 +1199,9 @@ static int is_asked(int level, int option) {
   return (uint32_t)option < 64 && (all >> option & 1);
 }
 
-/*
- * Whether a part of the program's memory can be read and written. Where its registers were saved a
- * moment ago it can: what a caller wants to know is most often on its stack, not far from there, and
- * needs no system call to find out.
- */
+/* Whether a part of the program's memory can be read and written, which may take a system call. */
 static int at_hand(const struct call *c, int64_t address, uint64_t bytes) {
-  uint64_t from = (uint64_t)c & -PAGE, to = ((uint64_t)(c + 1) + PAGE - 1) & -PAGE;
-  uint64_t offset = (uint64_t)address - from;
-  if (offset < to - from && bytes <= to - from - offset) return 1;
+  if (is_near(c, address, bytes)) return 1;
   struct transfer t;
   one(&t, address, bytes);
   return writable(&t, bytes);
@@ -1146,6 +1437,7 @@ static int64_t path_call(const struct call *c, int *done) {
 int64_t device_call(const struct call *c, int *done) {
   *done = 0;
   if (c->number == SYS_epoll_ctl) return control_set(c, done);
+  if (c->number == SYS_epoll_wait || c->number == SYS_epoll_pwait) return wait_in_set(c, done);
   if (c->number == SYS_fcntl) return status_flags(c, done);
   if (c->number == SYS_poll || c->number == SYS_pselect6) return poll_call(c, done);
   if (c->number == SYS_sendfile && is_host((int)c->rdi) && is_host((int)c->rsi))

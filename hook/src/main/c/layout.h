@@ -9,11 +9,11 @@
 /* Pointers to stubs, then stubs, then this code: one mapping. */
 #define BASE 0x050f0000
 #define TEXT 0x05140000
-#define GATE 0x05144000
-#define FILE_BYTES 0x55000
+#define GATE 0x05146000
+#define FILE_BYTES 0x57000
 
 /* Private to a process, zero after fork. */
-#define SELF 0x05145000
+#define SELF 0x05147000
 #define SELF_BYTES 0x1000
 
 /* SELF: what the first word says. Its second word counts trapped calls of a forked child. */
@@ -37,12 +37,19 @@
 /* For each call slot and call: how often a reply was looked for and came then, and did not. */
 #define SPINS_OFFSET 0xc4000
 #define SPIN_NUMBERS 64
-#define TABLE_BYTES 0xc8000
+/* The members of some epoll sets. */
+#define SETS_OFFSET 0xc8000
+#define MAX_SETS 4
+#define SET_BYTES 0x2000
+#define SET_HEADER 64
+#define MEMBER_BYTES 32
+#define TABLE_BYTES 0xd0000
 
 /* The low byte of a descriptor's word. */
 #define STATE_HOST 1
 #define STATE_DEVICE 2 /* a socket of the device, whose handle is known */
 #define STATE_FILE 3   /* a regular file of the device, likewise, which can be sent to one */
+#define STATE_SET 4    /* an epoll set: whoever else could change it is known to the hook */
 
 /* Beside a handle: */
 #define HANDLE_WATCHED 0x80000000 /* the device reports its readiness */

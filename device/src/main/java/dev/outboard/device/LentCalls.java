@@ -32,11 +32,11 @@ final class LentCalls {
   /** The result of a call that is to be made by way of the hook. */
   static final long TRAP = -Errno.ERESTARTSYS;
 
-  /** How long a receive waits: an answer from nearby, for which a trap would be too dear. */
+  /** How long a call waits: for an answer from nearby, for which a trap would be too dear. */
   static final long WAIT_NANOS = 1_000_000;
 
   /** Bytes of scratch memory that {@link #make} needs. */
-  static final long SCRATCH_BYTES = 512;
+  static final long SCRATCH_BYTES = 2560;
 
   /** Bytes of one sendfile, as of each piece that the hook would ask for. */
   static final long SENDFILE_BYTES = 16 << 20;
@@ -50,7 +50,7 @@ final class LentCalls {
   static final int ANSWER = 16;
 
   /** Descriptors of one poll, and what the data have of each: handle, events, revents, birth. */
-  static final int MAX_POLLED = 32;
+  static final int MAX_POLLED = 254;
 
   static final int POLLED_BYTES = 12;
   private static final int POLLED_EVENTS = 4;
@@ -149,6 +149,11 @@ final class LentCalls {
     }
   }
 
+  /** Whether a call is a look after which the process knows all that it could wait for. */
+  static boolean isWholeLook(Call call) {
+    return call.number == Canonical.PPOLL && call.args[3] == 1;
+  }
+
   /** After the reply to the call made last: looks what its process may receive next. */
   void lookAhead(MemorySegment scratch) {
     if (peeks) {
@@ -207,7 +212,7 @@ final class LentCalls {
       case Canonical.SENDTO, Canonical.RECVFROM ->
           a[2] >= 0 && a[2] <= Call.PIECE_BYTES && (a[3] & ~FLAGS) == 0;
       case Canonical.SENDFILE -> a[2] > 0 && a[2] <= SENDFILE_BYTES;
-      case Canonical.PPOLL -> a[2] > 0 && a[2] <= MAX_POLLED;
+      case Canonical.PPOLL -> a[2] > 0 && a[2] <= MAX_POLLED && a[4] >= 0 && a[4] <= WAIT_NANOS;
       case Canonical.SETSOCKOPT ->
           a[1] == Socket.IPPROTO_TCP && (a[2] == Socket.TCP_NODELAY || a[2] == Socket.TCP_CORK);
       case Canonical.GETSOCKNAME, Canonical.GETPEERNAME -> hasRoom(a[3]);
@@ -235,7 +240,7 @@ final class LentCalls {
     return null;
   }
 
-  /** What is ready now of the handles that the data name; they are in use meanwhile. */
+  /** What is ready of the handles that the data name, now or soon; they are in use meanwhile. */
   private long poll(Call call, MemorySegment scratch) {
     int count = (int) call.args[2];
     Handles.Handle[] polled = new Handles.Handle[count];
@@ -259,7 +264,7 @@ final class LentCalls {
         short events = call.data.get(ValueLayout.JAVA_SHORT, at + POLLED_EVENTS);
         Pollfds.set(scratch, 0, entered, handle.fd, events);
       }
-      long result = Pollfds.poll(kernel, scratch, 0, count, 0);
+      long result = Pollfds.poll(kernel, scratch, 0, count, call.args[4]);
       for (int i = 0; i < count; i++) {
         call.data.set(
             ValueLayout.JAVA_SHORT,

@@ -17,7 +17,9 @@ import org.jspecify.annotations.Nullable;
  * token for each of them.
  *
  * <p>One thread of a process may wait while another makes calls. So edges are held back for {@link
- * #MAX_REST_NANOS} at most, and any look ends that.
+ * #MAX_REST_NANOS} at most, and any look ends that. For longer only while every process that has
+ * looked looks again and again at all that it could wait for, by a lent slot, and says that no
+ * other thread of it waits: it needs no edges.
  *
  * <p>Any thread may call any method, but for {@link #rest}, which is the watcher's.
  */
@@ -25,10 +27,20 @@ final class Lookers {
   /** How long edges wait at most, of programs that are busy. */
   static final long MAX_REST_NANOS = Long.getLong("outboard.busy.nanos", 500_000);
 
+  /** How long edges wait at most for a program that was told of one, and is to wake up. */
+  static final long TOLD_NANOS = Long.getLong("outboard.told.nanos", 100_000);
+
+  /** Of more processes it is not asked whether they all look. */
+  private static final int MAX_ASKED = 64;
+
   /** One process. */
   static final class Looker {
     private int threads; // guarded by the Lookers
     private volatile boolean waits;
+    private volatile boolean everLooked;
+
+    /** When it last said by a look that nobody of it waits. */
+    private volatile long directlyAt;
   }
 
   private final Map<Integer, Looker> byPid = new HashMap<>(); // guarded by this
@@ -61,11 +73,16 @@ final class Lookers {
   /** A thread of the process looks, and may wait then. */
   void looks(Looker l) {
     synchronized (l) {
+      l.everLooked = true;
       if (!l.waits) {
         l.waits = true;
         waiting.incrementAndGet();
       }
     }
+    wakeResting();
+  }
+
+  private void wakeResting() {
     Thread t = resting;
     if (t != null) {
       LockSupport.unpark(t);
@@ -79,9 +96,50 @@ final class Lookers {
         if (l.waits) {
           l.waits = false;
           waiting.decrementAndGet();
+          wakeResting();
         }
       }
     }
+  }
+
+  /** The process looks, and is told at once; of its threads only this one could be waiting. */
+  void looksDirectly(Looker l) {
+    l.directlyAt = System.nanoTime();
+    l.everLooked = true;
+    runs(l);
+  }
+
+  /** Whether whoever has ever looked has just done so. */
+  private synchronized boolean allLookDirectly() {
+    if (byPid.size() > MAX_ASKED) {
+      return false;
+    }
+    long now = System.nanoTime();
+    boolean any = false;
+    for (Looker l : byPid.values()) {
+      if (l.everLooked && (l.directlyAt == 0 || now - l.directlyAt > MAX_REST_NANOS)) {
+        return false;
+      }
+      any |= l.everLooked;
+    }
+    return any;
+  }
+
+  /**
+   * The only process that may have waited was told of something that it can do: gives it the time
+   * to wake up. It will look before it waits again, and needs to be told of no more until then; but
+   * if it was not waiting for that, it is told of what has come meanwhile.
+   */
+  void told() {
+    if (directly == 0 || waiting.get() != 1) {
+      return;
+    }
+    long until = System.nanoTime() + TOLD_NANOS;
+    resting = Thread.currentThread();
+    for (long left = TOLD_NANOS; left > 0 && waiting.get() == 1; left = until - System.nanoTime()) {
+      LockSupport.parkNanos(this, left);
+    }
+    resting = null;
   }
 
   /** Waits while nobody does, for a bounded time. */
@@ -89,13 +147,15 @@ final class Lookers {
     if (directly == 0 || waiting.get() > 0) {
       return;
     }
-    long until = System.nanoTime() + MAX_REST_NANOS;
     resting = Thread.currentThread();
-    for (long left = MAX_REST_NANOS;
-        left > 0 && waiting.get() == 0;
-        left = until - System.nanoTime()) {
-      LockSupport.parkNanos(this, left);
-    }
+    do {
+      long until = System.nanoTime() + MAX_REST_NANOS;
+      for (long left = MAX_REST_NANOS;
+          left > 0 && waiting.get() == 0;
+          left = until - System.nanoTime()) {
+        LockSupport.parkNanos(this, left);
+      }
+    } while (waiting.get() == 0 && directly > 0 && allLookDirectly());
     resting = null;
   }
 }

@@ -555,7 +555,9 @@ final class Session implements Runnable {
           int to = Math.min(edges.size(), from + FrameCodec.MAX_SAMPLES);
           send(new Frame.Ready(edges.subList(from, to)));
         }
-        if (!news && !edges.isEmpty()) {
+        if (news) {
+          lookers.told();
+        } else if (!edges.isEmpty()) {
           LockSupport.parkNanos(Readiness.REST_NANOS);
         }
         edges.clear();

@@ -323,7 +323,11 @@ final class ShadowThread implements Runnable {
           slot.together(placement.together());
         }
         if (lent != null) {
-          session.lookers().runs(looker);
+          if (LentCalls.isWholeLook(call)) {
+            session.lookers().looksDirectly(looker);
+          } else {
+            session.lookers().runs(looker);
+          }
           result = makeLent(lent, kicks, own);
         } else {
           boolean pseudo = PseudoCall.isPseudo(call.number);

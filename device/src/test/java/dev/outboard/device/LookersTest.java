@@ -66,4 +66,63 @@ class LookersTest {
       t.join();
     }
   }
+
+  @Test
+  void whoLooksDirectlyNeedsNoEdges() throws InterruptedException {
+    Lookers.Looker l = lookers.enter(1, true);
+    lookers.looksDirectly(l);
+    assertThat(rest()).as("it did so once").isGreaterThanOrEqualTo(Lookers.MAX_REST_NANOS);
+    Thread t = Thread.ofPlatform().start(lookers::rest);
+    long until = System.nanoTime() + 20 * Lookers.MAX_REST_NANOS;
+    long most = 0;
+    long last = System.nanoTime();
+    while (System.nanoTime() < until) {
+      lookers.looksDirectly(l);
+      long now = System.nanoTime();
+      most = Math.max(most, now - last);
+      last = now;
+    }
+    // Unless this thread had no processor for so long.
+    assertThat(t.isAlive() || most > Lookers.MAX_REST_NANOS).isTrue();
+    lookers.looks(l);
+    t.join();
+  }
+
+  @Test
+  void whoeverElseHasLookedDoesNotWaitForIt() throws InterruptedException {
+    Lookers.Looker direct = lookers.enter(1, true);
+    Lookers.Looker other = lookers.enter(2, true);
+    lookers.looks(other);
+    lookers.runs(other);
+    Thread t = Thread.ofPlatform().start(lookers::rest);
+    while (t.isAlive()) {
+      lookers.looksDirectly(direct);
+    }
+    t.join();
+  }
+
+  @Test
+  void whoWasToldHasTimeToWakeUp() throws InterruptedException {
+    Lookers.Looker l = lookers.enter(1, true);
+    lookers.looks(l);
+    long start = System.nanoTime();
+    lookers.told();
+    assertThat(System.nanoTime() - start).isGreaterThanOrEqualTo(Lookers.TOLD_NANOS);
+    Lookers.Looker other = lookers.enter(2, false);
+    lookers.looks(other);
+    assertThat(told()).as("two may wait").isLessThan(Lookers.TOLD_NANOS);
+    lookers.runs(l);
+    lookers.runs(other);
+    assertThat(told()).as("none waits").isLessThan(Lookers.TOLD_NANOS);
+  }
+
+  private long told() {
+    long least = Long.MAX_VALUE;
+    for (int i = 0; i < 20; i++) {
+      long start = System.nanoTime();
+      lookers.told();
+      least = Math.min(least, System.nanoTime() - start);
+    }
+    return least;
+  }
 }

@@ -62,11 +62,13 @@ final class EpollSets {
     int[] asked = new int[64];
     long[] data = new long[64];
     boolean[] told = new boolean[64];
+    int[] number = new int[64];
     int count;
 
-    void add(@Nullable Placeholder p, int events, long itsData) {
+    void add(@Nullable Placeholder p, int fd, int events, long itsData) {
       if (count == file.length) {
         file = Arrays.copyOf(file, 2 * count);
+        number = Arrays.copyOf(number, 2 * count);
         asked = Arrays.copyOf(asked, 2 * count);
         data = Arrays.copyOf(data, 2 * count);
         told = Arrays.copyOf(told, 2 * count);
@@ -74,7 +76,40 @@ final class EpollSets {
       file[count] = p;
       asked[count] = events;
       data[count] = itsData;
+      number[count] = fd;
       told[count++] = false;
+    }
+
+    int count() {
+      return count;
+    }
+
+    /** The file of a member if it is the device's. */
+    @Nullable Placeholder file(int index) {
+      return file[index];
+    }
+
+    /** The number by which it was added. */
+    int number(int index) {
+      return number[index];
+    }
+
+    int asked(int index) {
+      return asked[index];
+    }
+
+    long data(int index) {
+      return data[index];
+    }
+
+    /** Whether an earlier member was added by the same number. */
+    boolean hasBefore(int index, int fd) {
+      for (int i = 0; i < index; i++) {
+        if (number[i] == fd) {
+          return true;
+        }
+      }
+      return false;
     }
 
     void forgetFiles() {
@@ -228,7 +263,7 @@ final class EpollSets {
   }
 
   /** Lists the members of a set that this process has a descriptor of. */
-  private boolean readMembers(Work w, int set) {
+  boolean readMembers(Work w, int set) {
     if (!readText(w, set)) {
       return false;
     }
@@ -244,7 +279,8 @@ final class EpollSets {
         long data = field(w, at, end, "data:");
         long inode = field(w, at, end, "ino:");
         long device = field(w, at, end, "sdev:");
-        w.add(descriptors.socket(inode, userDevice(device)), (int) events, data);
+        int fd = decimal(w, at + MEMBER.length, end);
+        w.add(descriptors.socket(inode, userDevice(device)), fd, (int) events, data);
       }
       at = end + 1;
     }
@@ -274,6 +310,18 @@ final class EpollSets {
       Linux.close(fd);
       return r == 0;
     }
+  }
+
+  private static int decimal(Work w, int from, int to) {
+    int at = from;
+    while (at < to && w.text[at] == ' ') {
+      at++;
+    }
+    int value = 0;
+    for (int digit; at < to && (digit = Character.digit(w.text[at], 10)) >= 0; at++) {
+      value = value * 10 + digit;
+    }
+    return value;
   }
 
   /** The hexadecimal number behind a name in one line. */

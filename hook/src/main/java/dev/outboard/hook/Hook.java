@@ -232,7 +232,7 @@ public final class Hook {
       paths.register(handlers);
       new SocketCalls(this, rings).register(handlers);
       new ProcessCalls(this).register(handlers);
-      pollers = new Pollers(descriptors, calls, placeholders, readiness, rings);
+      pollers = new Pollers(descriptors, calls, placeholders, readiness, rings, files);
       pollers.register(handlers);
       this.splices = new Splices(this);
       splices.register(handlers);

@@ -12,6 +12,7 @@ import static dev.outboard.abi.Poll.POLLWRBAND;
 import static dev.outboard.abi.Poll.POLLWRNORM;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Poll;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
@@ -96,6 +97,7 @@ final class Pollers {
   private final Readiness readiness;
   private final PacketRings rings;
   private final EpollSets sets;
+  private final KnownSets knownSets;
 
   private final LongAdder answered = new LongAdder();
   private final LongAdder continued = new LongAdder();
@@ -135,13 +137,15 @@ final class Pollers {
       DeviceCalls calls,
       Placeholders placeholders,
       Readiness readiness,
-      PacketRings rings) {
+      PacketRings rings,
+      OpenFiles files) {
     this.rings = rings;
     this.descriptors = descriptors;
     this.calls = calls;
     this.placeholders = placeholders;
     this.readiness = readiness;
     this.sets = new EpollSets(descriptors);
+    this.knownSets = new KnownSets(descriptors, sets, files);
   }
 
   void register(Handlers handlers) {
@@ -185,6 +189,7 @@ final class Pollers {
       n.answerContinue();
       return;
     }
+    waits(n);
     refresh(n, w);
     if (!w.host && plainArguments(n)) {
       long ready = pollMasks(fds, bytes, w);
@@ -248,6 +253,7 @@ final class Pollers {
       n.answerContinue();
       return;
     }
+    waits(n);
     refresh(n, w);
     if (!w.host && plainArguments(n)) {
       long ready = selectMasks(sets, setBytes, bits, w);
@@ -330,8 +336,8 @@ final class Pollers {
   }
 
   private void epollCtl(Notification n) {
-    // The filter lets only EPOLL_CTL_ADD and EPOLL_CTL_MOD through to here.
-    if (placeholders.live() > 0) {
+    knownSets.changing(n);
+    if (placeholders.live() > 0 && n.intArg(1) != Poll.EPOLL_CTL_DEL) {
       Work w = work.get();
       w.begin();
       name(n, w, n.intArg(2));
@@ -370,9 +376,9 @@ final class Pollers {
       n.answerContinue();
       return;
     }
-    // Before the look: a call of another thread that finds nobody waiting is one before it.
-    if (n.thread().waiting.compareAndSet(false, true)) {
-      n.process().waits(n.tid(), true);
+    waits(n);
+    if (Shim.WAITS) {
+      knownSets.waiting(n);
     }
     // A process that neither had a device file nor descends from one that had waits for others'
     // files at most through a set that it was sent; frames wake it.
@@ -391,8 +397,19 @@ final class Pollers {
     n.answerContinue();
   }
 
-  /** The thread makes another call, or is gone: it does not wait any more. */
+  /**
+   * The thread may wait. To be said before the look: a call of another thread that finds nobody
+   * waiting is one before it.
+   */
+  private static void waits(Notification n) {
+    if (n.thread().waiting.compareAndSet(false, true)) {
+      n.process().waits(n.tid(), true);
+    }
+  }
+
+  /** The thread makes another call, or is gone: it does not wait any more, nor change a set. */
   void arrived(ThreadEntry t) {
+    knownSets.arrived(t);
     if (t.waiting.get() && t.waiting.compareAndSet(true, false)) {
       t.process().waits(t.tid(), false);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.abi.SyscallNumbers;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
@@ -54,7 +55,7 @@ final class ProcessEntry {
   /** When {@link Descriptors} looked last whether they have happened. */
   volatile long closersLookedAt;
 
-  /** Threads that may be waiting in an epoll set, without the hook. */
+  /** Threads that may be waiting for descriptors, without the hook. */
   private final AtomicInteger waiters = new AtomicInteger();
 
   /** The only one of these, if it is known; else 0. */
@@ -413,7 +414,7 @@ final class ProcessEntry {
     return tids;
   }
 
-  /** A thread begins to wait in an epoll set, or does so no more. */
+  /** A thread begins to wait for descriptors, or does so no more. */
   synchronized void waits(int tid, boolean begins) {
     int n = waiters.addAndGet(begins ? 1 : -1);
     waiter = begins && n == 1 ? tid : 0;
@@ -424,6 +425,51 @@ final class ProcessEntry {
 
   boolean anyWaits() {
     return waiters.get() > 0;
+  }
+
+  /** Whether {@code fd} is known to be an epoll set ({@link KnownSets}). */
+  synchronized boolean isSet(int fd) {
+    return table != null && table.isSet(fd);
+  }
+
+  /** As {@link ShimTable#learnSet}; 0 without a table. */
+  synchronized int learnSet(int fd, int mark) {
+    return table == null ? 0 : table.learnSet(fd, mark);
+  }
+
+  /** The shim does not know the members of the set {@code fd} any more. */
+  synchronized void forgetMembers(int fd) {
+    if (table != null) {
+      table.forgetMembers(fd);
+    }
+  }
+
+  /** Whether it does. */
+  synchronized boolean knowsMembers(int fd) {
+    return table != null && table.knowsMembers(fd);
+  }
+
+  /** Where they can be noted, if there is room. One caller at a time. */
+  synchronized ShimTable.@Nullable Members membersOf(int fd) {
+    return table == null ? null : table.members(fd);
+  }
+
+  /** As {@link ShimTable#cover}. */
+  synchronized int cover(int fd) {
+    return table == null ? 0 : table.cover(fd);
+  }
+
+  /** As {@link ShimTable#handle}. */
+  synchronized long handle(int fd) {
+    return table == null ? 0 : table.handle(fd);
+  }
+
+  /** How often the shim has looked into a set. */
+  synchronized long looksIntoSets() {
+    return table == null
+        ? 0
+        : table.deviceCalls(SyscallNumbers.EPOLL_WAIT)
+            + table.deviceCalls(SyscallNumbers.EPOLL_PWAIT);
   }
 
   /** Forgets all, and learns nothing any more: the table is shared in ways not followed. */

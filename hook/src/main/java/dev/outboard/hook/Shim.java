@@ -71,6 +71,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   private static final boolean SETS =
       Boolean.parseBoolean(System.getProperty("outboard.shim.sets", "true"));
+
+  /** Whether the shim may look into sets; {@link KnownSets}. */
+  static final boolean WAITS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.waits", "true"));
+
   private static final boolean LOOKS =
       Boolean.parseBoolean(System.getProperty("outboard.shim.looks", "true"));
   private static final boolean FILES =
@@ -872,6 +877,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           SyscallNumbers.NEWFSTATAT ->
           QUESTIONS || (PATHS && n.nr() == SyscallNumbers.NEWFSTATAT) ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
+      case SyscallNumbers.EPOLL_WAIT, SyscallNumbers.EPOLL_PWAIT ->
+          SETS && WAITS ? PatchSite.Kind.ASK : null;
       default ->
           PATHS && OF_PATHS.contains(n.nr())
               ? PatchSite.Kind.ASK

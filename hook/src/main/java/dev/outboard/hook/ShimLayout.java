@@ -29,9 +29,9 @@ final class ShimLayout {
   static final long TEXT = 0x0514_0000L;
 
   /** Its last page, where calls trap: requests to the hook. */
-  static final long GATE = 0x0514_4000L;
+  static final long GATE = 0x0514_6000L;
 
-  static final long GATE_END = 0x0514_5000L;
+  static final long GATE_END = 0x0514_7000L;
 
   /** Length of the one mapping of all that: the layout of an image's file. */
   static final long FILE_BYTES = GATE_END - BASE;
@@ -45,8 +45,8 @@ final class ShimLayout {
   /**
    * The table of descriptors, a word each; behind it counters, a long for each call: those let
    * pass, those made on the device, and the bytes of these; a page that is the shim's own; the
-   * handle and birth of each device fd, an int each; and for each call slot and call how often
-   * looking for the reply was worth it and how often not, a long each.
+   * handle and birth of each device fd, an int each; for each call slot and call how often looking
+   * for the reply was worth it and how often not, a long each; and members of epoll sets.
    */
   static final long TABLE = 0x0515_0000L;
 
@@ -65,7 +65,19 @@ final class ShimLayout {
   /** Call slots of a process. */
   static final int MAX_SLOTS = 16;
 
-  static final int TABLE_BYTES = SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * 2 * Long.BYTES;
+  /**
+   * Behind all that, what some epoll sets are known to have as members: {@link #MAX_SETS} pieces,
+   * each with a header and {@link #MAX_MEMBERS} members.
+   */
+  static final int SETS_OFFSET = SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * 2 * Long.BYTES;
+
+  static final int MAX_SETS = 4;
+  static final int SET_BYTES = 8192;
+  static final int SET_HEADER = 64;
+  static final int MEMBER_BYTES = 32;
+  static final int MAX_MEMBERS = (SET_BYTES - SET_HEADER) / MEMBER_BYTES;
+
+  static final int TABLE_BYTES = SETS_OFFSET + MAX_SETS * SET_BYTES;
 
   /** What the low byte of a descriptor's word says: the host's. */
   static final int STATE_HOST = 1;
@@ -75,6 +87,9 @@ final class ShimLayout {
 
   /** A regular file of the device from which the shim may send to such a socket. */
   static final int STATE_FILE = 3;
+
+  /** An epoll set: {@link KnownSets} knows of whoever else could change it. */
+  static final int STATE_SET = 4;
 
   /** Beside a handle: the device reports its readiness. */
   static final int HANDLE_WATCHED = 0x8000_0000;

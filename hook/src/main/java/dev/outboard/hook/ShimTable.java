@@ -5,18 +5,19 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.VarHandle;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One process's table: which of its descriptors are known to be the host's, and which to be sockets
  * of the device that the shim may use, in memory that it shares with the shim in that process.
  *
  * <p>A word for each descriptor. Bits 0–7 are 1 if it is the host's, 2 if it is such a socket, 3 if
- * it is a file that may be sent to one, and 0 if nothing is known. For a socket or file its handle
- * and birth stand elsewhere in the table; the device compares them, so that handles read too early
- * or too late lead to no other file. Bits 8–15 count closes that are going on in the shim, the
- * others all that may have made knowledge stale. The shim's {@code close} counts itself in and
- * clears the low byte, closes, and counts itself out; so a number that is free is never known, and
- * {@link #learn} fails for a look-up that a close overtook.
+ * it is a file that may be sent to one, 4 if it is an epoll set, and 0 if nothing is known. For a
+ * socket or file its handle and birth stand elsewhere in the table; the device compares them, so
+ * that handles read too early or too late lead to no other file. Bits 8–15 count closes that are
+ * going on in the shim, the others all that may have made knowledge stale. The shim's {@code close}
+ * counts itself in and clears the low byte, closes, and counts itself out; so a number that is free
+ * is never known, and {@link #learn} fails for a look-up that a close overtook.
  *
  * <p>The program could write anything here. It would harm no other than itself: what a process
  * makes its own kernel do with its own descriptors it could do without the hook as well.
@@ -94,6 +95,173 @@ final class ShimTable {
     if (covers(fd) && !frozen && (mark & (KNOWLEDGE | CLOSING)) == 0) {
       end = Math.max(end, fd + 1);
       INT.compareAndSet(memory, (long) fd * Integer.BYTES, mark, mark | state);
+    }
+  }
+
+  /**
+   * The same of an epoll set, of which it may be known already that it is the host's.
+   *
+   * @return the number's word then; 0 if it was not noted
+   */
+  int learnSet(int fd, int mark) {
+    int old = mark & KNOWLEDGE;
+    if (!covers(fd)
+        || frozen
+        || (mark & CLOSING) != 0
+        || (old != 0 && old != ShimLayout.STATE_HOST)) {
+      return 0;
+    }
+    cover(fd);
+    int word = (mark & ~KNOWLEDGE) | ShimLayout.STATE_SET;
+    return INT.compareAndSet(memory, (long) fd * Integer.BYTES, mark, word) ? word : 0;
+  }
+
+  /** Whether {@code fd} is known to be an epoll set. */
+  boolean isSet(int fd) {
+    return (mark(fd) & KNOWLEDGE) == ShimLayout.STATE_SET;
+  }
+
+  /** From now on what happens to {@code fd} shows in its word, which is returned. */
+  int cover(int fd) {
+    if (covers(fd)) {
+      end = Math.max(end, fd + 1);
+    }
+    return mark(fd);
+  }
+
+  /** What stands beside a number: its handle with its bits, and above them the birth. */
+  long handle(int fd) {
+    return covers(fd)
+        ? (long) LONG.getVolatile(memory, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES)
+        : 0;
+  }
+
+  /** The members of the set {@code fd} are not known any more. */
+  void forgetMembers(int fd) {
+    for (int i = 0; i < ShimLayout.MAX_SETS; i++) {
+      Members m = new Members(memory, i);
+      if (m.fd() == fd) {
+        m.forget();
+      }
+    }
+  }
+
+  /** Whether they are. */
+  boolean knowsMembers(int fd) {
+    for (int i = 0; i < ShimLayout.MAX_SETS; i++) {
+      Members m = new Members(memory, i);
+      if (m.fd() == fd && m.word() == mark(fd)) {
+        return (m.state() & Members.KNOWN) != 0;
+      }
+    }
+    return false;
+  }
+
+  /**
+   * Where the members of the set {@code fd} can be noted; null if there is no room. One caller at a
+   * time.
+   */
+  @Nullable Members members(int fd) {
+    Members free = null;
+    for (int i = 0; i < ShimLayout.MAX_SETS; i++) {
+      Members m = new Members(memory, i);
+      if (m.fd() == fd && m.word() == mark(fd)) {
+        return m;
+      }
+      if (!isSet(m.fd()) || m.word() != mark(m.fd())) {
+        free = m;
+      }
+    }
+    if (free == null || !free.lock()) {
+      return null;
+    }
+    free.become(fd, mark(fd));
+    free.unlock();
+    return free;
+  }
+
+  /**
+   * What a set is known to have as members; {@code device.c} has the same, and follows changes. Of
+   * a process's own table: what it writes there harms no other.
+   */
+  static final class Members {
+    /** Of {@link #state}. */
+    static final long KNOWN = 1;
+
+    private static final int STATE = 0;
+    private static final int LOCK = 8;
+    private static final int FD = 12;
+    private static final int WORD = 16;
+    private static final int COUNT = 20;
+
+    private static final int MEMBER_HANDLE = 0;
+    private static final int MEMBER_DATA = 8;
+    private static final int MEMBER_FD = 16;
+    private static final int MEMBER_EVENTS = 20;
+    private static final int MEMBER_WORD = 24;
+
+    private final MemorySegment memory;
+    private final long at;
+
+    Members(MemorySegment memory, int index) {
+      this.memory = memory;
+      this.at = ShimLayout.SETS_OFFSET + (long) index * ShimLayout.SET_BYTES;
+    }
+
+    private int fd() {
+      return (int) INT.getVolatile(memory, at + FD);
+    }
+
+    private int word() {
+      return (int) INT.getVolatile(memory, at + WORD);
+    }
+
+    /** Whether nobody else had it; the caller is to unlock it. */
+    boolean lock() {
+      return INT.compareAndSet(memory, at + LOCK, 0, 1);
+    }
+
+    void unlock() {
+      INT.setVolatile(memory, at + LOCK, 0);
+    }
+
+    /** To be read before the members are found out, and given to {@link #known}. */
+    long state() {
+      return (long) LONG.getVolatile(memory, at + STATE);
+    }
+
+    /** What was put is right, unless something has changed since {@code state} was read. */
+    void known(long state) {
+      LONG.compareAndSet(memory, at + STATE, state, state | KNOWN);
+    }
+
+    /** What is there is not known to be right. */
+    void forget() {
+      long old;
+      do {
+        old = state();
+      } while (!LONG.compareAndSet(memory, at + STATE, old, (old + 2) & ~KNOWN));
+    }
+
+    private void become(int fd, int word) {
+      forget();
+      INT.setVolatile(memory, at + FD, fd);
+      INT.setVolatile(memory, at + WORD, word);
+    }
+
+    /** Puts one member down; under the lock. */
+    void put(int index, int fd, int word, long handle, int events, long data) {
+      long m = at + ShimLayout.SET_HEADER + (long) index * ShimLayout.MEMBER_BYTES;
+      memory.set(ValueLayout.JAVA_LONG, m + MEMBER_HANDLE, handle);
+      memory.set(ValueLayout.JAVA_LONG, m + MEMBER_DATA, data);
+      memory.set(ValueLayout.JAVA_INT, m + MEMBER_FD, fd);
+      memory.set(ValueLayout.JAVA_INT, m + MEMBER_EVENTS, events);
+      memory.set(ValueLayout.JAVA_INT, m + MEMBER_WORD, word);
+    }
+
+    /** Says how many there are; under the lock. */
+    void count(int count) {
+      INT.setVolatile(memory, at + COUNT, count);
     }
   }
 

@@ -31,8 +31,14 @@ final class ThreadEntry {
   /** It makes a child that has a copy of its memory; the shim's. */
   volatile boolean inFork;
 
-  /** It was let through to wait in an epoll set. */
+  /** It was let through to wait for descriptors. */
   final AtomicBoolean waiting = new AtomicBoolean();
+
+  /** Of {@link #changesSet}: none. */
+  static final int NO_SET = Integer.MIN_VALUE;
+
+  /** The number by which it was let through to change an epoll set, and not by the shim. */
+  volatile int changesSet = NO_SET;
 
   /** A close was let through in its last notification. */
   boolean hasClosing;

@@ -44,6 +44,12 @@ class ShimBlobTest {
     assertThat(constant(s, "SPINS_OFFSET")).isEqualTo(ShimLayout.SPINS_OFFSET);
     assertThat(constant(s, "SPIN_NUMBERS")).isEqualTo(ShimLayout.SPIN_NUMBERS);
     assertThat(constant(s, "TABLE_BYTES")).isEqualTo(ShimLayout.TABLE_BYTES);
+    assertThat(constant(s, "SETS_OFFSET")).isEqualTo(ShimLayout.SETS_OFFSET);
+    assertThat(constant(s, "MAX_SETS")).isEqualTo(ShimLayout.MAX_SETS);
+    assertThat(constant(s, "SET_BYTES")).isEqualTo(ShimLayout.SET_BYTES);
+    assertThat(constant(s, "SET_HEADER")).isEqualTo(ShimLayout.SET_HEADER);
+    assertThat(constant(s, "MEMBER_BYTES")).isEqualTo(ShimLayout.MEMBER_BYTES);
+    assertThat(constant(s, "STATE_SET")).isEqualTo(ShimLayout.STATE_SET);
     assertThat(constant(s, "ATTACHED")).isEqualTo(ShimLayout.ATTACHED);
     assertThat(constant(s, "STATE_HOST")).isEqualTo(ShimLayout.STATE_HOST);
     assertThat(constant(s, "STATE_DEVICE")).isEqualTo(ShimLayout.STATE_DEVICE);

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Objects;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -198,5 +199,67 @@ class ShimTableTest {
   @Test
   void neverSaysHostOfANumberThatIsNot() throws Exception {
     ShimTableStress.run(memory, table);
+  }
+
+  private ShimTable.Members members(int fd) {
+    return Objects.requireNonNull(table.members(fd));
+  }
+
+  @Test
+  void aNumberIsASetsUntilItIsClosed() {
+    learn(7);
+    int word = table.learnSet(7, table.mark(7));
+    assertThat(word).isNotZero().isEqualTo(table.mark(7));
+    assertThat(table.isSet(7)).isTrue();
+    assertThat(table.isHost(7)).isFalse();
+    int before = table.mark(8);
+    table.cover(8);
+    table.forget(7, 8);
+    assertThat(table.isSet(7)).isFalse();
+    assertThat(table.learnSet(8, before)).isZero();
+    table.learnDevice(9, table.mark(9), 3, 5, true);
+    assertThat(table.learnSet(9, table.mark(9))).isZero();
+  }
+
+  @Test
+  void membersAreKnownUnlessSomethingChangedMeanwhile() {
+    table.learnSet(7, table.mark(7));
+    ShimTable.Members m = members(7);
+    long state = m.state();
+    m.known(state);
+    assertThat(table.knowsMembers(7)).isTrue();
+    table.forgetMembers(7);
+    assertThat(table.knowsMembers(7)).isFalse();
+    long overtaken = m.state();
+    table.forgetMembers(7);
+    m.known(overtaken);
+    assertThat(table.knowsMembers(7)).isFalse();
+  }
+
+  @Test
+  void whoHasTheLockIsAlone() {
+    table.learnSet(7, table.mark(7));
+    ShimTable.Members m = members(7);
+    assertThat(m.lock()).isTrue();
+    assertThat(members(7).lock()).isFalse();
+    m.unlock();
+    assertThat(members(7).lock()).isTrue();
+  }
+
+  @Test
+  void aClosedSetMakesRoomForAnother() {
+    for (int fd = 0; fd < ShimLayout.MAX_SETS; fd++) {
+      table.learnSet(fd, table.mark(fd));
+      members(fd).known(members(fd).state());
+    }
+    table.learnSet(50, table.mark(50));
+    assertThat(table.members(50)).isNull();
+    table.forget(2, 2);
+    assertThat(table.knowsMembers(2)).isFalse();
+    ShimTable.Members m = members(50);
+    assertThat(table.knowsMembers(50)).isFalse();
+    m.known(m.state());
+    assertThat(table.knowsMembers(50)).isTrue();
+    assertThat(table.knowsMembers(1)).isTrue();
   }
 }

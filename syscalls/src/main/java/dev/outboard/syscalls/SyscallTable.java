@@ -13,7 +13,6 @@ import static dev.outboard.syscalls.Condition.not;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Memory;
-import dev.outboard.abi.Poll;
 import dev.outboard.abi.Sched;
 import dev.outboard.abi.Seccomp;
 import dev.outboard.abi.Socket;
@@ -303,7 +302,7 @@ public final class SyscallTable {
     t.hook  (270,  72, "pselect6(n, inout readfds[fd_set], inout writefds[fd_set], inout exceptfds[fd_set], inout timeout[timespec], in sigmask[16]) -> count").blocks().when(not(is(0, 0)));
     t.host  (213,  -1, "epoll_create(size) -> fd").via("epoll_create1");
     t.host  (291,  20, "epoll_create1(flags:EPOLL_CREATE) -> fd").note("waits on placeholders, which mirror the device's readiness");
-    t.hook  (233,  21, "epoll_ctl(fd epfd, op:EPOLL_CTL, fd, in event[epoll_event])").when(is(1, Poll.EPOLL_CTL_ADD, Poll.EPOLL_CTL_MOD));
+    t.hook  (233,  21, "epoll_ctl(fd epfd, op:EPOLL_CTL, fd, in event[epoll_event])");
     t.hook  (232,  -1, "epoll_wait(fd epfd, out events[maxevents*epoll_event], maxevents, timeout) -> count").via("epoll_pwait").blocks();
     t.hook  (281,  22, "epoll_pwait(fd epfd, out events[maxevents*epoll_event], maxevents, timeout, in sigmask[8], sigsetsize) -> count").blocks();
     t.hook  (441, 441, "epoll_pwait2(fd epfd, out events[maxevents*epoll_event], maxevents, in timeout[timespec], in sigmask[8], sigsetsize) -> count").blocks();

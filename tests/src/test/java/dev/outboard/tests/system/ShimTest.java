@@ -125,6 +125,25 @@ class ShimTest {
     }
   }
 
+  /** Epoll sets that a process looks into by itself, while their members change in all ways. */
+  @Scenario(trace = false)
+  void loops(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    String turns = "" + trial.amount(1500, 6000);
+    Finished done =
+        stats(trial.program(Programs.c("loops"), Long.toString(seed()), turns), stats)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      for (String call : new String[] {"epoll_wait", "epoll_pwait"}) {
+        assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(100);
+      }
+      assertThat(untrapped(json, "epoll_ctl")).as("in %s", json).isGreaterThan(100);
+    }
+  }
+
   /** Questions about sockets, however they are answered. */
   @Scenario(trace = false)
   void questions(Trial trial) throws IOException {
