@@ -771,6 +771,9 @@ class LentFuzz {
     for (int i = 1; i < 4; i++) {
       slots[s].set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, value());
     }
+    // A time to wait, which is right or not; few calls have so many.
+    long wait = number != Canonical.PPOLL || (which & 0x20) == 0 ? 0 : value();
+    slots[s].set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * 4, wait);
     if (number == Canonical.IOCTL && (which & 0x20) == 0) {
       slots[s].set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8, Ioctl.FIONREAD);
     }

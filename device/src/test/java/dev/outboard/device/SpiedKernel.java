@@ -418,7 +418,7 @@ final class SpiedKernel implements Kernel {
     long nanos = memory.get(ValueLayout.JAVA_LONG, timeAt + 8);
     check(
         nanos == 0
-            || (nanos == LentCalls.WAIT_NANOS && caller == Caller.CALL)
+            || (nanos > 0 && nanos <= LentCalls.WAIT_NANOS && caller == Caller.CALL)
             || (nanos > 0 && nanos <= 20_000_000 && caller == Caller.SENDER),
         "ns of a poll",
         nanos);
