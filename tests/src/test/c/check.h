@@ -56,6 +56,15 @@ __attribute__((unused)) static const char *errno_name(int number) {
   return digits;
 }
 
+/* What a call that returned less than 0 says; 0 for any other. */
+__attribute__((unused)) static int errno_of(long result) { return result >= 0 ? 0 : errno; }
+
+/* Random numbers of 24 bits. */
+__attribute__((unused)) static uint32_t next(uint32_t *state) {
+  *state = *state * 1664525u + 1013904223u;
+  return *state >> 8;
+}
+
 __attribute__((unused)) static int64_t now_us(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);

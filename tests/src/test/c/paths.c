@@ -12,13 +12,6 @@
 
 enum { TURNS = 60 };
 
-static uint32_t next(uint32_t *state) {
-  *state = *state * 1664525u + 1013904223u;
-  return *state >> 8;
-}
-
-static int errno_of(long result) { return result >= 0 ? 0 : errno; }
-
 static void put(const char *path, const char *text) {
   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
   CHECK(fd >= 0);

@@ -9,11 +9,6 @@
 
 enum { TURNS = 400, SIZE = 1000 };
 
-static uint32_t next(uint32_t *state) {
-  *state = *state * 1664525u + 1013904223u;
-  return *state >> 8;
-}
-
 static int same(const struct stat *a, const struct stat *b) {
   return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_mode == b->st_mode &&
          a->st_nlink == b->st_nlink && a->st_uid == b->st_uid && a->st_gid == b->st_gid &&
@@ -53,8 +48,6 @@ static void changing(const char *path, uint32_t *seed) {
   CHECK(fstat(fd, &opened) == 0 && opened.st_nlink == 0);
   CHECK(close(fd) == 0);
 }
-
-static int errno_of(int result) { return result == 0 ? 0 : errno; }
 
 /* What goes wrong, and what looks like the same question and is another. */
 static void wrong(const char *path) {

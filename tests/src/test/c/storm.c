@@ -29,11 +29,6 @@ static void on_counted(int number) {
   __atomic_add_fetch(&counted, 1, __ATOMIC_RELAXED);
 }
 
-static uint32_t next(uint32_t *state) {
-  *state = *state * 1664525u + 1013904223u;
-  return *state >> 8;
-}
-
 /* Looks at what a call returned; true if it is to be made again. */
 static int again(const char *call, long result) {
   __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);

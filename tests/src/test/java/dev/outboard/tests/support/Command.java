@@ -38,6 +38,11 @@ public final class Command {
     return this;
   }
 
+  /** A directory is the device's when offloaded; on the host's kernel its paths are. */
+  public Command withDirectoryOfDevice(Path directory) {
+    return with((trial.mode() == Mode.HOST ? "--device-path=" : "--export=") + directory);
+  }
+
   /** Leaves the network to the options given by {@link #with}, instead of the scenario's. */
   public Command withoutTrialNetwork() {
     ownNetwork = false;

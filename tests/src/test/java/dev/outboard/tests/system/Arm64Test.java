@@ -164,7 +164,7 @@ class Arm64Test {
                   trial.outside(),
                   "" + server.port())
               .onArm64()
-              .with((trial.mode() == Mode.HOST ? "--device-path=" : "--export=") + share)
+              .withDirectoryOfDevice(share)
               .with("--stats=" + stats)
               .run(LIMIT)
               .expectSuccess();

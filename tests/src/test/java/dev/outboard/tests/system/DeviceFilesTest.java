@@ -3,7 +3,6 @@ package dev.outboard.tests.system;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.HostKernelByJudges;
@@ -37,18 +36,13 @@ class DeviceFilesTest {
     }
   }
 
-  private static Command onDevice(Trial trial, Path share, Command command) {
-    return command.with((trial.mode() == Mode.HOST ? "--device-path=" : "--export=") + share);
-  }
-
   @Scenario
   void whatProgramsDoToFiles(Trial trial) {
     Path share = share(trial);
     Finished done =
-        onDevice(
-                trial,
-                share,
-                trial.program(Programs.c("files"), share.toString(), trial.directory().toString()))
+        trial
+            .program(Programs.c("files"), share.toString(), trial.directory().toString())
+            .withDirectoryOfDevice(share)
             .run(LIMIT);
     trial.outcome("errors", done.errors());
     trial.outcome("output", done.output());
@@ -60,32 +54,31 @@ class DeviceFilesTest {
     Path share = share(trial);
     trial.file("data", 3_000_000);
     Finished done =
-        onDevice(
-                trial,
-                share,
-                trial.shell(
-                    """
-                    set -e
-                    cp data share/one
-                    cmp data share/one
-                    mkdir -p share/a/b/c
-                    cp share/one share/a/two
-                    mv share/a/two share/a/b/three
-                    mv data share/four; mv share/four data
-                    ln -s ../one share/a/link
-                    cat share/a/link | sha256sum
-                    echo text > share/a/b/text; echo more >> share/a/b/text; cat share/a/b/text
-                    (cd share/a && find . | sort && cat b/text && pwd | sed 's/.*share/share/')
-                    ls -l share | sed 's/^\\(..........\\).*[0-9:] \\([^ ]*\\)$/\\1 \\2/'
-                    tar cf all.tar -C share . && tar tf all.tar | sort
-                    mkdir share/out && tar xf all.tar -C share/out && diff -r share/a share/out/a
-                    grep -c more share/a/b/text; wc -c < share/one
-                    cat < share/a/b/text > share/copy; cat /dev/fd/3 3< share/copy
-                    dd if=share/one of=share/part bs=64k skip=1 count=3 2>/dev/null; wc -c share/part
-                    touch -d 2001-02-03T04:05:06 share/copy; stat -c %Y share/copy
-                    chmod 700 share/a; stat -c %a share/a
-                    rm -r share/a share/out; ls share
-                    """))
+        trial
+            .shell(
+                """
+                set -e
+                cp data share/one
+                cmp data share/one
+                mkdir -p share/a/b/c
+                cp share/one share/a/two
+                mv share/a/two share/a/b/three
+                mv data share/four; mv share/four data
+                ln -s ../one share/a/link
+                cat share/a/link | sha256sum
+                echo text > share/a/b/text; echo more >> share/a/b/text; cat share/a/b/text
+                (cd share/a && find . | sort && cat b/text && pwd | sed 's/.*share/share/')
+                ls -l share | sed 's/^\\(..........\\).*[0-9:] \\([^ ]*\\)$/\\1 \\2/'
+                tar cf all.tar -C share . && tar tf all.tar | sort
+                mkdir share/out && tar xf all.tar -C share/out && diff -r share/a share/out/a
+                grep -c more share/a/b/text; wc -c < share/one
+                cat < share/a/b/text > share/copy; cat /dev/fd/3 3< share/copy
+                dd if=share/one of=share/part bs=64k skip=1 count=3 2>/dev/null; wc -c share/part
+                touch -d 2001-02-03T04:05:06 share/copy; stat -c %Y share/copy
+                chmod 700 share/a; stat -c %a share/a
+                rm -r share/a share/out; ls share
+                """)
+            .withDirectoryOfDevice(share)
             .run(LIMIT);
     trial.outcome("errors", done.errors());
     trial.outcome("output", done.output());
@@ -96,34 +89,33 @@ class DeviceFilesTest {
   void pythonAndADatabase(Trial trial) {
     Path share = share(trial);
     Finished done =
-        onDevice(
-                trial,
-                share,
-                trial.program(
-                    Programs.PYTHON,
-                    "-c",
-                    """
-                    import os, sqlite3, mmap, json, tempfile, shutil
-                    os.chdir('share')
-                    with open('a.json', 'w') as f: json.dump({'x': list(range(1000))}, f)
-                    print(len(json.load(open('a.json'))['x']), os.path.getsize('a.json'))
-                    with open('a.json', 'rb') as f:
-                        m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-                        print(m.find(b'999'), len(m))
-                    for n in range(2):
-                        db = sqlite3.connect('t.db')
-                        db.execute('create table if not exists t(a integer primary key, b text)')
-                        db.executemany('insert into t(b) values(?)', [('row%d' % i,) for i in range(500)])
-                        db.commit()
-                        print(db.execute('select count(*), max(b) from t').fetchone())
-                        db.close()
-                    print(sorted(os.listdir('.')))
-                    os.makedirs('deep/er'); os.rename('a.json', 'deep/er/b.json')
-                    print([(d, sorted(s), sorted(f)) for d, s, f in os.walk('.')])
-                    with tempfile.TemporaryFile(dir='.') as t:
-                        t.write(b'z' * 100000); t.seek(50000); print(len(t.read()))
-                    shutil.copytree('deep', 'copy'); print(os.path.exists('copy/er/b.json'))
-                    """))
+        trial
+            .program(
+                Programs.PYTHON,
+                "-c",
+                """
+                import os, sqlite3, mmap, json, tempfile, shutil
+                os.chdir('share')
+                with open('a.json', 'w') as f: json.dump({'x': list(range(1000))}, f)
+                print(len(json.load(open('a.json'))['x']), os.path.getsize('a.json'))
+                with open('a.json', 'rb') as f:
+                    m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+                    print(m.find(b'999'), len(m))
+                for n in range(2):
+                    db = sqlite3.connect('t.db')
+                    db.execute('create table if not exists t(a integer primary key, b text)')
+                    db.executemany('insert into t(b) values(?)', [('row%d' % i,) for i in range(500)])
+                    db.commit()
+                    print(db.execute('select count(*), max(b) from t').fetchone())
+                    db.close()
+                print(sorted(os.listdir('.')))
+                os.makedirs('deep/er'); os.rename('a.json', 'deep/er/b.json')
+                print([(d, sorted(s), sorted(f)) for d, s, f in os.walk('.')])
+                with tempfile.TemporaryFile(dir='.') as t:
+                    t.write(b'z' * 100000); t.seek(50000); print(len(t.read()))
+                shutil.copytree('deep', 'copy'); print(os.path.exists('copy/er/b.json'))
+                """)
+            .withDirectoryOfDevice(share)
             .run(LIMIT);
     trial.outcome("output", done.output());
     trial.outcome("errors", done.errors());
@@ -136,31 +128,30 @@ class DeviceFilesTest {
     Path share = share(trial);
     trial.file("share/f", "text");
     Running python =
-        onDevice(
-                trial,
-                share,
-                trial.program(
-                    Programs.PYTHON,
-                    "-c",
-                    """
-                    import os, signal, mmap
-                    def held(): return [os.open('share/f', os.O_RDONLY) for i in range(20)]
-                    first = os.open('share/f', os.O_RDONLY)
-                    print('ready', flush=True); input()
-                    for way in range(4):
-                        pid = os.fork()
-                        if pid == 0:
-                            fds = held(); d = os.open('share', os.O_RDONLY)
-                            if way == 0: os._exit(0)
-                            if way == 1: os.kill(os.getpid(), signal.SIGKILL)
-                            if way == 2: os.execv('/bin/true', ['true'])
-                            maps = [mmap.mmap(f, 0, prot=mmap.PROT_READ) for f in fds]
-                            os.dup2(fds[0], 200); os.closerange(3, 300)
-                            assert maps[0][:4] == b'text'
-                            os._exit(0)
-                        os.waitpid(pid, 0)
-                    print('done', flush=True); input()
-                    """))
+        trial
+            .program(
+                Programs.PYTHON,
+                "-c",
+                """
+                import os, signal, mmap
+                def held(): return [os.open('share/f', os.O_RDONLY) for i in range(20)]
+                first = os.open('share/f', os.O_RDONLY)
+                print('ready', flush=True); input()
+                for way in range(4):
+                    pid = os.fork()
+                    if pid == 0:
+                        fds = held(); d = os.open('share', os.O_RDONLY)
+                        if way == 0: os._exit(0)
+                        if way == 1: os.kill(os.getpid(), signal.SIGKILL)
+                        if way == 2: os.execv('/bin/true', ['true'])
+                        maps = [mmap.mmap(f, 0, prot=mmap.PROT_READ) for f in fds]
+                        os.dup2(fds[0], 200); os.closerange(3, 300)
+                        assert maps[0][:4] == b'text'
+                        os._exit(0)
+                    os.waitpid(pid, 0)
+                print('done', flush=True); input()
+                """)
+            .withDirectoryOfDevice(share)
             .start();
     python.awaitOutput(LIMIT, "ready");
     if (trial.mode().offloaded()) {
@@ -254,36 +245,35 @@ class DeviceFilesTest {
     Path stats = trial.directory().resolve("stats.json");
     try (Receiver server = new Receiver(trial.directory().resolve("copy"))) {
       Finished done =
-          onDevice(
-                  trial,
-                  share,
-                  trial.program(
-                      Programs.PYTHON,
-                      "-c",
-                      """
-                      import os, select, socket, sys
-                      with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as c:
+          trial
+              .program(
+                  Programs.PYTHON,
+                  "-c",
+                  """
+                  import os, select, socket, sys
+                  with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as c:
+                      f = os.open('share/large', os.O_RDONLY)
+                      left = os.fstat(f).st_size // 2
+                      while left: left -= os.sendfile(c.fileno(), f, None, left)
+                      # The rest in pieces, by an offset, to a socket that does not wait, and each
+                      # from a file of its own: the number is another file's every time.
+                      c.setblocking(False)
+                      at, end = os.fstat(f).st_size // 2, os.fstat(f).st_size
+                      other = os.open('share/large', os.O_WRONLY)
+                      while at < end:
+                          os.close(f)
                           f = os.open('share/large', os.O_RDONLY)
-                          left = os.fstat(f).st_size // 2
-                          while left: left -= os.sendfile(c.fileno(), f, None, left)
-                          # The rest in pieces, by an offset, to a socket that does not wait, and each
-                          # from a file of its own: the number is another file's every time.
-                          c.setblocking(False)
-                          at, end = os.fstat(f).st_size // 2, os.fstat(f).st_size
-                          other = os.open('share/large', os.O_WRONLY)
-                          while at < end:
-                              os.close(f)
-                              f = os.open('share/large', os.O_RDONLY)
-                              select.select([], [c], [])
-                              try: at += os.sendfile(c.fileno(), f, at, min(end - at, 200_001))
-                              except BlockingIOError: continue
-                          # What it does not take, in the same way.
-                          for arguments in (c.fileno(), f, -1, 5), (c.fileno(), other, 9, 5), (c.fileno(), 99, 0, 5):
-                              try: print(os.sendfile(*arguments))
-                              except OSError as e: print(e.strerror)
-                      """,
-                      trial.outside(),
-                      "" + server.port()))
+                          select.select([], [c], [])
+                          try: at += os.sendfile(c.fileno(), f, at, min(end - at, 200_001))
+                          except BlockingIOError: continue
+                      # What it does not take, in the same way.
+                      for arguments in (c.fileno(), f, -1, 5), (c.fileno(), other, 9, 5), (c.fileno(), 99, 0, 5):
+                          try: print(os.sendfile(*arguments))
+                          except OSError as e: print(e.strerror)
+                  """,
+                  trial.outside(),
+                  "" + server.port())
+              .withDirectoryOfDevice(share)
               .with("--stats=" + stats)
               .run(LIMIT)
               .expectSuccess();
@@ -375,7 +365,8 @@ class DeviceFilesTest {
     }
     Path share = share(trial);
     Files.copy(Path.of("/bin/true"), share.resolve("true"));
-    Finished done = onDevice(trial, share, trial.shell("share/true; echo status $?")).run(LIMIT);
+    Finished done =
+        trial.shell("share/true; echo status $?").withDirectoryOfDevice(share).run(LIMIT);
     assertThat(done.output()).contains("status 126");
     assertThat(done.errors()).contains("cannot be executed on the host");
   }

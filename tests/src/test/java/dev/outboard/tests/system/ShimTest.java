@@ -7,7 +7,6 @@ import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.HostKernelByJudges;
-import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
@@ -166,7 +165,6 @@ class ShimTest {
   @Scenario(trace = false)
   void whatFilesAre(Trial trial) throws IOException {
     Path share = Files.createDirectory(trial.directory().resolve("share"));
-    String option = trial.mode() == Mode.HOST ? "--device-path=" : "--export=";
     Path stats = trial.directory().resolve("stats.json");
     String[] words = {
       Programs.c("status"),
@@ -175,12 +173,31 @@ class ShimTest {
       trial.directory().resolve("file").toString()
     };
     Finished done =
-        stats(trial.program(words).with(option + share), stats).run(LIMIT).expectSuccess();
+        stats(trial.program(words).withDirectoryOfDevice(share), stats).run(LIMIT).expectSuccess();
     trial.outcome("output", done.output());
     if (trial.mode().offloaded()) {
       String json = report(stats);
       assertThat(count(json, "newfstatat", "direct")).as("in %s", json).isGreaterThan(500);
       assertThat(untrapped(json, "newfstatat")).as("in %s", json).isGreaterThan(500);
+    }
+  }
+
+  /** Names of files of both sides, by which each has to be found and nothing else. */
+  @Scenario(trace = false)
+  void namesOfFiles(Trial trial) throws IOException {
+    Path top = Files.createDirectory(trial.directory().resolve("top"));
+    Path share = Files.createDirectory(top.resolve("share"));
+    Files.createDirectory(top.resolve("host"));
+    Path stats = trial.directory().resolve("stats.json");
+    String[] words = {Programs.c("paths"), Long.toString(seed()), top.toString()};
+    Finished done =
+        stats(trial.program(words).withDirectoryOfDevice(share), stats).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      for (String call : new String[] {"openat", "newfstatat", "access", "readlink", "mkdir"}) {
+        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(30);
+      }
     }
   }
 

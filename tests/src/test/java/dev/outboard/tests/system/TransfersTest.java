@@ -3,7 +3,6 @@ package dev.outboard.tests.system;
 
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Finished;
-import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
@@ -23,7 +22,7 @@ class TransfersTest {
     Command command =
         trial
             .program(Programs.c("transfers"), share.toString(), beside.toString())
-            .with((trial.mode() == Mode.HOST ? "--device-path=" : "--export=") + share);
+            .withDirectoryOfDevice(share);
     Finished done = command.run(LIMIT);
     trial.outcome("errors", done.errors());
     trial.outcome("output", done.output());
