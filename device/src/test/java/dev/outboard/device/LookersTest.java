@@ -12,12 +12,20 @@ import org.junit.jupiter.api.Timeout;
 class LookersTest {
   private final Lookers lookers = new Lookers();
 
-  /** Nanoseconds that a rest takes; the least of some, as the machine may be busy. */
   private long rest() {
+    return least(lookers::rest);
+  }
+
+  private long told() {
+    return least(lookers::told);
+  }
+
+  /** Nanoseconds that something takes; the least of some, as the machine may be busy. */
+  private static long least(Runnable what) {
     long least = Long.MAX_VALUE;
     for (int i = 0; i < 20; i++) {
       long start = System.nanoTime();
-      lookers.rest();
+      what.run();
       least = Math.min(least, System.nanoTime() - start);
     }
     return least;
@@ -114,15 +122,5 @@ class LookersTest {
     lookers.runs(l);
     lookers.runs(other);
     assertThat(told()).as("none waits").isLessThan(Lookers.TOLD_NANOS);
-  }
-
-  private long told() {
-    long least = Long.MAX_VALUE;
-    for (int i = 0; i < 20; i++) {
-      long start = System.nanoTime();
-      lookers.told();
-      least = Math.min(least, System.nanoTime() - start);
-    }
-    return least;
   }
 }

@@ -129,6 +129,11 @@ public final class Trial implements AutoCloseable {
     return new Command(this, false, line);
   }
 
+  /** Fetches what a service or command beside the device tells Prometheus at {@code port}. */
+  public Command figures(int port) {
+    return beside("curl", "--noproxy", "*", "-sS", "http://127.0.0.1:%d/metrics".formatted(port));
+  }
+
   /** {@code outboard} with a command line of the test's own, on the trial's network. */
   public Command outboard(String... words) {
     List<String> line = new ArrayList<>(network.entering());

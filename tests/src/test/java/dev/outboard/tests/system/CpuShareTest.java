@@ -193,13 +193,7 @@ class CpuShareTest {
               "\"cpuLimitPercent\": 10, \"cpuNanos\": [1-9][0-9]+, \"throttledNanos\": [1-9]")
           .containsPattern(
               "\"cpuLimitPercent\": 0, \"cpuNanos\": [1-9][0-9]+, \"throttledNanos\": 0,");
-      String figures =
-          trial
-              .beside(
-                  "curl", "--noproxy", "*", "-sS", "http://127.0.0.1:%d/metrics".formatted(metrics))
-              .run(LIMIT)
-              .expectSuccess()
-              .output();
+      String figures = trial.figures(metrics).run(LIMIT).expectSuccess().output();
       assertThat(figures)
           .contains(
               "outboard_kernel_cpu_limit_ratio{kernel=\"%d\",kind=\"library\"} 0.1".formatted(slow))

@@ -186,13 +186,7 @@ class ServiceTest {
       assertThat(json)
           .contains("\"sessionsSoFar\": 4", "\"name\": \"web\"", "\"bytesIn\": 3015")
           .containsPattern("\"calls\": [1-9][0-9]+, ");
-      String figures =
-          trial
-              .beside(
-                  "curl", "--noproxy", "*", "-sS", "http://127.0.0.1:%d/metrics".formatted(metrics))
-              .run(LIMIT)
-              .expectSuccess()
-              .output();
+      String figures = trial.figures(metrics).run(LIMIT).expectSuccess().output();
       assertThat(figures)
           .contains("outboard_sessions 1.0", "outboard_sessions_begun_total 4.0")
           .containsPattern("outboard_session_sent_bytes_total\\{.*kernel=\"web\".*} 3015.0")
