@@ -19,6 +19,7 @@
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
+  SYS_rt_sigaction = 13,
   SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
   SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55, SYS_ioctl = 16, SYS_fcntl = 72,
   SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, SYS_newfstatat = 262,
@@ -26,7 +27,11 @@ enum {
   SYS_open = 2, SYS_stat = 4, SYS_lstat = 6, SYS_access = 21, SYS_mkdir = 83, SYS_rmdir = 84,
   SYS_unlink = 87, SYS_readlink = 89, SYS_chmod = 90, SYS_openat = 257, SYS_mkdirat = 258,
   SYS_unlinkat = 263, SYS_readlinkat = 267, SYS_fchmodat = 268, SYS_faccessat = 269,
-  SYS_statx = 332, SYS_faccessat2 = 439,
+  SYS_statx = 332, SYS_faccessat2 = 439, SYS_getcwd = 79, SYS_creat = 85, SYS_statfs = 137,
+  SYS_mknod = 133, SYS_mknodat = 259, SYS_chown = 92, SYS_lchown = 94, SYS_fchownat = 260,
+  SYS_truncate = 76, SYS_utime = 132, SYS_utimes = 235, SYS_futimesat = 261, SYS_utimensat = 280,
+  SYS_symlink = 88, SYS_symlinkat = 266, SYS_rename = 82, SYS_renameat = 264, SYS_renameat2 = 316,
+  SYS_link = 86, SYS_linkat = 265,
   CLOCK_MONOTONIC = 1,
   DEVICE_nothing = -1,
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
@@ -151,6 +156,9 @@ struct control {
   volatile uint64_t peeked; /* receives of what it had looked at */
   volatile int32_t paths; /* the hook's: whether paths are looked at here */
   volatile uint64_t memory; /* the hook's: the file system of what stands for files of the device */
+  volatile int32_t learner; /* the hook's: who may learn what a number is; 0: all, -1: nobody */
+  volatile int32_t end; /* of no number from here on is anything known, or being found out */
+  volatile uint64_t entries; /* the hook's: a page of entries to signal handlers; 0 if there is none */
 };
 
 _Static_assert(__builtin_offsetof(struct control, went_ahead) == 112, "ShimLayout.WENT_AHEAD_OFFSET");
@@ -161,6 +169,9 @@ _Static_assert(__builtin_offsetof(struct control, peeked) == 136, "ShimLayout.PE
 
 _Static_assert(__builtin_offsetof(struct control, paths) == 144, "ShimLayout.PATHS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, memory) == 152, "ShimLayout.MEMORY_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, learner) == 160, "ShimLayout.LEARNER_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, end) == 164, "ShimLayout.END_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, entries) == 168, "ShimLayout.ENTRIES_OFFSET");
 _Static_assert(CONTROL_OFFSET + sizeof(struct control) <= NAMES_OFFSET, "fits");
 _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
@@ -751,8 +762,72 @@ static int64_t poll_call(const struct call *c, int *done) {
 
 /* --- files of the host -------------------------------------------------------------------------- */
 
+/* This process, for calls that look at its memory before there is any slot. */
+static void know_pid(void) {
+  struct control *c = CONTROL;
+  if (!c->pid) c->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+/* Whether a thread that the hook has named is this one. */
+static int is_thread(int32_t tid) {
+  struct control *c = CONTROL;
+  know_pid();
+  return c->pid == c->hook_pid && tid == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+/* As the program has it: arch/x86/include/uapi/asm/stat.h. */
+struct stat {
+  uint64_t dev, inode, links;
+  uint32_t mode, uid, gid, unused0;
+  uint64_t rdev, bytes, block_bytes, blocks;
+  uint64_t accessed, accessed_nanos, modified, modified_nanos, changed, changed_nanos, unused1[3];
+};
+
+_Static_assert(sizeof(struct stat) == 144, "stat(2)");
+
+enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFSOCK = 0140000 };
+
+/* A low byte of a descriptor's word that says nothing, and no close that is going on. */
+enum { UNKNOWN = 0, WORD_OF_CLOSE = 0xffff };
+
+/*
+ * Looks at a file of which nothing is known. What stands for one of the device is a socket or in
+ * memory: all others are the host's, and that is put down, unless the number may have become another
+ * file's since. *s is what fstat says. Whether it is the host's.
+ *
+ * It may be, if somebody closes it by a trap. The hook says first that nobody may learn, but who
+ * closes; then it changes the words of all numbers before `end`; then the kernel closes; and when the
+ * hook lets learn again, all that is over. So either this finds that it may not learn, or its word has
+ * changed. `docs/adr/0057-an-unknown-descriptor-is-looked-at.md` has the argument.
+ */
+static int look_at_unknown(int fd, struct stat *s) {
+  struct control *c = CONTROL;
+  uint32_t word = __atomic_load_n(WORDS + fd, __ATOMIC_SEQ_CST);
+  int32_t end = c->end;
+  while (end <= fd && !__atomic_compare_exchange_n(&c->end, &end, fd + 1, 0, __ATOMIC_SEQ_CST,
+                                                   __ATOMIC_SEQ_CST)) {
+  }
+  int32_t learner = __atomic_load_n(&c->learner, __ATOMIC_SEQ_CST);
+  if (!c->memory || system_call(SYS_fstat, fd, (int64_t)s, 0, 0, 0, 0) != 0) return 0;
+  uint32_t type = s->mode & S_IFMT;
+  if (type == S_IFSOCK || (type == S_IFREG && s->dev == c->memory)) return 0;
+  // Its own closes are over: it is here.
+  if ((word & WORD_OF_CLOSE) == 0 && (learner == 0 || (learner > 0 && is_thread(learner))))
+    __atomic_compare_exchange_n(WORDS + fd, &word, word | STATE_HOST, 0, __ATOMIC_SEQ_CST,
+                                __ATOMIC_SEQ_CST);
+  return 1;
+}
+
 static inline int is_host(int fd) {
   return (uint32_t)fd < MAX_FD && STATES[(uint32_t)fd * 4] == STATE_HOST;
+}
+
+/* The same, after a look if nothing is known. */
+static int turns_out_host(int fd) {
+  if ((uint32_t)fd >= MAX_FD) return 0;
+  struct stat s;
+  if (STATES[(uint32_t)fd * 4] == UNKNOWN && CONTROL->learner >= 0) look_at_unknown(fd, &s);
+  return is_host(fd);
 }
 
 /* A call for the host's kernel. */
@@ -766,14 +841,14 @@ static int64_t pass(const struct call *c, int *done) {
 enum {
   EXT_MAGIC = 0xef53, XFS_MAGIC = 0x58465342, TMPFS_MAGIC = 0x01021994, OVERLAYFS_MAGIC = 0x794c7630,
   BTRFS_MAGIC = (int)0x9123683e, F2FS_MAGIC = (int)0xf2f52010,
-  S_IFMT = 0170000, S_IFREG = 0100000, S_IFSOCK = 0140000, STAT_MODE = 6, STAT_WORDS = 18, STATFS_WORDS = 15,
+  STATFS_WORDS = 15,
 };
 
 /* Whether sendfile takes it, as it does files whose pages are in the page cache. */
 static int is_sendable(int fd) {
-  uint32_t stat[2 * STAT_WORDS], fs[2 * STATFS_WORDS];
-  if (system_call(SYS_fstat, fd, (int64_t)stat, 0, 0, 0, 0) != 0 ||
-      (stat[STAT_MODE] & S_IFMT) != S_IFREG ||
+  struct stat s;
+  uint32_t fs[2 * STATFS_WORDS];
+  if (system_call(SYS_fstat, fd, (int64_t)&s, 0, 0, 0, 0) != 0 || (s.mode & S_IFMT) != S_IFREG ||
       system_call(SYS_fstatfs, fd, (int64_t)fs, 0, 0, 0, 0) != 0)
     return 0;
   switch ((int)fs[0]) {
@@ -974,10 +1049,7 @@ static int try_lock(struct set *set, int fd) {
 static inline int is_same(uint32_t word, uint32_t before) { return word >> 8 == before >> 8; }
 
 /* Whether the one thread that may be waiting is this one; it does not, as it runs. */
-static int is_waiter(void) {
-  struct control *c = CONTROL;
-  return c->pid == c->hook_pid && c->waiter == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
-}
+static int is_waiter(void) { return is_thread(CONTROL->waiter); }
 
 /* Whether no other thread of the process may be waiting for anything natively. */
 static int is_alone(void) {
@@ -1254,12 +1326,16 @@ static int64_t ask_bytes(struct slot *s, const struct call *c, uint64_t handle,
   return r;
 }
 
-/* The status flags that a program has set are those of what stands for the socket, too. */
-static int64_t status_flags(const struct call *c, int *done) {
-  uint32_t fd = (uint32_t)c->rdi;
-  if ((int)c->rsi != F_GETFL || fd >= MAX_FD) return 0;
-  int state = STATES[fd * 4];
-  return state == STATE_HOST || state == STATE_DEVICE ? pass(c, done) : 0;
+/*
+ * fcntl of a file of the host: what it may make is a number that was free, hence unknown. Of a socket
+ * the status flags that the program has set are those of what stands for it, too.
+ */
+static int64_t control_file(const struct call *c, int *done) {
+  int fd = (int)c->rdi;
+  if (turns_out_host(fd)) return pass(c, done);
+  return (int)c->rsi == F_GETFL && (uint32_t)fd < MAX_FD && STATES[fd * 4] == STATE_DEVICE
+             ? pass(c, done)
+             : 0;
 }
 
 /* --- what a file is ------------------------------------------------------------------------------ */
@@ -1282,16 +1358,7 @@ struct statx {
   uint64_t unused1[14];
 };
 
-/* As the program has it: arch/x86/include/uapi/asm/stat.h. */
-struct stat {
-  uint64_t dev, inode, links;
-  uint32_t mode, uid, gid, unused0;
-  uint64_t rdev, bytes, block_bytes, blocks;
-  uint64_t accessed, accessed_nanos, modified, modified_nanos, changed, changed_nanos, unused1[3];
-};
-
 _Static_assert(sizeof(struct statx) == 256 && sizeof(struct statx) <= ANSWER_BYTES, "statx(2)");
-_Static_assert(sizeof(struct stat) == 144, "stat(2)");
 
 /* What Stats.java sets in the numbers of the device's file systems. */
 enum { DEVICE_MAJOR = 0x1000 };
@@ -1300,12 +1367,6 @@ enum { DEVICE_MAJOR = 0x1000 };
 static inline uint64_t device_number(uint64_t major, uint64_t minor) {
   return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffull) << 12 |
          (major & ~0xfffull) << 32;
-}
-
-/* This process, for calls that look at its memory before there is any slot. */
-static void know_pid(void) {
-  struct control *c = CONTROL;
-  if (!c->pid) c->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
 /* Whether a call is about a descriptor, and where it wants the answer. */
@@ -1318,17 +1379,10 @@ static int is_status(const struct call *c, int64_t *to) {
   return fetch(&first, c->rsi, sizeof first) && first == 0;
 }
 
-/*
- * A file of which nothing is known. What stands for one of the device is a socket or in memory: all
- * others are the host's, and this is the answer.
- */
+/* A file of which nothing is known: if it is the host's, this is the answer. */
 static int64_t unknown_status(const struct call *c, int fd, int64_t to, int *done) {
   struct stat s;
-  uint64_t memory = CONTROL->memory;
-  if (!memory || system_call(SYS_fstat, fd, (int64_t)&s, 0, 0, 0, 0) != 0) return 0;
-  uint32_t type = s.mode & S_IFMT;
-  if (type == S_IFSOCK || (type == S_IFREG && s.dev == memory) || !at_hand(c, to, sizeof s))
-    return 0;
+  if (!look_at_unknown(fd, &s) || !at_hand(c, to, sizeof s)) return 0;
   copy((void *)to, &s, sizeof s);
   *done = DONE;
   HOST_CALLS[c->number]++;
@@ -1404,7 +1458,7 @@ static int is_host_path(int directory, int64_t path) {
   char text[PATH_BYTES];
   int64_t length = read_path(text, path);
   if (length <= 0) return 0;
-  if (text[0] != '/' && directory != AT_FDCWD && !is_host(directory)) return 0;
+  if (text[0] != '/' && directory != AT_FDCWD && !turns_out_host(directory)) return 0;
   for (int64_t at = 0, end; at < length; at = end + 1) {
     for (end = at; end < length && text[end] != '/';) end++;
     if (is_listed(text + at, end - at)) return 0;
@@ -1412,35 +1466,83 @@ static int is_host_path(int directory, int64_t path) {
   return 1;
 }
 
-/* A call that names a path. */
-static int64_t path_call(const struct call *c, int *done) {
-  int directory = AT_FDCWD;
-  int64_t path = c->rdi;
+/* Whether all paths that a call names are the host's, and the working directory is. */
+static int names_host(const struct call *c) {
+  if (!CONTROL->paths) return 0;
   switch (c->number) {
-    case SYS_open: case SYS_stat: case SYS_lstat: case SYS_access: case SYS_mkdir: case SYS_rmdir:
-    case SYS_unlink: case SYS_readlink: case SYS_chmod: break;
-    case SYS_openat: case SYS_newfstatat: case SYS_mkdirat: case SYS_unlinkat: case SYS_readlinkat:
-    case SYS_fchmodat: case SYS_faccessat: case SYS_faccessat2: case SYS_statx:
-      directory = (int)c->rdi;
-      path = c->rsi;
-      break;
+    case SYS_getcwd: return 1;
+    case SYS_open: case SYS_creat: case SYS_stat: case SYS_lstat: case SYS_statfs: case SYS_access:
+    case SYS_mkdir: case SYS_mknod: case SYS_rmdir: case SYS_unlink: case SYS_readlink:
+    case SYS_chmod: case SYS_chown: case SYS_lchown: case SYS_truncate: case SYS_utime:
+    case SYS_utimes:
+      return is_host_path(AT_FDCWD, c->rdi);
+    case SYS_openat: case SYS_newfstatat: case SYS_mkdirat: case SYS_mknodat: case SYS_unlinkat:
+    case SYS_readlinkat: case SYS_fchmodat: case SYS_fchownat: case SYS_faccessat:
+    case SYS_faccessat2: case SYS_statx: case SYS_futimesat: case SYS_utimensat:
+      return is_host_path((int)c->rdi, c->rsi);
+    // What a symbolic link leads to is a text, and no path yet.
+    case SYS_symlink: return is_host_path(AT_FDCWD, c->rsi);
+    case SYS_symlinkat: return is_host_path((int)c->rsi, c->rdx);
+    case SYS_rename: case SYS_link:
+      return is_host_path(AT_FDCWD, c->rdi) && is_host_path(AT_FDCWD, c->rsi);
+    case SYS_renameat: case SYS_renameat2: case SYS_linkat:
+      return is_host_path((int)c->rdi, c->rsi) && is_host_path((int)c->rdx, c->r10);
     default: return 0;
   }
-  return CONTROL->paths && is_host_path(directory, path) ? pass(c, done) : 0;
+}
+
+static int64_t path_call(const struct call *c, int *done) {
+  return names_host(c) ? pass(c, done) : 0;
+}
+
+/* --- signal handlers ------------------------------------------------------------------------------ */
+
+enum { SIGCANCEL = 32, SIG_IGN = 1, SA_RESTART = 0x10000000 };
+
+/* What rt_sigaction begins with: arch/x86/include/uapi/asm/signal.h. */
+struct action {
+  uint64_t handler, flags;
+};
+
+/*
+ * rt_sigaction, but of what HandlerEntries.java has to do with: a handler without SA_RESTART, and one
+ * that has an entry, or may be told. And glibc's for cancelling threads is the end of the shim.
+ */
+static int64_t handler_call(const struct call *c, int *done) {
+  uint64_t entries = CONTROL->entries;
+  struct action a;
+  if ((int)c->rdi == SIGCANCEL || (c->rdx && entries)) return 0;
+  if (c->rsi) {
+    if (is_near(c, c->rsi, sizeof a)) {
+      copy(&a, (const void *)c->rsi, sizeof a);
+    } else {
+      know_pid();
+      if (!fetch(&a, c->rsi, sizeof a)) return 0;
+    }
+    if (a.handler > SIG_IGN && (!(a.flags & SA_RESTART) || a.handler - entries < PAGE)) return 0;
+  }
+  return pass(c, done);
 }
 
 /*
  * A call of which it has to be found out whose it is, or one on a descriptor of the device. *done is
  * TRAPPED if it has to trap, and then nothing has happened that the trap could not find; or PASSED,
- * and then its stub makes it.
+ * and then its stub makes it; or AGAIN.
+ *
+ * `unknown` says that a stub, which lets pass what is the host's, has found nothing about the number.
  */
-int64_t device_call(const struct call *c, int *done) {
+int64_t device_call(const struct call *c, int *done, int unknown) {
   *done = 0;
+  if (unknown) {
+    if (turns_out_host((int)c->rdi)) *done = AGAIN;
+    return 0;
+  }
+  if (c->number == SYS_rt_sigaction) return handler_call(c, done);
   if (c->number == SYS_epoll_ctl) return control_set(c, done);
   if (c->number == SYS_epoll_wait || c->number == SYS_epoll_pwait) return wait_in_set(c, done);
-  if (c->number == SYS_fcntl) return status_flags(c, done);
+  if (c->number == SYS_fcntl) return control_file(c, done);
   if (c->number == SYS_poll || c->number == SYS_pselect6) return poll_call(c, done);
-  if (c->number == SYS_sendfile && is_host((int)c->rdi) && is_host((int)c->rsi))
+  if (c->number == SYS_sendfile && turns_out_host((int)c->rdi) && turns_out_host((int)c->rsi))
     return pass(c, done);
   int fd = (int)c->rdi;
   if (c->number == SYS_ioctl) {
@@ -1461,7 +1563,7 @@ int64_t device_call(const struct call *c, int *done) {
       if (*done) HOST_CALLS[c->number]++;
       return r;
     }
-    if (STATES[fd * 4] == 0) return unknown_status(c, fd, status, done);
+    if (STATES[fd * 4] == UNKNOWN) return unknown_status(c, fd, status, done);
   }
   struct transfer t;
   int flags = 0, sends = 0, known, from = 0;

@@ -90,10 +90,12 @@
 #define ASKED_IPV6 0x5810000
 #define ASKED_TCP 0x2043a7e
 
-/* What device.c says of a call: it has to trap; it is done; its stub may make it. */
+/* What device.c says of a call: it has to trap; it is done; its stub may make it; the number turned
+ * out to be the host's, and its stub begins anew. */
 #define TRAPPED 0
 #define DONE 1
 #define PASSED 2
+#define AGAIN 3
 
 /* Requests to the hook: descriptors of a close in the gate; nobody has these. */
 #define ASK_ATTACH -0x6f62

@@ -75,16 +75,21 @@ slow:
 
 // The same of a call of which device.c finds out itself whose it is.
 special:
+        xor     %ecx, %ecx
         cmpl    $ATTACHED, SELF
         je      try
         jmp     *STUB_TRAP(%r11)
 
-// The descriptor may be a socket of the device; then device.c has a try.
+// The descriptor may be a socket of the device, or one of which nothing is known; then device.c has a
+// try. ecx = whether nothing is.
 attached:
         cmp     $MAX_FD, %edi
         jae     1b
         mov     %edi, %ecx
-        cmpb    $STATE_DEVICE, TABLE(, %rcx, 4)
+        movzbl  TABLE(, %rcx, 4), %ecx
+        xor     $STATE_DEVICE, %ecx
+        je      try
+        cmp     $STATE_DEVICE, %ecx
         jne     1b
 try:    lea     -RED_ZONE(%rsp), %rsp
         push    %r11
@@ -93,6 +98,7 @@ try:    lea     -RED_ZONE(%rsp), %rsp
         push    %rbx
         mov     %rsp, %rbx
         lea     8(%rsp), %rdi           // struct call
+        mov     %ecx, %edx
         sub     $16, %rsp
         and     $-16, %rsp
         mov     %rsp, %rsi
@@ -113,11 +119,13 @@ try:    lea     -RED_ZONE(%rsp), %rsp
         pop     %r11
         lea     RED_ZONE(%rsp), %rsp
         jmp     *STUB_TRAP(%r11)
-3:      pop     %rax
+3:      cmp     $PASSED, %ecx           // none of what follows changes the flags
+        pop     %rax
         pop     %r11
         lea     RED_ZONE(%rsp), %rsp
+        ja      4f
         lea     STUB_PASS(%r11), %r11
-        jmp     *%r11
+4:      jmp     *%r11
 
 // A forked child asks for its own table. This call traps in any case; later ones may not.
 attach:

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
 enum { TURNS = 60 };
 
@@ -34,7 +35,7 @@ static const char *said(int directory, const char *path) {
 static void by_all_calls(int directory, const char *path, const char *text) {
   struct stat a, b;
   struct statx x;
-  char link[8];
+  char leads[8];
   const char *was = said(directory, path);
   if (strcmp(was, text) != 0) {
     fprintf(stderr, "%s says %s, not %s\n", path, was, text);
@@ -46,14 +47,24 @@ static void by_all_calls(int directory, const char *path, const char *text) {
   CHECK(a.st_dev == b.st_dev && a.st_ino == b.st_ino);
   CHECK(statx(directory, path, 0, STATX_BASIC_STATS, &x) == 0 && x.stx_ino == a.st_ino);
   CHECK(faccessat(directory, path, R_OK, 0) == 0);
-  CHECK(errno_of(readlinkat(directory, path, link, sizeof link)) == EINVAL);
+  CHECK(errno_of(readlinkat(directory, path, leads, sizeof leads)) == EINVAL);
   CHECK(errno_of(mkdirat(directory, path, 0700)) == EEXIST);
   CHECK(errno_of(unlinkat(directory, path, AT_REMOVEDIR)) == ENOTDIR);
+  CHECK(renameat(directory, path, directory, path) == 0);
+  CHECK(errno_of(linkat(directory, path, directory, path, 0)) == EEXIST);
+  CHECK(errno_of(symlinkat("share/f", directory, path)) == EEXIST);
+  CHECK(errno_of(mknodat(directory, path, S_IFIFO | 0600, 0)) == EEXIST);
+  CHECK(fchownat(directory, path, -1, -1, 0) == 0 && utimensat(directory, path, NULL, 0) == 0);
   if (directory != AT_FDCWD) return;
+  struct statfs f;
+  CHECK(statfs(path, &f) == 0 && truncate(path, strlen(text)) == 0);
+  CHECK(rename(path, path) == 0 && errno_of(link(path, path)) == EEXIST);
+  CHECK(errno_of(symlink("share/f", path)) == EEXIST && utimes(path, NULL) == 0);
+  CHECK(chown(path, -1, -1) == 0 && lchown(path, -1, -1) == 0);
   CHECK(stat(path, &b) == 0 && b.st_ino == a.st_ino && b.st_dev == a.st_dev);
   CHECK(lstat(path, &b) == 0 && b.st_ino == a.st_ino && b.st_dev == a.st_dev);
   CHECK(access(path, R_OK) == 0 && chmod(path, 0644) == 0);
-  CHECK(errno_of(readlink(path, link, sizeof link)) == EINVAL);
+  CHECK(errno_of(readlink(path, leads, sizeof leads)) == EINVAL);
   CHECK(errno_of(mkdir(path, 0700)) == EEXIST && errno_of(rmdir(path)) == ENOTDIR);
 }
 
@@ -132,6 +143,26 @@ static void directories(uint32_t *seed) {
   CHECK(close(all) == 0 && close(host) == 0 && close(share) == 0);
 }
 
+/* From one side to the other: that is done wholly, or not at all. */
+static void across(uint32_t *seed) {
+  const char *here[] = {"host/m", "@/host/m"}, *there[] = {"share/m", "@/share/m"};
+  put("host/m", "m");
+  for (int i = 0; i < TURNS; i++) {
+    char from[PATH_MAX], to[PATH_MAX];
+    strcpy(from, joined(here[next(seed) % 2], seed));
+    strcpy(to, joined(there[next(seed) % 2], seed));
+    int e = errno_of(i % 2 ? rename(from, to) : link(from, to));
+    CHECK(e == 0 || e == EXDEV);
+    CHECK(strcmp(said(AT_FDCWD, "share/m"), e ? "ENOENT" : "m") == 0);
+    if (e == 0) CHECK(i % 2 ? rename(to, from) == 0 : unlink(to) == 0);
+    CHECK(strcmp(said(AT_FDCWD, "host/m"), "m") == 0);
+    CHECK(symlink("../share/f", "host/s") == 0);
+    CHECK(readlink("host/s", from, sizeof from) == 10 && unlink("host/s") == 0);
+    CHECK(getcwd(to, sizeof to) && strcmp(to, top) == 0);
+  }
+  CHECK(unlink("host/m") == 0);
+}
+
 /* Names of what is open, and of the network. */
 static void others(uint32_t *seed) {
   char path[64];
@@ -197,6 +228,7 @@ int main(int argc, char **argv) {
   }
   names(&seed);
   directories(&seed);
+  across(&seed);
   others(&seed);
   wrong();
   say("done");

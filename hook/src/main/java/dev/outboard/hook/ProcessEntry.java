@@ -154,8 +154,11 @@ final class ProcessEntry {
     return entries;
   }
 
-  void entries(long address) {
+  synchronized void entries(long address) {
     entries = address;
+    if (table != null) {
+      table.entries(address);
+    }
   }
 
   /** Whether the handler of a signal may have an entry. */
@@ -169,13 +172,13 @@ final class ProcessEntry {
 
   /** A child has what its parent has. */
   void inheritEntries(ProcessEntry parent) {
-    entries = parent.entries;
+    entries(parent.entries);
     entered.set(parent.entered.get());
   }
 
   /** It is about to execute another program, which has none. */
   void dropEntries() {
-    entries = 0;
+    entries(0);
     entered.set(0);
   }
 
@@ -200,6 +203,8 @@ final class ProcessEntry {
     table = t;
     if (t != null) {
       t.freeze(neverCache);
+      t.closer(closer());
+      t.entries(entries);
       t.elsewhere(deviceDirectory != null);
       t.hold(holds());
       t.waits(waiters.get(), waiter, pid);
@@ -342,7 +347,6 @@ final class ProcessEntry {
    * @param holds whether what that does on the device could be seen by a call that does not trap
    */
   synchronized void closing(int tid, int first, int last, boolean holds) {
-    forget(first, last);
     if (first == last && first < MAX_KNOWN) {
       deviceNumbers.clear(first);
     }
@@ -354,9 +358,26 @@ final class ProcessEntry {
     closing[n + 3] = ++closeTurn;
     closing[n + 4] = holds ? 1 : 0;
     anyClosing = true;
+    if (table != null) {
+      table.closer(closer());
+    }
+    forget(first, last);
     if (table != null && holds) {
       table.hold(true);
     }
+  }
+
+  /** Who may be closing: nobody, one thread, or several; {@link ShimTable#closer}. */
+  private int closer() {
+    if (closing.length == 0) {
+      return ShimLayout.ANY_LEARNS;
+    }
+    for (int i = CLOSING_INTS; i < closing.length; i += CLOSING_INTS) {
+      if (closing[i] != closing[0]) {
+        return ShimLayout.NONE_LEARNS;
+      }
+    }
+    return closing[0];
   }
 
   private boolean holds() {
@@ -391,8 +412,11 @@ final class ProcessEntry {
     }
     closing = Arrays.copyOf(closing, kept);
     anyClosing = kept > 0;
-    if (table != null && !holds()) {
-      table.hold(false);
+    if (table != null) {
+      table.closer(closer());
+      if (!holds()) {
+        table.hold(false);
+      }
     }
   }
 

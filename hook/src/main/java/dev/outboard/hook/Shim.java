@@ -93,7 +93,10 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private static final boolean PATHS =
       Boolean.parseBoolean(System.getProperty("outboard.shim.paths", "true"));
 
-  /** Calls with one path whose text device.c looks at, wherever it stands. */
+  private static final boolean HANDLERS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.handlers", "true"));
+
+  /** Calls with paths whose texts device.c looks at, wherever they stand, and one of no path. */
   private static final Set<Integer> OF_PATHS =
       Stream.of(
               "open",
@@ -113,7 +116,27 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
               "unlink",
               "unlinkat",
               "chmod",
-              "fchmodat")
+              "fchmodat",
+              "chown",
+              "lchown",
+              "fchownat",
+              "creat",
+              "mknod",
+              "mknodat",
+              "statfs",
+              "truncate",
+              "utime",
+              "utimes",
+              "futimesat",
+              "utimensat",
+              "symlink",
+              "symlinkat",
+              "rename",
+              "renameat",
+              "renameat2",
+              "link",
+              "linkat",
+              "getcwd")
           .map(name -> SyscallTable.row(name).x86())
           .collect(Collectors.toUnmodifiableSet());
 
@@ -876,6 +899,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           SyscallNumbers.FSTAT,
           SyscallNumbers.NEWFSTATAT ->
           QUESTIONS || (PATHS && n.nr() == SyscallNumbers.NEWFSTATAT) ? PatchSite.Kind.ASK : null;
+      case SyscallNumbers.RT_SIGACTION -> HANDLERS ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.EPOLL_CTL -> SETS ? PatchSite.Kind.ASK : null;
       case SyscallNumbers.EPOLL_WAIT, SyscallNumbers.EPOLL_PWAIT ->
           SETS && WAITS ? PatchSite.Kind.ASK : null;

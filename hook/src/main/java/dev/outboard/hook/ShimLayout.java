@@ -127,6 +127,18 @@ final class ShimLayout {
   /** The device number of the file system in which placeholders of regular files are. */
   static final int MEMORY_OFFSET = CONTROL_OFFSET + 152;
 
+  /** Who may put down what a number is: all threads, none, or the one whose number it is. */
+  static final int LEARNER_OFFSET = CONTROL_OFFSET + 160;
+
+  static final int ANY_LEARNS = 0;
+  static final int NONE_LEARNS = -1;
+
+  /** Of no number from here on is anything known, or being found out by the shim. */
+  static final int END_OFFSET = CONTROL_OFFSET + 164;
+
+  /** Address of {@link HandlerEntries} in the process's memory; 0 if it has none. */
+  static final int ENTRIES_OFFSET = CONTROL_OFFSET + 168;
+
   /** Whether the shim looks at paths; and where the names are of which it finds none then. */
   static final int PATHS_OFFSET = CONTROL_OFFSET + 144;
 

@@ -31,6 +31,9 @@ final class ShimTable {
   /** Bytes of all names with their lengths: device.c reads none that might end behind the page. */
   static final int NAMES_BYTES = ShimLayout.NAMES_BYTES - 2 * MAX_NAME;
 
+  private static final boolean LEARNS =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.learns", "true"));
+
   private static final VarHandle INT = ValueLayout.JAVA_INT.varHandle();
   private static final VarHandle LONG = ValueLayout.JAVA_LONG.varHandle();
   private static final int KNOWLEDGE = 0xff;
@@ -40,7 +43,7 @@ final class ShimTable {
 
   private final MemorySegment memory;
   private final int index;
-  private int end;
+  private int closer;
   private boolean frozen;
   private boolean named;
   private boolean elsewhere;
@@ -93,7 +96,7 @@ final class ShimTable {
 
   private void learn(int fd, int mark, int state) {
     if (covers(fd) && !frozen && (mark & (KNOWLEDGE | CLOSING)) == 0) {
-      end = Math.max(end, fd + 1);
+      raiseEnd(fd + 1);
       INT.compareAndSet(memory, (long) fd * Integer.BYTES, mark, mark | state);
     }
   }
@@ -124,7 +127,7 @@ final class ShimTable {
   /** From now on what happens to {@code fd} shows in its word, which is returned. */
   int cover(int fd) {
     if (covers(fd)) {
-      end = Math.max(end, fd + 1);
+      raiseEnd(fd + 1);
     }
     return mark(fd);
   }
@@ -303,8 +306,46 @@ final class ShimTable {
     INT.setVolatile(memory, (long) ShimLayout.CONTROL_OFFSET, on ? 1 : 0);
   }
 
+  private void raiseEnd(int to) {
+    int end;
+    do {
+      end = (int) INT.getVolatile(memory, (long) ShimLayout.END_OFFSET);
+    } while (end < to && !INT.compareAndSet(memory, (long) ShimLayout.END_OFFSET, end, to));
+  }
+
+  /** No number from there on is known, nor is the shim finding out about one. */
+  private int end() {
+    int end = (int) INT.getVolatile(memory, (long) ShimLayout.END_OFFSET);
+    return Math.clamp(end, 0, ShimLayout.MAX_FD);
+  }
+
+  /**
+   * Says which threads may be about to close a number by a trap. Only who does not close anything
+   * unknown to others may put down what a number is; {@code device.c} has the argument. To be said
+   * before the numbers are forgotten, and when all is over.
+   *
+   * @param tid 0 for none, the one if it is only one, or {@link ShimLayout#NONE_LEARNS}
+   */
+  void closer(int tid) {
+    closer = tid;
+    showLearner();
+  }
+
+  private void showLearner() {
+    INT.setVolatile(
+        memory,
+        (long) ShimLayout.LEARNER_OFFSET,
+        frozen || !LEARNS ? ShimLayout.NONE_LEARNS : closer);
+  }
+
+  /** Where entries to signal handlers are in the process's memory; 0 for nowhere. */
+  void entries(long address) {
+    LONG.setVolatile(memory, (long) ShimLayout.ENTRIES_OFFSET, address);
+  }
+
   /** Forgets all numbers that are known to have that handle. */
   void withdraw(int handle) {
+    int end = end();
     for (int fd = 0; fd < end; fd++) {
       if ((mark(fd) & KNOWLEDGE) == ShimLayout.STATE_DEVICE
           && (memory.get(ValueLayout.JAVA_INT, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES)
@@ -317,6 +358,7 @@ final class ShimTable {
 
   /** Forgets the numbers from {@code first} to {@code last}; look-ups that go on are void. */
   void forget(int first, int last) {
+    int end = end();
     for (int fd = first; fd < end && fd <= last; fd++) {
       long at = (long) fd * Integer.BYTES;
       int old;
@@ -336,6 +378,7 @@ final class ShimTable {
   /** Forgets everything and, while it is so, learns nothing: every call traps. */
   void freeze(boolean on) {
     frozen = on;
+    showLearner();
     showPaths();
     if (on) {
       forget(0, Integer.MAX_VALUE);

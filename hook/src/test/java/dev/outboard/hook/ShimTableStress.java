@@ -9,6 +9,7 @@ import java.lang.invoke.VarHandle;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
@@ -17,14 +18,15 @@ import org.jspecify.annotations.Nullable;
 /**
  * Threads that do to descriptor numbers, neighbours in the table, what programs, the shim and the
  * hook do: open one as the host's or as the device's when it is free, close it by the shim if the
- * table says host, by a trap otherwise, and look any of them up. What the table says may never be
- * wrong.
+ * table says host, by a trap otherwise, and look any of them up, as the hook or as the shim. What
+ * the table says may never be wrong.
  */
 final class ShimTableStress {
   private static final VarHandle INT = ValueLayout.JAVA_INT.varHandle();
   private static final int FIRST_FD = 5;
   private static final int FDS = 8;
   private static final int LOOKERS = 8;
+  private static final int NO_OPENER = 1;
   private static final int FREE = 0;
   private static final int HOST = 1;
   private static final int DEVICE = 2;
@@ -52,12 +54,20 @@ final class ShimTableStress {
     List<Thread> openers = new ArrayList<>();
     for (int i = 0; i < FDS; i++) {
       int fd = FIRST_FD + i;
+      AtomicBoolean settles = new AtomicBoolean();
       // Opens when it is free; then it alone closes it, as a program that is right does.
       Step opens =
           r -> {
             int kind = r.nextBoolean() ? HOST : DEVICE;
             assertThat(files.compareAndSet(fd, FREE, kind)).isTrue();
             pause(r);
+            if (r.nextBoolean()) {
+              // Perhaps its last close is not known to be over yet, but to itself.
+              learnAsShim(memory, files, fd, fd, r);
+            }
+            if (r.nextBoolean() && settles.compareAndSet(true, false)) {
+              books.closing(table, fd, false);
+            }
             if (kind == DEVICE) {
               assertThat(table.isHost(fd)).as("the table's word on a device fd").isFalse();
             }
@@ -68,10 +78,12 @@ final class ShimTableStress {
               assertThat(table.isHost(fd)).as("the table's word on a free number").isFalse();
               closeEnds(memory, fd);
             } else {
+              if (settles.getAndSet(true)) {
+                books.closing(table, fd, false);
+              }
               books.closing(table, fd, true);
               pause(r);
               files.set(fd, FREE);
-              books.closing(table, fd, false);
             }
           };
       openers.add(start(threads, failed, random.split(), ROUNDS, opens));
@@ -79,6 +91,10 @@ final class ShimTableStress {
     Step looks =
         r -> {
           int fd = FIRST_FD + r.nextInt(FDS);
+          if (r.nextBoolean()) {
+            learnAsShim(memory, files, fd, NO_OPENER, r);
+            return;
+          }
           long asOf = books.version();
           int mark = table.mark(fd);
           int seen = files.get(fd);
@@ -103,6 +119,23 @@ final class ShimTableStress {
     }
   }
 
+  /** What {@code look_at_unknown} of device.c does. */
+  private static void learnAsShim(
+      MemorySegment memory, AtomicIntegerArray files, int fd, int tid, SplittableRandom r) {
+    int word = (int) INT.getVolatile(memory, 4L * fd);
+    int end;
+    do {
+      end = (int) INT.getVolatile(memory, (long) ShimLayout.END_OFFSET);
+    } while (end <= fd && !INT.compareAndSet(memory, (long) ShimLayout.END_OFFSET, end, fd + 1));
+    int learner = (int) INT.getVolatile(memory, (long) ShimLayout.LEARNER_OFFSET);
+    pause(r);
+    int seen = files.get(fd);
+    pause(r);
+    if (seen == HOST && (word & 0xffff) == 0 && (learner == 0 || learner == tid)) {
+      INT.compareAndSet(memory, 4L * fd, word, word | ShimLayout.STATE_HOST);
+    }
+  }
+
   /** What {@link ProcessEntry} does about closes that trap. */
   private static final class Books {
     private long version;
@@ -115,9 +148,20 @@ final class ShimTableStress {
     synchronized void closing(ShimTable table, int fd, boolean begins) {
       version++;
       closing[fd] = begins;
+      table.closer(closer());
       if (begins) {
         table.forget(fd, fd);
       }
+    }
+
+    private int closer() {
+      int found = 0;
+      for (int fd = FIRST_FD; fd < closing.length; fd++) {
+        if (closing[fd]) {
+          found = found == 0 ? fd : ShimLayout.NONE_LEARNS;
+        }
+      }
+      return found;
     }
 
     synchronized void learn(ShimTable table, int fd, long asOf, int mark) {

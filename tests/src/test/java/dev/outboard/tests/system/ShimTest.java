@@ -201,6 +201,29 @@ class ShimTest {
     }
   }
 
+  /** Descriptors of the host that nobody has told the shim of, and numbers that become others. */
+  @Scenario(trace = false)
+  void unknownDescriptors(Trial trial) throws IOException {
+    Path share = Files.createDirectory(trial.directory().resolve("share"));
+    Path stats = trial.directory().resolve("stats.json");
+    String[] words = {
+      Programs.c("unknown"),
+      Long.toString(seed()),
+      share.resolve("file").toString(),
+      trial.directory().resolve("file").toString()
+    };
+    Finished done =
+        stats(trial.program(words).withDirectoryOfDevice(share), stats).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      // Of each of 600 files and pipes, 2 and 1 reads are the first of their numbers.
+      for (String call : new String[] {"read", "close", "write", "fcntl"}) {
+        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(550);
+      }
+    }
+  }
+
   /**
    * Questions about sockets where the hook has to look at status flags, and where it answers all
    * questions.
