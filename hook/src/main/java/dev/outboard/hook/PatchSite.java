@@ -8,10 +8,10 @@ import java.util.List;
 
 /**
  * The code of a place in a program that makes a system call: whether it can be patched, and how.
- * ADRs 0025 and 0029 have the argument.
+ * ADRs 0025, 0029 and 0056 have the argument.
  *
- * <p>Three shapes can, and no other. Every instruction of theirs but the first stays where it is,
- * so that a thread which stands before one, is restarted there by a signal, or jumps there with
+ * <p>Four shapes can, and no other. Every instruction of theirs but the first stays where it is, so
+ * that a thread which stands before one, is restarted there by a signal, or jumps there with
  * another number, finds what it expects.
  *
  * <ul>
@@ -24,6 +24,10 @@ import java.util.List;
  *       be cancelled: {@code 8b 7c 24 n 31 c0 0f 05} becomes {@code nop; jmp *0x050fc031}, {@code
  *       90 ff 24 25 31 c0 0f 05}. The address <em>is</em> the {@code xor} and the {@code syscall};
  *       so there is one pointer for all places of this shape, and an image has one such place.
+ *   <li>{@code mov %rdi,%rsi; mov $AT_FDCWD,%edi; syscall}, of glibc's {@code open} where no thread
+ *       can be cancelled, and the dynamic linker's: the second {@code mov} becomes the {@code jmp},
+ *       as in the first shape. The number was loaded before, and may be another at another time:
+ *       the stub compares it.
  * </ul>
  */
 final class PatchSite {
@@ -39,6 +43,7 @@ final class PatchSite {
   private static final int MOV_EAX = 0xb8;
   private static final int SYSCALL = 0x050f;
   private static final int XOR_EAX = 0xc031;
+  private static final int CMP_EAX = 0x3d;
   private static final int JE = 0x74;
 
   /** {@link #XOR_EAX} and {@link #SYSCALL}, read as an address. */
@@ -54,6 +59,16 @@ final class PatchSite {
   };
 
   private static final int RELOAD_BYTES = 4;
+
+  /** {@code mov %rdi,%rsi; mov $AT_FDCWD,%edi; syscall}. */
+  private static final byte[] OF_DIRECTORY = {
+    0x48, (byte) 0x89, (byte) 0xfe, (byte) 0xbf, (byte) 0x9c, -1, -1, -1, 0x0f, 0x05
+  };
+
+  private static final int MOV_EDI = 0xbf;
+
+  /** The head of a stub that has the fourth shape's first instruction. */
+  private static final int DIRECTORY_HEAD_BYTES = 18;
 
   /** How many of {@link #RETURNS} are behind that shape, too. */
   private static final int TESTS_BYTES = 7;
@@ -126,7 +141,7 @@ final class PatchSite {
    * @return the writes in their order; none if the site is not certain to have one of the shapes
    */
   static List<Write> patch(byte[] code, int number, long back, int index) {
-    if (isMov(code, number)) {
+    if (isMov(code, number) || isOfDirectory(code)) {
       return List.of(new Write(back - MOV_BYTES, Arrays.copyOf(jump(index), MOV_BYTES - 2)));
     }
     if (isReload(code, number)) {
@@ -173,6 +188,16 @@ final class PatchSite {
         && !takesDisplacement(code[mov - 2] & 0xff);
   }
 
+  /**
+   * Whether it is the fourth shape. Its bytes have no other meaning, wherever instructions begin
+   * before them: {@code fe bf} and {@code ff ff} are none, and any that would take these for an
+   * operand goes on into the {@code 0f 05}, which is an instruction.
+   */
+  private static boolean isOfDirectory(byte[] code) {
+    int from = BEFORE_BYTES - OF_DIRECTORY.length;
+    return Arrays.equals(code, from, BEFORE_BYTES, OF_DIRECTORY, 0, OF_DIRECTORY.length);
+  }
+
   /** Whether it is the third shape. */
   static boolean isReload(byte[] code, int number) {
     if (number != 0) {
@@ -186,10 +211,19 @@ final class PatchSite {
     return Arrays.equals(code, BEFORE_BYTES, BEFORE_BYTES + TESTS_BYTES, RETURNS, 0, TESTS_BYTES);
   }
 
-  /** The first instruction of the third shape, which its stub makes up for. */
-  static byte[] reload(byte[] code) {
-    int at = BEFORE_BYTES - XOR_BYTES - RELOAD_BYTES;
-    return Arrays.copyOfRange(code, at, at + RELOAD_BYTES);
+  /** What a stub begins with: the instruction that the patch has replaced, and the number. */
+  private static void begin(ByteBuffer b, byte[] code, int number) {
+    if (isOfDirectory(code)) {
+      b.put(code, BEFORE_BYTES - MOV_BYTES, MOV_BYTES - 2); // mov $AT_FDCWD,%edi
+      put(b, CMP_EAX).putInt(number); // cmp $number,%eax
+      put(b, 0x74, JUMP_BACK_BYTES); // je over
+      put(b, 0xff, 0x25).putInt(STUB_TRAP - (b.position() + 4)); // jmp *trap
+      return;
+    }
+    if (isReload(code, number)) {
+      b.put(code, BEFORE_BYTES - XOR_BYTES - RELOAD_BYTES, RELOAD_BYTES);
+    }
+    put(b, MOV_EAX).putInt(number); // mov $number,%eax
   }
 
   /**
@@ -249,16 +283,15 @@ final class PatchSite {
   /**
    * The stub of a site.
    *
-   * @param first an instruction that the patch has replaced, to be made up for; or nothing
+   * @param code as {@link #patch} looks at it, before it
    * @param stub its address
    * @param slow address of the shim's way for calls that it cannot let pass
    * @param back the trapped call's return address
    */
-  static byte[] stub(Kind kind, int number, byte[] first, long stub, long slow, long back) {
+  static byte[] stub(Kind kind, int number, byte[] code, long stub, long slow, long back) {
     ByteBuffer b = ByteBuffer.allocate(ShimLayout.STUB_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     int table = (int) ShimLayout.TABLE;
-    b.put(first);
-    put(b, 0xb8).putInt(number); // mov $number,%eax
+    begin(b, code, number);
     if (kind == Kind.ASK) {
       leave(b, stub, slow, back);
       b.position(STUB_PASS);
@@ -312,7 +345,10 @@ final class PatchSite {
    * @param offset of the thread's next instruction in it
    */
   static Progress progress(byte[] code, int offset) {
-    int call = MOV_BYTES - 2;
+    int call = bodyOf(code);
+    if (call > MOV_BYTES - 2 && offset == 0) {
+      return Progress.NOT_BEGUN;
+    }
     if ((code[call] & 0xff) == MOV_R11 >> 8 && (code[call + 1] & 0xff) == (MOV_R11 & 0xff)) {
       return offset > STUB_PASS ? Progress.AFTER : Progress.BEFORE;
     }
@@ -329,6 +365,21 @@ final class PatchSite {
     return closes && offset < back ? Progress.COUNTED_OUT_NEXT : Progress.AFTER;
   }
 
+  /** Where a stub goes on behind {@link #begin}. */
+  private static int bodyOf(byte[] stub) {
+    return switch (stub[0] & 0xff) {
+      case MOV_EAX -> MOV_BYTES - 2;
+      case MOV_EDI -> DIRECTORY_HEAD_BYTES;
+      default -> RELOAD_BYTES + MOV_BYTES - 2;
+    };
+  }
+
+  /** The address of what a stub's first instruction stands for. */
+  static long replaced(byte[] stub) {
+    boolean reload = (stub[0] & 0xff) != MOV_EDI;
+    return back(stub) - (reload ? XOR_BYTES + RELOAD_BYTES : MOV_BYTES);
+  }
+
   /** The return address of a stub's place. */
   static long back(byte[] stub) {
     return ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN).getLong(STUB_BACK);
@@ -337,11 +388,17 @@ final class PatchSite {
   /** The number of a stub's call. */
   static int number(byte[] stub) {
     ByteBuffer b = ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN);
-    return b.getInt((stub[0] & 0xff) == MOV_EAX ? 1 : RELOAD_BYTES + 1);
+    return switch (stub[0] & 0xff) {
+      case MOV_EAX -> b.getInt(1);
+      case MOV_EDI -> b.getInt(MOV_BYTES - 2 + 1);
+      default -> b.getInt(RELOAD_BYTES + 1);
+    };
   }
 
   /** How far a thread has come in a stub. */
   enum Progress {
+    /** It stands before an instruction that the patch has replaced. */
+    NOT_BEGUN,
     /** It has not made its call, or will not. */
     BEFORE,
     /** The same; but its close is counted. */

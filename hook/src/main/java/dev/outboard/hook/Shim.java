@@ -6,18 +6,16 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Memory;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.channel.LentSlot;
+import dev.outboard.hook.KnownPlaces.Page;
+import dev.outboard.hook.KnownPlaces.Place;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.PathSet;
 import dev.outboard.syscalls.SyscallTable;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -44,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class Shim implements AutoCloseable, Statistics.Untrapped {
   /** Most programs that end soon have made fewer trapped calls. */
-  static final int PATIENCE = 16;
+  static final int PATIENCE = Integer.getInteger("outboard.shim.patience", 16);
 
   /** The same where a thread must be held, which costs some hundred microseconds. */
   static final int HELD_PATIENCE = 64;
@@ -92,6 +90,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   private static final boolean PATHS =
       Boolean.parseBoolean(System.getProperty("outboard.shim.paths", "true"));
+
+  private static final boolean KNOWN =
+      Boolean.parseBoolean(System.getProperty("outboard.shim.known", "true"));
 
   private static final boolean HANDLERS =
       Boolean.parseBoolean(System.getProperty("outboard.shim.handlers", "true"));
@@ -145,6 +146,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
 
   private final ShimBlob blob = ShimBlob.load();
   private final ShimTables tables = new ShimTables();
+  private final KnownPlaces places = new KnownPlaces();
   private final Map<Long, ShimImage> images = new HashMap<>();
   private final ProcessTable processes;
   private final Messages messages;
@@ -212,10 +214,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
               && isInjected(s.calls.incrementAndGet())
               && inject(n, p, s);
       case INJECTING -> {
-        if (back == s.back && n.nr() == s.number) {
-          injected(n, p, s);
+        if (back != s.back || n.nr() != s.number) {
+          yield false;
         }
-        yield false;
+        injected(n, p, s);
+        yield s.phase == ShimState.Phase.ACTIVE && consider(n, p, s, back);
       }
       case ACTIVE -> consider(n, p, s, back);
       case FORKED, NEVER -> false;
@@ -844,7 +847,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     ShimImage image;
     synchronized (s) {
       int hits = s.sites.hit(back);
-      if (!isTried(hits) || s.phase != ShimState.Phase.ACTIVE || s.holding || s.execing) {
+      boolean early = hits == 1 && KNOWN && places.isWorthwhile(back, n.nr());
+      if ((!isTried(hits) && !early)
+          || s.phase != ShimState.Phase.ACTIVE
+          || s.holding
+          || s.execing) {
         return false;
       }
       if (n.nr() == SyscallNumbers.RECVMSG && !p.mayHoldDevice()) {
@@ -863,6 +870,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
             || (status.threads != 1 && hits < HELD_HITS)) {
           return false; // There is a later try.
         }
+        if (status.threads == 1 && patchKnown(n, p, s)) {
+          return false;
+        }
         s.sites.done(back);
         int pointer = image.pointer(kind, code, n.nr(), back);
         if (pointer < 0) {
@@ -873,6 +883,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         if (status.threads == 1) {
           int memory = openMemory(a, p);
           if (memory >= 0) {
+            learn(p, image, memory, new Place(offset(back), n.nr(), kind), back, a);
             write(memory, a, writes);
             Linux.close(memory);
           }
@@ -910,6 +921,108 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     };
   }
 
+  /**
+   * Patches all places that are known of the text in which the caller traps, if it is known. The
+   * process has one thread, and nobody traces it.
+   *
+   * @return whether the caller's place is one of them
+   */
+  private boolean patchKnown(Notification n, ProcessEntry p, ShimState s) {
+    long back = n.instructionPointer();
+    ShimImage image = s.image;
+    List<Page> candidates = KNOWN ? places.candidates(back, n.nr()) : List.of();
+    if (image == null || candidates.isEmpty()) {
+      return false;
+    }
+    long page = back & -PAGE_BYTES;
+    try (Arena a = Arena.ofConfined()) {
+      int memory = openMemory(a, p);
+      if (memory < 0) {
+        return false;
+      }
+      try {
+        MemorySegment content = a.allocate(PAGE_BYTES, Long.BYTES);
+        for (Page found : candidates) {
+          if (isThere(found, image, memory, page, content)) {
+            for (Page other : places.pages(found)) {
+              long there = page - found.at() + other.at();
+              if (isThere(other, image, memory, there, content)) {
+                patchKnown(other, p, s, image, memory, there, content);
+              }
+            }
+            return true;
+          }
+        }
+        return false;
+      } finally {
+        Linux.close(memory);
+      }
+    }
+  }
+
+  /** Whether a page is there, but for what has been patched; then {@code content} holds it. */
+  private static boolean isThere(
+      Page page, ShimImage image, int memory, long address, MemorySegment content) {
+    if (!readAll(memory, content, address)) {
+      return false;
+    }
+    if (!page.is(content)) {
+      restore(content, image.patchesOf(address), address);
+    }
+    return page.is(content);
+  }
+
+  private void patchKnown(
+      Page page,
+      ProcessEntry p,
+      ShimState s,
+      ShimImage image,
+      int memory,
+      long address,
+      MemorySegment content) {
+    List<PatchSite.Write> writes = new ArrayList<>();
+    for (Place place : page.places()) {
+      if (place.number() == SyscallNumbers.RECVMSG && !p.mayHoldDevice()) {
+        continue;
+      }
+      long back = address + place.offset();
+      byte[] code = place.code(page.content());
+      int pointer = image.pointer(place.kind(), code, place.number(), back);
+      if (pointer >= 0) {
+        List<PatchSite.Write> of = PatchSite.patch(code, place.number(), back, pointer);
+        image.patched(of, code, back);
+        writes.addAll(of);
+        s.sites.done(back);
+      }
+    }
+    if (!writes.isEmpty()) {
+      int[] span = KnownPlaces.apply(content, writes, address);
+      writeAll(memory, content.asSlice(span[0], span[1] - span[0]), address + span[0]);
+    }
+  }
+
+  /** Keeps a place that is about to be patched for processes to come. */
+  private void learn(ProcessEntry p, ShimImage image, int memory, Place place, long back, Arena a) {
+    long page = back & -PAGE_BYTES;
+    if (!KNOWN || !KnownPlaces.isWithinPage(back)) {
+      return;
+    }
+    TextMapping text = TextMapping.ofText(p, page);
+    MemorySegment content = a.allocate(PAGE_BYTES, Long.BYTES);
+    if (text == null || !readAll(memory, content, page)) {
+      return;
+    }
+    restore(content, image.patchesOf(page), page);
+    byte[] bytes = content.toArray(ValueLayout.JAVA_BYTE);
+    if (!PatchSite.isReload(place.code(bytes), place.number())) { // Of these an image has one.
+      places.learn(text.file(), page - text.start() + text.offset(), bytes, place);
+    }
+  }
+
+  private static int offset(long back) {
+    return (int) (back & (PAGE_BYTES - 1));
+  }
+
   private static void write(int memory, Arena a, List<PatchSite.Write> writes) {
     for (PatchSite.Write w : writes) {
       MemorySegment bytes = a.allocateFrom(ValueLayout.JAVA_BYTE, w.bytes());
@@ -933,7 +1046,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         return false;
       }
     }
-    if (!isText(p, page) && !image.hasReplaced(page)) {
+    if (TextMapping.ofText(p, page) == null && !image.hasReplaced(page)) {
       return false;
     }
     try (Arena a = Arena.ofConfined()) {
@@ -996,25 +1109,6 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       }
     }
     return true;
-  }
-
-  /** Whether a page is code of a file that nobody writes to: private, and not writable. */
-  private static boolean isText(ProcessEntry p, long page) {
-    try (Stream<String> lines = Files.lines(Path.of("/proc/" + p.pid() + "/maps"))) {
-      // start-end r-xp offset device inode path
-      return lines.anyMatch(line -> {
-        String[] words = line.split(" +", 6);
-        int dash = words[0].indexOf('-');
-        return words[1].equals("r-xp")
-            && !words[4].equals("0")
-            && Long.compareUnsigned(Long.parseUnsignedLong(words[0], 0, dash, 16), page) <= 0
-            && Long.compareUnsigned(
-                    Long.parseUnsignedLong(words[0], dash + 1, words[0].length(), 16), page)
-                > 0;
-      });
-    } catch (IOException | UncheckedIOException e) {
-      return false; // The process has ended.
-    }
   }
 
   /** What {@link PatchSite#patch} looks at; zeros if it cannot be read. */
@@ -1095,7 +1189,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       long page = patch.done().address() & -PAGE_BYTES;
       pages.computeIfAbsent(page, x -> new ArrayList<>()).add(patch);
     }
-    pages.keySet().removeIf(page -> !isText(p, page) && !image.hasReplaced(page));
+    pages
+        .keySet()
+        .removeIf(page -> TextMapping.ofText(p, page) == null && !image.hasReplaced(page));
     try (Arena a = Arena.ofConfined()) {
       int memory = openMemory(a, p);
       HeldThread t = memory < 0 || pages.isEmpty() ? null : HeldThread.seize(n, a);

@@ -184,7 +184,9 @@ final class ShimExit {
         t.countOut((int) registers.get(ValueLayout.JAVA_LONG, RDI));
       }
     }
-    if (progress == PatchSite.Progress.BEFORE || progress == PatchSite.Progress.COUNTED_IN) {
+    if (progress == PatchSite.Progress.NOT_BEGUN) {
+      registers.set(ValueLayout.JAVA_LONG, RIP, PatchSite.replaced(code));
+    } else if (progress == PatchSite.Progress.BEFORE || progress == PatchSite.Progress.COUNTED_IN) {
       registers.set(ValueLayout.JAVA_LONG, RAX, PatchSite.number(code));
       registers.set(ValueLayout.JAVA_LONG, ORIGINAL_RAX, -1);
       registers.set(ValueLayout.JAVA_LONG, RIP, back - SYSCALL_BYTES);

@@ -3,6 +3,7 @@ package dev.outboard.hook;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -115,10 +116,9 @@ final class ShimImage {
     if (index >= ShimLayout.MAX_STUBS || (reload && reloads != 0)) {
       return -1;
     }
-    byte[] first = reload ? PatchSite.reload(code) : new byte[0];
     long stub = ShimLayout.STUBS + (long) index * ShimLayout.STUB_BYTES;
     boolean asks = kind == PatchSite.Kind.ASK;
-    byte[] text = PatchSite.stub(kind, number, first, stub, asks ? special : slow, back);
+    byte[] text = PatchSite.stub(kind, number, code, stub, asks ? special : slow, back);
     MemorySegment.copy(
         text, 0, file.memory(), ValueLayout.JAVA_BYTE, stub - ShimLayout.BASE, text.length);
     file.memory().set(ValueLayout.JAVA_LONG, (long) index * ShimLayout.POINTER_BYTES, stub);
@@ -143,6 +143,17 @@ final class ShimImage {
   /** What was patched in any of the processes that have the image. */
   synchronized List<Patch> patches() {
     return List.copyOf(patches.values());
+  }
+
+  /** The same of one page. */
+  synchronized List<Patch> patchesOf(long page) {
+    List<Patch> of = new ArrayList<>();
+    for (Patch p : patches.values()) {
+      if ((p.done().address() & -KnownPlaces.PAGE_BYTES) == page) {
+        of.add(p);
+      }
+    }
+    return of;
   }
 
   /** The code of the stub at an address. */

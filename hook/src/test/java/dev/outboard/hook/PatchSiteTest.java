@@ -5,9 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 
 class PatchSiteTest {
   private static final long BACK = 0x7f12_3456_7890L;
@@ -90,7 +95,6 @@ class PatchSiteTest {
     assertThat(writes).hasSize(1);
     assertThat(writes.getFirst().address()).isEqualTo(BACK - 8);
     assertThat(writes.getFirst().bytes()).containsExactly(0x90, 0xff, 0x24, 0x25);
-    assertThat(PatchSite.reload(code)).containsExactly(0x8b, 0x7c, 0x24, 0x08);
     ByteBuffer patched = ByteBuffer.wrap(code.clone()).order(ByteOrder.LITTLE_ENDIAN);
     patched.put(PatchSite.BEFORE_BYTES - 8, writes.getFirst().bytes());
     assertThat(patched.getInt(PatchSite.BEFORE_BYTES - 4)).isEqualTo((int) PatchSite.XOR_POINTER);
@@ -108,16 +112,71 @@ class PatchSiteTest {
     }
   }
 
+  private static final String OPEN_OF_GLIBC = "7489f2 b801010000 4889fe bf9cffffff 0f05";
+
   @Test
-  void stubsFitAndKnowTheirSite() {
-    byte[] first = {(byte) 0x8b, 0x7c, 0x24, 0x08};
+  void theOpenOfGlibcThatIsNotCancelledKeepsTheNumbersMove() {
+    byte[] code = code(OPEN_OF_GLIBC.replace(" ", ""), AFTER);
+    List<PatchSite.Write> writes = PatchSite.patch(code, 257, BACK, 0x123);
+    assertThat(writes).hasSize(1);
+    assertThat(writes.getFirst().address()).isEqualTo(BACK - 7);
+    int pointer = (int) ShimLayout.BASE + 0x123 * ShimLayout.POINTER_BYTES;
+    assertThat(writes.getFirst().bytes())
+        .containsExactly(0xff, 0x24, 0x25, pointer & 0xff, pointer >> 8 & 0xff);
+
+    for (int i = PatchSite.BEFORE_BYTES - 10; i < PatchSite.BEFORE_BYTES; i++) {
+      byte[] other = code.clone();
+      other[i] ^= 0x10;
+      assertThat(PatchSite.patch(other, 257, BACK, 0)).as("byte %s", i).isEmpty();
+    }
+  }
+
+  /** Each shape's place, with what its stub has to make up for, and the number. */
+  private static Stream<Arguments> shapes() {
+    return Stream.of(
+        Arguments.of(code("b82d000000 0f05".replace(" ", ""), AFTER), 45, ""),
+        Arguments.of(
+            code(
+                "e849d5f8ff488b542418488b7424104189c08b7c240831c00f05", "483d00f0ffff7734" + AFTER),
+            0,
+            "8b7c2408"),
+        Arguments.of(code(OPEN_OF_GLIBC.replace(" ", ""), AFTER), 257, "bf9cffffff"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("shapes")
+  void stubsFitAndKnowTheirSite(byte[] code, int number, String replaced) {
+    byte[] first = HexFormat.of().parseHex(replaced);
     for (PatchSite.Kind kind : PatchSite.Kind.values()) {
-      byte[] stub = PatchSite.stub(kind, 45, first, ShimLayout.STUBS, ShimLayout.TEXT + 0x1c, BACK);
+      byte[] stub =
+          PatchSite.stub(kind, number, code, ShimLayout.STUBS, ShimLayout.TEXT + 0x1c, BACK);
       ByteBuffer b = ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN);
-      assertThat(stub).hasSize(ShimLayout.STUB_BYTES).startsWith(first);
+      assertThat(stub).hasSize(ShimLayout.STUB_BYTES);
+      assertThat(Arrays.copyOf(stub, first.length)).isEqualTo(first);
       assertThat(b.getLong(112)).isEqualTo(BACK - 2);
       assertThat(b.getLong(120)).isEqualTo(BACK);
+      assertThat(PatchSite.number(stub)).isEqualTo(number);
+      assertThat(PatchSite.progress(stub, 0))
+          .isEqualTo(first.length > 0 ? PatchSite.Progress.NOT_BEGUN : PatchSite.Progress.BEFORE);
+      assertThat(PatchSite.progress(stub, Math.max(5, first.length)))
+          .isEqualTo(PatchSite.Progress.BEFORE);
+      if (first.length > 0) {
+        int at = (int) (PatchSite.replaced(stub) - BACK) + PatchSite.BEFORE_BYTES;
+        assertThat(Arrays.copyOfRange(code, at, at + first.length)).isEqualTo(first);
+      }
     }
+  }
+
+  /** The number may be another's who jumped to the last instruction before the call. */
+  @Test
+  void aStubThatFindsAnotherNumberTraps() {
+    byte[] code = code(OPEN_OF_GLIBC.replace(" ", ""), AFTER);
+    byte[] stub =
+        PatchSite.stub(
+            PatchSite.Kind.ASK, 257, code, ShimLayout.STUBS, ShimLayout.TEXT + 0x1c, BACK);
+    ByteBuffer b = ByteBuffer.wrap(stub).order(ByteOrder.LITTLE_ENDIAN);
+    assertThat(HexFormat.of().formatHex(stub, 5, 14)).isEqualTo("3d01010000" + "7406" + "ff25");
+    assertThat(18 + b.getInt(14)).as("jmp *trap").isEqualTo(112);
   }
 
   /** Wherever a thread stands in a stub that asks, it has not made its call. */
@@ -125,7 +184,12 @@ class PatchSiteTest {
   void aStubThatAsksMakesNoCall() {
     byte[] stub =
         PatchSite.stub(
-            PatchSite.Kind.ASK, 233, new byte[0], ShimLayout.STUBS, ShimLayout.TEXT + 0x1c, BACK);
+            PatchSite.Kind.ASK,
+            233,
+            code("b8e90000000f05", AFTER),
+            ShimLayout.STUBS,
+            ShimLayout.TEXT + 0x1c,
+            BACK);
     assertThat(stub).startsWith(0xb8, 233, 0, 0, 0, 0x41, 0xbb);
     for (int offset : new int[] {0, 5, 11}) {
       assertThat(PatchSite.progress(stub, offset)).isEqualTo(PatchSite.Progress.BEFORE);

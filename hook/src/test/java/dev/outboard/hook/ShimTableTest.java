@@ -186,6 +186,47 @@ class ShimTableTest {
   }
 
   @Test
+  void onlyWhoIsAloneInClosingMayLearn() {
+    ProcessEntry p = new ProcessEntry(70, 1, -1, -1);
+    p.closing(71, 9, 9, false);
+    p.table(table);
+    assertThat(learner()).as("a close from before there was a table").isEqualTo(71);
+    p.closing(71, 4, 4, true);
+    assertThat(learner()).isEqualTo(71);
+    p.closing(72, 0, Integer.MAX_VALUE, true);
+    assertThat(learner()).isEqualTo(ShimLayout.NONE_LEARNS);
+    p.settled(71);
+    assertThat(learner()).isEqualTo(72);
+    p.freeze(true);
+    p.settled(72);
+    assertThat(learner()).as("empty for the moment").isEqualTo(ShimLayout.NONE_LEARNS);
+    p.freeze(false);
+    assertThat(learner()).isEqualTo(ShimLayout.ANY_LEARNS);
+    p.neverCache(false);
+    p.freeze(false);
+    assertThat(learner()).as("empty for good").isEqualTo(ShimLayout.NONE_LEARNS);
+  }
+
+  private int learner() {
+    return memory.get(ValueLayout.JAVA_INT, ShimLayout.LEARNER_OFFSET);
+  }
+
+  @Test
+  void whatTheShimIsFindingOutIsForgottenToo() {
+    int fd = 5000;
+    int before = table.mark(fd);
+    table.forget(0, Integer.MAX_VALUE);
+    assertThat(table.mark(fd)).as("nobody has looked at it").isEqualTo(before);
+    memory.set(ValueLayout.JAVA_INT, ShimLayout.END_OFFSET, fd + 1);
+    table.forget(0, Integer.MAX_VALUE);
+    assertThat(table.mark(fd)).as("somebody may be looking").isNotEqualTo(before);
+    memory.set(ValueLayout.JAVA_INT, ShimLayout.END_OFFSET, Integer.MAX_VALUE);
+    table.forget(0, Integer.MAX_VALUE);
+    memory.set(ValueLayout.JAVA_INT, ShimLayout.END_OFFSET, -1);
+    table.forget(0, Integer.MAX_VALUE);
+  }
+
+  @Test
   void countersAreTheShims() {
     memory.set(ValueLayout.JAVA_LONG, ShimLayout.COUNTERS_OFFSET + 8L * 3, 42);
     memory.set(ValueLayout.JAVA_LONG, ShimLayout.DEVICE_COUNTERS_OFFSET + 8L * 3, 43);

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Places in texts of files, as the dynamic linker's and libc's, that were patched in one process
+ * and can be patched in the next before they trap there.
+ *
+ * <p>What {@link PatchSite} takes as proof that two bytes are a {@code syscall} instruction is that
+ * it has trapped. Here it has trapped in another process; so a place is known together with the
+ * whole page in which it lies, and only a page of exactly that content has it. Pages of one file
+ * keep their distances, hence one that has been found leads to the others; each of them is compared
+ * by itself. ADR 0056 argues it.
+ *
+ * <p>Bounded: when it is full, what is known is used and nothing is added. Any thread may call
+ * everything; what it returns never changes.
+ */
+final class KnownPlaces {
+  static final int PAGE_BYTES = 4096;
+
+  private static final int MAX_PAGES = 512;
+  private static final int MAX_COUNTED = 8192;
+
+  /** A place that traps once in each process is worth a patch after so many. */
+  private static final int OFTEN = 4;
+
+  /**
+   * @param offset of the return address in its page
+   * @param number the call's
+   */
+  record Place(int offset, int number, PatchSite.Kind kind) {
+    /** What {@link PatchSite#patch} looks at. */
+    byte[] code(byte[] page) {
+      return Arrays.copyOfRange(
+          page, offset - PatchSite.BEFORE_BYTES, offset + PatchSite.AFTER_BYTES);
+    }
+  }
+
+  /** A page with places. */
+  static final class Page {
+    private final Text text;
+    private final long at;
+    private final byte[] content;
+    private final List<Place> places;
+
+    private Page(Text text, long at, byte[] content, List<Place> places) {
+      this.text = text;
+      this.at = at;
+      this.content = content;
+      this.places = places;
+    }
+
+    /** Its offset from the beginning of its text, in bytes. */
+    long at() {
+      return at;
+    }
+
+    /** What it holds without any patch; not to be changed. */
+    byte[] content() {
+      return content;
+    }
+
+    List<Place> places() {
+      return places;
+    }
+
+    /** Whether memory begins with just this content. */
+    boolean is(MemorySegment memory) {
+      return memory.asSlice(0, PAGE_BYTES).mismatch(MemorySegment.ofArray(content)) < 0;
+    }
+  }
+
+  /** The pages of one file; guarded by the object that knows it. */
+  static final class Text {
+    private final Map<Long, Page> pages = new HashMap<>();
+
+    private Text() {}
+  }
+
+  private final Map<String, Text> texts = new HashMap<>();
+  private final Map<Integer, List<Page>> index = new HashMap<>();
+  private final Map<Integer, Integer> counts = new HashMap<>();
+  private int pageCount;
+
+  private static int key(long back, int number) {
+    return (int) (back & (PAGE_BYTES - 1)) << Short.SIZE | number;
+  }
+
+  /** Whether all that is looked at of a place is in one page. */
+  static boolean isWithinPage(long back) {
+    int offset = (int) (back & (PAGE_BYTES - 1));
+    return offset >= PatchSite.BEFORE_BYTES && offset <= PAGE_BYTES - PatchSite.AFTER_BYTES;
+  }
+
+  /**
+   * Counts a place's first trap in a process.
+   *
+   * @return whether it is worth a patch, though it may not trap again in this one: it is frequent,
+   *     or may be known
+   */
+  synchronized boolean isWorthwhile(long back, int number) {
+    if (counts.size() >= MAX_COUNTED) {
+      counts.clear();
+    }
+    int key = key(back, number);
+    return counts.merge(key, 1, Integer::sum) >= OFTEN || index.containsKey(key);
+  }
+
+  /** Pages that may have that place; mostly none or one. */
+  synchronized List<Page> candidates(long back, int number) {
+    return index.getOrDefault(key(back, number), List.of());
+  }
+
+  /** All pages of the text of one that was found. */
+  synchronized List<Page> pages(Page found) {
+    return List.copyOf(found.text.pages.values());
+  }
+
+  /**
+   * Adds a place.
+   *
+   * @param file names the file, and no other that exists at the time
+   * @param at the page's offset from the beginning of the text
+   * @param content the page's, without any patch
+   */
+  synchronized void learn(String file, long at, byte[] content, Place place) {
+    Text text = texts.get(file);
+    Page old = text == null ? null : text.pages.get(at);
+    if (old == null && pageCount >= MAX_PAGES) {
+      return;
+    }
+    List<Place> places = new ArrayList<>();
+    if (old != null && Arrays.equals(old.content, content)) {
+      if (old.places.contains(place)) {
+        return;
+      }
+      places.addAll(old.places);
+    } // Else the file has been changed.
+    places.add(place);
+    if (text == null) {
+      text = new Text();
+      texts.put(file, text);
+    }
+    Page page = new Page(text, at, content, List.copyOf(places));
+    text.pages.put(at, page);
+    forget(old);
+    for (Place p : page.places) {
+      index.merge(key(p.offset, p.number), List.of(page), KnownPlaces::join);
+    }
+    pageCount += old == null ? 1 : 0;
+  }
+
+  private void forget(@Nullable Page old) {
+    if (old == null) {
+      return;
+    }
+    for (Place p : old.places) {
+      index.computeIfPresent(
+          key(p.offset, p.number),
+          (k, pages) -> {
+            List<Page> left = new ArrayList<>(pages);
+            left.remove(old);
+            return left.isEmpty() ? null : List.copyOf(left);
+          });
+    }
+  }
+
+  private static List<Page> join(List<Page> a, List<Page> b) {
+    List<Page> all = new ArrayList<>(a);
+    all.addAll(b);
+    return List.copyOf(all);
+  }
+
+  /**
+   * A page as it is to be with patches.
+   *
+   * @param memory its present content, which has no other patches than those of {@code writes}
+   * @return from and to where it changes: offsets in it
+   */
+  static int[] apply(MemorySegment memory, List<PatchSite.Write> writes, long page) {
+    int from = PAGE_BYTES;
+    int to = 0;
+    for (PatchSite.Write w : writes) {
+      int at = (int) (w.address() - page);
+      MemorySegment.copy(w.bytes(), 0, memory, ValueLayout.JAVA_BYTE, at, w.bytes().length);
+      from = Math.min(from, at);
+      to = Math.max(to, at + w.bytes().length);
+    }
+    return new int[] {from, to};
+  }
+}
