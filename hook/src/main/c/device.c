@@ -161,6 +161,7 @@ struct control {
   volatile uint64_t entries; /* the hook's: a page of entries to signal handlers; 0 if there is none */
 };
 
+_Static_assert(__builtin_offsetof(struct control, slots) == 16, "ShimLayout.SLOT_COUNT_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, went_ahead) == 112, "ShimLayout.WENT_AHEAD_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, ahead) == 120, "ShimLayout.AHEAD_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, asks) == 124, "ShimLayout.ASKS_OFFSET");

@@ -28,6 +28,7 @@ final class Notification {
   private final MemorySegment scratch;
   private final long[] args = new long[6];
   private final ProcessMemory memory;
+  private final TaskStatus status;
   private final Notifier.Seat seat;
   private final MemorySegment path;
   private final MemorySegment stat;
@@ -77,6 +78,7 @@ final class Notification {
     this.path = arena.allocate(PATH_BYTES, 8);
     this.stat = arena.allocate(Processes.STAT_BYTES, 8);
     this.polls = arena.allocate(16, 8);
+    this.status = new TaskStatus(arena);
   }
 
   /** Lets {@code o} see every answer from now on; null for nobody. */
@@ -183,6 +185,12 @@ final class Notification {
     return path;
   }
 
+  /** Room for what a thread's status says. */
+  TaskStatus statusScratch() {
+    return status;
+  }
+
+  /** Room for one structure of stat(2) or less. */
   MemorySegment statScratch() {
     return stat;
   }

@@ -190,12 +190,14 @@ final class PatchSite {
 
   /**
    * Whether it is the fourth shape. Its bytes have no other meaning, wherever instructions begin
-   * before them: {@code fe bf} and {@code ff ff} are none, and any that would take these for an
-   * operand goes on into the {@code 0f 05}, which is an instruction.
+   * before them, but as a constant of 64 bits: {@code fe bf} and {@code ff ff} are none, and what
+   * takes all of them for operands goes on into the {@code 0f 05}, which is an instruction.
    */
   private static boolean isOfDirectory(byte[] code) {
     int from = BEFORE_BYTES - OF_DIRECTORY.length;
-    return Arrays.equals(code, from, BEFORE_BYTES, OF_DIRECTORY, 0, OF_DIRECTORY.length);
+    boolean constant = (code[from - 2] & 0xf8) == 0x48 && (code[from - 1] & 0xf8) == 0xb8;
+    return !constant
+        && Arrays.equals(code, from, BEFORE_BYTES, OF_DIRECTORY, 0, OF_DIRECTORY.length);
   }
 
   /** Whether it is the third shape. */

@@ -42,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class Shim implements AutoCloseable, Statistics.Untrapped {
   /** Most programs that end soon have made fewer trapped calls. */
-  static final int PATIENCE = Integer.getInteger("outboard.shim.patience", 16);
+  static final int PATIENCE = 10;
 
   /** The same where a thread must be held, which costs some hundred microseconds. */
   static final int HELD_PATIENCE = 64;
@@ -455,7 +455,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         return false;
       }
       try (Arena a = Arena.ofConfined()) {
-        TaskStatus status = new TaskStatus(a);
+        TaskStatus status = n.statusScratch();
         int r = (int) status.read(a, n.tid());
         // With another thread, or a handler that a signal could start, other code than ours might
         // run through the place that is overwritten.
@@ -864,7 +864,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         return false;
       }
       try (Arena a = Arena.ofConfined()) {
-        TaskStatus status = new TaskStatus(a);
+        TaskStatus status = n.statusScratch();
         if (status.read(a, n.tid()) < 0
             || status.tracer != 0
             || (status.threads != 1 && hits < HELD_HITS)) {

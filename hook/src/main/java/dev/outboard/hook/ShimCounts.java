@@ -21,6 +21,9 @@ final class ShimCounts {
   void add(ShimTable t) {
     for (int i = 0; i < ShimLayout.MAX_NUMBER; i++) {
       passed[i] += t.calls(i);
+    }
+    // Most programs never have a slot, and counts without one are not worth a look.
+    for (int i = 0; i < ShimLayout.MAX_NUMBER && t.hasDeviceCalls(); i++) {
       direct[i] += t.deviceCalls(i);
       bytes[i] += t.deviceBytes(i);
       won[i] += t.spinsWon(i);

@@ -108,6 +108,9 @@ final class ShimLayout {
 
   static final int HOOK_PID_OFFSET = CONTROL_OFFSET + 12;
 
+  /** Of the same page: how many call slots the process has mapped; less than 0 if none. */
+  static final int SLOT_COUNT_OFFSET = CONTROL_OFFSET + 16;
+
   /** Of the same page: bytes of files of the device that were sent from there. */
   static final int STAYED_OFFSET = CONTROL_OFFSET + 104;
 

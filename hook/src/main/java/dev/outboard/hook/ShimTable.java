@@ -390,6 +390,11 @@ final class ShimTable {
     return count(ShimLayout.COUNTERS_OFFSET, number);
   }
 
+  /** Whether it can have had the device make any. */
+  boolean hasDeviceCalls() {
+    return (int) INT.getVolatile(memory, (long) ShimLayout.SLOT_COUNT_OFFSET) > 0;
+  }
+
   /** How often the shim had the device make call {@code number}. */
   long deviceCalls(int number) {
     return count(ShimLayout.DEVICE_COUNTERS_OFFSET, number);

@@ -129,6 +129,7 @@ class PatchSiteTest {
       other[i] ^= 0x10;
       assertThat(PatchSite.patch(other, 257, BACK, 0)).as("byte %s", i).isEmpty();
     }
+    assertThat(patch("49 ba 48 89 fe bf 9c ff ff ff 0f 05", 257)).as("a constant").isEmpty();
   }
 
   /** Each shape's place, with what its stub has to make up for, and the number. */

@@ -201,6 +201,42 @@ class ShimTest {
     }
   }
 
+  /**
+   * Programs that are executed one after another: what is known of one's text serves the next. One
+   * is taken out of the way of cancelled threads meanwhile, and one's file becomes another program.
+   */
+  @Scenario(trace = false)
+  void oneProgramAfterAnother(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    Path file = trial.directory().resolve("file");
+    String again = Programs.c("again");
+    String each = "echo 0 >\"$0\" && \"$3\" \"$0\" 60 && ";
+    String all =
+        each
+            + "for i in 1 2 3; do \"$1\" 1 || exit; done && "
+            + each
+            + "cp \"$3\" \"$0.x\" && echo 0 >\"$0\" && \"$0.x\" \"$0\" 20 && "
+            + "cat \"$2\" >\"$0.x\" && for i in 1 2 3; do \"$0.x\" $i 1 || exit; done";
+    String[] words = {
+      "sh",
+      "-c",
+      all,
+      file.toString(),
+      Programs.unwindingC("cancel"),
+      Programs.staticC("numbers"),
+      again
+    };
+    Finished done = stats(trial.program(words), stats).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      // 140 times, of which a few are the first.
+      for (String call : new String[] {"lseek", "write"}) {
+        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(110);
+      }
+    }
+  }
+
   /** Descriptors of the host that nobody has told the shim of, and numbers that become others. */
   @Scenario(trace = false)
   void unknownDescriptors(Trial trial) throws IOException {
