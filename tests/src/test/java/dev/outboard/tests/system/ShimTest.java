@@ -237,6 +237,21 @@ class ShimTest {
     }
   }
 
+  /** Signal handlers that are installed, asked for and run. */
+  @Scenario(trace = false)
+  void handlers(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    Finished done =
+        stats(trial.program(Programs.c("handlers"), Long.toString(seed())), stats)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    if (trial.mode().offloaded()) {
+      String json = report(stats);
+      assertThat(untrapped(json, "rt_sigaction")).as("in %s", json).isGreaterThan(1000);
+    }
+  }
+
   /** Descriptors of the host that nobody has told the shim of, and numbers that become others. */
   @Scenario(trace = false)
   void unknownDescriptors(Trial trial) throws IOException {
