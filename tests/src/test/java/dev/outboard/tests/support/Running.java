@@ -135,10 +135,9 @@ public final class Running implements AutoCloseable {
   /** Ends the command as its user would: SIGTERM, and a failure if that is not enough. */
   @Override
   public void close() {
-    if (process.isAlive()) {
-      signal("TERM");
-      await(Duration.ofSeconds(10));
-    }
+    // Of a process that ends by itself meanwhile it makes nothing.
+    process.destroy();
+    await(Duration.ofSeconds(10));
   }
 
   List<Path> files() {
