@@ -20,12 +20,17 @@ import org.jspecify.annotations.Nullable;
  * keep their distances, hence one that has been found leads to the others; each of them is compared
  * by itself. ADR 0056 argues it.
  *
+ * <p>A program might jump to where two such bytes are a part of another instruction, and have that
+ * learned. So places serve processes of the user of whose process they were learned, who could do
+ * them any harm as it is; and those that were learned of root's serve all.
+ *
  * <p>Bounded: when it is full, what is known is used and nothing is added. Any thread may call
  * everything; what it returns never changes.
  */
 final class KnownPlaces {
   static final int PAGE_BYTES = 4096;
 
+  private static final int ROOT = 0;
   private static final int MAX_PAGES = 512;
   private static final int MAX_COUNTED = 8192;
 
@@ -78,14 +83,19 @@ final class KnownPlaces {
     }
   }
 
+  private record Key(int user, String file) {}
+
   /** The pages of one file; guarded by the object that knows it. */
   static final class Text {
+    private final int user;
     private final Map<Long, Page> pages = new HashMap<>();
 
-    private Text() {}
+    private Text(int user) {
+      this.user = user;
+    }
   }
 
-  private final Map<String, Text> texts = new HashMap<>();
+  private final Map<Key, Text> texts = new HashMap<>();
   private final Map<Integer, List<Page>> index = new HashMap<>();
   private final Map<Integer, Integer> counts = new HashMap<>();
   private int pageCount;
@@ -114,9 +124,14 @@ final class KnownPlaces {
     return counts.merge(key, 1, Integer::sum) >= OFTEN || index.containsKey(key);
   }
 
-  /** Pages that may have that place; mostly none or one. */
-  synchronized List<Page> candidates(long back, int number) {
-    return index.getOrDefault(key(back, number), List.of());
+  /**
+   * Pages that may have that place; mostly none or one.
+   *
+   * @param user whose the process is: its effective user's number
+   */
+  synchronized List<Page> candidates(long back, int number, int user) {
+    List<Page> all = index.getOrDefault(key(back, number), List.of());
+    return all.stream().filter(p -> p.text.user == user || p.text.user == ROOT).toList();
   }
 
   /** All pages of the text of one that was found. */
@@ -127,12 +142,14 @@ final class KnownPlaces {
   /**
    * Adds a place.
    *
+   * @param user whose the process is in which it was patched
    * @param file names the file, and no other that exists at the time
    * @param at the page's offset from the beginning of the text
    * @param content the page's, without any patch
    */
-  synchronized void learn(String file, long at, byte[] content, Place place) {
-    Text text = texts.get(file);
+  synchronized void learn(int user, String file, long at, byte[] content, Place place) {
+    Key key = new Key(user, file);
+    Text text = texts.get(key);
     Page old = text == null ? null : text.pages.get(at);
     if (old == null && pageCount >= MAX_PAGES) {
       return;
@@ -146,8 +163,8 @@ final class KnownPlaces {
     } // Else the file has been changed.
     places.add(place);
     if (text == null) {
-      text = new Text();
-      texts.put(file, text);
+      text = new Text(user);
+      texts.put(key, text);
     }
     Page page = new Page(text, at, content, List.copyOf(places));
     text.pages.put(at, page);

@@ -870,7 +870,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
             || (status.threads != 1 && hits < HELD_HITS)) {
           return false; // There is a later try.
         }
-        if (status.threads == 1 && patchKnown(n, p, s)) {
+        if (status.threads == 1 && patchKnown(n, p, s, status.user)) {
           return false;
         }
         s.sites.done(back);
@@ -883,7 +883,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         if (status.threads == 1) {
           int memory = openMemory(a, p);
           if (memory >= 0) {
-            learn(p, image, memory, new Place(offset(back), n.nr(), kind), back, a);
+            learn(p, status.user, image, memory, new Place(offset(back), n.nr(), kind), back, a);
             write(memory, a, writes);
             Linux.close(memory);
           }
@@ -927,10 +927,10 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
    *
    * @return whether the caller's place is one of them
    */
-  private boolean patchKnown(Notification n, ProcessEntry p, ShimState s) {
+  private boolean patchKnown(Notification n, ProcessEntry p, ShimState s, int user) {
     long back = n.instructionPointer();
     ShimImage image = s.image;
-    List<Page> candidates = KNOWN ? places.candidates(back, n.nr()) : List.of();
+    List<Page> candidates = KNOWN ? places.candidates(back, n.nr(), user) : List.of();
     if (image == null || candidates.isEmpty()) {
       return false;
     }
@@ -1002,7 +1002,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   /** Keeps a place that is about to be patched for processes to come. */
-  private void learn(ProcessEntry p, ShimImage image, int memory, Place place, long back, Arena a) {
+  private void learn(
+      ProcessEntry p, int user, ShimImage image, int memory, Place place, long back, Arena a) {
     long page = back & -PAGE_BYTES;
     if (!KNOWN || !KnownPlaces.isWithinPage(back)) {
       return;
@@ -1015,7 +1016,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     restore(content, image.patchesOf(page), page);
     byte[] bytes = content.toArray(ValueLayout.JAVA_BYTE);
     if (!PatchSite.isReload(place.code(bytes), place.number())) { // Of these an image has one.
-      places.learn(text.file(), page - text.start() + text.offset(), bytes, place);
+      places.learn(user, text.file(), page - text.start() + text.offset(), bytes, place);
     }
   }
 

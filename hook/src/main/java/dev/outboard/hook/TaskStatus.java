@@ -27,6 +27,7 @@ final class TaskStatus {
   private static final byte[] TGID = key("Tgid");
   private static final byte[] PPID = key("PPid");
   private static final byte[] TRACER = key("TracerPid");
+  private static final byte[] UID = key("Uid");
   private static final byte[] THREADS = key("Threads");
   private static final byte[] PENDING = key("SigPnd");
   private static final byte[] SHARED_PENDING = key("ShdPnd");
@@ -42,6 +43,10 @@ final class TaskStatus {
   int tgid;
   int ppid;
   int tracer;
+
+  /** The effective one, as this process has it. */
+  int user;
+
   int threads;
   long pending;
   long sharedPending;
@@ -77,6 +82,9 @@ final class TaskStatus {
     tgid = (int) decimal(TGID);
     ppid = (int) decimal(PPID);
     tracer = (int) decimal(TRACER);
+    decimal(UID); // the real one
+    at++;
+    user = (int) number();
     threads = (int) decimal(THREADS);
     pending = hexadecimal(PENDING);
     sharedPending = hexadecimal(SHARED_PENDING);
@@ -172,9 +180,11 @@ final class TaskStatus {
   }
 
   private long decimal(byte[] key) {
-    if (!find(key)) {
-      return 0;
-    }
+    return find(key) ? number() : 0;
+  }
+
+  /** The number that begins here; goes on behind it. */
+  private long number() {
     long value = 0;
     for (; at < length && text[at] >= '0' && text[at] <= '9'; at++) {
       value = value * 10 + (text[at] - '0');

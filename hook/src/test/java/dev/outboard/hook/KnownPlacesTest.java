@@ -13,6 +13,8 @@ import org.junit.jupiter.api.Test;
 class KnownPlacesTest {
   private static final long BASE = 0x7f00_1234_5000L;
   private static final int OPENAT = 257;
+  private static final int ROOT = 0;
+  private static final int USER = 1000;
   private static final KnownPlaces.Place PLACE =
       new KnownPlaces.Place(0x100, OPENAT, PatchSite.Kind.ASK);
 
@@ -32,23 +34,24 @@ class KnownPlacesTest {
 
   @Test
   void aPlaceLeadsToAllPagesOfItsText() {
-    places.learn("8:1 42", 0x3000, page(1), PLACE);
-    places.learn("8:1 42", 0x9000, page(2), new KnownPlaces.Place(0x50, 0, PatchSite.Kind.PASS));
-    places.learn("8:1 43", 0x3000, page(3), PLACE);
-    List<KnownPlaces.Page> found = places.candidates(BASE + 0x3100, OPENAT);
+    places.learn(ROOT, "8:1 42", 0x3000, page(1), PLACE);
+    places.learn(
+        ROOT, "8:1 42", 0x9000, page(2), new KnownPlaces.Place(0x50, 0, PatchSite.Kind.PASS));
+    places.learn(ROOT, "8:1 43", 0x3000, page(3), PLACE);
+    List<KnownPlaces.Page> found = places.candidates(BASE + 0x3100, OPENAT, USER);
     assertThat(found).hasSize(2);
     KnownPlaces.Page mine = found.stream().filter(p -> is(p, page(1))).findFirst().orElseThrow();
     assertThat(places.pages(mine)).extracting(KnownPlaces.Page::at).contains(0x3000L, 0x9000L);
     assertThat(places.pages(mine)).hasSize(2);
-    assertThat(places.candidates(BASE + 0x3100, OPENAT + 1)).isEmpty();
-    assertThat(places.candidates(BASE + 0x3101, OPENAT)).isEmpty();
+    assertThat(places.candidates(BASE + 0x3100, OPENAT + 1, USER)).isEmpty();
+    assertThat(places.candidates(BASE + 0x3101, OPENAT, USER)).isEmpty();
   }
 
   @Test
   void aPageThatDiffersInOneByteIsAnother() {
-    places.learn("8:1 42", 0, page(1), PLACE);
+    places.learn(ROOT, "8:1 42", 0, page(1), PLACE);
     byte[] other = page(1);
-    KnownPlaces.Page page = places.candidates(BASE + 0x100, OPENAT).getFirst();
+    KnownPlaces.Page page = places.candidates(BASE + 0x100, OPENAT, USER).getFirst();
     assertThat(is(page, other)).isTrue();
     for (int at : new int[] {0, 0x101, KnownPlaces.PAGE_BYTES - 1}) {
       other[at] ^= 1;
@@ -58,13 +61,25 @@ class KnownPlacesTest {
   }
 
   @Test
+  void whatAUsersProgramHasShownServesNoOther() {
+    places.learn(USER, "8:1 42", 0, page(1), PLACE);
+    places.learn(USER + 1, "8:1 42", 0, page(1), PLACE);
+    assertThat(places.candidates(BASE + 0x100, OPENAT, USER)).hasSize(1);
+    assertThat(places.candidates(BASE + 0x100, OPENAT, USER + 2)).isEmpty();
+    assertThat(places.candidates(BASE + 0x100, OPENAT, ROOT)).isEmpty();
+    places.learn(ROOT, "8:1 42", 0, page(1), PLACE);
+    assertThat(places.candidates(BASE + 0x100, OPENAT, USER + 2)).hasSize(1);
+    assertThat(places.pages(places.candidates(BASE + 0x100, OPENAT, ROOT).getFirst())).hasSize(1);
+  }
+
+  @Test
   void placesOfOnePageAreTogether() {
     KnownPlaces.Place second = new KnownPlaces.Place(0x200, OPENAT, PatchSite.Kind.ASK);
-    places.learn("8:1 42", 0, page(1), PLACE);
-    places.learn("8:1 42", 0, page(1), second);
-    places.learn("8:1 42", 0, page(1), second);
+    places.learn(ROOT, "8:1 42", 0, page(1), PLACE);
+    places.learn(ROOT, "8:1 42", 0, page(1), second);
+    places.learn(ROOT, "8:1 42", 0, page(1), second);
     for (int offset : new int[] {0x100, 0x200}) {
-      List<KnownPlaces.Page> found = places.candidates(BASE + offset, OPENAT);
+      List<KnownPlaces.Page> found = places.candidates(BASE + offset, OPENAT, USER);
       assertThat(found).hasSize(1);
       assertThat(found.getFirst().places()).containsExactly(PLACE, second);
     }
@@ -73,10 +88,10 @@ class KnownPlacesTest {
   @Test
   void whatWasKnownOfAFileThatHasChangedIsForgotten() {
     KnownPlaces.Place second = new KnownPlaces.Place(0x200, OPENAT, PatchSite.Kind.ASK);
-    places.learn("8:1 42", 0, page(1), PLACE);
-    places.learn("8:1 42", 0, page(2), second);
-    assertThat(places.candidates(BASE + 0x100, OPENAT)).isEmpty();
-    KnownPlaces.Page page = places.candidates(BASE + 0x200, OPENAT).getFirst();
+    places.learn(ROOT, "8:1 42", 0, page(1), PLACE);
+    places.learn(ROOT, "8:1 42", 0, page(2), second);
+    assertThat(places.candidates(BASE + 0x100, OPENAT, USER)).isEmpty();
+    KnownPlaces.Page page = places.candidates(BASE + 0x200, OPENAT, USER).getFirst();
     assertThat(is(page, page(2))).isTrue();
     assertThat(page.places()).containsExactly(second);
   }
@@ -88,18 +103,21 @@ class KnownPlacesTest {
     }
     assertThat(places.isWorthwhile(BASE + 0x100, OPENAT)).isTrue();
     assertThat(places.isWorthwhile(BASE + 0x200, OPENAT)).isFalse();
-    places.learn("8:1 42", 0, page(1), new KnownPlaces.Place(0x300, 2, PatchSite.Kind.ASK));
+    places.learn(ROOT, "8:1 42", 0, page(1), new KnownPlaces.Place(0x300, 2, PatchSite.Kind.ASK));
     assertThat(places.isWorthwhile(BASE + 0x300, 2)).isTrue();
   }
 
   @Test
   void whenItIsFullNothingIsAdded() {
     for (int i = 0; i < 600; i++) {
-      places.learn("8:1 " + i % 7, i * 0x1000L, page(i), PLACE);
+      places.learn(ROOT, "8:1 " + i % 7, i * 0x1000L, page(i), PLACE);
     }
-    assertThat(places.candidates(BASE + 0x100, OPENAT)).hasSize(512);
-    places.learn("8:1 0", 0, page(0), new KnownPlaces.Place(0x200, OPENAT, PatchSite.Kind.ASK));
-    assertThat(places.candidates(BASE + 0x200, OPENAT)).as("of a page that is known").hasSize(1);
+    assertThat(places.candidates(BASE + 0x100, OPENAT, USER)).hasSize(512);
+    places.learn(
+        ROOT, "8:1 0", 0, page(0), new KnownPlaces.Place(0x200, OPENAT, PatchSite.Kind.ASK));
+    assertThat(places.candidates(BASE + 0x200, OPENAT, USER))
+        .as("of a page that is known")
+        .hasSize(1);
   }
 
   @Test

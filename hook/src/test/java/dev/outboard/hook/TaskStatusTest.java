@@ -27,6 +27,7 @@ class TaskStatusTest {
       Credentials c = status.credentials(true);
       assertThat(c.uid()).isEqualTo((int) Linux.syscall(SyscallNumbers.GETUID, 0));
       assertThat(status.credentials(false).effective()).isZero();
+      assertThat(status.user).isEqualTo(c.euid());
       assertThat(UserNamespaces.isOurs(Processes.gettid())).isTrue();
     }
   }
