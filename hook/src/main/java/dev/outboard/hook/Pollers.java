@@ -377,7 +377,7 @@ final class Pollers {
       return;
     }
     waits(n);
-    if (Shim.WAITS) {
+    if (ShimSwitches.WAITS) {
       knownSets.waiting(n);
     }
     // A process that neither had a device file nor descends from one that had waits for others'

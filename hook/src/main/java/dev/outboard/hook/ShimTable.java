@@ -31,9 +31,6 @@ final class ShimTable {
   /** Bytes of all names with their lengths: device.c reads none that might end behind the page. */
   static final int NAMES_BYTES = ShimLayout.NAMES_BYTES - 2 * MAX_NAME;
 
-  private static final boolean LEARNS =
-      Boolean.parseBoolean(System.getProperty("outboard.shim.learns", "true"));
-
   private static final VarHandle INT = ValueLayout.JAVA_INT.varHandle();
   private static final VarHandle LONG = ValueLayout.JAVA_LONG.varHandle();
   private static final int KNOWLEDGE = 0xff;
@@ -335,7 +332,7 @@ final class ShimTable {
     INT.setVolatile(
         memory,
         (long) ShimLayout.LEARNER_OFFSET,
-        frozen || !LEARNS ? ShimLayout.NONE_LEARNS : closer);
+        frozen || !ShimSwitches.LEARNS ? ShimLayout.NONE_LEARNS : closer);
   }
 
   /** Where entries to signal handlers are in the process's memory; 0 for nowhere. */

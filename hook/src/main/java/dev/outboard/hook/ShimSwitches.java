@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.hook;
+
+/** What the shim does, each on a switch of its own: {@code -Doutboard.shim.NAME=false}. */
+final class ShimSwitches {
+  /** {@code epoll_ctl} of sets that are the process's own: ADR 0041. */
+  static final boolean SETS = isOn("sets");
+
+  /** Looks into such sets, {@link KnownSets}: ADR 0052. */
+  static final boolean WAITS = isOn("waits");
+
+  /** {@code poll} and {@code select}: ADR 0041. */
+  static final boolean LOOKS = isOn("looks");
+
+  /** {@code sendfile}: ADR 0041. */
+  static final boolean FILES = isOn("files");
+
+  /** Questions about sockets and files: ADRs 0049 and 0054. */
+  static final boolean QUESTIONS = isOn("questions");
+
+  /** Sends that nobody waits for: ADR 0046. */
+  static final boolean AHEAD = isOn("ahead");
+
+  /** Looks at what may be received next: ADR 0051. */
+  static final boolean PEEKS = isOn("peeks");
+
+  /** Paths of the host: ADR 0055. */
+  static final boolean PATHS = isOn("paths");
+
+  /** Finding out that a descriptor is the host's: ADR 0057. */
+  static final boolean LEARNS = isOn("learns");
+
+  /** Handlers of signals: ADR 0057. */
+  static final boolean HANDLERS = isOn("handlers");
+
+  /** Places that are known from other programs: ADR 0056. */
+  static final boolean KNOWN = isOn("known");
+
+  private ShimSwitches() {}
+
+  private static boolean isOn(String name) {
+    return Boolean.parseBoolean(System.getProperty("outboard.shim." + name, "true"));
+  }
+}
