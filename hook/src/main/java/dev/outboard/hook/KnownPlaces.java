@@ -199,7 +199,7 @@ final class KnownPlaces {
   /**
    * A page as it is to be with patches.
    *
-   * @param memory its present content, which has no other patches than those of {@code writes}
+   * @param memory its present content
    * @return from and to where it changes: offsets in it
    */
   static int[] apply(MemorySegment memory, List<PatchSite.Write> writes, long page) {

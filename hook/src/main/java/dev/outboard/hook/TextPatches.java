@@ -185,7 +185,7 @@ final class TextPatches {
     }
   }
 
-  /** Whether a page is there, but for what has been patched; then {@code content} holds it. */
+  /** Whether a page is there, but for what has been patched; {@code content} is room for it. */
   private static boolean isThere(
       Page page, ShimImage image, int memory, long address, MemorySegment content) {
     if (!Shim.readAll(memory, content, address)) {
@@ -220,7 +220,8 @@ final class TextPatches {
         s.sites.done(back);
       }
     }
-    if (!writes.isEmpty()) {
+    // What else is patched there stays.
+    if (!writes.isEmpty() && Shim.readAll(memory, content, address)) {
       int[] span = KnownPlaces.apply(content, writes, address);
       Shim.writeAll(memory, content.asSlice(span[0], span[1] - span[0]), address + span[0]);
     }
