@@ -136,8 +136,7 @@ class CpuShareTest {
   }
 
   /** In the root of control groups, where version 2, too, lets a service make them at once. */
-  private static Running service(
-      Trial trial, Hierarchy hierarchy, Path socket, String... more) {
+  private static Running service(Trial trial, Hierarchy hierarchy, Path socket, String... more) {
     return service(trial, hierarchy.root(), socket, more);
   }
 
@@ -197,7 +196,8 @@ class CpuShareTest {
     Path socket = trial.directory().resolve("s");
     int metrics = trial.port();
     Path options = trial.file("options", "--limit=cpu=10%,tasks=64\n");
-    try (Running service = service(trial, hierarchy, socket, "--options=" + options, "--metrics=" + metrics)) {
+    try (Running service =
+        service(trial, hierarchy, socket, "--options=" + options, "--metrics=" + metrics)) {
       Running limited = session(trial, socket, BUSY);
       limited.awaitOutput(LIMIT, "busy");
       long slow = newKernel(trial, List.of());
