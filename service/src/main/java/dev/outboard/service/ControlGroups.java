@@ -224,7 +224,7 @@ final class ControlGroups implements AutoCloseable {
           group
               + " cannot hand CPU time on to groups in it ("
               + GroupFiles.reason(e)
-              + "): other processes are in it, too");
+              + (root ? ")" : "): other processes are in it, too"));
     }
   }
 
