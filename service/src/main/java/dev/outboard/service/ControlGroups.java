@@ -6,6 +6,7 @@ import dev.outboard.posix.Processes;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -35,6 +36,10 @@ final class ControlGroups implements AutoCloseable {
   private static final String PROCESSES = "cgroup.procs";
   private static final String AVAILABLE = "cgroup.controllers";
   private static final String HANDED_ON = "cgroup.subtree_control";
+
+  private static final String CPU = "cpu";
+  private static final String HAND_ON = "+cpu";
+  private static final String TAKE_BACK = "-cpu";
 
   /** To whoever writes it: itself, in version 1 and 2. */
   private static final String MYSELF = "0";
@@ -94,8 +99,8 @@ final class ControlGroups implements AutoCloseable {
     if (hierarchy.unified()) {
       GroupFiles files = new GroupFiles();
       try {
-        if (!has(files.read(group.resolve(HANDED_ON)), "cpu")
-            && !has(files.read(group.resolve(AVAILABLE)), "cpu")) {
+        if (!has(files.read(group.resolve(HANDED_ON)), CPU)
+            && !has(files.read(group.resolve(AVAILABLE)), CPU)) {
           throw new NoControlGroups(lacksController(group));
         }
       } catch (IOException e) {
@@ -184,39 +189,64 @@ final class ControlGroups implements AutoCloseable {
   /** Has the groups in this process's own share out CPU time. */
   private void handOn() throws NoControlGroups {
     Path group = directory();
-    Path handedOn = group.resolve(HANDED_ON);
+    boolean root = isRoot(group);
+    boolean had;
     try {
-      if (has(files.read(handedOn), "cpu")) {
+      had = has(files.read(group.resolve(HANDED_ON)), CPU);
+      if (had && root) {
         return;
       }
-      if (!has(files.read(group.resolve(AVAILABLE)), "cpu")) {
+      if (!had && !has(files.read(group.resolve(AVAILABLE)), CPU)) {
         throw new NoControlGroups(lacksController(group));
       }
     } catch (IOException e) {
       throw new NoControlGroups(group + ": " + GroupFiles.reason(e));
     }
     try {
-      files.write(handedOn, "+cpu");
-      return;
+      if (!root) {
+        // As long as a process is in it, the kernel would hand CPU time on all the same, but to
+        // groups of threads: none of those in it could be entered by a process.
+        if (had) {
+          files.write(group.resolve(HANDED_ON), TAKE_BACK);
+        }
+        mine = make("service");
+        files.write(mine.path().resolve(PROCESSES), MYSELF);
+      }
     } catch (IOException e) {
-      // It has a process, this one.
-    }
-    try {
-      mine = make("service");
-      files.write(mine.path().resolve(PROCESSES), MYSELF);
-    } catch (IOException e) {
-      close();
+      giveUp(had);
       throw new NoControlGroups("no group can be made in " + group + ": " + GroupFiles.reason(e));
     }
     try {
-      files.write(handedOn, "+cpu");
+      files.write(group.resolve(HANDED_ON), HAND_ON);
     } catch (IOException e) {
-      close();
+      giveUp(had);
       throw new NoControlGroups(
           group
               + " cannot hand CPU time on to groups in it ("
               + GroupFiles.reason(e)
-              + "): other processes are in it, too");
+              + (root ? ")" : "): other processes are in it, too"));
+    }
+  }
+
+  /** Leaves everything as it was found. */
+  private void giveUp(boolean had) {
+    close();
+    if (had) {
+      try {
+        files.write(directory().resolve(HANDED_ON), HAND_ON);
+      } catch (IOException e) {
+        // Nor could it be taken back.
+      }
+    }
+  }
+
+  /** Whether it is the machine's own root, which alone has no type. */
+  private boolean isRoot(Path group) {
+    try {
+      files.read(group.resolve("cgroup.type"));
+      return false;
+    } catch (IOException e) {
+      return e instanceof NoSuchFileException;
     }
   }
 
@@ -235,8 +265,8 @@ final class ControlGroups implements AutoCloseable {
     if (own != null) {
       mine = null;
       try {
-        if (has(files.read(directory().resolve(HANDED_ON)), "cpu")) {
-          files.write(directory().resolve(HANDED_ON), "-cpu");
+        if (has(files.read(directory().resolve(HANDED_ON)), CPU)) {
+          files.write(directory().resolve(HANDED_ON), TAKE_BACK);
         }
         files.write(directory().resolve(PROCESSES), MYSELF);
       } catch (IOException e) {

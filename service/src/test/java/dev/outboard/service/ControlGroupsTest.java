@@ -49,6 +49,7 @@ class ControlGroupsTest {
     ControlGroup one = groups.make("1");
     assertThat(groups()).containsExactly(NAME + "1", NAME + "service");
     assertThat(one.path().resolve("cpu.max")).hasContent("max 100000");
+    assertThat(one.path().resolve("cgroup.type")).as("a process may enter it").hasContent("domain");
     one.limit(50);
     assertThat(one.path().resolve("cpu.max")).hasContent("10000 20000");
     one.limit(CpuShare.LEAST_PERCENT);
@@ -75,6 +76,32 @@ class ControlGroupsTest {
         .hasMessageContaining("other processes are in it, too");
     assertThat(groups()).isEmpty();
     assertThat(KernelGroups.processes(root)).containsExactly("1", KernelGroups.SELF);
+  }
+
+  /** As one that was killed leaves it: the kernel lets a process in, and none into groups in it. */
+  @Test
+  void aGroupThatHandsOnAlready() throws Exception {
+    KernelGroups files = new KernelGroups(true, root, false, KernelGroups.SELF);
+    files.write(root.resolve("cgroup.subtree_control"), "+cpu");
+    try (ControlGroups groups = open(true, files);
+        ControlGroup one = groups.make("1")) {
+      assertThat(KernelGroups.processes(root.resolve(NAME + "service")))
+          .containsExactly(KernelGroups.SELF);
+      files.write(one.path().resolve("cgroup.procs"), "99");
+      assertThat(KernelGroups.processes(one.path())).containsExactly("99");
+      KernelGroups.put(one.path(), "cgroup.procs", "");
+    }
+    assertThat(KernelGroups.processes(root)).containsExactly(KernelGroups.SELF);
+  }
+
+  @Test
+  void whereOthersAreInOneThatHandsOnItStaysSo() throws Exception {
+    KernelGroups files = new KernelGroups(true, root, false, "1", KernelGroups.SELF);
+    files.write(root.resolve("cgroup.subtree_control"), "+cpu");
+    assertThatThrownBy(() -> open(true, files))
+        .hasMessageContaining("other processes are in it, too");
+    assertThat(root.resolve("cgroup.subtree_control")).hasContent("cpu");
+    assertThat(groups()).isEmpty();
   }
 
   @Test

@@ -20,6 +20,8 @@ final class KernelGroups extends GroupFiles {
   /** The process that writes. */
   static final String SELF = "4711";
 
+  private static final String TYPE = "cgroup.type";
+
   private final boolean unified;
   private final Path root;
   private final boolean realRoot;
@@ -40,6 +42,9 @@ final class KernelGroups extends GroupFiles {
     this.root = root;
     this.realRoot = realRoot;
     fill(root, "cpu memory pids");
+    if (realRoot) {
+      Files.deleteIfExists(root.resolve(TYPE));
+    }
     put(root, "cgroup.procs", lines(List.of(processes)));
   }
 
@@ -49,6 +54,7 @@ final class KernelGroups extends GroupFiles {
     if (unified) {
       files.put("cgroup.controllers", controllers + "\n");
       files.put("cgroup.subtree_control", "\n");
+      files.put(TYPE, "domain\n");
       files.put("cpu.stat", "usage_usec 0\nuser_usec 0\nsystem_usec 0\n");
       if (List.of(controllers.split(" ", -1)).contains("cpu")) {
         files.put("cpu.max", "max 100000\n");
@@ -97,6 +103,32 @@ final class KernelGroups extends GroupFiles {
     String handedOn =
         unified ? Files.readString(group.resolveSibling("cgroup.subtree_control")).strip() : "";
     fill(group, handedOn);
+    if (unified) {
+      setTypes(group.resolveSibling(""));
+    }
+  }
+
+  /**
+   * A group other than the root that hands CPU time on and has processes does so for groups of
+   * threads: {@code cgroup_vet_subtree_control_enable} in {@code kernel/cgroup/cgroup.c}.
+   */
+  private void setTypes(Path group) throws IOException {
+    boolean threads =
+        !realRoot
+            && !Files.readString(group.resolve("cgroup.subtree_control")).isBlank()
+            && !processes(group).isEmpty();
+    for (Path child : groups(group)) {
+      put(child, TYPE, threads ? "domain invalid\n" : "domain\n");
+    }
+  }
+
+  private boolean hasPopulatedGroups(Path group) throws IOException {
+    for (Path child : groups(group)) {
+      if (!processes(child).isEmpty()) {
+        return true;
+      }
+    }
+    return false;
   }
 
   @Override
@@ -152,8 +184,14 @@ final class KernelGroups extends GroupFiles {
   private void move(Path to, String process) throws IOException {
     if (unified
         && !(to.equals(root) && realRoot)
-        && !Files.readString(to.resolve("cgroup.subtree_control")).isBlank()) {
+        && !Files.readString(to.resolve("cgroup.subtree_control")).isBlank()
+        && hasPopulatedGroups(to)) {
       throw error(to, "Device or resource busy");
+    }
+    if (unified
+        && Files.exists(to.resolve(TYPE))
+        && !Files.readString(to.resolve(TYPE)).equals("domain\n")) {
+      throw error(to, "Operation not supported");
     }
     List<Path> all = new ArrayList<>(groups(root));
     all.add(root);
@@ -165,18 +203,22 @@ final class KernelGroups extends GroupFiles {
       }
       put(group, "cgroup.procs", lines(there));
     }
+    if (unified) {
+      setTypes(root);
+    }
   }
 
   private void handOn(Path file, Path group, String text) throws IOException {
     if (text.equals("-cpu")) {
       Files.writeString(file, "\n");
+      setTypes(group);
       return;
     }
     if (!text.equals("+cpu")
         || !Files.readString(group.resolve("cgroup.controllers")).contains("cpu")) {
       throw error(file, "No such file or directory");
     }
-    if (!processes(group).isEmpty() && !realRoot) {
+    if (!processes(group).isEmpty() && !realRoot && hasPopulatedGroups(group)) {
       throw error(file, "Device or resource busy");
     }
     Files.writeString(file, "cpu\n");
@@ -184,5 +226,6 @@ final class KernelGroups extends GroupFiles {
       put(child, "cgroup.controllers", "cpu\n");
       put(child, "cpu.max", "max 100000\n");
     }
+    setTypes(group);
   }
 }
