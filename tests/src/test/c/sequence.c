@@ -251,6 +251,8 @@ static void step(void) {
       // Addresses of wrong lengths and families.
       static const int lengths[] = {0, 1, 2, 8, 15, 16, 24, 28, 110, 128, 129, -1};
       name = address_of(k, &length);
+      // A netlink socket's is the process's number: to a raw socket, 127.x.y.z one time in 256.
+      if (name.ss_family == AF_NETLINK) memset((char *)&name + 4, 1, 4);
       if (b % 5 == 0) name.ss_family = (sa_family_t)(a >> 8) % 40;
       socklen_t given = (socklen_t)lengths[a % (sizeof lengths / sizeof lengths[0])];
       long r = b % 3 == 0   ? bind(fd, (struct sockaddr *)&name, given)
