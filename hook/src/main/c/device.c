@@ -874,7 +874,15 @@ static int is_near(const struct call *c, int64_t address, uint64_t bytes) {
 static int fetch(void *to, int64_t from, uint64_t bytes) {
   struct iovec here = {to, bytes};
   struct iovec there = {(char *)from, bytes};
+  know_pid();
   return move(SYS_process_vm_readv, &here, &there, 1);
+}
+
+/* The same of what a caller of libc means: it is most often near. */
+static int look_up(const struct call *c, void *to, int64_t from, uint64_t bytes) {
+  if (!is_near(c, from, bytes)) return fetch(to, from, bytes);
+  copy(to, (const void *)from, bytes);
+  return 1;
 }
 
 /* sendfile's offset, in memory that it can be written back to. */
@@ -1058,12 +1066,6 @@ static int is_alone(void) {
   return waits == 0 || (waits == 1 && is_waiter());
 }
 
-static int event_of(const struct call *c, struct event *e) {
-  if (!is_near(c, c->r10, sizeof *e)) return fetch(e, c->r10, sizeof *e);
-  copy(e, (const void *)c->r10, sizeof *e);
-  return 1;
-}
-
 /* Follows a change that the kernel has made; 0 if what the members are is not known then. */
 static int follow(struct set *set, int operation, int fd, const struct event *e, uint32_t before) {
   uint32_t word = WORDS[fd];
@@ -1116,7 +1118,7 @@ static int64_t control_set(const struct call *c, int *done) {
   int locked = try_lock(set, (int)at);
   uint64_t known = set->state;
   int follows = locked && (known & KNOWN) &&
-                (operation == EPOLL_CTL_DEL || event_of(c, &e));
+                (operation == EPOLL_CTL_DEL || look_up(c, &e, c->r10, sizeof e));
   int64_t r;
   if (passes) {
     // Here, as what comes of it has to be followed.
@@ -1375,7 +1377,6 @@ static int is_status(const struct call *c, int64_t *to) {
   *to = c->number == SYS_fstat ? c->rsi : c->rdx;
   if (c->number == SYS_fstat) return 1;
   if (c->number != SYS_newfstatat || (int)c->r10 != AT_EMPTY_PATH) return 0;
-  know_pid();
   char first;
   return fetch(&first, c->rsi, sizeof first) && first == 0;
 }
@@ -1439,7 +1440,6 @@ static int is_listed(const char *name, uint64_t length) {
 /* Reads a path, which may end just before memory that is not there; its length, or -1. */
 static int64_t read_path(char text[PATH_BYTES], int64_t from) {
   int64_t have = 0;
-  know_pid();
   while (have < PATH_BYTES) {
     int64_t n = PAGE - ((from + have) & (PAGE - 1));
     if (n > PATH_BYTES - have) n = PATH_BYTES - have;
@@ -1514,12 +1514,7 @@ static int64_t handler_call(const struct call *c, int *done) {
   struct action a;
   if ((int)c->rdi == SIGCANCEL || (c->rdx && entries)) return 0;
   if (c->rsi) {
-    if (is_near(c, c->rsi, sizeof a)) {
-      copy(&a, (const void *)c->rsi, sizeof a);
-    } else {
-      know_pid();
-      if (!fetch(&a, c->rsi, sizeof a)) return 0;
-    }
+    if (!look_up(c, &a, c->rsi, sizeof a)) return 0;
     if (a.handler > SIG_IGN && (!(a.flags & SA_RESTART) || a.handler - entries < PAGE)) return 0;
   }
   return pass(c, done);

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -58,6 +59,21 @@ __attribute__((unused)) static const char *errno_name(int number) {
 
 /* What a call that returned less than 0 says; 0 for any other. */
 __attribute__((unused)) static int errno_of(long result) { return result >= 0 ? 0 : errno; }
+
+/* Makes a file that says something, or has one say nothing else. */
+__attribute__((unused)) static void put_text(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  CHECK(fd >= 0);
+  CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+  CHECK(close(fd) == 0);
+}
+
+/* The end of a page behind which there is no memory. */
+__attribute__((unused)) static char *end_of_memory(void) {
+  char *two = mmap(NULL, 0x2000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(two != MAP_FAILED && munmap(two + 0x1000, 0x1000) == 0);
+  return two + 0x1000;
+}
 
 /* Random numbers of 24 bits. */
 __attribute__((unused)) static uint32_t next(uint32_t *state) {

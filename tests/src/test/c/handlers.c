@@ -4,8 +4,6 @@
 // in children, and a signal has to run just that.
 #include "check.h"
 
-#include <sys/mman.h>
-
 enum { TURNS = 1500, SIGNALS = 6, HANDLERS = 5, FIELDS = 4 };
 
 static const int signals[SIGNALS] = {SIGUSR1, SIGUSR2, SIGHUP, SIGALRM, SIGIO, 40};
@@ -58,12 +56,11 @@ static void turn(uint32_t *seed, int level) {
 }
 
 static void wrong(void) {
-  char *two = mmap(NULL, 0x2000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  CHECK(two != MAP_FAILED && munmap(two + 0x1000, 0x1000) == 0);
+  char *end = end_of_memory();
   long kernel[FIELDS] = {(long)SIG_IGN};
   for (int i = 0; i < 40; i++) {
     CHECK(errno_of(syscall(SYS_rt_sigaction, SIGUSR1, 8, 0, 8)) == EFAULT);
-    CHECK(errno_of(syscall(SYS_rt_sigaction, SIGUSR1, two + 0x1000 - 16, 0, 8)) == EFAULT);
+    CHECK(errno_of(syscall(SYS_rt_sigaction, SIGUSR1, end - 16, 0, 8)) == EFAULT);
     CHECK(errno_of(syscall(SYS_rt_sigaction, SIGUSR1, 0, 8, 8)) == EFAULT);
     CHECK(errno_of(syscall(SYS_rt_sigaction, SIGKILL, kernel, 0, 8)) == EINVAL);
     CHECK(errno_of(syscall(SYS_rt_sigaction, 65, kernel, 0, 8)) == EINVAL);

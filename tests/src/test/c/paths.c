@@ -7,18 +7,10 @@
 
 #include <dirent.h>
 #include <limits.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
 enum { TURNS = 60 };
-
-static void put(const char *path, const char *text) {
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  CHECK(fd >= 0);
-  CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-  CHECK(close(fd) == 0);
-}
 
 /* What a file says that is opened by this name from that directory. */
 static const char *said(int directory, const char *path) {
@@ -146,7 +138,7 @@ static void directories(uint32_t *seed) {
 /* From one side to the other: that is done wholly, or not at all. */
 static void across(uint32_t *seed) {
   const char *here[] = {"host/m", "@/host/m"}, *there[] = {"share/m", "@/share/m"};
-  put("host/m", "m");
+  put_text("host/m", "m");
   for (int i = 0; i < TURNS; i++) {
     char from[PATH_MAX], to[PATH_MAX];
     strcpy(from, joined(here[next(seed) % 2], seed));
@@ -180,8 +172,7 @@ static void others(uint32_t *seed) {
 }
 
 static void wrong(void) {
-  char *two = mmap(NULL, 0x2000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  CHECK(two != MAP_FAILED && munmap(two + 0x1000, 0x1000) == 0);
+  char *end = end_of_memory();
   char longest[PATH_MAX + 2], within[PATH_MAX];
   memset(longest, 'x', sizeof longest);
   longest[sizeof longest - 1] = 0;
@@ -194,11 +185,10 @@ static void wrong(void) {
     CHECK(errno_of(access("", F_OK)) == ENOENT);
     CHECK(errno_of(open(longest, O_RDONLY)) == ENAMETOOLONG);
     CHECK(strcmp(said(AT_FDCWD, within), "device's") == 0);
-    char *end = two + 0x1000 - sizeof "host/f";
-    strcpy(end, "host/f");
-    CHECK(strcmp(said(AT_FDCWD, end), "host") == 0);
-    memset(two + 0xff0, 'x', 16);
-    CHECK(errno_of(access(two + 0xff0, F_OK)) == EFAULT);
+    char *last = strcpy(end - sizeof "host/f", "host/f");
+    CHECK(strcmp(said(AT_FDCWD, last), "host") == 0);
+    memset(end - 16, 'x', 16);
+    CHECK(errno_of(access(end - 16, F_OK)) == EFAULT);
     CHECK(errno_of(openat(-1, "host/f", O_RDONLY)) == EBADF);
     CHECK(errno_of(access("host/none", F_OK)) == ENOENT);
     int fd = open("host/new", O_WRONLY | O_CREAT | O_EXCL, 0600);
@@ -219,12 +209,12 @@ int main(int argc, char **argv) {
   const char *made[] = {"host/d", "host/shared", "host/shar", "host/fd", "host/net",
                         "host/resolv.conf", "host/tun", "share/d"};
   for (int i = 0; i < 8; i++) CHECK(mkdir(made[i], 0755) == 0);
-  put("host/f", "host");
-  put("share/f", "device's");
+  put_text("host/f", "host");
+  put_text("share/f", "device's");
   char path[64];
   for (int i = 0; i < 8; i++) {
     snprintf(path, sizeof path, "%s/f", made[i]);
-    put(path, i < 7 ? "host" : "device's");
+    put_text(path, i < 7 ? "host" : "device's");
   }
   names(&seed);
   directories(&seed);

@@ -11,11 +11,6 @@
 
 enum { ONCE = 600, TURNS = 3000, LOOKERS = 2, LAST = 4096 };
 
-static void put(const char *path, const char *text) {
-  int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-  CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && close(fd) == 0);
-}
-
 static void read_once(const char *path, const char *text) {
   char got[16];
   int fd = open(path, O_RDONLY);
@@ -107,8 +102,8 @@ static void becomes_others(const char *shared, const char *host, uint32_t *seed)
 int main(int argc, char **argv) {
   CHECK(argc == 4);
   uint32_t seed = strtoul(argv[1], NULL, 0);
-  put(argv[2], "device's");
-  put(argv[3], "host");
+  put_text(argv[2], "device's");
+  put_text(argv[3], "host");
   used_once(argv[2], argv[3], &seed);
   becomes_others(argv[2], argv[3], &seed);
   CHECK(unlink(argv[2]) == 0 && unlink(argv[3]) == 0);

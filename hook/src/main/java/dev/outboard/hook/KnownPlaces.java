@@ -2,7 +2,6 @@
 package dev.outboard.hook;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -101,12 +100,17 @@ final class KnownPlaces {
   private int pageCount;
 
   private static int key(long back, int number) {
-    return (int) (back & (PAGE_BYTES - 1)) << Short.SIZE | number;
+    return offset(back) << Short.SIZE | number;
+  }
+
+  /** Where in its page an address is. */
+  static int offset(long address) {
+    return (int) (address & (PAGE_BYTES - 1));
   }
 
   /** Whether all that is looked at of a place is in one page. */
   static boolean isWithinPage(long back) {
-    int offset = (int) (back & (PAGE_BYTES - 1));
+    int offset = offset(back);
     return offset >= PatchSite.BEFORE_BYTES && offset <= PAGE_BYTES - PatchSite.AFTER_BYTES;
   }
 
@@ -207,7 +211,7 @@ final class KnownPlaces {
     int to = 0;
     for (PatchSite.Write w : writes) {
       int at = (int) (w.address() - page);
-      MemorySegment.copy(w.bytes(), 0, memory, ValueLayout.JAVA_BYTE, at, w.bytes().length);
+      w.to(memory, page);
       from = Math.min(from, at);
       to = Math.max(to, at + w.bytes().length);
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
@@ -112,6 +114,11 @@ final class PatchSite {
 
     byte[] bytes() {
       return bytes;
+    }
+
+    /** Writes to a copy of the memory that begins at {@code start}. */
+    void to(MemorySegment copy, long start) {
+      MemorySegment.copy(bytes, 0, copy, ValueLayout.JAVA_BYTE, address - start, bytes.length);
     }
   }
 

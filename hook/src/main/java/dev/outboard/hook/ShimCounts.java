@@ -23,11 +23,13 @@ final class ShimCounts {
       passed[i] += t.calls(i);
     }
     // Most programs never have a slot, and counts without one are not worth a look.
-    for (int i = 0; i < ShimLayout.MAX_NUMBER && t.hasDeviceCalls(); i++) {
-      direct[i] += t.deviceCalls(i);
-      bytes[i] += t.deviceBytes(i);
-      won[i] += t.spinsWon(i);
-      lost[i] += t.spinsLost(i);
+    if (t.hasDeviceCalls()) {
+      for (int i = 0; i < ShimLayout.MAX_NUMBER; i++) {
+        direct[i] += t.deviceCalls(i);
+        bytes[i] += t.deviceBytes(i);
+        won[i] += t.spinsWon(i);
+        lost[i] += t.spinsLost(i);
+      }
     }
     stayed += t.stayedBytes();
     ahead += t.wentAhead();

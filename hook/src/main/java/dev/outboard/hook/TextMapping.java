@@ -5,6 +5,8 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -18,20 +20,28 @@ import org.jspecify.annotations.Nullable;
  * @param file device and inode
  */
 record TextMapping(long start, long end, long offset, String file) {
-  /** The one that an address is in; null if that is in no such mapping, or the process is gone. */
-  static @Nullable TextMapping ofText(ProcessEntry p, long address) {
+  /** All of a process; none if it is gone. */
+  static List<TextMapping> all(ProcessEntry p) {
+    List<TextMapping> found = new ArrayList<>();
     try (Stream<String> lines = Files.lines(Path.of("/proc/" + p.pid() + "/maps"))) {
-      return lines
-          .map(TextMapping::text)
-          .filter(m -> m != null && m.contains(address))
-          .findFirst()
-          .orElse(null);
+      lines.forEach(line -> {
+        TextMapping m = text(line);
+        if (m != null) {
+          found.add(m);
+        }
+      });
     } catch (IOException | UncheckedIOException e) {
-      return null;
+      return List.of();
     }
+    return found;
   }
 
-  private boolean contains(long address) {
+  /** The one that an address is in; null if that is in no such mapping, or the process is gone. */
+  static @Nullable TextMapping of(ProcessEntry p, long address) {
+    return all(p).stream().filter(m -> m.contains(address)).findFirst().orElse(null);
+  }
+
+  boolean contains(long address) {
     return Long.compareUnsigned(start, address) <= 0 && Long.compareUnsigned(address, end) < 0;
   }
 

@@ -105,7 +105,14 @@ final class TextPatches {
         if (status.threads == 1) {
           int memory = Shim.openMemory(a, p);
           if (memory >= 0) {
-            learn(p, status.user, image, memory, new Place(offset(back), n.nr(), kind), back, a);
+            learn(
+                p,
+                status.user,
+                image,
+                memory,
+                new Place(KnownPlaces.offset(back), n.nr(), kind),
+                back,
+                a);
             write(memory, a, writes);
             Linux.close(memory);
           }
@@ -234,7 +241,7 @@ final class TextPatches {
     if (!ShimSwitches.KNOWN || !KnownPlaces.isWithinPage(back)) {
       return;
     }
-    TextMapping text = TextMapping.ofText(p, page);
+    TextMapping text = TextMapping.of(p, page);
     MemorySegment content = a.allocate(PAGE_BYTES, Long.BYTES);
     if (text == null || !Shim.readAll(memory, content, page)) {
       return;
@@ -244,10 +251,6 @@ final class TextPatches {
     if (!PatchSite.isReload(place.code(bytes), place.number())) { // Of these an image has one.
       places.learn(user, text.file(), page - text.start() + text.offset(), bytes, place);
     }
-  }
-
-  private static int offset(long back) {
-    return (int) (back & (PAGE_BYTES - 1));
   }
 
   private static void write(int memory, Arena a, List<PatchSite.Write> writes) {
@@ -273,7 +276,7 @@ final class TextPatches {
         return false;
       }
     }
-    if (TextMapping.ofText(p, page) == null && !image.hasReplaced(page)) {
+    if (!image.hasReplaced(page) && TextMapping.of(p, page) == null) {
       return false;
     }
     try (Arena a = Arena.ofConfined()) {
@@ -286,7 +289,7 @@ final class TextPatches {
         MemorySegment copy = a.allocate(PAGE_BYTES);
         if (Shim.readAll(memory, copy, page) && isThere(code, copy, back, page)) {
           for (PatchSite.Write w : writes) {
-            put(copy, w, page);
+            w.to(copy, page);
           }
           if (replace(t, memory, copy, page)) {
             image.replaced(page);
@@ -322,11 +325,6 @@ final class TextPatches {
     return done;
   }
 
-  private static void put(MemorySegment copy, PatchSite.Write w, long page) {
-    MemorySegment.copy(
-        w.bytes(), 0, copy, ValueLayout.JAVA_BYTE, w.address() - page, w.bytes().length);
-  }
-
   /** Whether the code that was judged is that of the copy, as far as that has it. */
   private static boolean isThere(byte[] code, MemorySegment copy, long back, long page) {
     for (int i = 0; i < code.length; i++) {
@@ -355,9 +353,11 @@ final class TextPatches {
       long page = patch.done().address() & -PAGE_BYTES;
       pages.computeIfAbsent(page, x -> new ArrayList<>()).add(patch);
     }
+    List<TextMapping> texts = TextMapping.all(p);
     pages
         .keySet()
-        .removeIf(page -> TextMapping.ofText(p, page) == null && !image.hasReplaced(page));
+        .removeIf(
+            page -> !image.hasReplaced(page) && texts.stream().noneMatch(m -> m.contains(page)));
     try (Arena a = Arena.ofConfined()) {
       int memory = Shim.openMemory(a, p);
       HeldThread t = memory < 0 || pages.isEmpty() ? null : HeldThread.seize(n, a);
@@ -387,7 +387,7 @@ final class TextPatches {
       MemorySegment.copy(
           copy, ValueLayout.JAVA_BYTE, patch.done().address() - page, is, 0, is.length);
       if (Arrays.equals(is, done)) {
-        put(copy, patch.undone(), page);
+        patch.undone().to(copy, page);
         any = true;
       }
     }

@@ -14,6 +14,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
@@ -28,42 +29,31 @@ class ShimTest {
   @Scenario(trace = false)
   void numbersThatChangeTheirMeaning(Trial trial) throws IOException {
     long seed = seed();
-    Path stats = trial.directory().resolve("stats.json");
-    Finished done =
-        stats(
-                trial.program(
-                    Programs.staticC("numbers"), Long.toString(seed), "" + trial.amount(5, 12)),
-                stats)
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      for (String call : new String[] {"read", "write", "writev", "close"}) {
-        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isPositive();
-      }
-      assertThat(untrapped(json, "dup2")).isZero();
-    }
+    counts(
+            trial,
+            trial.program(
+                Programs.staticC("numbers"), Long.toString(seed), "" + trial.amount(5, 12)))
+        .ifPresent(json -> {
+          for (String call : new String[] {"read", "write", "writev", "close"}) {
+            assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isPositive();
+          }
+          assertThat(untrapped(json, "dup2")).isZero();
+        });
   }
 
   /** Calls on sockets of the device that a process makes by itself, however they end. */
   @Scenario(trace = false)
   void sendsAndReceives(Trial trial) throws IOException {
     long seed = seed();
-    Path stats = trial.directory().resolve("stats.json");
-    Finished done =
-        stats(trial.program(Programs.staticC("direct"), Long.toString(seed)), stats)
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      for (String call : new String[] {"read", "write", "readv", "writev", "sendto", "recvfrom"}) {
-        assertThat(count(json, call, "direct"))
-            .as("%s made directly in %s", call, json)
-            .isGreaterThan(100);
-      }
-    }
+    counts(trial, trial.program(Programs.staticC("direct"), Long.toString(seed)))
+        .ifPresent(json -> {
+          for (String call :
+              new String[] {"read", "write", "readv", "writev", "sendto", "recvfrom"}) {
+            assertThat(count(json, call, "direct"))
+                .as("%s made directly in %s", call, json)
+                .isGreaterThan(100);
+          }
+        });
   }
 
   /** A program that has memory of its own where the shim would be keeps it. */
@@ -80,106 +70,74 @@ class ShimTest {
     String herd = Programs.c("herd");
     String cancel = Programs.unwindingC("cancel");
     String seed = Long.toString(seed());
-    Path stats = trial.directory().resolve("stats.json");
     String stress = Programs.c("stress");
     String all = "\"$0\" \"$2\" 2 16 && \"$3\" \"$2\" 16 1 0 && \"$1\" " + trial.amount(1, 3);
-    Finished done =
-        stats(trial.program("sh", "-c", all, herd, cancel, seed, stress), stats)
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      // How many there are is a matter of how busy the machine is: closes are the fewest.
-      for (String call : new String[] {"read", "write", "readv", "writev", "close"}) {
-        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(20);
-      }
-      for (String call : new String[] {"read", "write", "readv", "writev", "sendto", "recvfrom"}) {
-        assertThat(count(json, call, "direct"))
-            .as("%s made directly in %s", call, json)
-            .isGreaterThan(100);
-      }
-      // Which of them is more frequent is a matter of how busy the machine is.
-      assertThat(count(json, "read", "spinsWon") + count(json, "read", "spinsLost"))
-          .as("looked for a reply in %s", json)
-          .isPositive();
-    }
+    counts(trial, trial.program("sh", "-c", all, herd, cancel, seed, stress))
+        .ifPresent(json -> {
+          // How many there are is a matter of how busy the machine is: closes are the fewest.
+          for (String call : new String[] {"read", "write", "readv", "writev", "close"}) {
+            assertThat(untrapped(json, call))
+                .as("untrapped %s in %s", call, json)
+                .isGreaterThan(20);
+          }
+          for (String call :
+              new String[] {"read", "write", "readv", "writev", "sendto", "recvfrom"}) {
+            assertThat(count(json, call, "direct"))
+                .as("%s made directly in %s", call, json)
+                .isGreaterThan(100);
+          }
+          // Which of them is more frequent is a matter of how busy the machine is.
+          assertThat(count(json, "read", "spinsWon") + count(json, "read", "spinsLost"))
+              .as("looked for a reply in %s", json)
+              .isPositive();
+        });
   }
 
   /** Event loops that change their sets, look and send files without a trap. */
   @Scenario(trace = false)
   void setsAndFiles(Trial trial) throws IOException {
-    Path stats = trial.directory().resolve("stats.json");
-    Finished done =
-        stats(trial.program(Programs.c("sets"), Long.toString(seed()), "300", "30"), stats)
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      assertThat(untrapped(json, "epoll_ctl")).as("in %s", json).isGreaterThan(100);
-      for (String call : new String[] {"sendfile", "poll", "pselect6", "setsockopt"}) {
-        assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(100);
-      }
-    }
+    counts(trial, trial.program(Programs.c("sets"), Long.toString(seed()), "300", "30"))
+        .ifPresent(json -> {
+          assertThat(untrapped(json, "epoll_ctl")).as("in %s", json).isGreaterThan(100);
+          for (String call : new String[] {"sendfile", "poll", "pselect6", "setsockopt"}) {
+            assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(100);
+          }
+        });
   }
 
   /** Epoll sets that a process looks into by itself, while their members change in all ways. */
   @Scenario(trace = false)
   void loops(Trial trial) throws IOException {
-    Path stats = trial.directory().resolve("stats.json");
     String turns = "" + trial.amount(1500, 6000);
-    Finished done =
-        stats(trial.program(Programs.c("loops"), Long.toString(seed()), turns), stats)
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      for (String call : new String[] {"epoll_wait", "epoll_pwait"}) {
-        assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(100);
-      }
-      assertThat(untrapped(json, "epoll_ctl")).as("in %s", json).isGreaterThan(100);
-    }
+    counts(trial, trial.program(Programs.c("loops"), Long.toString(seed()), turns))
+        .ifPresent(json -> {
+          for (String call : new String[] {"epoll_wait", "epoll_pwait"}) {
+            assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(100);
+          }
+          assertThat(untrapped(json, "epoll_ctl")).as("in %s", json).isGreaterThan(100);
+        });
   }
 
   /** Questions about sockets, however they are answered. */
   @Scenario(trace = false)
   void questions(Trial trial) throws IOException {
-    Path stats = trial.directory().resolve("stats.json");
-    Finished done =
-        stats(trial.program(Programs.c("questions"), Long.toString(seed())), stats)
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      for (String call : new String[] {"getsockname", "getpeername", "getsockopt", "ioctl"}) {
-        assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(500);
-      }
-      assertThat(untrapped(json, "fcntl")).as("in %s", json).isGreaterThan(100);
-    }
+    counts(trial, trial.program(Programs.c("questions"), Long.toString(seed())))
+        .ifPresent(json -> {
+          for (String call : new String[] {"getsockname", "getpeername", "getsockopt", "ioctl"}) {
+            assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(500);
+          }
+          assertThat(untrapped(json, "fcntl")).as("in %s", json).isGreaterThan(100);
+        });
   }
 
   /** Questions about files of both sides, and about what only looks like one. */
   @Scenario(trace = false)
   void whatFilesAre(Trial trial) throws IOException {
-    Path share = Files.createDirectory(trial.directory().resolve("share"));
-    Path stats = trial.directory().resolve("stats.json");
-    String[] words = {
-      Programs.c("status"),
-      Long.toString(seed()),
-      share.resolve("file").toString(),
-      trial.directory().resolve("file").toString()
-    };
-    Finished done =
-        stats(trial.program(words).withDirectoryOfDevice(share), stats).run(LIMIT).expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      assertThat(count(json, "newfstatat", "direct")).as("in %s", json).isGreaterThan(500);
-      assertThat(untrapped(json, "newfstatat")).as("in %s", json).isGreaterThan(500);
-    }
+    counts(trial, withFilesOfBothSides(trial, Programs.c("status")))
+        .ifPresent(json -> {
+          assertThat(count(json, "newfstatat", "direct")).as("in %s", json).isGreaterThan(500);
+          assertThat(untrapped(json, "newfstatat")).as("in %s", json).isGreaterThan(500);
+        });
   }
 
   /** Names of files of both sides, by which each has to be found and nothing else. */
@@ -188,17 +146,15 @@ class ShimTest {
     Path top = Files.createDirectory(trial.directory().resolve("top"));
     Path share = Files.createDirectory(top.resolve("share"));
     Files.createDirectory(top.resolve("host"));
-    Path stats = trial.directory().resolve("stats.json");
     String[] words = {Programs.c("paths"), Long.toString(seed()), top.toString()};
-    Finished done =
-        stats(trial.program(words).withDirectoryOfDevice(share), stats).run(LIMIT).expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      for (String call : new String[] {"openat", "newfstatat", "access", "readlink", "mkdir"}) {
-        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(30);
-      }
-    }
+    counts(trial, trial.program(words).withDirectoryOfDevice(share))
+        .ifPresent(json -> {
+          for (String call : new String[] {"openat", "newfstatat", "access", "readlink", "mkdir"}) {
+            assertThat(untrapped(json, call))
+                .as("untrapped %s in %s", call, json)
+                .isGreaterThan(30);
+          }
+        });
   }
 
   /**
@@ -207,7 +163,6 @@ class ShimTest {
    */
   @Scenario(trace = false)
   void oneProgramAfterAnother(Trial trial) throws IOException {
-    Path stats = trial.directory().resolve("stats.json");
     Path file = trial.directory().resolve("file");
     String again = Programs.c("again");
     String each = "echo 0 >\"$0\" && \"$3\" \"$0\" 60 && ";
@@ -226,53 +181,38 @@ class ShimTest {
       Programs.staticC("numbers"),
       again
     };
-    Finished done = stats(trial.program(words), stats).run(LIMIT).expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      // 140 times, of which a few are the first.
-      for (String call : new String[] {"lseek", "write"}) {
-        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(110);
-      }
-    }
+    counts(trial, trial.program(words))
+        .ifPresent(json -> {
+          // 140 times, of which a few are the first.
+          for (String call : new String[] {"lseek", "write"}) {
+            assertThat(untrapped(json, call))
+                .as("untrapped %s in %s", call, json)
+                .isGreaterThan(110);
+          }
+        });
   }
 
   /** Signal handlers that are installed, asked for and run. */
   @Scenario(trace = false)
   void handlers(Trial trial) throws IOException {
-    Path stats = trial.directory().resolve("stats.json");
-    Finished done =
-        stats(trial.program(Programs.c("handlers"), Long.toString(seed())), stats)
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      assertThat(untrapped(json, "rt_sigaction")).as("in %s", json).isGreaterThan(1000);
-    }
+    counts(trial, trial.program(Programs.c("handlers"), Long.toString(seed())))
+        .ifPresent(json -> {
+          assertThat(untrapped(json, "rt_sigaction")).as("in %s", json).isGreaterThan(1000);
+        });
   }
 
   /** Descriptors of the host that nobody has told the shim of, and numbers that become others. */
   @Scenario(trace = false)
   void unknownDescriptors(Trial trial) throws IOException {
-    Path share = Files.createDirectory(trial.directory().resolve("share"));
-    Path stats = trial.directory().resolve("stats.json");
-    String[] words = {
-      Programs.c("unknown"),
-      Long.toString(seed()),
-      share.resolve("file").toString(),
-      trial.directory().resolve("file").toString()
-    };
-    Finished done =
-        stats(trial.program(words).withDirectoryOfDevice(share), stats).run(LIMIT).expectSuccess();
-    trial.outcome("output", done.output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      // Of each of 600 files and pipes, 2 and 1 reads are the first of their numbers.
-      for (String call : new String[] {"read", "close", "write", "fcntl"}) {
-        assertThat(untrapped(json, call)).as("untrapped %s in %s", call, json).isGreaterThan(550);
-      }
-    }
+    counts(trial, withFilesOfBothSides(trial, Programs.c("unknown")))
+        .ifPresent(json -> {
+          // Of each of 600 files and pipes, 2 and 1 reads are the first of their numbers.
+          for (String call : new String[] {"read", "close", "write", "fcntl"}) {
+            assertThat(untrapped(json, call))
+                .as("untrapped %s in %s", call, json)
+                .isGreaterThan(550);
+          }
+        });
   }
 
   /**
@@ -281,19 +221,17 @@ class ShimTest {
    */
   @Scenario(trace = false)
   void questionsTheLongWay(Trial trial) throws IOException {
-    Path stats = trial.directory().resolve("stats.json");
     Command command =
         trial
             .program(Programs.c("questions"), Long.toString(seed()))
             .with("--export=" + trial.directory())
             .environment("JDK_JAVA_OPTIONS", "-Doutboard.shim.questions=false");
-    trial.outcome("output", stats(command, stats).run(LIMIT).expectSuccess().output());
-    if (trial.mode().offloaded()) {
-      String json = report(stats);
-      for (String call : new String[] {"getsockname", "getpeername", "getsockopt", "ioctl"}) {
-        assertThat(count(json, call, "direct")).as("%s in %s", call, json).isZero();
-      }
-    }
+    counts(trial, command)
+        .ifPresent(json -> {
+          for (String call : new String[] {"getsockname", "getpeername", "getsockopt", "ioctl"}) {
+            assertThat(count(json, call, "direct")).as("%s in %s", call, json).isZero();
+          }
+        });
   }
 
   /** The same with more of all and for longer. */
@@ -328,12 +266,11 @@ class ShimTest {
   /** The same with traps alone, which has to do without any of it. */
   @Scenario(trace = false)
   void trapsAlone(Trial trial) throws IOException {
-    Path stats = trial.directory().resolve("stats.json");
     Command command = trial.program(Programs.staticC("numbers"), "1", "1").with("--hook=notifier");
-    trial.outcome("output", stats(command, stats).run(LIMIT).expectSuccess().output());
-    if (trial.mode().offloaded()) {
-      assertThat(report(stats)).doesNotContainPattern("\"(untrapped|direct)\": [1-9]");
-    }
+    counts(trial, command)
+        .ifPresent(json -> {
+          assertThat(json).doesNotContainPattern("\"(untrapped|direct)\": [1-9]");
+        });
   }
 
   /** A filter of the program's own that kills whoever maps memory, in a child too. */
@@ -350,8 +287,23 @@ class ShimTest {
     return seed;
   }
 
-  private static Command stats(Command command, Path file) {
-    return command.with("--stats=" + file);
+  /** A program that is given a file of the device when offloaded, and one of the host. */
+  private static Command withFilesOfBothSides(Trial trial, String program) throws IOException {
+    Path share = Files.createDirectory(trial.directory().resolve("share"));
+    return trial
+        .program(
+            program,
+            Long.toString(seed()),
+            share.resolve("file").toString(),
+            trial.directory().resolve("file").toString())
+        .withDirectoryOfDevice(share);
+  }
+
+  /** Runs a program, whose output is its outcome; what was counted where it is offloaded. */
+  private static Optional<String> counts(Trial trial, Command command) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    trial.outcome("output", command.with("--stats=" + stats).run(LIMIT).expectSuccess().output());
+    return trial.mode().offloaded() ? Optional.of(report(stats)) : Optional.empty();
   }
 
   /** What was counted: written when the program's last process has ended, after its first. */
