@@ -203,8 +203,10 @@ static void nested(int turns) {
   CHECK(epoll_ctl(outer, EPOLL_CTL_ADD, own[0], &e) == 0);
   for (int i = 0; i < turns; i++) {
     CHECK(epoll_wait(outer, &e, 1, 0) == 0);
+    CHECK(epoll_pwait(outer, &e, 1, 0, NULL) == 0);
     CHECK(write(own[1], "x", 1) == 1);
     CHECK(epoll_wait(outer, &e, 1, 5000) == 1);
+    CHECK(epoll_pwait(outer, &e, 1, 5000, NULL) == 1);
     char c;
     CHECK(read(own[0], &c, 1) == 1);
   }
