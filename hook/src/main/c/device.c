@@ -19,8 +19,8 @@
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
   SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
-  SYS_rt_sigaction = 13,
-  SYS_process_vm_readv = 310, SYS_process_vm_writev = 311, SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
+  SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14,
+  SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
   SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55, SYS_ioctl = 16, SYS_fcntl = 72,
   SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, SYS_newfstatat = 262,
   SYS_epoll_wait = 232, SYS_epoll_pwait = 281,
@@ -38,8 +38,9 @@ enum {
   DEVICE_ioctl = 29, DEVICE_getsockname = 204, DEVICE_getpeername = 205, DEVICE_getsockopt = 209,
   DEVICE_statx = 291,
   FIONREAD = 0x541b, F_GETFL = 3, AT_EMPTY_PATH = 0x1000, AT_FDCWD = -100,
-  EINTR = 4, EAGAIN = 11, ENOMEM = 12, EPIPE = 32, ENETDOWN = 100,
-  FUTEX_WAIT = 0, FUTEX_WAKE = 1, MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
+  EINTR = 4, EAGAIN = 11, ENOMEM = 12, EINVAL = 22, EPIPE = 32, ENETDOWN = 100,
+  FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_WAKE_OP_PRIVATE = 0x85,
+  MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
   MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, MSG_MORE = 0x8000,
 };
@@ -214,11 +215,81 @@ static inline int64_t system_call(int64_t number, int64_t a, int64_t b, int64_t 
 /* In shim.S: the same from the page whose calls trap. */
 extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d);
 
-/* An int that may lie at any address. */
+/* Numbers that may lie at any address. */
 typedef int32_t __attribute__((aligned(1), may_alias)) any_int;
+typedef int64_t __attribute__((aligned(1), may_alias)) any_long;
 
 static inline void copy(void *to, const void *from, uint64_t bytes) {
   __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+}
+
+/* --- memory of the program's --------------------------------------------------------------------- */
+
+enum { NO_SUCH_HOW = -1, MASK_BYTES = 8 };
+
+/*
+ * Whether memory can be read. The kernel reads a signal mask before it finds that nothing can be done
+ * with it in that way (kernel/signal.c): an eighth of what process_vm_readv costs.
+ */
+static int can_read(uint64_t from, uint64_t bytes) {
+  if (bytes >= -from) return 0;
+  for (uint64_t at = from & -MASK_BYTES; at < from + bytes; at = (at & -PAGE) + PAGE)
+    if (system_call(SYS_rt_sigprocmask, NO_SUCH_HOW, at, 0, MASK_BYTES, 0, 0) != -EINVAL) return 0;
+  return 1;
+}
+
+/* FUTEX_OP_ADD of 0, and then a comparison by which nobody is woken unless -2048 was there. */
+enum { ADD_NOTHING = 1 << 28 | 0x800 };
+
+/*
+ * Whether memory can be written to, which changes nothing of it: one page by adding 0 to an int in it
+ * (futex(2)), as nobody waits for the first word of the page of control.
+ */
+static int can_write(uint64_t from, uint64_t bytes) {
+  uint64_t page = from & -PAGE;
+  if (bytes == 0) return 1;
+  if (bytes >= -from) return 0;
+  if (from + bytes > page + PAGE)
+    return system_call(SYS_madvise, page, from + bytes - page, MADV_POPULATE_WRITE, 0, 0, 0) == 0;
+  return system_call(SYS_futex, (int64_t)CONTROL, FUTEX_WAKE_OP_PRIVATE, 0, 0, from & -4,
+                     ADD_NOTHING) >= 0;
+}
+
+/* Reads memory that may not be there. */
+static int fetch(void *to, int64_t from, uint64_t bytes) {
+  if (!can_read(from, bytes)) return 0;
+  copy(to, (const void *)from, bytes);
+  return 1;
+}
+
+/*
+ * Whether a part of the program's memory is where its registers were saved a moment ago: what a caller
+ * means is most often on its stack, not far from there, and needs no system call to find out that it
+ * can be read and written.
+ */
+static int is_near(const struct call *c, int64_t address, uint64_t bytes) {
+  uint64_t from = (uint64_t)c & -PAGE, to = ((uint64_t)(c + 1) + PAGE - 1) & -PAGE;
+  uint64_t offset = (uint64_t)address - from;
+  return offset < to - from && bytes <= to - from - offset;
+}
+
+/* Reads what a caller means. */
+static int look_up(const struct call *c, void *to, int64_t from, uint64_t bytes) {
+  if (!is_near(c, from, bytes)) return fetch(to, from, bytes);
+  copy(to, (const void *)from, bytes);
+  return 1;
+}
+
+/* Whether what a caller means can be read and written. */
+static int at_hand(const struct call *c, int64_t address, uint64_t bytes) {
+  return is_near(c, address, bytes) || can_write(address, bytes);
+}
+
+/* Answers a caller; all of it or nothing. */
+static int answer(const struct call *c, int64_t to, const void *from, uint64_t bytes) {
+  if (!at_hand(c, to, bytes)) return 0;
+  copy((void *)to, from, bytes);
+  return 1;
 }
 
 /* --- slots -------------------------------------------------------------------------------------- */
@@ -347,18 +418,15 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
 
 /* What a transfer is about: at most MAX_VECTORS pieces of the program's memory. */
 struct transfer {
+  const struct call *call;
   struct iovec pieces[MAX_VECTORS];
   int count;
   uint64_t bytes;
 };
 
-static int vectors(struct transfer *t, const void *from, int64_t count) {
+static int vectors(struct transfer *t, int64_t from, int64_t count) {
   if (count < 1 || count > MAX_VECTORS) return 0;
-  struct iovec here = {(char *)t->pieces, count * sizeof *t->pieces};
-  struct iovec there = {(char *)from, here.bytes};
-  if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)&there, 1, 0) !=
-      (int64_t)here.bytes)
-    return 0;
+  if (!look_up(t->call, t->pieces, from, count * sizeof *t->pieces)) return 0;
   t->count = count;
   t->bytes = 0;
   for (int i = 0; i < count; i++) {
@@ -380,9 +448,7 @@ static int one(struct transfer *t, int64_t base, int64_t bytes) {
 static int writable(const struct transfer *t, uint64_t bytes) {
   for (int i = 0; i < t->count && bytes; i++) {
     uint64_t n = t->pieces[i].bytes < bytes ? t->pieces[i].bytes : bytes;
-    uint64_t from = (uint64_t)t->pieces[i].base & -PAGE;
-    uint64_t to = (uint64_t)t->pieces[i].base + n;
-    if (n && system_call(SYS_madvise, from, to - from, MADV_POPULATE_WRITE, 0, 0, 0) != 0) return 0;
+    if (!at_hand(t->call, (int64_t)t->pieces[i].base, n)) return 0;
     bytes -= n;
   }
   return 1;
@@ -494,6 +560,15 @@ static int64_t append(struct slot *s, uint64_t handle, const struct entry *e, ui
   return bytes;
 }
 
+/* Reads all that is to be sent. */
+static int gather(char *to, const struct transfer *t) {
+  for (int i = 0; i < t->count; i++) {
+    if (!look_up(t->call, to, (int64_t)t->pieces[i].base, t->pieces[i].bytes)) return 0;
+    to += t->pieces[i].bytes;
+  }
+  return 1;
+}
+
 /* Puts what was received where the program wants it; the memory can be written to. */
 static void hand_out(const struct transfer *t, const char *from, int64_t left) {
   for (int i = 0; i < t->count && left > 0; i++) {
@@ -559,10 +634,7 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
   if (t->bytes > PIECE_BYTES) return 0;
   uint64_t appended;
   struct entry *e = room(s, handle, t->bytes, flags, &appended);
-  struct iovec here = {e ? (char *)(e + 1) : data(s), t->bytes};
-  if (system_call(SYS_process_vm_readv, CONTROL->pid, (int64_t)&here, 1, (int64_t)t->pieces,
-                  t->count, 0) != (int64_t)t->bytes)
-    return 0;
+  if (!gather(e ? (char *)(e + 1) : data(s), t)) return 0;
   if (e) {
     *done = 1;
     return append(s, handle, e, appended);
@@ -660,25 +732,17 @@ static int look(struct slot *s, const struct look *l, int waits) {
   return r > 0 || (r == 0 && !waits) ? (int)r : -1;
 }
 
-static int move(int number, const struct iovec *here, const struct iovec *there, int count) {
-  uint64_t bytes = 0;
-  for (int i = 0; i < count; i++) bytes += here[i].bytes;
-  return system_call(number, CONTROL->pid, (int64_t)here, count, (int64_t)there, count, 0) ==
-         (int64_t)bytes;
-}
-
 static int64_t poll_now(struct slot *s, const struct call *c, struct look *l, int *done) {
   struct pollfd fds[MAX_POLLED];
   uint64_t n = c->rsi;
-  struct iovec here = {(char *)fds, n * sizeof *fds}, there = {(char *)c->rdi, here.bytes};
-  if (n == 0 || n > MAX_POLLED || !move(SYS_process_vm_readv, &here, &there, 1)) return 0;
+  if (n == 0 || n > MAX_POLLED || !look_up(c, fds, c->rdi, n * sizeof *fds)) return 0;
   for (uint64_t i = 0; i < n; i++)
     if (!look_at(l, fds[i].fd, fds[i].events)) return 0;
   int r = look(s, l, (int)c->rdx != 0);
   if (r < 0) return 0;
   const struct polled *p = (const struct polled *)data(s);
   for (uint64_t i = 0; i < n; i++) fds[i].revents = p[i].revents;
-  *done = move(SYS_process_vm_writev, &here, &there, 1);
+  *done = answer(c, c->rdi, fds, n * sizeof *fds);
   return r;
 }
 
@@ -687,26 +751,17 @@ static int64_t select_now(struct slot *s, const struct call *c, struct look *l, 
   int64_t timeout[2] = {1, 0}, mask[2] = {0, 0};
   int64_t addresses[] = {c->rsi, c->rdx, c->r10};
   int16_t asks[] = {READ_SET, WRITE_SET, EXCEPT_SET};
-  struct iovec here[SETS + 2], there[SETS + 2];
   int n = (int)c->rdi, given = 0, words = (n + 63) / 64;
   if (n < 1 || n > SET_LIMIT) return 0;
+  uint64_t bytes = words * sizeof(uint64_t);
   for (int k = 0; k < SETS; k++) {
     for (int w = 0; w < words; w++) sets[k][w] = 0;
-    if (!addresses[k]) continue;
-    here[given] = (struct iovec){(char *)sets[k], words * sizeof(uint64_t)};
-    there[given++] = (struct iovec){(char *)addresses[k], words * sizeof(uint64_t)};
-  }
-  int sets_given = given;
-  if (c->r8) {
-    here[given] = (struct iovec){(char *)timeout, sizeof timeout};
-    there[given++] = (struct iovec){(char *)c->r8, sizeof timeout};
-  }
-  if (c->r9) {
-    here[given] = (struct iovec){(char *)mask, sizeof mask};
-    there[given++] = (struct iovec){(char *)c->r9, sizeof mask};
+    if (addresses[k] && !look_up(c, sets[k], addresses[k], bytes)) return 0;
+    given |= addresses[k] != 0;
   }
   // A mask of signals is for the time of the wait: the kernel's business. So are wrong times.
-  if (!given || !move(SYS_process_vm_readv, here, there, given) || mask[0] || timeout[0] < 0 ||
+  if (!given || (c->r8 && !look_up(c, timeout, c->r8, sizeof timeout)) ||
+      (c->r9 && !look_up(c, mask, c->r9, sizeof mask)) || mask[0] || timeout[0] < 0 ||
       timeout[1] < 0 || timeout[1] >= NANOS)
     return 0;
   for (int w = 0; w < words; w++) {
@@ -735,9 +790,11 @@ static int64_t select_now(struct slot *s, const struct call *c, struct look *l, 
   }
   // What is ready otherwise than any set asks, as by an error beside EXCEPT_SET alone, has to wait.
   if (!ready && (timeout[0] || timeout[1])) return 0;
-  for (int k = 0, i = 0; k < SETS; k++)
-    if (addresses[k]) here[i++].base = (char *)found[k];
-  *done = move(SYS_process_vm_writev, here, there, sets_given);
+  for (int k = 0; k < SETS; k++)
+    if (addresses[k] && !at_hand(c, addresses[k], bytes)) return 0;
+  for (int k = 0; k < SETS; k++)
+    if (addresses[k]) copy((void *)addresses[k], found[k], bytes);
+  *done = 1;
   return ready;
 }
 
@@ -859,42 +916,16 @@ static int is_sendable(int fd) {
   }
 }
 
-/*
- * Whether a part of the program's memory is where its registers were saved a moment ago: what a caller
- * means is most often on its stack, not far from there, and needs no system call to find out that it
- * can be read and written.
- */
-static int is_near(const struct call *c, int64_t address, uint64_t bytes) {
-  uint64_t from = (uint64_t)c & -PAGE, to = ((uint64_t)(c + 1) + PAGE - 1) & -PAGE;
-  uint64_t offset = (uint64_t)address - from;
-  return offset < to - from && bytes <= to - from - offset;
-}
-
-/* Reads memory of the program that may not be there. */
-static int fetch(void *to, int64_t from, uint64_t bytes) {
-  struct iovec here = {to, bytes};
-  struct iovec there = {(char *)from, bytes};
-  know_pid();
-  return move(SYS_process_vm_readv, &here, &there, 1);
-}
-
-/* The same of what a caller of libc means: it is most often near. */
-static int look_up(const struct call *c, void *to, int64_t from, uint64_t bytes) {
-  if (!is_near(c, from, bytes)) return fetch(to, from, bytes);
-  copy(to, (const void *)from, bytes);
-  return 1;
-}
-
 /* sendfile's offset, in memory that it can be written back to. */
 static int offset_of(const struct call *c, int64_t *at) {
-  struct transfer t;
-  one(&t, c->rdx, sizeof *at);
-  return fetch(at, c->rdx, sizeof *at) && writable(&t, sizeof *at);
+  if (!at_hand(c, c->rdx, sizeof *at)) return 0;
+  *at = *(const volatile any_long *)c->rdx;
+  return 1;
 }
 
 /* What is left of a sendfile when a buffer was full: it waits, or finds that it may not, in the hook. */
 static int64_t send_rest(const struct call *c, int64_t at, int64_t sent, int64_t bytes) {
-  *(int64_t *)c->rdx = at + sent;
+  *(volatile any_long *)c->rdx = at + sent;
   if (sent == bytes) return sent;
   int64_t more = trapping_call(SYS_sendfile, (int)c->rdi, (int)c->rsi, c->rdx, bytes - sent);
   return more > 0 ? sent + more : sent;
@@ -924,7 +955,7 @@ static int64_t send_device_file(struct slot *s, const struct call *c, uint64_t h
 static int64_t set_option(struct slot *s, const struct call *c, uint64_t handle,
                           struct spins *spins, int *done) {
   int32_t value;
-  if (!fetch(&value, c->r10, sizeof value)) return 0;
+  if (!look_up(c, &value, c->r10, sizeof value)) return 0;
   *(int32_t *)data(s) = value;
   s->args[1] = (int)c->rsi;
   s->args[2] = (int)c->rdx;
@@ -951,7 +982,7 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
   if (bytes <= 0) return 0;
   if (e && bytes == c->r10) {
     *done = 1;
-    *(int64_t *)c->rdx = at + bytes;
+    *(volatile any_long *)c->rdx = at + bytes;
     return append(s, handle, e, appended);
   }
   if (e) copy(data(s), e + 1, bytes); // The file is shorter.
@@ -1250,8 +1281,7 @@ static int64_t wait_in_set(const struct call *c, int *done) {
     // A handler that ran meanwhile would have ended the wait.
     if (r == 0 && limit && interrupted == 1) r = -EINTR;
     if (r > 0) {
-      struct iovec here = {data(s) + EVENTS, r * EVENT_BYTES}, there = {(char *)c->rsi, here.bytes};
-      *done = move(SYS_process_vm_writev, &here, &there, 1);
+      *done = answer(c, c->rsi, data(s) + EVENTS, r * EVENT_BYTES);
     } else {
       *done = r == -EINTR || (r == 0 && !limit);
     }
@@ -1272,14 +1302,6 @@ static int is_asked(int level, int option) {
                  : level == SOL_IPV6    ? ASKED_IPV6
                                         : 0;
   return (uint32_t)option < 64 && (all >> option & 1);
-}
-
-/* Whether a part of the program's memory can be read and written, which may take a system call. */
-static int at_hand(const struct call *c, int64_t address, uint64_t bytes) {
-  if (is_near(c, address, bytes)) return 1;
-  struct transfer t;
-  one(&t, address, bytes);
-  return writable(&t, bytes);
 }
 
 /* Asks; the answer is in the slot's data then. The result, or TRAP. */
@@ -1384,8 +1406,7 @@ static int is_status(const struct call *c, int64_t *to) {
 /* A file of which nothing is known: if it is the host's, this is the answer. */
 static int64_t unknown_status(const struct call *c, int fd, int64_t to, int *done) {
   struct stat s;
-  if (!look_at_unknown(fd, &s) || !at_hand(c, to, sizeof s)) return 0;
-  copy((void *)to, &s, sizeof s);
+  if (!look_at_unknown(fd, &s) || !answer(c, to, &s, sizeof s)) return 0;
   *done = DONE;
   HOST_CALLS[c->number]++;
   return 0;
@@ -1439,13 +1460,10 @@ static int is_listed(const char *name, uint64_t length) {
 
 /* Reads a path, which may end just before memory that is not there; its length, or -1. */
 static int64_t read_path(char text[PATH_BYTES], int64_t from) {
-  int64_t have = 0;
-  while (have < PATH_BYTES) {
-    int64_t n = PAGE - ((from + have) & (PAGE - 1));
-    if (n > PATH_BYTES - have) n = PATH_BYTES - have;
-    if (!fetch(text + have, from + have, n)) return -1;
-    for (int64_t end = have + n; have < end; have++)
-      if (!text[have]) return have;
+  const volatile char *path = (const volatile char *)from;
+  for (int64_t i = 0; i < PATH_BYTES; i++) {
+    if ((i == 0 || ((from + i) & (PAGE - 1)) == 0) && !can_read(from + i, 1)) return -1;
+    if (!(text[i] = path[i])) return i;
   }
   return -1;
 }
@@ -1561,7 +1579,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
     }
     if (STATES[fd * 4] == UNKNOWN) return unknown_status(c, fd, status, done);
   }
-  struct transfer t;
+  struct transfer t = {.call = c};
   int flags = 0, sends = 0, known, from = 0;
   uint64_t file = 0;
   switch (c->number) {
@@ -1570,13 +1588,13 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
       flags = (int)c->r10;
       known = c->r8 == 0 && one(&t, c->rsi, c->rdx);
       break;
-    case SYS_readv: known = vectors(&t, (void *)c->rsi, (int)c->rdx); break;
+    case SYS_readv: known = vectors(&t, c->rsi, (int)c->rdx); break;
     case SYS_write: sends = known = one(&t, c->rsi, c->rdx); break;
     case SYS_sendto:
       flags = (int)c->r10;
       sends = known = c->r8 == 0 && one(&t, c->rsi, c->rdx);
       break;
-    case SYS_writev: sends = known = vectors(&t, (void *)c->rsi, (int)c->rdx); break;
+    case SYS_writev: sends = known = vectors(&t, c->rsi, (int)c->rdx); break;
     case SYS_sendfile:
       known = (uint32_t)fd < MAX_FD && c->rdx != 0 && c->r10 > 0;
       if ((uint32_t)c->rsi < MAX_FD) {

@@ -60,6 +60,9 @@ final class PathCalls implements AutoCloseable {
   private static final Row FCHOWNAT = SyscallTable.row("fchownat");
   private static final Row UTIMENSAT = SyscallTable.row("utimensat");
 
+  /** No hash of a path. */
+  static final int REFUSED = -1;
+
   private final Hook.Services hook;
   private final Paths paths;
   private final Stats stats;
@@ -135,13 +138,18 @@ final class PathCalls implements AutoCloseable {
     one(n, directory, path, row, directory, path, n.args().clone());
   }
 
-  /** Whether a program that is about to be executed is a file of the device; says so if it is. */
-  boolean refusesExecution(Notification n) {
+  /**
+   * A program is about to be executed.
+   *
+   * @return a hash of its path; or {@link #REFUSED} after it was answered, as the program is a file
+   *     of the device
+   */
+  int executed(Notification n) {
     int path = pathIndex(n.row());
     Work w = paths.begin(n);
     Owner owner = paths.look(n, w, w.first, path - 1, path);
     if (owner == Owner.HOST) {
-      return false;
+      return w.first.hash();
     }
     hook.messages()
         .once(
@@ -150,7 +158,7 @@ final class PathCalls implements AutoCloseable {
                 + new String(w.first.absolute(), StandardCharsets.UTF_8)
                 + ". Copy it to a directory of this machine.");
     n.answerErrno(Errno.EACCES);
-    return true;
+    return REFUSED;
   }
 
   private static int pathIndex(Row row) {

@@ -87,6 +87,15 @@ final class Paths {
       return absent ? 0 : ProcessMemory.SUBSTITUTE + (long) slot * SLOT_BYTES;
     }
 
+    /** Of the path as the program wrote it: positive, or 0 if there is none. */
+    int hash() {
+      int hash = 0;
+      for (int i = 0; i < rawLength; i++) {
+        hash = 31 * hash + raw[i];
+      }
+      return hash & Integer.MAX_VALUE;
+    }
+
     /** The path as the program wrote it is this. */
     boolean isRaw(byte[] path) {
       return Arrays.equals(raw, 0, rawLength, path, 0, path.length);

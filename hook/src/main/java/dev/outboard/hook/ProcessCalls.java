@@ -105,13 +105,14 @@ final class ProcessCalls {
   }
 
   private void exec(Notification n) {
-    if (hook.paths().refusesExecution(n)) {
+    int program = hook.paths().executed(n);
+    if (program == PathCalls.REFUSED) {
       return;
     }
     hook.execing(n);
     n.process().dropEntries();
     if (hook.shim() != null) {
-      hook.shim().execing(n.thread());
+      hook.shim().execing(n.thread(), program);
     }
     // Close-on-exec closes some; a set-user-ID program has another identity.
     hook.descriptors().closing(n, 0, Integer.MAX_VALUE, true);

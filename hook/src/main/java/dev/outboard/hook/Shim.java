@@ -22,13 +22,14 @@ import org.jspecify.annotations.Nullable;
 /**
  * Puts the shim into programs, so that calls on descriptors of the host need no trap.
  *
- * <p>A program that has made {@value #PATIENCE} trapped calls gets the shim at the next, if it has
- * one thread and no signal handler then: code is written over what stands behind the trapped call,
- * maps the shim, and makes the call again. Any other gets it at its {@value #HELD_PATIENCE}th, or
- * later, by a thread that is held ({@link HeldThread}). From then on a place that traps again and
- * again is patched, if its code has one of the shapes that {@link PatchSite} allows: its bytes are
- * written where there is one thread, and otherwise a patched copy of its page takes the page's
- * place. All else goes on trapping: nothing depends on a patch. ADRs 0025 and 0029 argue each step.
+ * <p>A program that has made {@value #PATIENCE} trapped calls gets the shim at the next, and one
+ * that is known from before ({@link KnownPrograms}) at its first, if it has one thread and no
+ * signal handler then: code is written over what stands behind the trapped call, maps the shim, and
+ * makes the call again. Any other gets it at its {@value #HELD_PATIENCE}th, or later, by a thread
+ * that is held ({@link HeldThread}). From then on a place that traps again and again is patched, if
+ * its code has one of the shapes that {@link PatchSite} allows: its bytes are written where there
+ * is one thread, and otherwise a patched copy of its page takes the page's place. All else goes on
+ * trapping: nothing depends on a patch. ADRs 0025 and 0029 argue each step.
  *
  * <p>Notifier threads call {@link #arrived} before they serve a call, and the others while they do;
  * the janitor calls {@link #ended}.
@@ -58,6 +59,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private final ShimBlob blob = ShimBlob.load();
   private final ShimTables tables = new ShimTables();
   private final TextPatches patches = new TextPatches();
+  private final KnownPrograms programs = new KnownPrograms();
   private final Map<Long, ShimImage> images = new HashMap<>();
   private final ProcessTable processes;
   private final Messages messages;
@@ -155,10 +157,15 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     }
   }
 
-  /** The caller is about to execute another program. */
-  void execing(ThreadEntry t) {
+  /**
+   * The caller is about to execute another program.
+   *
+   * @param program a hash of its path
+   */
+  void execing(ThreadEntry t, int program) {
     ShimState s = t.process().shim();
     synchronized (s) {
+      s.next = program;
       s.execers.add(t.tid());
       s.execing = true;
     }
@@ -280,7 +287,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       s.memoryIsShared = false;
       s.vforks = 0;
       s.cancels = false;
-      s.calls.set(0);
+      s.program = what == Executed.YES ? s.next : KnownPrograms.NONE;
+      s.guessed = ShimSwitches.SOON && programs.has(s.program);
+      s.calls.set(s.guessed ? PATIENCE - 1 : 0);
       s.sites.clear();
       s.phase = s.barred || p.isNeverCached() ? ShimState.Phase.NEVER : ShimState.Phase.NEW;
     }
@@ -328,8 +337,12 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     ShimTable table = s.table;
     if (table != null) {
       p.table(null);
+      long passed;
       synchronized (ended) {
-        ended.add(table);
+        passed = ended.add(table);
+      }
+      if (s.guessed && passed < PATIENCE) {
+        programs.remove(s.program);
       }
       if (s.vforks == 0 && !s.memoryIsShared) {
         tables.give(table);
@@ -489,6 +502,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       if (selfWord(n) == ShimLayout.ATTACHED && table != null) {
         p.table(table);
         s.phase = ShimState.Phase.ACTIVE;
+        programs.add(s.program);
       } else {
         drop(p, s);
         s.phase = ShimState.Phase.NEVER;

@@ -17,10 +17,17 @@ final class ShimCounts {
   private long ahead;
   private long peeked;
 
-  /** Adds what a process has counted so far. */
-  void add(ShimTable t) {
+  /**
+   * Adds what a process has counted so far.
+   *
+   * @return how many calls went to the host's kernel
+   */
+  long add(ShimTable t) {
+    long all = 0;
     for (int i = 0; i < ShimLayout.MAX_NUMBER; i++) {
-      passed[i] += t.calls(i);
+      long calls = t.calls(i);
+      passed[i] += calls;
+      all += calls;
     }
     // Most programs never have a slot, and counts without one are not worth a look.
     if (t.hasDeviceCalls()) {
@@ -34,6 +41,7 @@ final class ShimCounts {
     stayed += t.stayedBytes();
     ahead += t.wentAhead();
     peeked += t.peeked();
+    return all;
   }
 
   void add(ShimCounts c) {

@@ -40,6 +40,15 @@ final class ShimState {
   /** Whether there are any; set by who changes them. */
   volatile boolean execing;
 
+  /** What it tries to execute, for {@link KnownPrograms}. */
+  int next = KnownPrograms.NONE;
+
+  /** What it has executed; none if that is not known. */
+  int program = KnownPrograms.NONE;
+
+  /** It gets the shim, or has it, because of what it has executed. */
+  boolean guessed;
+
   /** Its memory is also its parent's, until it executes another program: the child of a vfork. */
   boolean sharesMemory;
 

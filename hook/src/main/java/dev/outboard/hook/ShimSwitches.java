@@ -36,6 +36,9 @@ final class ShimSwitches {
   /** Places that are known from other programs: ADR 0056. */
   static final boolean KNOWN = isOn("known");
 
+  /** The shim at a known program's first trapped call: ADR 0059. */
+  static final boolean SOON = isOn("soon");
+
   private ShimSwitches() {}
 
   private static boolean isOn(String name) {

@@ -64,6 +64,30 @@ class ShimTest {
     assertThat(done.output()).contains(": 0\n").doesNotContainPattern(": [1-9]");
   }
 
+  /** What calls read and write, at all places that memory has. */
+  @Scenario(trace = false)
+  void memory(Trial trial) throws IOException {
+    counts(trial, trial.program(Programs.c("memory")))
+        .ifPresent(json -> {
+          String[] calls = {
+            "sendto",
+            "recvfrom",
+            "read",
+            "write",
+            "readv",
+            "writev",
+            "poll",
+            "epoll_wait",
+            "setsockopt",
+            "getsockopt",
+            "sendfile"
+          };
+          for (String call : calls) {
+            assertThat(count(json, call, "direct")).as("%s in %s", call, json).isGreaterThan(50);
+          }
+        });
+  }
+
   /** Threads, with handlers and children, that make calls of both kinds; and then are cancelled. */
   @Scenario(trace = false)
   void threadsAndWhatCancelsThem(Trial trial) throws IOException {
@@ -189,6 +213,9 @@ class ShimTest {
                 .as("untrapped %s in %s", call, json)
                 .isGreaterThan(110);
           }
+          // The dynamic linker makes two in each, by which the shim is there from the second
+          // program on.
+          assertThat(count(json, "newfstatat", "host")).as("in %s", json).isLessThan(110);
         });
   }
 
