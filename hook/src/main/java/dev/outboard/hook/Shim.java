@@ -448,7 +448,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         blob.injection(back, n.nr(), tablesFd < 0 ? -1 : tablesFd, imageFd, table.index());
     MemorySegment.copy(injection, 0, code, ValueLayout.JAVA_BYTE, 0, injection.length);
     if (!writeAll(memory, code, back)) {
-      messages.bug("injecting into process " + p.pid(), new IllegalStateException("cannot write"));
+      failed(n, p, "cannot write");
     }
     s.image = image;
     s.table = table;
@@ -491,7 +491,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         int memory = openMemory(a, p);
         MemorySegment code = a.allocateFrom(ValueLayout.JAVA_BYTE, s.code);
         if (memory < 0 || !writeAll(memory, code, s.back)) {
-          messages.bug("injecting into process " + p.pid(), new IllegalStateException("no memory"));
+          failed(n, p, "no memory");
         }
         if (memory >= 0) {
           Linux.close(memory);
@@ -507,6 +507,13 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         drop(p, s);
         s.phase = ShimState.Phase.NEVER;
       }
+    }
+  }
+
+  /** An injection cannot be carried through; who was killed meanwhile has no memory any more. */
+  private void failed(Notification n, ProcessEntry p, String why) {
+    if (n.valid()) {
+      messages.bug("injecting into process " + p.pid(), new IllegalStateException(why));
     }
   }
 
