@@ -90,6 +90,7 @@ public final class CallSlot {
     mask = -1;
     slot.set(ValueLayout.JAVA_INT, SlotLayout.NUMBER, call.number);
     slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, call.flags);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.EXTENT, (int) call.extent);
     for (int i = 0; i < 6; i++) {
       slot.set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, call.args[i]);
     }

@@ -148,6 +148,11 @@ public final class DeviceSlot {
     where = slot.get(ValueLayout.JAVA_INT, SlotLayout.WHERE);
   }
 
+  /** What the call taken last uses of the data lies before this, in bytes, as the host says. */
+  public long extent() {
+    return Math.clamp(slot.get(ValueLayout.JAVA_INT, SlotLayout.EXTENT), 0, SlotLayout.DATA_BYTES);
+  }
+
   /** Whether the wait for the call taken last has slept. */
   public boolean slept() {
     return slept;

@@ -35,13 +35,16 @@ public final class FrameCodec {
   /** The versions that this side speaks. */
   public static final int LOWEST_VERSION = 3;
 
-  public static final int HIGHEST_VERSION = 5;
+  public static final int HIGHEST_VERSION = 6;
 
   /** From this version on, bytes may be sent ahead over a stream. */
   public static final int AHEAD_VERSION = 4;
 
   /** From this version on, bytes may be looked at ahead of their receive over a stream. */
   public static final int LOOK_VERSION = 5;
+
+  /** From this version on, a call over a stream says how far its data go. */
+  public static final int EXTENT_VERSION = 6;
 
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;

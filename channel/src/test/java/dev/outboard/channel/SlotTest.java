@@ -57,6 +57,7 @@ class SlotTest {
     assertThat(SlotLayout.WHERE).isEqualTo(188);
     assertThat(SlotLayout.RESULT).isEqualTo(192);
     assertThat(SlotLayout.NEW_BIRTH).isEqualTo(204);
+    assertThat(SlotLayout.EXTENT).isEqualTo(8);
     assertThat(SlotLayout.MASK).isEqualTo(200);
     assertThat(SlotLayout.STAMP).isEqualTo(208);
     assertThat(SlotLayout.CREDIT).isEqualTo(220);
@@ -87,7 +88,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(25);
+    assertThat(fields).hasSize(26);
   }
 
   @Test

@@ -262,12 +262,18 @@ public final class DeviceRelay {
       if (carrier.queue != null || carrier.looks) {
         return "the host made a call in a slot by which it sends or looks ahead";
       }
-      if (flags < 0 || flags > Call.AFTER_OR_AGAIN) {
+      int ordering = flags & Extent.OTHER_FLAGS;
+      if (ordering > Call.AFTER_OR_AGAIN) {
         return "the host made a call with flags that there are not";
       }
       Call call = carrier.slot.call();
       call.start(number);
-      call.flags = flags;
+      call.flags = ordering;
+      long extent = Extent.of(flags, call.data.byteSize());
+      if (extent < 0) {
+        return "the host made a call beyond the end of a call slot";
+      }
+      carrier.extent = extent;
       System.arraycopy(args, 0, call.args, 0, call.args.length);
       carrier.busy = true;
       carrier.wanted = sequence;
@@ -295,6 +301,7 @@ public final class DeviceRelay {
     private final Thread thread;
     // Handed over by the semaphore.
     private int wanted;
+    private long extent;
     private long after;
     private long afterLooks;
     // The wire's reader makes it, before it hands over what is in it.
@@ -366,7 +373,8 @@ public final class DeviceRelay {
             slot.readyMask(),
             slot.newBirth(),
             slot.readyStamp(),
-            mirror);
+            mirror,
+            extent);
       }
     }
 

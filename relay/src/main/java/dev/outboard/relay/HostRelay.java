@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.SlotLayout;
@@ -60,6 +61,9 @@ public final class HostRelay implements AutoCloseable {
   private @Nullable MemorySegment memory;
   private Carrier[] carriers = new Carrier[0];
   private int looked;
+
+  /** Whether the other end understands {@link Extent}; before there is any slot. */
+  private volatile boolean saysExtent;
 
   private HostRelay(Wire wire, int theirs, int ours, Duration first) {
     this.wire = wire;
@@ -253,6 +257,7 @@ public final class HostRelay implements AutoCloseable {
       if (fd < 0) {
         return "no memory for the call slots: " + Errno.name(-fd);
       }
+      saysExtent = welcome.version() >= FrameCodec.EXTENT_VERSION;
       try {
         memory = SlotMemory.owned(SlotMemory.map(welcome, fd), arena);
         carriers = new Carrier[welcome.slots()];
@@ -345,7 +350,13 @@ public final class HostRelay implements AutoCloseable {
       for (int s = slot.await(); s != DeviceSlot.CLOSED; s = slot.await()) {
         slot.take(call);
         awaitSentAhead(call.flags);
+        call.extent = slot.extent();
         call.flags &= Call.ORDER;
+        if (saysExtent) {
+          call.flags |= Extent.flags(call.extent);
+        } else {
+          call.extent = call.data.byteSize();
+        }
         pending = s;
         frames.sendCall(index, s, call, mirror);
       }

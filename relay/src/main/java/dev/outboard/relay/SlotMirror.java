@@ -42,17 +42,20 @@ final class SlotMirror {
    * Looks for the next piece that has changed.
    *
    * @param from where to begin
+   * @param extent where to end
    * @param most bytes that the piece may have
    * @return whether there is one: {@link #start} to {@link #end}
    */
-  boolean next(long from, long most) {
-    long size = data.byteSize();
-    long at = MemorySegment.mismatch(data, from, size, image, from, size);
+  boolean next(long from, long extent, long most) {
+    if (from >= extent) {
+      return false;
+    }
+    long at = MemorySegment.mismatch(data, from, extent, image, from, extent);
     if (at < 0) {
       return false;
     }
     start = from + at;
-    long limit = Math.min(size, start + most);
+    long limit = Math.min(extent, start + most);
     long step = FIRST_STEP;
     long to = Math.min(limit, start + step);
     while (to < limit) {

@@ -84,9 +84,9 @@ final class WireFrames {
     flush();
   }
 
-  /** Sends a call and what it needs: all that has changed in its slot's data. */
+  /** Sends a call and what it needs: all that has changed in its slot's data up to its extent. */
   synchronized void sendCall(int slot, int sequence, Call call, SlotMirror mirror) {
-    putChanges(slot, mirror);
+    putChanges(slot, mirror, call.extent);
     begin(CALL, CALL_BODY);
     out.putInt(slot).putInt(sequence).putInt(call.number).putInt(call.flags);
     for (long arg : call.args) {
@@ -95,18 +95,29 @@ final class WireFrames {
     flush();
   }
 
-  /** Sends a call's end, and all that it has changed in its slot's data. */
+  /**
+   * Sends a call's end, and all that it has changed in its slot's data up to its extent.
+   *
+   * @param extent what the call said with its flags, in bytes
+   */
   synchronized void sendReply(
-      int slot, int sequence, long result, int mask, int birth, long stamp, SlotMirror mirror) {
-    putChanges(slot, mirror);
+      int slot,
+      int sequence,
+      long result,
+      int mask,
+      int birth,
+      long stamp,
+      SlotMirror mirror,
+      long extent) {
+    putChanges(slot, mirror, extent);
     begin(REPLY, REPLY_BODY);
     out.putInt(slot).putInt(sequence).putLong(result).putInt(mask).putInt(birth).putLong(stamp);
     flush();
   }
 
-  private void putChanges(int slot, SlotMirror mirror) {
+  private void putChanges(int slot, SlotMirror mirror, long extent) {
     out.clear();
-    for (long at = 0; mirror.next(at, MOST_DATA); at = mirror.end()) {
+    for (long at = 0; mirror.next(at, extent, MOST_DATA); at = mirror.end()) {
       int bytes = (int) (mirror.end() - mirror.start());
       if (out.remaining() < FrameCodec.MAX_BYTES + FrameCodec.HEADER_BYTES + CALL_BODY) {
         flush();

@@ -23,8 +23,13 @@ class SlotMirrorTest {
     final SlotMirror mirrorThere = new SlotMirror(there, arena);
 
     long cross(SlotMirror from, SlotMirror to) {
+      return cross(from, to, BYTES);
+    }
+
+    long cross(SlotMirror from, SlotMirror to, long extent) {
       long crossed = 0;
-      for (long at = 0; from.next(at, PIECE); at = from.end()) {
+      for (long at = 0; from.next(at, extent, PIECE); at = from.end()) {
+        assertThat(from.end()).isLessThanOrEqualTo(extent);
         ByteBuffer piece = ByteBuffer.allocateDirect(PIECE);
         from.copy(piece);
         piece.flip();
@@ -70,13 +75,13 @@ class SlotMirrorTest {
   @Test
   void whatHasNotChangedDoesNotCross() {
     Ends ends = new Ends();
-    assertThat(ends.mirrorHere.next(0, PIECE)).isFalse();
+    assertThat(ends.mirrorHere.next(0, BYTES, PIECE)).isFalse();
     ends.here.set(ValueLayout.JAVA_LONG, 4096, 7);
     ends.here.set(ValueLayout.JAVA_LONG, 100_000, 7);
     assertThat(ends.cross(ends.mirrorHere, ends.mirrorThere)).isLessThan(300);
-    assertThat(ends.mirrorHere.next(0, PIECE)).isFalse();
+    assertThat(ends.mirrorHere.next(0, BYTES, PIECE)).isFalse();
     // What has come from there is known there.
-    assertThat(ends.mirrorThere.next(0, PIECE)).isFalse();
+    assertThat(ends.mirrorThere.next(0, BYTES, PIECE)).isFalse();
     ends.here.asSlice(0, 128 * 1024).fill((byte) 1);
     assertThat(ends.cross(ends.mirrorHere, ends.mirrorThere)).isBetween(128L * 1024, 132L * 1024);
   }
@@ -90,5 +95,21 @@ class SlotMirrorTest {
     assertThat(ends.mirrorHere.holds(-1, 1)).isFalse();
     assertThat(ends.mirrorHere.holds(1, BYTES)).isFalse();
     assertThat(ends.mirrorHere.holds(Integer.MAX_VALUE, Integer.MAX_VALUE)).isFalse();
+  }
+
+  @Test
+  void whatLiesBehindTheExtentCrossesWhenTheExtentIsBeyondIt() {
+    Ends ends = new Ends();
+    for (long at = 0; at < BYTES; at += 100) {
+      ends.here.set(ValueLayout.JAVA_BYTE, at, (byte) 7);
+    }
+    assertThat(ends.cross(ends.mirrorHere, ends.mirrorThere, 0)).isZero();
+    for (long extent : new long[] {1, 999, 1001, 70_000, BYTES}) {
+      ends.cross(ends.mirrorHere, ends.mirrorThere, extent);
+      assertThat(MemorySegment.mismatch(ends.here, 0, extent, ends.there, 0, extent)).isEqualTo(-1);
+      assertThat(ends.there.asSlice(extent).mismatch(MemorySegment.ofArray(new byte[BYTES])))
+          .as("nothing behind %d", extent)
+          .isEqualTo(BYTES - extent);
+    }
   }
 }

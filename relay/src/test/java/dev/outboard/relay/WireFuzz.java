@@ -84,7 +84,7 @@ class WireFuzz {
         return "beyond the end of a slot";
       }
       mirror.apply(offset, bytes);
-      check(!bytes.hasRemaining() && !mirror.next(0, AREA_BYTES));
+      check(!bytes.hasRemaining() && !mirror.next(0, AREA_BYTES, AREA_BYTES));
       return null;
     }
 

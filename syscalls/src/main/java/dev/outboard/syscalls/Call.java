@@ -65,6 +65,12 @@ public final class Call {
    */
   public long undelivered;
 
+  /**
+   * What the call reads and writes of {@link #data} lies before this, in bytes; nothing is known of
+   * what lies behind it. Of use where the data have to be compared.
+   */
+  public long extent;
+
   /** How many bytes of {@link #data} the host wrote for this call. Host side only. */
   public long toDevice;
 
@@ -96,6 +102,7 @@ public final class Call {
     wanted = 0;
     carried = 0;
     undelivered = 0;
+    extent = data.byteSize();
     toDevice = 0;
     fromDevice = 0;
     receives = false;

@@ -100,6 +100,7 @@ public final class HostMarshaller {
         return error;
       }
     }
+    out.extent = transfer < 0 ? end : out.args[transfer] + out.carried;
     out.toDevice += structures;
     out.fromDevice = structures;
     return 0;
