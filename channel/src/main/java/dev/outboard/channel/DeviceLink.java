@@ -41,6 +41,7 @@ public final class DeviceLink implements AutoCloseable {
   private static final int UNIX_PATH_BYTES = 108;
 
   private final FrameStream stream;
+  private final AheadSender aheadSender;
   private final LinkListener listener;
   private final LinkOptions options;
   private final Welcome welcome;
@@ -61,8 +62,10 @@ public final class DeviceLink implements AutoCloseable {
       LinkListener listener,
       LinkOptions options,
       Welcome welcome,
-      MemorySegment memory) {
+      MemorySegment memory,
+      AheadSender sender) {
     this.stream = stream;
+    this.aheadSender = sender;
     this.listener = listener;
     this.options = options;
     this.welcome = welcome;
@@ -135,10 +138,21 @@ public final class DeviceLink implements AutoCloseable {
    */
   public static DeviceLink overDescriptor(
       int connectedFd, LinkListener listener, LinkOptions options) throws LinkException {
+    return overDescriptor(connectedFd, listener, options, null);
+  }
+
+  /**
+   * The same, with another way for what is sent ahead.
+   *
+   * @param sender the way; null for the socket
+   */
+  public static DeviceLink overDescriptor(
+      int connectedFd, LinkListener listener, LinkOptions options, @Nullable AheadSender sender)
+      throws LinkException {
     FrameStream stream = new FrameStream(connectedFd);
     DeviceLink link = null;
     try {
-      link = handshake(stream, listener, options);
+      link = handshake(stream, listener, options, sender == null ? stream::send : sender);
     } finally {
       if (link == null) {
         stream.close();
@@ -152,7 +166,8 @@ public final class DeviceLink implements AutoCloseable {
   }
 
   private static DeviceLink handshake(
-      FrameStream stream, LinkListener listener, LinkOptions options) throws LinkException {
+      FrameStream stream, LinkListener listener, LinkOptions options, AheadSender sender)
+      throws LinkException {
     String share = options.share();
     if (share != null) {
       stream.send(new ServiceFrame.Join(share));
@@ -192,7 +207,7 @@ public final class DeviceLink implements AutoCloseable {
     }
     try {
       return new DeviceLink(
-          stream, listener, options, welcome, SlotMemory.map(welcome, descriptor));
+          stream, listener, options, welcome, SlotMemory.map(welcome, descriptor), sender);
     } finally {
       Linux.close(descriptor);
     }
@@ -331,7 +346,7 @@ public final class DeviceLink implements AutoCloseable {
    */
   public boolean sendAhead(
       CallSlot slot, boolean first, boolean end, int handle, int flags, MemorySegment bytes) {
-    return stream.send(
+    return aheadSender.send(
         new Frame.Ahead(slot.index(), first, end, handle, flags, bytes.asByteBuffer()));
   }
 

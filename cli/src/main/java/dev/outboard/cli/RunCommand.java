@@ -2,6 +2,7 @@
 package dev.outboard.cli;
 
 import dev.outboard.abi.Architecture;
+import dev.outboard.channel.AheadSender;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
@@ -188,7 +189,11 @@ final class RunCommand implements Command {
       if (device == null || device.equals("embedded")) {
         EmbeddedDevice embedded = EmbeddedDevice.start(settings, terminal.err()::println);
         return run(
-            arguments, terminal, own, embedded, listener -> link(embedded.linkFd(), listener));
+            arguments,
+            terminal,
+            own,
+            embedded,
+            listener -> link(embedded.linkFd(), listener, null));
       }
       SshTarget target = SshTarget.parse(device);
       if (target == null) {
@@ -198,7 +203,8 @@ final class RunCommand implements Command {
       EmbeddedDevice ssh =
           EmbeddedDevice.startCarrier(target.command(settings), terminal.err()::println);
       try (HostRelay relay = relay(ssh.linkFd())) {
-        return run(arguments, terminal, own, ssh, listener -> link(relay.linkFd(), listener));
+        return run(
+            arguments, terminal, own, ssh, listener -> link(relay.linkFd(), listener, relay));
       }
     }
     boolean tcp = device.startsWith(TCP);
@@ -263,7 +269,7 @@ final class RunCommand implements Command {
             own,
             null,
             watch,
-            listener -> DeviceLink.overDescriptor(relay.linkFd(), listener, options));
+            listener -> DeviceLink.overDescriptor(relay.linkFd(), listener, options, relay));
       }
     } catch (LinkException e) {
       throw new Failure(String.valueOf(e.getMessage()));
@@ -272,8 +278,9 @@ final class RunCommand implements Command {
     }
   }
 
-  private static DeviceLink link(int fd, LinkListener listener) throws LinkException {
-    return DeviceLink.overDescriptor(fd, listener, LinkOptions.ofNewDevice(CLIENT));
+  private static DeviceLink link(int fd, LinkListener listener, @Nullable AheadSender ahead)
+      throws LinkException {
+    return DeviceLink.overDescriptor(fd, listener, LinkOptions.ofNewDevice(CLIENT), ahead);
   }
 
   private static HostRelay relay(int fd) {

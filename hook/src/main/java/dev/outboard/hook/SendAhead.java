@@ -47,9 +47,6 @@ final class SendAhead implements AutoCloseable {
 
   private static final int PLAIN = Socket.MSG_NOSIGNAL | Socket.MSG_DONTWAIT | Socket.MSG_MORE;
 
-  /** The most bytes of a send that the way to the link's own end surely takes at once. */
-  private static final int SMALL_BYTES = 8192;
-
   /** How long to wait for what is on the link already. */
   private static final long SETTLE_NANOS = 1_000_000_000;
 
@@ -125,9 +122,7 @@ final class SendAhead implements AutoCloseable {
     long taken = 0;
     while (true) {
       int granted = 1;
-      if (count > SMALL_BYTES) {
-        n.willBlock(); // the link may have to be waited for
-      }
+      n.willBlock(); // the link may have to be waited for
       w.sending.lock();
       try {
         while (taken < count && granted > 0) {

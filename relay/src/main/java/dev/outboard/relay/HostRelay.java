@@ -2,6 +2,7 @@
 package dev.outboard.relay;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.channel.AheadSender;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
@@ -35,7 +36,7 @@ import org.jspecify.annotations.Nullable;
  * two of {@link Heartbeat}; all daemons, all gone when {@link #close} returns but for one that the
  * wire holds up.
  */
-public final class HostRelay implements AutoCloseable {
+public final class HostRelay implements AheadSender, AutoCloseable {
   private static final Duration PING = Duration.ofSeconds(5);
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
@@ -53,9 +54,9 @@ public final class HostRelay implements AutoCloseable {
   private final Thread hookReader;
   private final Thread wireReader;
 
-  // Guarded by this.
+  // Changed under the monitor.
   private int sentAhead;
-  private boolean over;
+  private volatile boolean over;
 
   // The wire's reader alone uses these.
   private @Nullable MemorySegment memory;
@@ -139,6 +140,14 @@ public final class HostRelay implements AutoCloseable {
         }
       }
     }
+  }
+
+  /** Sends by the caller's thread, instead of one that would have to be woken. */
+  @Override
+  public boolean send(Frame.Ahead frame) {
+    frames.send(frame);
+    sentAhead(1);
+    return !over;
   }
 
   private synchronized void sentAhead(int more) {

@@ -53,7 +53,6 @@ final class WireFrames {
   private final Wire wire;
   private final ByteBuffer out = direct(OUT_BYTES);
   private final ByteBuffer in = direct(IN_BYTES);
-  private final ByteBuffer encoded = FrameCodec.newBuffer();
   private final long[] args = new long[6];
   private volatile long heard = System.nanoTime();
   private volatile boolean heardAnything;
@@ -78,10 +77,8 @@ final class WireFrames {
 
   /** Sends a frame of the control link. */
   synchronized void send(Frame frame) {
-    FrameCodec.encode(frame, encoded);
-    out.clear();
-    out.put(encoded);
-    flush();
+    FrameCodec.encode(frame, out);
+    write();
   }
 
   /** Sends a call and what it needs: all that has changed in its slot's data up to its extent. */
@@ -135,6 +132,10 @@ final class WireFrames {
 
   private void flush() {
     out.flip();
+    write();
+  }
+
+  private void write() {
     try {
       wire.write(out);
     } catch (IOException e) {
