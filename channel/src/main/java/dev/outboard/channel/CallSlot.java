@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.syscalls.Call;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The host's side of a call slot: one call at a time of one program thread to its shadow thread.
@@ -27,6 +28,7 @@ public final class CallSlot {
   private final Call call;
   private final MemorySegment timeout;
   private final Traffic traffic;
+  private final @Nullable NearEnd near;
 
   private volatile int sequence;
   private volatile boolean lost;
@@ -42,9 +44,16 @@ public final class CallSlot {
    * @param slot {@link SlotLayout#BYTES} of shared memory
    * @param timeout {@link #TIMEOUT_BYTES} that are this object's as long as it is used
    * @param traffic where the bytes of calls are counted
+   * @param near who makes the slot's calls, if that is not whoever else has its memory
    */
-  CallSlot(int index, MemorySegment slot, MemorySegment timeout, Traffic traffic) {
+  CallSlot(
+      int index,
+      MemorySegment slot,
+      MemorySegment timeout,
+      Traffic traffic,
+      @Nullable NearEnd near) {
     this.index = index;
+    this.near = near;
     this.slot = slot;
     this.traffic = traffic;
     this.request = new Word(slot, SlotLayout.REQUEST, SlotLayout.DEVICE_SLEEPS, new Spin());
@@ -62,7 +71,7 @@ public final class CallSlot {
    * @param timeout {@link #TIMEOUT_BYTES} that are the result's as long as it is used
    */
   public static CallSlot of(int index, MemorySegment slot, MemorySegment timeout) {
-    return new CallSlot(index, slot, timeout, new Traffic());
+    return new CallSlot(index, slot, timeout, new Traffic(), null);
   }
 
   /** The slot's index: its name on the link, and what a child's slot is attached like. */
@@ -80,6 +89,11 @@ public final class CallSlot {
     return sequence;
   }
 
+  /** Whether {@link #submit} may have to wait for a link. */
+  public boolean submitWaits() {
+    return near != null;
+  }
+
   /** Publishes {@link #call()} to the shadow thread. */
   public void submit() {
     if (pending) {
@@ -88,15 +102,18 @@ public final class CallSlot {
     pending = true;
     reply.forgetSpins();
     mask = -1;
-    slot.set(ValueLayout.JAVA_INT, SlotLayout.NUMBER, call.number);
-    slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, call.flags);
-    slot.set(ValueLayout.JAVA_INT, SlotLayout.EXTENT, (int) call.extent);
-    for (int i = 0; i < 6; i++) {
-      slot.set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, call.args[i]);
-    }
     traffic.call(call);
     int next = SlotLayout.next(sequence);
     sequence = next;
+    if (near != null) {
+      near.call(index, next, call);
+      return;
+    }
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.NUMBER, call.number);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, call.flags);
+    for (int i = 0; i < 6; i++) {
+      slot.set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, call.args[i]);
+    }
     // Publishes all of the above; pairs with DeviceSlot.await.
     request.set(next);
   }

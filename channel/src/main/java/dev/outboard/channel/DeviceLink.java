@@ -41,7 +41,7 @@ public final class DeviceLink implements AutoCloseable {
   private static final int UNIX_PATH_BYTES = 108;
 
   private final FrameStream stream;
-  private final AheadSender aheadSender;
+  private final @Nullable NearEnd near;
   private final LinkListener listener;
   private final LinkOptions options;
   private final Welcome welcome;
@@ -63,9 +63,9 @@ public final class DeviceLink implements AutoCloseable {
       LinkOptions options,
       Welcome welcome,
       MemorySegment memory,
-      AheadSender sender) {
+      @Nullable NearEnd near) {
     this.stream = stream;
-    this.aheadSender = sender;
+    this.near = near;
     this.listener = listener;
     this.options = options;
     this.welcome = welcome;
@@ -142,17 +142,17 @@ public final class DeviceLink implements AutoCloseable {
   }
 
   /**
-   * The same, with another way for what is sent ahead.
+   * The same, where the other end may be in this process.
    *
-   * @param sender the way; null for the socket
+   * @param near the other end; null if it is not
    */
   public static DeviceLink overDescriptor(
-      int connectedFd, LinkListener listener, LinkOptions options, @Nullable AheadSender sender)
+      int connectedFd, LinkListener listener, LinkOptions options, @Nullable NearEnd near)
       throws LinkException {
     FrameStream stream = new FrameStream(connectedFd);
     DeviceLink link = null;
     try {
-      link = handshake(stream, listener, options, sender == null ? stream::send : sender);
+      link = handshake(stream, listener, options, near);
     } finally {
       if (link == null) {
         stream.close();
@@ -166,7 +166,7 @@ public final class DeviceLink implements AutoCloseable {
   }
 
   private static DeviceLink handshake(
-      FrameStream stream, LinkListener listener, LinkOptions options, AheadSender sender)
+      FrameStream stream, LinkListener listener, LinkOptions options, @Nullable NearEnd near)
       throws LinkException {
     String share = options.share();
     if (share != null) {
@@ -207,7 +207,7 @@ public final class DeviceLink implements AutoCloseable {
     }
     try {
       return new DeviceLink(
-          stream, listener, options, welcome, SlotMemory.map(welcome, descriptor), sender);
+          stream, listener, options, welcome, SlotMemory.map(welcome, descriptor), near);
     } finally {
       Linux.close(descriptor);
     }
@@ -249,7 +249,8 @@ public final class DeviceLink implements AutoCloseable {
             index,
             memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES),
             timeouts.asSlice((long) index * CallSlot.TIMEOUT_BYTES, CallSlot.TIMEOUT_BYTES),
-            stream.traffic());
+            stream.traffic(),
+            near);
     slots.set(index, slot);
     if (lost) {
       // lose() may have looked at the table before this slot was in it.
@@ -346,8 +347,9 @@ public final class DeviceLink implements AutoCloseable {
    */
   public boolean sendAhead(
       CallSlot slot, boolean first, boolean end, int handle, int flags, MemorySegment bytes) {
-    return aheadSender.send(
-        new Frame.Ahead(slot.index(), first, end, handle, flags, bytes.asByteBuffer()));
+    Frame.Ahead frame =
+        new Frame.Ahead(slot.index(), first, end, handle, flags, bytes.asByteBuffer());
+    return near == null ? stream.send(frame) : near.send(frame);
   }
 
   /** Whether the device can tell what comes for a socket before it is asked for. */

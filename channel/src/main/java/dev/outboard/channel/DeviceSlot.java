@@ -148,9 +148,9 @@ public final class DeviceSlot {
     where = slot.get(ValueLayout.JAVA_INT, SlotLayout.WHERE);
   }
 
-  /** What the call taken last uses of the data lies before this, in bytes, as the host says. */
-  public long extent() {
-    return Math.clamp(slot.get(ValueLayout.JAVA_INT, SlotLayout.EXTENT), 0, SlotLayout.DATA_BYTES);
+  /** The call that is completed next is this one, which has come another way than by the slot. */
+  public void took(int sequence) {
+    taken = sequence;
   }
 
   /** Whether the wait for the call taken last has slept. */

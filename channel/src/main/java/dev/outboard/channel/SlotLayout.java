@@ -15,9 +15,9 @@ import java.lang.invoke.VarHandle;
  *
  * <pre>
  *    offset  0        4               8                                                  64
- *           +--------+---------------+----------+---------------------------------------+
- *         0 |request | deviceSleeps  | extent   |                                       |
- *           +--------+---------------+----------+---------------------------------------+
+ *           +--------+---------------+--------------------------------------------------+
+ *         0 |request | deviceSleeps  |                                                  |
+ *           +--------+---------------+--------------------------------------------------+
  *        64 |reply   | hostSleeps    | together |                                       |
  *           +--------+-------+-------+---------+---------+------+---------+-------+-----+
  *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] | birth |where|
@@ -96,12 +96,6 @@ public final class SlotLayout {
 
   /** Not zero: the device sleeps, or is about to sleep, on {@link #REQUEST}. */
   public static final long DEVICE_SLEEPS = 4;
-
-  /**
-   * What the call uses of the data area lies before this, in bytes; for who hands the call on and
-   * has to compare the area with another one. The device itself does not look at it.
-   */
-  public static final long EXTENT = 8;
 
   /** Futex: the sequence number of the last call that the device completed. */
   public static final long REPLY = 64;

@@ -33,7 +33,7 @@ class SlotTest {
     memory = arena.allocate(SlotLayout.BYTES, 4096);
     device = new DeviceSlot(memory);
     device.reset();
-    host = new CallSlot(0, memory, arena.allocate(CallSlot.TIMEOUT_BYTES, 8), new Traffic());
+    host = new CallSlot(0, memory, arena.allocate(CallSlot.TIMEOUT_BYTES, 8), new Traffic(), null);
   }
 
   @AfterEach
@@ -57,7 +57,6 @@ class SlotTest {
     assertThat(SlotLayout.WHERE).isEqualTo(188);
     assertThat(SlotLayout.RESULT).isEqualTo(192);
     assertThat(SlotLayout.NEW_BIRTH).isEqualTo(204);
-    assertThat(SlotLayout.EXTENT).isEqualTo(8);
     assertThat(SlotLayout.MASK).isEqualTo(200);
     assertThat(SlotLayout.STAMP).isEqualTo(208);
     assertThat(SlotLayout.CREDIT).isEqualTo(220);
@@ -88,7 +87,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(26);
+    assertThat(fields).hasSize(25);
   }
 
   @Test

@@ -2,11 +2,11 @@
 package dev.outboard.cli;
 
 import dev.outboard.abi.Architecture;
-import dev.outboard.channel.AheadSender;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
+import dev.outboard.channel.NearEnd;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.hook.Hook;
 import dev.outboard.hook.HookException;
@@ -278,9 +278,9 @@ final class RunCommand implements Command {
     }
   }
 
-  private static DeviceLink link(int fd, LinkListener listener, @Nullable AheadSender ahead)
+  private static DeviceLink link(int fd, LinkListener listener, @Nullable NearEnd near)
       throws LinkException {
-    return DeviceLink.overDescriptor(fd, listener, LinkOptions.ofNewDevice(CLIENT), ahead);
+    return DeviceLink.overDescriptor(fd, listener, LinkOptions.ofNewDevice(CLIENT), near);
   }
 
   private static HostRelay relay(int fd) {

@@ -374,6 +374,9 @@ final class DeviceCalls {
       before.order(s.call(), files);
     }
     long started = n.timed() ? System.nanoTime() : 0;
+    if (s.submitWaits()) {
+      n.willBlock();
+    }
     s.submit();
     boolean certain = false;
     if (!s.await(SHORT_NANOS)) {

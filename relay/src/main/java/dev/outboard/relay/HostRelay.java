@@ -2,13 +2,13 @@
 package dev.outboard.relay;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.channel.AheadSender;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.LinkException;
+import dev.outboard.channel.NearEnd;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.channel.SlotMemory;
 import dev.outboard.channel.Welcome;
@@ -22,28 +22,26 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The host's end of a session with a device that shares no memory with it: stands for the device
  * towards the hook, and carries what the hook says and writes over a {@link Wire}.
  *
- * <p>Frames are handed on as they are. A call slot is memory of this machine, with a thread here
- * that waits for its calls; {@link SlotMirror} says what of it crosses. Slots that are lent to a
- * program cannot be had.
+ * <p>Frames are handed on as they are. A call slot is memory of this machine; whoever makes its
+ * calls sends them, too, as this object is the link's {@link NearEnd}. {@link SlotMirror} says what
+ * of it crosses. Slots that are lent to a program cannot be had.
  *
- * <p>Threads: one that reads the hook's frames, one that reads the wire, one for each slot in use,
- * two of {@link Heartbeat}; all daemons, all gone when {@link #close} returns but for one that the
- * wire holds up.
+ * <p>Threads: one that reads the hook's frames, one that reads the wire, two of {@link Heartbeat};
+ * all daemons, all gone when {@link #close} returns but for one that the wire holds up.
  */
-public final class HostRelay implements AheadSender, AutoCloseable {
+public final class HostRelay implements NearEnd, AutoCloseable {
   private static final Duration PING = Duration.ofSeconds(5);
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
   /** How long the other end may take to close the wire after a Bye. */
   private static final Duration PARTING = Duration.ofSeconds(5);
-
-  private static final int CLOSING_PAUSE_MILLIS = 2;
 
   private final Wire wire;
   private final WireFrames frames;
@@ -60,10 +58,10 @@ public final class HostRelay implements AheadSender, AutoCloseable {
 
   // The wire's reader alone uses these.
   private @Nullable MemorySegment memory;
-  private Carrier[] carriers = new Carrier[0];
   private int looked;
 
-  /** Whether the other end understands {@link Extent}; before there is any slot. */
+  // Written by the wire's reader, before there is any slot.
+  private volatile AtomicReferenceArray<@Nullable Carrier> carriers = new AtomicReferenceArray<>(0);
   private volatile boolean saysExtent;
 
   private HostRelay(Wire wire, int theirs, int ours, Duration first) {
@@ -104,7 +102,10 @@ public final class HostRelay implements AheadSender, AutoCloseable {
     return new HostRelay(wire, pair.one(), pair.other(), first);
   }
 
-  /** A connected socket for {@code DeviceLink.overDescriptor}, which owns it from then on. */
+  /**
+   * A connected socket for {@code DeviceLink.overDescriptor}, which owns it from then on, and is to
+   * be given this object, too.
+   */
   public int linkFd() {
     return linkFd;
   }
@@ -142,12 +143,30 @@ public final class HostRelay implements AheadSender, AutoCloseable {
     }
   }
 
-  /** Sends by the caller's thread, instead of one that would have to be woken. */
   @Override
   public boolean send(Frame.Ahead frame) {
     frames.send(frame);
     sentAhead(1);
     return !over;
+  }
+
+  @Override
+  public void call(int slot, int sequence, Call call) {
+    Carrier carrier = carrier(slot);
+    if (carrier == null) {
+      return; // The hook is about to hear why.
+    }
+    awaitSentAhead(call.flags);
+    long extent = saysExtent ? call.extent : call.data.byteSize();
+    int flags = (call.flags & Call.ORDER) | (saysExtent ? Extent.flags(extent) : 0);
+    carrier.pending = sequence;
+    frames.sendCall(slot, sequence, call, flags, carrier.mirror, extent);
+  }
+
+  /** Who has a slot that is in use. */
+  private @Nullable Carrier carrier(int slot) {
+    Carrier carrier = slot >= 0 && slot < carriers.length() ? carriers.get(slot) : null;
+    return carrier == null || carrier.ended ? null : carrier;
   }
 
   private synchronized void sentAhead(int more) {
@@ -178,11 +197,6 @@ public final class HostRelay implements AheadSender, AutoCloseable {
     synchronized (this) {
       over = true;
       notifyAll();
-    }
-    for (Carrier carrier : carriers) {
-      if (carrier != null) {
-        carrier.end();
-      }
     }
     if (memory != null) {
       // Before there is a session, what the other end says last is what there is to be said.
@@ -227,7 +241,7 @@ public final class HostRelay implements AheadSender, AutoCloseable {
           if (carrier == null) {
             return "the device took back call slot " + f.slot() + ", which nobody had";
           }
-          carrier.end();
+          carrier.ended = true;
           stream.send(f);
         }
         case Frame.Ping f when f.id() == Heartbeat.ID -> {} // it was heard
@@ -269,7 +283,7 @@ public final class HostRelay implements AheadSender, AutoCloseable {
       saysExtent = welcome.version() >= FrameCodec.EXTENT_VERSION;
       try {
         memory = SlotMemory.owned(SlotMemory.map(welcome, fd), arena);
-        carriers = new Carrier[welcome.slots()];
+        carriers = new AtomicReferenceArray<>(welcome.slots());
         stream.send(welcome, fd);
       } catch (LinkException e) {
         return String.valueOf(e.getMessage());
@@ -281,22 +295,12 @@ public final class HostRelay implements AheadSender, AutoCloseable {
 
     private boolean begin(int index) {
       MemorySegment slots = memory;
-      if (slots == null || index >= carriers.length || carrier(index) != null) {
+      if (slots == null || index >= carriers.length() || carrier(index) != null) {
         return false;
       }
-      Carrier before = carriers[index];
-      Carrier carrier =
-          new Carrier(
-              index, slots.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), before, arena);
-      carriers[index] = carrier;
-      carrier.thread.start();
+      MemorySegment place = slots.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES);
+      carriers.set(index, new Carrier(place, carriers.get(index), arena));
       return true;
-    }
-
-    /** Who serves a slot that is in use. */
-    private @Nullable Carrier carrier(int slot) {
-      Carrier carrier = slot >= 0 && slot < carriers.length ? carriers[slot] : null;
-      return carrier == null || carrier.ended ? null : carrier;
     }
 
     @Override
@@ -325,70 +329,28 @@ public final class HostRelay implements AheadSender, AutoCloseable {
         return "the device answered a call that was not made";
       }
       carrier.pending = 0;
+      carrier.slot.took(sequence);
       carrier.slot.looked(looked);
       carrier.slot.complete(result, mask, stamp, birth);
       return null;
     }
   }
 
-  /** Waits for the calls of one slot and sends them; replies are the wire's reader's. */
-  private final class Carrier implements Runnable {
-    private final int index;
+  /** A slot that is in use. Its user sends its calls; replies are the wire's reader's. */
+  private static final class Carrier {
     private final DeviceSlot slot;
-    private final Call call;
     private final SlotMirror mirror;
-    private final Thread thread;
-    // Written here before the call goes out, and by the wire's reader when its end has come.
+    // Written by the user before the call goes out, and by the wire's reader when its end has come.
     private volatile int pending;
-    private boolean ended;
+    private volatile boolean ended;
 
     /**
      * @param before whoever had the slot; what both ends know of its data goes on
      */
-    Carrier(int index, MemorySegment place, @Nullable Carrier before, Arena arena) {
-      this.index = index;
+    Carrier(MemorySegment place, @Nullable Carrier before, Arena arena) {
       this.slot = new DeviceSlot(place);
       slot.reset();
-      this.call = new Call(slot.data());
       this.mirror = before == null ? new SlotMirror(slot.data(), arena) : before.mirror;
-      this.thread = Thread.ofPlatform().daemon().name("relay-slot-" + index).unstarted(this);
-    }
-
-    @Override
-    public void run() {
-      for (int s = slot.await(); s != DeviceSlot.CLOSED; s = slot.await()) {
-        slot.take(call);
-        awaitSentAhead(call.flags);
-        call.extent = slot.extent();
-        call.flags &= Call.ORDER;
-        if (saysExtent) {
-          call.flags |= Extent.flags(call.extent);
-        } else {
-          call.extent = call.data.byteSize();
-        }
-        pending = s;
-        frames.sendCall(index, s, call, mirror);
-      }
-    }
-
-    /** Ends the thread. The wire's reader alone. */
-    void end() {
-      if (ended) {
-        return;
-      }
-      ended = true;
-      while (thread.isAlive()) {
-        // The hook may write the word back in between.
-        slot.close();
-        try {
-          if (thread.join(Duration.ofMillis(CLOSING_PAUSE_MILLIS))) {
-            return;
-          }
-        } catch (InterruptedException e) {
-          Thread.currentThread().interrupt();
-          return;
-        }
-      }
     }
   }
 }

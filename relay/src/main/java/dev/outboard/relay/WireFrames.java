@@ -81,11 +81,17 @@ final class WireFrames {
     write();
   }
 
-  /** Sends a call and what it needs: all that has changed in its slot's data up to its extent. */
-  synchronized void sendCall(int slot, int sequence, Call call, SlotMirror mirror) {
-    putChanges(slot, mirror, call.extent);
+  /**
+   * Sends a call and what it needs: all that has changed in its slot's data up to its extent.
+   *
+   * @param flags those of its frame
+   * @param extent what they say, in bytes
+   */
+  synchronized void sendCall(
+      int slot, int sequence, Call call, int flags, SlotMirror mirror, long extent) {
+    putChanges(slot, mirror, extent);
     begin(CALL, CALL_BODY);
-    out.putInt(slot).putInt(sequence).putInt(call.number).putInt(call.flags);
+    out.putInt(slot).putInt(sequence).putInt(call.number).putInt(flags);
     for (long arg : call.args) {
       out.putLong(arg);
     }

@@ -80,7 +80,8 @@ class RelayTest {
               @Override
               public void notice(String line) {}
             },
-            LinkOptions.of("a test"));
+            LinkOptions.of("a test"),
+            relay);
     open.add(link);
     return link;
   }

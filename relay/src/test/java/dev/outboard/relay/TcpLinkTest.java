@@ -144,7 +144,8 @@ class TcpLinkTest {
               @Override
               public void notice(String line) {}
             },
-            LinkOptions.of("a test"));
+            LinkOptions.of("a test"),
+            relay);
     open.add(link);
     CallSlot slot = link.attach(1, 1, -1, Credentials.root());
     Random random = new Random(1);

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.channel;
+
+import dev.outboard.syscalls.Call;
+
+/**
+ * The other end of a link where that is in this process. Calls, and what is sent ahead, go there by
+ * the thread that has them instead of one that would have to be woken; they may overtake frames of
+ * the link's socket. Any thread. Both methods wait while the other side takes nothing.
+ */
+public interface NearEnd {
+  /**
+   * Sends a frame.
+   *
+   * @return false if the link is gone
+   */
+  boolean send(Frame.Ahead frame);
+
+  /**
+   * Makes the call that is in a slot. Its end comes as that of any; if the link is gone, as the
+   * loss of the device.
+   *
+   * @param slot its index
+   * @param call the slot's; the caller's again when this returns
+   */
+  void call(int slot, int sequence, Call call);
+}
