@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.syscalls.Call;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,6 +34,7 @@ public final class CallSlot {
   private volatile int sequence;
   private volatile boolean lost;
   private boolean pending;
+  private int ended;
   private long result;
   private int mask = -1;
   private long stamp;
@@ -62,6 +64,7 @@ public final class CallSlot {
     this.timeout = timeout;
     // The device starts each shadow thread with the words as they are.
     this.sequence = request.get() & ~SlotLayout.ABANDONED;
+    this.ended = sequence;
   }
 
   /**
@@ -133,11 +136,11 @@ public final class CallSlot {
       return fail();
     }
     int now = reply.get();
-    if (now != wanted) {
+    if (!isReply(now, wanted)) {
       now = reply.spin(now);
     }
     // Acquire on all paths to here; pairs with DeviceSlot.complete.
-    if (now == wanted) {
+    if (isReply(now, wanted)) {
       return complete();
     }
     long deadline = System.nanoTime() + Math.min(nanos, Long.MAX_VALUE / 4);
@@ -148,7 +151,7 @@ public final class CallSlot {
         // Read the word, then the flag: lose() sets the flag, then changes the word, so that a
         // sleeper who has missed the flag is woken or finds the word changed.
         now = (int) SlotLayout.INT.getVolatile(slot, SlotLayout.REPLY);
-        if (now == wanted) {
+        if (isReply(now, wanted)) {
           return complete();
         }
         if (lost) {
@@ -171,9 +174,53 @@ public final class CallSlot {
     }
   }
 
+  /**
+   * Waits for the end of a call that another thread submits, now or later.
+   *
+   * @param other what ends the wait besides; whoever makes it true calls {@link #nudge} then
+   * @return whether a call has ended; also false if the slot is lost
+   */
+  public boolean awaitNext(BooleanSupplier other) {
+    int wanted = SlotLayout.next(ended);
+    int now = reply.get();
+    if (!isReply(now, wanted) && !other.getAsBoolean()) {
+      now = reply.spin(now);
+    }
+    // Acquire on all paths to here; pairs with DeviceSlot.complete.
+    if (isReply(now, wanted)) {
+      return complete();
+    }
+    reply.announce();
+    try {
+      for (; ; ) {
+        // In this order: both nudge() and lose() change the word behind what they are about.
+        now = (int) SlotLayout.INT.getVolatile(slot, SlotLayout.REPLY);
+        if (isReply(now, wanted)) {
+          return complete();
+        }
+        if (lost || other.getAsBoolean()) {
+          return false;
+        }
+        reply.sleep(now, 0);
+      }
+    } finally {
+      reply.awake();
+    }
+  }
+
+  /** Whether the word says so: this side may have changed its sign to have its waiter look up. */
+  private static boolean isReply(int word, int wanted) {
+    return (word & ~SlotLayout.ABANDONED) == wanted;
+  }
+
+  /** Has who waits in {@link #awaitNext} look up. Any thread. */
+  public void nudge() {
+    reply.nudge();
+  }
+
   /** Whether the device has ended the call last submitted. Any thread; a moment's view. */
   public boolean answered() {
-    return reply.get() == sequence;
+    return isReply(reply.get(), sequence);
   }
 
   /** How many waits for the last call ended while the waiter looked for its end: 1 at most. */
@@ -227,6 +274,7 @@ public final class CallSlot {
 
   private boolean complete() {
     pending = false;
+    ended = sequence;
     result = slot.get(ValueLayout.JAVA_LONG, SlotLayout.RESULT);
     mask = slot.get(ValueLayout.JAVA_INT, SlotLayout.MASK);
     stamp = slot.get(ValueLayout.JAVA_LONG, SlotLayout.STAMP);

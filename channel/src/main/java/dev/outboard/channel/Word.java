@@ -67,6 +67,15 @@ final class Word {
     Linux.futexWake(slot.address() + word, 1);
   }
 
+  /** The same, but what the other side stores meanwhile stays. */
+  void nudge() {
+    int value;
+    do {
+      value = get();
+    } while (!SlotLayout.INT.compareAndSet(slot, word, value, value ^ SlotLayout.ABANDONED));
+    Linux.futexWake(slot.address() + word, 1);
+  }
+
   /**
    * Spins for a bounded time until the word is no longer {@code old}.
    *

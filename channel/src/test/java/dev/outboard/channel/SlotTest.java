@@ -11,9 +11,12 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
+import java.time.Duration;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
@@ -247,5 +250,54 @@ class SlotTest {
     }
     assertThat(spin.begin()).isEqualTo(8000);
     assertThat(new Spin(0).begin()).isZero();
+  }
+
+  @Test
+  void whoWaitsForCallsOfOthersIsNotHeldUpByNudges() throws InterruptedException {
+    int calls = 20_000;
+    AtomicInteger due = new AtomicInteger();
+    Semaphore ended = new Semaphore(1);
+    Thread serves =
+        Thread.ofPlatform()
+            .daemon()
+            .start(() -> {
+              for (int s = device.await(); s != DeviceSlot.CLOSED; s = device.await()) {
+                device.complete(s, -1, 0, 0);
+              }
+            });
+    Thread submits =
+        Thread.ofPlatform()
+            .daemon()
+            .start(() -> {
+              for (int i = 0; i < calls; i++) {
+                ended.acquireUninterruptibly();
+                host.submit();
+                // One nudge for each, at any time in relation to the reply.
+                for (int k = i % 997; k > 0; k--) {
+                  Thread.onSpinWait();
+                }
+                due.incrementAndGet();
+                host.nudge();
+              }
+            });
+    Thread waits =
+        Thread.ofPlatform()
+            .daemon()
+            .start(() -> {
+              for (int done = 0; done < calls; ) {
+                if (host.awaitNext(() -> due.get() > 0)) {
+                  assertThat(host.result()).isEqualTo(++done);
+                  ended.release();
+                } else {
+                  due.decrementAndGet();
+                }
+              }
+            });
+    assertThat(waits.join(Duration.ofSeconds(60))).as("all calls have ended").isTrue();
+    assertThat(submits.join(Duration.ofSeconds(10))).isTrue();
+    assertThat(host.awaitNext(() -> true)).isFalse();
+    do {
+      device.close();
+    } while (!serves.join(Duration.ofMillis(10)));
   }
 }

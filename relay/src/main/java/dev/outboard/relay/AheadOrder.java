@@ -27,6 +27,11 @@ final class AheadOrder {
     return added;
   }
 
+  /** Whether nothing is on its way; until the next {@link #add}. */
+  boolean isIdle() {
+    return busy == 0;
+  }
+
   /** Counts a frame; false if there are more bytes than a session may have. */
   synchronized boolean add(SendQueue queue, int more, long most) {
     added++;

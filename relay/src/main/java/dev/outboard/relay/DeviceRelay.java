@@ -18,7 +18,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.time.Duration;
-import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -230,7 +230,7 @@ public final class DeviceRelay {
         carrier.queue = queue;
       }
       String wrong = queue.add(frame);
-      carrier.calls.release();
+      carrier.due();
       return wrong;
     }
 
@@ -277,10 +277,14 @@ public final class DeviceRelay {
       System.arraycopy(args, 0, call.args, 0, call.args.length);
       carrier.busy = true;
       carrier.wanted = sequence;
-      carrier.after = order.added();
       LookAhead looker = looks;
+      if (ordering == 0 && looker == null && order.isIdle() && number != PseudoCall.LOOK) {
+        // Nothing that it would have to wait for: it need not go through the slot's thread.
+        return carrier.submit() ? null : "the two ends do not speak of the same call";
+      }
+      carrier.after = order.added();
       carrier.afterLooks = looker == null ? 0 : looker.asked();
-      carrier.calls.release();
+      carrier.due();
       return null;
     }
 
@@ -297,9 +301,12 @@ public final class DeviceRelay {
     private final MemorySegment timeout;
     private final CallSlot slot;
     private final SlotMirror mirror;
-    private final Semaphore calls = new Semaphore(0);
+
+    /** What there is to be done that has not been submitted. */
+    private final AtomicInteger due = new AtomicInteger();
+
     private final Thread thread;
-    // Handed over by the semaphore.
+    // Handed over by what is due, or by the call's end.
     private int wanted;
     private long extent;
     private long after;
@@ -323,10 +330,15 @@ public final class DeviceRelay {
     @Override
     public void run() {
       while (true) {
-        calls.acquireUninterruptibly();
+        boolean ended = slot.awaitNext(() -> due.get() > 0 || over);
         if (over) {
           return;
         }
+        if (ended) {
+          reply(slot.result());
+          continue;
+        }
+        due.decrementAndGet();
         SendQueue ahead = queue;
         if (ahead != null) {
           sendAhead(ahead);
@@ -349,9 +361,8 @@ public final class DeviceRelay {
           slot.call().start(PseudoCall.PING); // so that both ends count the same
         }
         boolean syncs = slot.call().number == PseudoCall.SYNC;
-        slot.submit();
-        if (slot.sequence() != wanted) {
-          wire.stop(); // the two ends do not speak of the same call
+        if (!submit()) {
+          wire.stop();
           return;
         }
         slot.await(Long.MAX_VALUE);
@@ -362,20 +373,29 @@ public final class DeviceRelay {
           // What the program is told of is with it before that.
           looker.await(looker.changed(slot.call().data, slot.result()), () -> over);
         }
-        // Before the reply, which the next call may follow at once. A host that writes before it
-        // has
-        // the reply spoils what it receives itself.
-        busy = false;
-        frames.sendReply(
-            index,
-            wanted,
-            instead != 0 ? instead : slot.result(),
-            slot.readyMask(),
-            slot.newBirth(),
-            slot.readyStamp(),
-            mirror,
-            extent);
+        reply(instead != 0 ? instead : slot.result());
       }
+    }
+
+    /** Hands the call to the device; false if the two ends do not mean the same one. */
+    private boolean submit() {
+      slot.submit();
+      return slot.sequence() == wanted;
+    }
+
+    private void reply(long result) {
+      // Before the reply, which the next call may follow at once. A host that writes before it has
+      // the reply spoils what it receives itself.
+      busy = false;
+      frames.sendReply(
+          index,
+          wanted,
+          result,
+          slot.readyMask(),
+          slot.newBirth(),
+          slot.readyStamp(),
+          mirror,
+          extent);
     }
 
     /**
@@ -460,7 +480,8 @@ public final class DeviceRelay {
 
     @Override
     public void due() {
-      calls.release();
+      due.incrementAndGet();
+      slot.nudge();
     }
 
     /** Ends the thread; a call that is pending has no end any more. */
@@ -472,7 +493,6 @@ public final class DeviceRelay {
         looker.wake();
       }
       slot.lose();
-      calls.release();
     }
   }
 }
