@@ -120,10 +120,6 @@ public final class HostRelay implements NearEnd, AutoCloseable {
         }
         case Decoded.Received(Frame.Attach attach) when attach.lent() ->
             stream.send(new Frame.Attached(attach.id(), -Errno.EOPNOTSUPP));
-        case Decoded.Received(Frame.Ahead ahead) -> {
-          frames.send(ahead);
-          sentAhead(1);
-        }
         case Decoded.Received(Frame frame)
             when frame instanceof Frame.Look || frame instanceof Frame.Taken -> {
           frames.send(frame);
