@@ -251,6 +251,61 @@ class RelayTest {
     }
   }
 
+  @Test
+  void onlyADeviceThatUnderstandsItHearsHowFarTheDataGo() throws Exception {
+    for (int version = FrameCodec.EXTENT_VERSION - 1;
+        version < FrameCodec.EXTENT_VERSION + 1;
+        version++) {
+      int[] wire = pair();
+      Welcome welcome = welcome(version);
+      try (HostRelay relay = HostRelay.start(wireOf(wire[0]));
+          FrameStream far = new FrameStream(wire[1])) {
+        Thread greets =
+            Thread.ofPlatform()
+                .start(() -> {
+                  far.receive(5_000);
+                  far.send(welcome);
+                  if (far.receive(5_000) instanceof Decoded.Received(Frame.Attach f)) {
+                    far.send(new Frame.Attached(f.id(), 0));
+                  }
+                });
+        DeviceLink link = link(relay);
+        CallSlot slot = link.attach(1, 1, -1, Credentials.root());
+        greets.join();
+        slot.call().start(7);
+        slot.call().extent = 20;
+        slot.call().data.set(ValueLayout.JAVA_BYTE, 19, (byte) 1);
+        slot.call().data.set(ValueLayout.JAVA_BYTE, 1000, (byte) 1);
+        slot.submit();
+        ByteBuffer got = ByteBuffer.allocateDirect(4096).order(ByteOrder.LITTLE_ENDIAN);
+        int farthest = 0;
+        int flags = -1;
+        while (flags < 0) {
+          long n =
+              Linux.read(
+                  wire[1], MemorySegment.ofBuffer(got).address() + got.position(), got.remaining());
+          assertThat(n).isPositive();
+          got.limit(got.position() + (int) n).position(0);
+          for (; got.remaining() >= 8 && got.remaining() >= got.getInt(got.position()); ) {
+            int at = got.position();
+            int length = got.getInt(at);
+            switch (got.getShort(at + 4)) {
+              case 16 -> farthest = Math.max(farthest, got.getInt(at + 12) + length - 16);
+              case 17 -> flags = got.getInt(at + 20);
+              default -> {}
+            }
+            got.position(at + length);
+          }
+          got.compact();
+        }
+        boolean understands = version == FrameCodec.EXTENT_VERSION;
+        assertThat(flags).isEqualTo(understands ? 2 << 16 : 0);
+        assertThat(farthest).isBetween(understands ? 20 : 1001, understands ? 20 : 4096);
+        link.close();
+      }
+    }
+  }
+
   private static ByteBuffer frame(int kind, int body) {
     return ByteBuffer.allocate(8 + Math.min(body, 64))
         .order(ByteOrder.LITTLE_ENDIAN)
@@ -260,16 +315,12 @@ class RelayTest {
   }
 
   private static Welcome welcome() {
+    return welcome(FrameCodec.HIGHEST_VERSION);
+  }
+
+  private static Welcome welcome(int version) {
     return new Welcome(
-        FrameCodec.HIGHEST_VERSION,
-        SLOTS,
-        SlotLayout.BYTES,
-        "test",
-        "1",
-        "a test",
-        "",
-        List.of(),
-        List.of());
+        version, SLOTS, SlotLayout.BYTES, "test", "1", "a test", "", List.of(), List.of());
   }
 
   /** A device whose calls are sums, and blocks. */
