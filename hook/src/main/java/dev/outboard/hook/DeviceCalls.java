@@ -74,7 +74,7 @@ final class DeviceCalls {
   private @Nullable BpfCalls bpf;
   private @Nullable ReceiveAhead looks;
 
-  /** Frames that went ahead of calls, or are about to. */
+  /** Frames of Look and Taken, or such as are about to be. */
   private final AtomicInteger issued = new AtomicInteger();
 
   // The hook's own slots: idle ones, and those whose close lingers.
@@ -116,14 +116,14 @@ final class DeviceCalls {
     looks = receiveAhead;
   }
 
-  /** Counts frames that calls must come after, on whatever way they go. */
+  /** Counts frames that calls must come after, and that take another way to the link's end. */
   AtomicInteger issued() {
     return issued;
   }
 
-  /** What goes ahead and what is called take two ways to the link's end. */
+  /** What looks ahead and what is called take two ways to the link's end. */
   private void after(Call c) {
-    if (ahead != null || looks != null) {
+    if (looks != null) {
       c.flags = issued.get() << Call.SENT_SHIFT | Call.SENT_KNOWN;
     }
   }

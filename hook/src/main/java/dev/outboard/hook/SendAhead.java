@@ -78,16 +78,12 @@ final class SendAhead implements AutoCloseable {
   private final Thread worker;
   private boolean over; // the worker's
 
-  /** Of all frames that go ahead; changed under the monitor. */
-  private final AtomicInteger issued;
-
   private final LongAdder sends = new LongAdder();
 
   SendAhead(DeviceLink link, DeviceCalls calls, Readiness readiness) {
     this.link = link;
     this.calls = calls;
     this.readiness = readiness;
-    this.issued = calls.issued();
     this.bySlot = new @Nullable SendWindow[link.welcome().slots()];
     this.worker = Thread.ofPlatform().daemon().name("outboard-ahead").start(this::work);
   }
@@ -190,7 +186,6 @@ final class SendAhead implements AutoCloseable {
       w.placeholder = p;
       w.bytes += count;
       w.frames++;
-      issued.incrementAndGet();
       bytes += count;
     }
     // Outside: what comes back must not wait for what goes out.
@@ -219,7 +214,6 @@ final class SendAhead implements AutoCloseable {
         }
         file.endAhead();
         w.frames++;
-        issued.incrementAndGet();
         roomAgain(w, w.placeholder, false);
       }
       link.sendAhead(slot, false, true, file.handle(), 0, MemorySegment.NULL);

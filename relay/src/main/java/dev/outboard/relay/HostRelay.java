@@ -53,7 +53,7 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   private final Thread wireReader;
 
   // Changed under the monitor.
-  private int sentAhead;
+  private int looksSent;
   private volatile boolean over;
 
   // The wire's reader alone uses these.
@@ -123,7 +123,7 @@ public final class HostRelay implements NearEnd, AutoCloseable {
         case Decoded.Received(Frame frame)
             when frame instanceof Frame.Look || frame instanceof Frame.Taken -> {
           frames.send(frame);
-          sentAhead(1);
+          looksSent(1);
         }
         case Decoded.Received(Frame frame) -> frames.send(frame);
         case Decoded.Malformed(String why) -> {
@@ -142,7 +142,6 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   @Override
   public boolean send(Frame.Ahead frame) {
     frames.send(frame);
-    sentAhead(1);
     return !over;
   }
 
@@ -152,7 +151,7 @@ public final class HostRelay implements NearEnd, AutoCloseable {
     if (carrier == null) {
       return; // The hook is about to hear why.
     }
-    awaitSentAhead(call.flags);
+    awaitLooks(call.flags);
     long extent = saysExtent ? call.extent : call.data.byteSize();
     int flags = (call.flags & Call.ORDER) | (saysExtent ? Extent.flags(extent) : 0);
     carrier.pending = sequence;
@@ -165,18 +164,18 @@ public final class HostRelay implements NearEnd, AutoCloseable {
     return carrier == null || carrier.ended ? null : carrier;
   }
 
-  private synchronized void sentAhead(int more) {
-    sentAhead += more;
+  private synchronized void looksSent(int more) {
+    looksSent += more;
     notifyAll();
   }
 
   /**
-   * Waits until what the hook had sent ahead when it made a call is on the wire: the two take
-   * different ways to there.
+   * Waits until the Look and Taken that the hook had sent when it made a call are on the wire: the
+   * two take different ways to there. What goes ahead takes the call's.
    */
-  private synchronized void awaitSentAhead(int flags) {
+  private synchronized void awaitLooks(int flags) {
     int bits = Call.SENT_SHIFT;
-    while ((flags & Call.SENT_KNOWN) != 0 && !over && (sentAhead - (flags >>> bits)) << bits < 0) {
+    while ((flags & Call.SENT_KNOWN) != 0 && !over && (looksSent - (flags >>> bits)) << bits < 0) {
       try {
         wait();
       } catch (InterruptedException e) {

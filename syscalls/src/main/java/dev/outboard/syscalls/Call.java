@@ -31,7 +31,7 @@ public final class Call {
   /** These say how; the rest of {@link #flags} is for the host's end of the stream. */
   public static final int ORDER = 3;
 
-  /** From {@link #SENT_SHIFT} on stands how many pieces went ahead before the call. */
+  /** From {@link #SENT_SHIFT} on stands how many frames the call must come after. */
   public static final int SENT_KNOWN = 8;
 
   public static final int SENT_SHIFT = 4;
