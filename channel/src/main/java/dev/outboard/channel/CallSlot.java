@@ -148,9 +148,9 @@ public final class CallSlot {
     reply.announce();
     try {
       for (; ; ) {
-        // Read the word, then the flag: lose() sets the flag, then changes the word, so that a
+        // Read the word, then the flag: lose() sets the flag, then raises the word, so that a
         // sleeper who has missed the flag is woken or finds the word changed.
-        now = (int) SlotLayout.INT.getVolatile(slot, SlotLayout.REPLY);
+        now = reply.lower();
         if (isReply(now, wanted)) {
           return complete();
         }
@@ -193,8 +193,8 @@ public final class CallSlot {
     reply.announce();
     try {
       for (; ; ) {
-        // In this order: both nudge() and lose() change the word behind what they are about.
-        now = (int) SlotLayout.INT.getVolatile(slot, SlotLayout.REPLY);
+        // In this order: both nudge() and lose() raise the word behind what they are about.
+        now = reply.lower();
         if (isReply(now, wanted)) {
           return complete();
         }
@@ -208,14 +208,14 @@ public final class CallSlot {
     }
   }
 
-  /** Whether the word says so: this side may have changed its sign to have its waiter look up. */
+  /** Whether the word says so: this side may have set its sign to have its waiter look up. */
   private static boolean isReply(int word, int wanted) {
     return (word & ~SlotLayout.ABANDONED) == wanted;
   }
 
   /** Has who waits in {@link #awaitNext} look up. Any thread. */
   public void nudge() {
-    reply.nudge();
+    reply.raise();
   }
 
   /** Whether the device has ended the call last submitted. Any thread; a moment's view. */
@@ -269,7 +269,7 @@ public final class CallSlot {
   /** Makes the pending call and all later ones end with -ENETDOWN. Called by the link's reader. */
   public void lose() {
     lost = true;
-    reply.abandon();
+    reply.raise();
   }
 
   private boolean complete() {

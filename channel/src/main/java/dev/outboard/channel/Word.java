@@ -67,13 +67,34 @@ final class Word {
     Linux.futexWake(slot.address() + word, 1);
   }
 
-  /** The same, but what the other side stores meanwhile stays. */
-  void nudge() {
+  /**
+   * Makes this side's own waiter look up, one that reads the word by {@link #lower}: sets the sign.
+   * What the other side stores meanwhile stays. Changing the sign would not do, as two changes are
+   * none.
+   */
+  void raise() {
     int value;
     do {
-      value = get();
-    } while (!SlotLayout.INT.compareAndSet(slot, word, value, value ^ SlotLayout.ABANDONED));
+      value = (int) SlotLayout.INT.getVolatile(slot, word);
+    } while (value >= 0
+        && !SlotLayout.INT.compareAndSet(slot, word, value, value | SlotLayout.ABANDONED));
     Linux.futexWake(slot.address() + word, 1);
+  }
+
+  /**
+   * Takes back the sign, so that the next {@link #raise} changes the word: its waiter reads the
+   * word by this, then looks whether it is to go on, then sleeps.
+   *
+   * @return the word without the sign
+   */
+  int lower() {
+    while (true) {
+      int value = (int) SlotLayout.INT.getVolatile(slot, word);
+      int lowered = value & ~SlotLayout.ABANDONED;
+      if (value == lowered || SlotLayout.INT.compareAndSet(slot, word, value, lowered)) {
+        return lowered;
+      }
+    }
   }
 
   /**

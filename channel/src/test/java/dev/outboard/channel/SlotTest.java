@@ -16,6 +16,7 @@ import java.util.Random;
 import java.util.TreeMap;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
@@ -299,5 +300,38 @@ class SlotTest {
     do {
       device.close();
     } while (!serves.join(Duration.ofMillis(10)));
+  }
+
+  @Test
+  void noNudgeIsMissedHoweverManyComeAtOnce() throws InterruptedException {
+    AtomicInteger due = new AtomicInteger();
+    AtomicBoolean over = new AtomicBoolean();
+    Thread waits =
+        Thread.ofPlatform()
+            .daemon()
+            .start(() -> {
+              while (!over.get()) {
+                if (!host.awaitNext(() -> due.get() > 0 || over.get()) && due.get() > 0) {
+                  due.decrementAndGet();
+                }
+              }
+            });
+    for (int i = 0; i < 20_000; i++) {
+      for (int k = 1 + i % 3; k > 0; k--) {
+        due.incrementAndGet();
+        host.nudge();
+      }
+      long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(10);
+      while (due.get() > 0) {
+        assertThat(System.nanoTime()).as("round %d", i).isLessThan(until);
+        Thread.onSpinWait();
+      }
+      for (int k = i % 499; k > 0; k--) {
+        Thread.onSpinWait();
+      }
+    }
+    over.set(true);
+    host.nudge();
+    assertThat(waits.join(Duration.ofSeconds(10))).isTrue();
   }
 }
