@@ -16,10 +16,10 @@ import java.util.Random;
 import java.util.TreeMap;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -303,35 +303,27 @@ class SlotTest {
   }
 
   @Test
-  void noNudgeIsMissedHoweverManyComeAtOnce() throws InterruptedException {
-    AtomicInteger due = new AtomicInteger();
-    AtomicBoolean over = new AtomicBoolean();
-    Thread waits =
-        Thread.ofPlatform()
-            .daemon()
-            .start(() -> {
-              while (!over.get()) {
-                if (!host.awaitNext(() -> due.get() > 0 || over.get()) && due.get() > 0) {
-                  due.decrementAndGet();
-                }
+  void noNudgeIsMissedHoweverManyComeBeforeTheSleep() throws InterruptedException {
+    for (int many = 1; many <= 4; many++) {
+      int nudges = many;
+      AtomicInteger due = new AtomicInteger();
+      AtomicInteger asked = new AtomicInteger();
+      BooleanSupplier other =
+          () -> {
+            boolean is = due.get() > 0;
+            // Once before the waiter looks for the reply; then between its look at the word and its
+            // sleep.
+            if (asked.getAndIncrement() == 1) {
+              for (int i = 0; i < nudges; i++) {
+                due.incrementAndGet();
+                host.nudge();
               }
-            });
-    for (int i = 0; i < 20_000; i++) {
-      for (int k = 1 + i % 3; k > 0; k--) {
-        due.incrementAndGet();
-        host.nudge();
-      }
-      long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(10);
-      while (due.get() > 0) {
-        assertThat(System.nanoTime()).as("round %d", i).isLessThan(until);
-        Thread.onSpinWait();
-      }
-      for (int k = i % 499; k > 0; k--) {
-        Thread.onSpinWait();
-      }
+            }
+            return is;
+          };
+      Thread waits = Thread.ofPlatform().daemon().start(() -> host.awaitNext(other));
+      assertThat(waits.join(Duration.ofSeconds(10))).as("%d nudges", nudges).isTrue();
+      assertThat(asked).hasValue(3);
     }
-    over.set(true);
-    host.nudge();
-    assertThat(waits.join(Duration.ofSeconds(10))).isTrue();
   }
 }
