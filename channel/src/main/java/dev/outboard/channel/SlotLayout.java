@@ -87,8 +87,9 @@ import java.lang.invoke.VarHandle;
  * call, or it has not.
  *
  * <p><b>Abandoning.</b> {@link #ABANDONED} is set in a word by the side that <i>waits</i> on it, to
- * make its own waiter look up: the host in {@code reply} when the link is lost, the device in
- * {@code request} when the session ends. A changed word makes FUTEX_WAIT return.
+ * make its own waiter look up: the host in {@code reply} when the link is lost, or when a relay's
+ * thread has something else to do, the device in {@code request} when the session ends. A changed
+ * word makes FUTEX_WAIT return.
  */
 public final class SlotLayout {
   /** Futex: the sequence number of the last call that the host submitted. */
