@@ -1579,7 +1579,8 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
     }
     if (STATES[fd * 4] == UNKNOWN) return unknown_status(c, fd, status, done);
   }
-  struct transfer t = {.call = c};
+  struct transfer t;
+  t.call = c;
   int flags = 0, sends = 0, known, from = 0;
   uint64_t file = 0;
   switch (c->number) {

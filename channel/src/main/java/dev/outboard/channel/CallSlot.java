@@ -135,27 +135,49 @@ public final class CallSlot {
     if (lost) {
       return fail();
     }
+    // What ends the wait otherwise is the slot's loss, or that the time is over.
+    return awaitReply(wanted, nanos, CallSlot::nothingElse) ? complete() : lost && fail();
+  }
+
+  /**
+   * Waits for the end of a call that another thread submits, now or later.
+   *
+   * @param other what ends the wait besides; whoever makes it true calls {@link #nudge} then
+   * @return whether a call has ended; also false if the slot is lost
+   */
+  public boolean awaitNext(BooleanSupplier other) {
+    return awaitReply(SlotLayout.next(ended), Long.MAX_VALUE, other) && complete();
+  }
+
+  private static boolean nothingElse() {
+    return false;
+  }
+
+  /**
+   * Whether the reply is there before the slot is lost, the time is over, or {@code other} holds.
+   */
+  private boolean awaitReply(int wanted, long nanos, BooleanSupplier other) {
     int now = reply.get();
-    if (!isReply(now, wanted)) {
+    if (!isReply(now, wanted) && !other.getAsBoolean()) {
       now = reply.spin(now);
     }
     // Acquire on all paths to here; pairs with DeviceSlot.complete.
     if (isReply(now, wanted)) {
-      return complete();
+      return true;
     }
     long deadline = System.nanoTime() + Math.min(nanos, Long.MAX_VALUE / 4);
     boolean endless = nanos >= Long.MAX_VALUE / 4;
     reply.announce();
     try {
       for (; ; ) {
-        // Read the word, then the flag: lose() sets the flag, then raises the word, so that a
-        // sleeper who has missed the flag is woken or finds the word changed.
+        // Read the word, then the rest: lose() and nudge() raise the word behind what they are
+        // about, so that a sleeper who has missed that is woken or finds the word changed.
         now = reply.lower();
         if (isReply(now, wanted)) {
-          return complete();
+          return true;
         }
-        if (lost) {
-          return fail();
+        if (lost || other.getAsBoolean()) {
+          return false;
         }
         if (endless) {
           reply.sleep(now, 0);
@@ -168,40 +190,6 @@ public final class CallSlot {
           timeout.set(ValueLayout.JAVA_LONG, 8, left % NANOS_PER_SECOND);
           reply.sleep(now, timeout.address());
         }
-      }
-    } finally {
-      reply.awake();
-    }
-  }
-
-  /**
-   * Waits for the end of a call that another thread submits, now or later.
-   *
-   * @param other what ends the wait besides; whoever makes it true calls {@link #nudge} then
-   * @return whether a call has ended; also false if the slot is lost
-   */
-  public boolean awaitNext(BooleanSupplier other) {
-    int wanted = SlotLayout.next(ended);
-    int now = reply.get();
-    if (!isReply(now, wanted) && !other.getAsBoolean()) {
-      now = reply.spin(now);
-    }
-    // Acquire on all paths to here; pairs with DeviceSlot.complete.
-    if (isReply(now, wanted)) {
-      return complete();
-    }
-    reply.announce();
-    try {
-      for (; ; ) {
-        // In this order: both nudge() and lose() raise the word behind what they are about.
-        now = reply.lower();
-        if (isReply(now, wanted)) {
-          return complete();
-        }
-        if (lost || other.getAsBoolean()) {
-          return false;
-        }
-        reply.sleep(now, 0);
       }
     } finally {
       reply.awake();

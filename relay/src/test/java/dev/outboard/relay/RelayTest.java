@@ -196,14 +196,7 @@ class RelayTest {
     HostRelay relay = HostRelay.start(wireOf(wire[0]));
     open.add(relay);
     try (FrameStream far = new FrameStream(wire[1])) {
-      Thread greets =
-          Thread.ofPlatform()
-              .start(() -> {
-                far.receive(5_000);
-                far.send(welcome());
-              });
-      link(relay);
-      greets.join();
+      greeted(relay, far, welcome());
       Linux.shutdown(wire[1], Socket.SHUT_RDWR);
       assertThat(lost.poll(5, TimeUnit.SECONDS)).contains("closed the link");
     }
@@ -232,14 +225,7 @@ class RelayTest {
       int[] wire = pair();
       try (HostRelay relay = HostRelay.start(wireOf(wire[0]));
           FrameStream far = new FrameStream(wire[1])) {
-        Thread greets =
-            Thread.ofPlatform()
-                .start(() -> {
-                  far.receive(5_000);
-                  far.send(welcome());
-                });
-        DeviceLink link = link(relay);
-        greets.join();
+        DeviceLink link = greeted(relay, far, welcome());
         try (Arena a = Arena.ofConfined()) {
           MemorySegment bytes = a.allocate(wrong.capacity());
           bytes.copyFrom(MemorySegment.ofBuffer(wrong.clear()));
@@ -257,21 +243,18 @@ class RelayTest {
         version < FrameCodec.EXTENT_VERSION + 1;
         version++) {
       int[] wire = pair();
-      Welcome welcome = welcome(version);
       try (HostRelay relay = HostRelay.start(wireOf(wire[0]));
           FrameStream far = new FrameStream(wire[1])) {
-        Thread greets =
+        DeviceLink link = greeted(relay, far, welcome(version));
+        Thread attaches =
             Thread.ofPlatform()
                 .start(() -> {
-                  far.receive(5_000);
-                  far.send(welcome);
                   if (far.receive(5_000) instanceof Decoded.Received(Frame.Attach f)) {
                     far.send(new Frame.Attached(f.id(), 0));
                   }
                 });
-        DeviceLink link = link(relay);
         CallSlot slot = link.attach(1, 1, -1, Credentials.root());
-        greets.join();
+        attaches.join();
         slot.call().start(7);
         slot.call().extent = 20;
         slot.call().data.set(ValueLayout.JAVA_BYTE, 19, (byte) 1);
@@ -304,6 +287,19 @@ class RelayTest {
         link.close();
       }
     }
+  }
+
+  /** A link to a device that is nothing but a stream and has said its welcome. */
+  private DeviceLink greeted(HostRelay relay, FrameStream far, Welcome welcome) throws Exception {
+    Thread greets =
+        Thread.ofPlatform()
+            .start(() -> {
+              far.receive(5_000);
+              far.send(welcome);
+            });
+    DeviceLink link = link(relay);
+    greets.join();
+    return link;
   }
 
   private static ByteBuffer frame(int kind, int body) {
