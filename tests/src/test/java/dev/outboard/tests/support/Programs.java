@@ -62,6 +62,11 @@ public final class Programs {
     return given.isEmpty() ? tree().resolve("outboard") : Path.of(given);
   }
 
+  /** {@code docs/NAME}. */
+  public static Path document(String name) {
+    return tree().resolve("docs").resolve(name);
+  }
+
   /** The root of the source tree. */
   static Path tree() {
     return module().resolve("..").normalize();
