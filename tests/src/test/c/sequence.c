@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// sequence SEED COUNT: a random sequence of calls on sockets, and on pipes among them, one line for
-// each with its result, so that two kernels can be compared line by line. The sequence depends on
+// sequence SEED COUNT DIRECTORY: a random sequence of calls on sockets, pipes and files in DIRECTORY, which
+// is empty at first and the device's when offloaded, one line for each with its result, so that two kernels can be compared line by line. The sequence depends on
 // the seed alone: what a call returns never decides which call comes next. Ports and descriptor
 // numbers that depend on the kernel are not printed. All sockets are non-blocking; before a call
 // that can see what a peer did, the program rests, so that loopback traffic has arrived.
@@ -84,7 +84,13 @@ static const int OPTIONS[][2] = {
     {IPPROTO_IP, IP_TTL},       {IPPROTO_IP, IP_TOS},        {IPPROTO_IP, IP_MULTICAST_TTL},
     {IPPROTO_IP, IP_FREEBIND},  {IPPROTO_IPV6, 26},          {SOL_SOCKET, 4242}};
 
+static int is(int fd, mode_t type) {
+  struct stat st;
+  return fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == type;
+}
+
 static int epoll;
+static const char *directory;
 
 static void step(void) {
   int i = (int)pick(SLOTS), k = (int)pick(SLOTS), fd = slots[i];
@@ -92,7 +98,7 @@ static void step(void) {
   char block[2048];
   struct sockaddr_storage name;
   socklen_t length;
-  switch (pick(40)) {
+  switch (pick(48)) {
     case 0: case 1: {
       static const int kinds[][3] = {{AF_INET, SOCK_STREAM, 0}, {AF_INET, SOCK_STREAM, 0},
                                      {AF_INET, SOCK_DGRAM, 0},  {AF_INET6, SOCK_STREAM, 0},
@@ -248,7 +254,8 @@ static void step(void) {
       break;
     }
     case 26: {
-      // Addresses of wrong lengths and families.
+      // Addresses of wrong lengths and families; they are looked at before the descriptor is.
+      if (fd >= 0 && !is(fd, S_IFSOCK)) break;
       static const int lengths[] = {0, 1, 2, 8, 15, 16, 24, 28, 110, 128, 129, -1};
       name = address_of(k, &length);
       // A netlink socket's is the process's number: to a raw socket, 127.x.y.z one time in 256.
@@ -451,7 +458,8 @@ static void step(void) {
       for (int j = 0; j < 3; j++) FD_ZERO(&sets[j]);
       int highest = 0;
       for (int j = 0; j < SLOTS; j++) {
-        if (slots[j] < 0) continue;
+        // A poll of both kernels' files shows less than either does: docs/differences.md.
+        if (slots[j] < 0 || is(slots[j], S_IFIFO)) continue;
         for (int q = 0; q < 3; q++)
           if (a >> q & 1) FD_SET(slots[j], &sets[q]);
         if (slots[j] >= highest) highest = slots[j] + 1;
@@ -487,16 +495,141 @@ static void step(void) {
       close(set);
       break;
     }
+    case 40: {
+      int ends[2];
+      if (i == k) break;
+      show("pipe2", i, pipe2(ends, O_NONBLOCK | (b % 2 ? O_CLOEXEC : 0)), "with [%d]", k);
+      put(i, ends[0]);
+      put(k, ends[1]);
+      break;
+    }
+    case 41: {
+      static const int flags[] = {O_RDWR | O_CREAT, O_RDWR | O_CREAT, O_RDWR | O_CREAT | O_EXCL,
+                                  O_RDONLY, O_WRONLY, O_RDWR | O_TRUNC, O_RDWR | O_APPEND,
+                                  O_RDONLY | O_DIRECTORY, O_RDWR | O_CREAT | O_NOFOLLOW};
+      static const char *const names[] = {"a", "b", "c", "d/e", "d", ".", "./../%s/a", "link", "a/b", ""};
+      char path[256];
+      const char *wanted = names[b % (sizeof names / sizeof names[0])];
+      // Of the directory's own name, too, by which the way leads out and in again.
+      const char *last = strrchr(directory, '/') + 1;
+      char relative[200];
+      snprintf(relative, sizeof relative, strchr(wanted, '%') ? "./../%s/a" : "%s",
+               strchr(wanted, '%') ? last : wanted);
+      snprintf(path, sizeof path, "%s/%s", directory, relative);
+      int f = flags[a % (sizeof flags / sizeof flags[0])];
+      int s = open(path, f | O_NONBLOCK, 0640);
+      show("open", i, s < 0 ? -1 : 0, "%s %#x", wanted, f);
+      if (s >= 0) put(i, s);
+      break;
+    }
+    case 42: {
+      char one[256], other[256];
+      static const char *const names[] = {"a", "b", "c", "d", "d/e", "link"};
+      snprintf(one, sizeof one, "%s/%s", directory, names[a % 6]);
+      snprintf(other, sizeof other, "%s/%s", directory, names[b % 6]);
+      struct stat st;
+      memset(&st, 0, sizeof st);
+      long r = a % 11 == 0   ? mkdir(one, 0750)
+               : a % 11 == 1 ? unlink(one)
+               : a % 11 == 2 ? rmdir(one)
+               : a % 11 == 3 ? rename(one, other)
+               : a % 11 == 4 ? link(one, other)
+               : a % 11 == 5 ? symlink("a", other)
+               : a % 11 == 6 ? truncate(one, (off_t)(b % 9000))
+               : a % 11 == 7 ? access(one, (int)(b % 8))
+               : a % 11 == 8 ? readlink(one, block, sizeof block)
+               : a % 11 == 9 ? chmod(one, 0600 | (b & 077))
+                             : lstat(one, &st);
+      show("path", -1, r, "%u %s %s %o %ld %lu", a % 11, names[a % 6], names[b % 6], st.st_mode,
+           S_ISDIR(st.st_mode) ? 0 : (long)st.st_size, (unsigned long)st.st_nlink);
+      break;
+    }
+    case 43: {
+      // At a position of its own, or at the file's.
+      memset(block, (char)b, sizeof block);
+      size_t bytes = a % 1500;
+      struct stat st;
+      if (!is(fd, S_IFREG)) break;
+      off_t at = (off_t)(b >> 4) % 20000 - 3;
+      static const int whence[] = {SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE, 77};
+      long r = b % 8 == 0   ? pread(fd, block, bytes, at)
+               : b % 8 == 1 ? pwrite(fd, block, bytes, at)
+               : b % 8 == 2 ? read(fd, block, bytes)
+               : b % 8 == 3 ? write(fd, block, bytes)
+               : b % 8 == 4 ? lseek(fd, at, whence[a % 6])
+               : b % 8 == 5 ? ftruncate(fd, at)
+               : b % 8 == 6 ? fallocate(fd, a % 2 ? FALLOC_FL_KEEP_SIZE : 0, at, (off_t)bytes)
+                            : fsync(fd);
+      // Where data end and holes begin is the file system's.
+      if (b % 8 == 4 && a % 6 >= 3) r = r < 0 ? r : 0;
+      show("file", i, r, "%u of %zu at %ld: %d", b % 8, bytes, (long)at, r > 0 ? block[r > 1499 ? 0 : r - 1] : -1);
+      show("fstat", i, fstat(fd, &st), "%ld", (long)st.st_size);
+      break;
+    }
+    case 44: {
+      if (slots[i] < 0 || slots[k] < 0 || written[k] > MOST_PENDING) break;
+      size_t bytes = a % 3000;
+      int files = is(slots[i], S_IFREG) && is(slots[k], S_IFREG);
+      int to_socket = is(slots[i], S_IFREG) && is(slots[k], S_IFSOCK);
+      loff_t at = (loff_t)(b % 5000);
+      sleep_us(REST_US);
+      if (files) {
+        show("copy_file_range", i, copy_file_range(slots[i], &at, slots[k], NULL, bytes, 0), "to [%d]", k);
+      } else if (to_socket) {
+        off_t from = at;
+        long r = sendfile(slots[k], slots[i], b & 1 ? &from : NULL, bytes);
+        if (r > 0) written[k] += r;
+        show("sendfile", i, r, "to [%d] %ld", k, (long)from);
+      }
+      sleep_us(REST_US);
+      break;
+    }
+    case 45: {
+      if (slots[i] < 0 || slots[k] < 0 || i == k || written[k] > MOST_PENDING) break;
+      if (!is(slots[i], S_IFIFO) && !is(slots[k], S_IFIFO)) break;
+      sleep_us(REST_US);
+      long r = b % 4 ? splice(slots[i], NULL, slots[k], NULL, a % 700, SPLICE_F_NONBLOCK)
+                     : tee(slots[i], slots[k], a % 700, SPLICE_F_NONBLOCK);
+      if (r > 0) written[k] += r;
+      sleep_us(REST_US);
+      show(b % 4 ? "splice" : "tee", i, r, "%zu to [%d]", (size_t)(a % 700), k);
+      break;
+    }
+    case 46: {
+      // Over a socket of the host to the program itself.
+      if (slots[i] < 0) break;
+      int ends[2], got = -1;
+      CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+      union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+      } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+      memcpy(CMSG_DATA(&control.header), &slots[i], sizeof(int));
+      struct iovec v = {block, 1};
+      struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+      long sent = sendmsg(ends[0], &m, 0), r = recvmsg(ends[1], &m, MSG_CMSG_CLOEXEC);
+      if (m.msg_controllen >= CMSG_LEN(sizeof(int))) memcpy(&got, CMSG_DATA(&control.header), sizeof(int));
+      show("SCM_RIGHTS", i, r, "%ld %d into [%d]", sent, got >= 0 ? fcntl(got, F_GETFD) : -1, k);
+      close(ends[0]);
+      close(ends[1]);
+      long in_flight = written[i];
+      if (got >= 0) put(k, got);
+      written[k] = in_flight;
+      break;
+    }
     default: {
       sleep_us(REST_US);
       if (a % 2) {
         struct pollfd p[3];
-        for (int j = 0; j < 3; j++)
-          p[j] = (struct pollfd){slots[(i + j) % SLOTS], POLLIN | POLLOUT | POLLPRI | POLLRDHUP, 0};
+        int pipes = is(fd, S_IFIFO);
+        for (int j = 0; j < 3; j++) {
+          int other = slots[(i + j) % SLOTS];
+          p[j] = (struct pollfd){is(other, S_IFIFO) == pipes ? other : -1, POLLIN | POLLOUT | POLLPRI | POLLRDHUP, 0};
+        }
         long r = poll(p, 3, 0);
         show("poll", i, r, "%#x %#x %#x", p[0].revents, p[1].revents, p[2].revents);
       } else {
-        struct epoll_event v = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP, .data.u64 = 0};
+        struct epoll_event v = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP, .data.u64 = (uint64_t)i};
         int operation = 1 + (int)(b % 3);
         show("epoll_ctl", i, epoll_ctl(epoll, operation, fd, &v), "%d", operation);
         struct epoll_event got[SLOTS];
@@ -510,7 +643,9 @@ static void step(void) {
 }
 
 int main(int argc, char **argv) {
-  CHECK(argc == 3);
+  CHECK(argc == 4 && strchr(argv[3], '/'));
+  directory = argv[3];
+  umask(027);
   state = strtoull(argv[1], NULL, 0) * 2862933555777941757ull + 3037000493ull;
   for (int i = 0; i < SLOTS; i++) slots[i] = -1;
   signal(SIGPIPE, SIG_IGN);

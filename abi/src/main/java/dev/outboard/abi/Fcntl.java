@@ -58,6 +58,8 @@ public final class Fcntl {
   public static final int F_DUPFD_CLOEXEC = 1030;
   public static final int F_SETPIPE_SZ = 1031;
   public static final int F_GETPIPE_SZ = 1032;
+  public static final int F_ADD_SEALS = 1033;
+  public static final int F_GET_SEALS = 1034;
 
   public static final int FD_CLOEXEC = 1;
 

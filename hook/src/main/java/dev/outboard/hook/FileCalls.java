@@ -167,6 +167,12 @@ final class FileCalls {
     for (; ; ) {
       long r = HostMarshaller.encode(row, args, n.memory(), c, moved);
       if (r < 0) {
+        if (!file.isOpenFor(sends)) {
+          return -Errno.EBADF;
+        }
+        if (row.ofSocket() && file.kind() != OpenFile.Kind.SOCKET) {
+          return -Errno.ENOTSOCK;
+        }
         return moved > 0 ? moved : hook.calls().memoryError(n, r);
       }
       long carried = c.carried;
@@ -402,6 +408,10 @@ final class FileCalls {
     if (r < 0) {
       hook.answer(n, r);
     } else {
+      OpenFile file = hook.files().get(p.handle());
+      if (file != null) {
+        file.status(asked);
+      }
       n.answerContinue();
     }
   }

@@ -359,7 +359,9 @@ final class FileTransfers {
   }
 
   private long sendfile(Notification n, Placeholder out, int in, long given, long offsetAddress) {
-    long r = checkSource(n, in, given, offsetAddress != 0);
+    OpenFile file = hook.files().get(out.handle());
+    boolean writable = file != null && file.writable();
+    long r = checkSource(n, in, given, offsetAddress != 0, writable);
     if (r < 0) {
       return r;
     }
@@ -388,16 +390,18 @@ final class FileTransfers {
    * What {@code do_sendfile()} checks of its source, in its order; leaves the file's stat in the
    * notification's scratch.
    *
+   * @param writable whether the destination is, which comes before the source's type
    * @return the file's position, or {@code -errno}
    */
-  private static long checkSource(Notification n, int in, long given, boolean hasOffset) {
+  private static long checkSource(
+      Notification n, int in, long given, boolean hasOffset, boolean writable) {
     long flags = Linux.fcntl(in, Fcntl.F_GETFL, 0);
     if ((flags & Fcntl.O_PATH) != 0 || (flags & Fcntl.O_ACCMODE) == Fcntl.O_WRONLY) {
       return -Errno.EBADF;
     }
     long position = Linux.lseek(in, 0, File.SEEK_CUR);
     if (position < 0) {
-      return hasOffset ? -Errno.ESPIPE : -Errno.EINVAL;
+      return hasOffset ? -Errno.ESPIPE : writable ? -Errno.EINVAL : -Errno.EBADF;
     }
     if ((hasOffset ? given : position) < 0 || n.args()[3] < 0) {
       return -Errno.EINVAL;
@@ -409,7 +413,7 @@ final class FileTransfers {
     boolean directory =
         (n.statScratch().get(ValueLayout.JAVA_INT, Processes.STAT_MODE) & Stat.S_IFMT)
             == Stat.S_IFDIR;
-    return directory ? -Errno.EINVAL : position;
+    return !writable ? -Errno.EBADF : directory ? -Errno.EINVAL : position;
   }
 
   private long send(Notification n, Placeholder out, int in, long from, long count, long size) {

@@ -58,6 +58,11 @@ final class MessageBatches {
       n.answerErrno(Errno.EINVAL);
       return;
     }
+    OpenFile file = hook.files().get(p.handle());
+    if (file != null && file.kind() != OpenFile.Kind.SOCKET) {
+      n.answerErrno(Errno.ENOTSOCK);
+      return;
+    }
     long entry = n.args()[1];
     long count = Math.min(n.args()[2] & 0xffff_ffffL, UIO_MAXIOV);
     long[] args = {n.args()[0], 0, flags, 0, 0, 0};

@@ -225,9 +225,16 @@ final class OpenFile {
     return kind == Kind.SOCKET || ((flags & Fcntl.O_PATH) == 0 && accessMode() != Fcntl.O_RDONLY);
   }
 
-  /** Whether a write goes to the end of the file, wherever its position is. */
+  /** Whether it is open for what a call does that sends its bytes, or receives them. */
+  boolean isOpenFor(boolean sends) {
+    return sends ? writable() : readable();
+  }
+
+  /**
+   * Whether a write goes to the end of the file, wherever its position is; flags of a socket, too.
+   */
   boolean appends() {
-    return kind != Kind.SOCKET && (flags & Fcntl.O_APPEND) != 0;
+    return (flags & Fcntl.O_APPEND) != 0;
   }
 
   /** F_SETFL has set the status flags to these. */

@@ -111,16 +111,17 @@ final class Paths {
       return byDescriptor ? path() : null;
     }
 
-    /** The same, absolute and without a slash at its end: what is remembered of an open file. */
+    /** The same, absolute and without a slash or dot at its end: kept of an open file. */
     byte[] absolute() {
       OpenFile f = file;
       byte[] base = f == null ? null : f.path();
-      int bytes = length > 1 && text[length - 1] == '/' ? length - 1 : length;
+      int bytes = bare(text, length);
       if (base == null) {
         return Arrays.copyOf(text, bytes);
       }
-      byte[] whole = Arrays.copyOf(base, base.length + 1 + bytes + 1);
-      return Arrays.copyOf(whole, normalize(text, bytes, whole, base.length, base.length));
+      byte[] whole = Arrays.copyOf(base, base.length + 1 + bytes + 2);
+      int n = normalize(text, bytes, whole, base.length, base.length);
+      return Arrays.copyOf(whole, bare(whole, n));
     }
   }
 
@@ -296,7 +297,7 @@ final class Paths {
     if (look.length > PROC.length) {
       ownNet(look);
     }
-    return set.match(look.text, bare(look)) >= 0 ? Owner.DEVICE : Owner.HOST;
+    return set.match(look.text, bare(look.text, look.length)) >= 0 ? Owner.DEVICE : Owner.HOST;
   }
 
   /**
@@ -343,10 +344,12 @@ final class Paths {
     return value;
   }
 
-  /** The length without a slash at the end, which says that a directory is meant. */
-  private static int bare(Look look) {
-    int n = look.length;
-    return n > 1 && look.text[n - 1] == '/' ? n - 1 : n;
+  /**
+   * The length without what says at the end that a directory is meant: a slash, or one and a dot.
+   */
+  static int bare(byte[] path, int length) {
+    int n = length > 2 && path[length - 1] == '.' && path[length - 2] == '/' ? length - 1 : length;
+    return n > 1 && path[n - 1] == '/' ? n - 1 : n;
   }
 
   /** {@code /proc/PID/net} and {@code /proc/PID/task/TID/net} of our own tree. */
@@ -402,7 +405,8 @@ final class Paths {
 
   /**
    * Appends a path to {@code to[0..length)}, a directory's path without a slash at its end, name by
-   * name; {@code ..} takes back the last name, but nothing below {@code floor}.
+   * name; {@code ..} takes back the last name, but nothing below {@code floor}. A last {@code .}
+   * stays behind a name: a directory that is called so cannot be removed, renamed or made.
    *
    * @return the length of the whole; "/" is 1
    */
@@ -410,6 +414,7 @@ final class Paths {
     int out = length == 1 && to[0] == '/' ? 0 : length;
     int i = 0;
     boolean directory = false;
+    boolean dot = false;
     while (i < pathLength) {
       if (path[i] == '/') {
         i++;
@@ -422,10 +427,11 @@ final class Paths {
       }
       int n = end - i;
       directory = true;
+      dot = n == 1 && path[i] == '.';
       if (n == 2 && path[i] == '.' && path[i + 1] == '.') {
         while (out > floor && to[--out] != '/') {}
-      } else if (n != 1 || path[i] != '.') {
-        if (out + n + 2 > to.length) {
+      } else if (!dot) {
+        if (out + n + 3 > to.length) {
           return to.length; // longer than any path may be
         }
         to[out++] = '/';
@@ -435,8 +441,12 @@ final class Paths {
       }
       i = end;
     }
-    if (directory || out == 0) {
+    boolean named = out > 0;
+    if (directory || !named) {
       to[out++] = '/';
+    }
+    if (dot && named) {
+      to[out++] = '.';
     }
     return out;
   }

@@ -337,7 +337,7 @@ final class Pollers {
 
   private void epollCtl(Notification n) {
     knownSets.changing(n);
-    if (placeholders.live() > 0 && n.intArg(1) != Poll.EPOLL_CTL_DEL) {
+    if (placeholders.live() > 0) {
       Work w = work.get();
       w.begin();
       name(n, w, n.intArg(2));
@@ -347,7 +347,7 @@ final class Pollers {
         n.answerErrno(Errno.EPERM);
         return;
       }
-      if (w.count == 1 && p != null) {
+      if (w.count == 1 && p != null && n.intArg(1) != Poll.EPOLL_CTL_DEL) {
         // A file that is watched already needs no sample: what was read is known from the calls'
         // results, and what came since is on its way, here or in the next wait's SYNC.
         if (n.process().shim().lent && n.process().anyWaits()) {

@@ -110,9 +110,22 @@ final class Splices implements AutoCloseable {
     } else {
       OpenFile from = in == null ? null : hook.files().get(in.handle());
       OpenFile to = out == null ? null : hook.files().get(out.handle());
-      boolean usable = (from == null || from.readable()) && (to == null || to.writable());
+      boolean usable =
+          (from == null ? isUsable(n, 0, Fcntl.O_WRONLY) : from.readable())
+              && (to == null ? isUsable(n, 1, Fcntl.O_RDONLY) : to.writable());
       n.answerErrno(usable ? Errno.EINVAL : Errno.EBADF);
     }
+  }
+
+  /** Whether a descriptor of the host, argument {@code index}, is not open {@code useless} only. */
+  private static boolean isUsable(Notification n, int index, int useless) {
+    int fd = Descriptors.borrow(n, n.intArg(index));
+    if (fd < 0) {
+      return false;
+    }
+    long flags = Linux.fcntl(fd, Fcntl.F_GETFL, 0);
+    Linux.close(fd);
+    return (flags & Fcntl.O_PATH) == 0 && (flags & Fcntl.O_ACCMODE) != useless;
   }
 
   /**

@@ -44,8 +44,7 @@ class PathsTest {
       byte[] path = text.toString().getBytes(StandardCharsets.UTF_8);
       byte[] to = new byte[256];
       int length = Paths.normalize(path, path.length, to, 0, 0);
-      int bare = length > 1 && to[length - 1] == '/' ? length - 1 : length;
-      if (set.match(to, bare) >= 0) {
+      if (set.match(to, Paths.bare(to, length)) >= 0) {
         devices++;
         assertThat(Arrays.asList(text.toString().split("/", -1)))
             .as("names of %s", text)
@@ -53,6 +52,31 @@ class PathsTest {
       }
     }
     assertThat(devices).isGreaterThan(PATHS / 100);
+  }
+
+  @Test
+  void pathsAreMadeShorterButKeepWhatTheirEndsMean() {
+    assertThat(normalized("/srv/www/", "")).isEqualTo("/srv/www/");
+    assertThat(normalized("/srv//./www/..", "")).isEqualTo("/srv/");
+    assertThat(normalized("/srv/www/.", "")).isEqualTo("/srv/www/.");
+    assertThat(normalized("/srv/www/./", "")).isEqualTo("/srv/www/.");
+    assertThat(normalized("/srv/./www", "")).isEqualTo("/srv/www");
+    assertThat(normalized("/.", "")).isEqualTo("/");
+    assertThat(normalized(".", "/srv")).isEqualTo("/srv/.");
+    assertThat(normalized("a", "/srv")).isEqualTo("/srv/a");
+    byte[] dot = ascii("/srv/.");
+    assertThat(Paths.bare(dot, dot.length)).isEqualTo("/srv".length());
+    assertThat(Paths.bare(ascii("/."), 2)).isEqualTo(2);
+  }
+
+  private static String normalized(String path, String base) {
+    byte[] to = Arrays.copyOf(ascii(base), 64);
+    int length = Paths.normalize(ascii(path), path.length(), to, base.length(), 0);
+    return new String(to, 0, length, StandardCharsets.US_ASCII);
+  }
+
+  private static byte[] ascii(String text) {
+    return text.getBytes(StandardCharsets.US_ASCII);
   }
 
   @Test

@@ -8,9 +8,10 @@ import dev.outboard.abi.Struct;
  * The sub-table of {@code fcntl(2)}: which commands the device sees.
  *
  * <p>A device fd's status flags live in the device's kernel and, for O_NONBLOCK and O_ASYNC, on the
- * placeholder as well. Locks are the device's, too, and the size of a FIFO. All else that fcntl
- * knows is a matter of the host's descriptor or open file: duplicates, close-on-exec, the owner and
- * signal of SIGIO (the host's kernel sends it when the placeholder becomes ready), leases.
+ * placeholder as well. Locks are the device's, too, the size of a FIFO, and seals. All else that
+ * fcntl knows is a matter of the host's descriptor or open file: duplicates, close-on-exec, the
+ * owner and signal of SIGIO (the host's kernel sends it when the placeholder becomes ready),
+ * leases.
  *
  * <p>A lock of a process (F_SETLK) crosses as one of the open file (F_OFD_SETLK): all processes of
  * a session share a table of descriptors on the device, so their locks would have one owner there.
@@ -27,7 +28,13 @@ public final class FcntlCommands {
   /** Whether a host may ask the device for {@code command}. */
   public static boolean onDevice(int command) {
     return switch (command) {
-      case Fcntl.F_GETFL, Fcntl.F_SETFL, Fcntl.F_GETPIPE_SZ, Fcntl.F_SETPIPE_SZ -> true;
+      case Fcntl.F_GETFL,
+          Fcntl.F_SETFL,
+          Fcntl.F_GETPIPE_SZ,
+          Fcntl.F_SETPIPE_SZ,
+          Fcntl.F_ADD_SEALS,
+          Fcntl.F_GET_SEALS ->
+          true;
       default -> locks(command);
     };
   }

@@ -159,6 +159,15 @@ public final class Row {
     return overtakes;
   }
 
+  /**
+   * Whether its descriptor has to be a socket: {@code net/socket.c} looks at that first. Source of
+   * the numbers: {@code include/uapi/asm-generic/unistd.h}.
+   */
+  public boolean ofSocket() {
+    boolean since = canonical == 242 || canonical == 243 || canonical == 269;
+    return since || (canonical >= 200 && canonical <= 212);
+  }
+
   /** How well it is supported. */
   public Support support() {
     return support;

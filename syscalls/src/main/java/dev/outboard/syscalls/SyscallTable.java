@@ -266,7 +266,7 @@ public final class SyscallTable {
     t.hook  ( 32,  23, "dup(fd oldfd) -> fd").note("the host's kernel shares the placeholder, hence the handle");
     t.hook  ( 33,  -1, "dup2(fd oldfd, newfd) -> fd").via("dup3");
     t.hook  (292,  24, "dup3(fd oldfd, newfd, flags:O) -> fd");
-    t.hook  ( 72,  25, "fcntl(fd, cmd:F, fcntl arg) -> value").marshalled().blocks().when(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL)).whenExports(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL, Fcntl.F_GETFL, Fcntl.F_GETLK, Fcntl.F_SETLK, Fcntl.F_SETLKW, Fcntl.F_OFD_GETLK, Fcntl.F_OFD_SETLK, Fcntl.F_OFD_SETLKW, Fcntl.F_GETPIPE_SZ, Fcntl.F_SETPIPE_SZ)).note("F_SETFL goes to both kernels; locks of a device file belong to the open file (as F_OFD_SETLK); owner and signal are the placeholder's");
+    t.hook  ( 72,  25, "fcntl(fd, cmd:F, fcntl arg) -> value").marshalled().blocks().when(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL)).whenExports(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL, Fcntl.F_GETFL, Fcntl.F_GETLK, Fcntl.F_SETLK, Fcntl.F_SETLKW, Fcntl.F_OFD_GETLK, Fcntl.F_OFD_SETLK, Fcntl.F_OFD_SETLKW, Fcntl.F_GETPIPE_SZ, Fcntl.F_SETPIPE_SZ, Fcntl.F_ADD_SEALS, Fcntl.F_GET_SEALS)).note("F_SETFL goes to both kernels; locks of a device file belong to the open file (as F_OFD_SETLK); owner and signal are the placeholder's");
     t.hook  (438, 438, "pidfd_getfd(fd pidfd, targetfd, flags) -> fd");
     t.host  ( 22,  -1, "pipe(out pipefd[8])").via("pipe2");
     t.host  (293,  59, "pipe2(out pipefd[8], flags)");

@@ -29,7 +29,9 @@ class DifferencesTest {
 
   private static final Pattern ROW = Pattern.compile("^\\| (\\d+) \\|");
 
-  @Scenario(modes = {Mode.NATIVE, Mode.LIBRARY}, trace = false)
+  @Scenario(
+      modes = {Mode.NATIVE, Mode.LIBRARY},
+      trace = false)
   void eachIsAsDocumented(Trial trial) throws IOException {
     Assumptions.assumeTrue(System.getProperty("user.name").equals("root"), "rings and BPF take it");
     Files.createDirectory(trial.directory().resolve("export"));
