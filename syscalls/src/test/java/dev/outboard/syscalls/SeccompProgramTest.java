@@ -198,7 +198,12 @@ class SeccompProgramTest {
     assertThat(run("ioctl", 1, Ioctl.FIONREAD)).isEqualTo(trap);
     assertThat(run("ioctl", 1, 0x8912)).as("SIOCGIFCONF").isEqualTo(trap);
     assertThat(run("ioctl", 1, 0x8B01)).as("SIOCGIWNAME").isEqualTo(trap);
-    assertThat(run("ioctl", 1, Ioctl.FIOSETOWN)).isEqualTo(allow);
+    assertThat(run("ioctl", 1, Ioctl.FIOSETOWN)).isEqualTo(trap);
+    assertThat(run("ioctl", 1, Ioctl.FIOASYNC)).isEqualTo(trap);
+    assertThat(run("ioctl", 1, Ioctl.FIOGETOWN)).isEqualTo(allow);
+    assertThat(run("fcntl", 3, Fcntl.F_SETOWN, 1)).isEqualTo(trap);
+    assertThat(run("fcntl", 3, Fcntl.F_SETOWN_EX, 1)).isEqualTo(trap);
+    assertThat(run("fcntl", 3, Fcntl.F_SETSIG, 40)).isEqualTo(allow);
     assertThat(run("fcntl", 3, Fcntl.F_GETFD)).isEqualTo(allow);
     assertThat(run("fcntl", 3, Fcntl.F_SETFL, Fcntl.O_NONBLOCK)).isEqualTo(trap);
     assertThat(run("openat", -100, 1, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC)).isEqualTo(trap);
