@@ -361,8 +361,8 @@ public final class SyscallTable {
   }
 
   private static void processes(Builder t) {
-    t.hook  ( 56, 220, "clone(flags:CLONE, ptr stack, ptr parent_tid, ptr child_tid, tls) -> pid").when(any(not(bits(0, Sched.CLONE_THREAD)), not(bits(0, Sched.CLONE_FILES)))).note("threads need no trap: they are met at their first one");
-    t.hook  (435, 435, "clone3(in cl_args[size], size) -> pid");
+    t.hook  ( 56, 220, "clone(flags:CLONE, ptr stack, ptr parent_tid, ptr child_tid, tls) -> pid").when(any(not(bits(0, Sched.CLONE_THREAD)), not(bits(0, Sched.CLONE_FILES)), bits(0, Sched.CLONE_NEWNET))).note("threads need no trap: they are met at their first one; CLONE_NEWNET is EINVAL");
+    t.hook  (435, 435, "clone3(in cl_args[size], size) -> pid").note("CLONE_NEWNET is EINVAL");
     t.hook  ( 57,  -1, "fork() -> pid").via("clone").note("the child inherits placeholders, hence handles");
     t.hook  ( 58,  -1, "vfork() -> pid").via("clone");
     t.hook  ( 59, 221, "execve(path, ptr argv, ptr envp)").note("continued; close-on-exec is the host kernel's work; a file of the device is EACCES");
@@ -533,8 +533,8 @@ public final class SyscallTable {
   }
 
   private static void namespaces(Builder t) {
-    t.hook  (272,  97, "unshare(flags:CLONE)").when(bits(0, Sched.CLONE_FILES | Sched.CLONE_NEWUSER)).partial("a new network namespace of the program's is the host's, not the device's");
-    t.hook  (308, 268, "setns(fd, nstype:CLONE)").partial("the network namespace of device fds does not change");
+    t.hook  (272,  97, "unshare(flags:CLONE)").when(bits(0, Sched.CLONE_FILES | Sched.CLONE_NEWUSER | Sched.CLONE_NEWNET)).partial("CLONE_NEWNET is EINVAL: a device has one network");
+    t.hook  (308, 268, "setns(fd, nstype:CLONE)").partial("to a network namespace it is EINVAL: a device has one network");
     t.host  (165,  40, "mount(path source, path target, ptr type, flags, ptr data)");
     t.host  (166,  39, "umount2(path target, flags)");
     t.host  (155,  41, "pivot_root(path new_root, path put_old)");

@@ -213,6 +213,8 @@ class SeccompProgramTest {
     assertThat(run("preadv2", 3, 0, 0, 0xffffffffL)).isEqualTo(allow);
     assertThat(run("unshare", Sched.CLONE_NEWNS)).isEqualTo(allow);
     assertThat(run("unshare", Sched.CLONE_FILES)).isEqualTo(trap);
+    assertThat(run("unshare", Sched.CLONE_NEWNS | Sched.CLONE_NEWNET)).isEqualTo(trap);
+    assertThat(run("clone", thread | Sched.CLONE_FILES | Sched.CLONE_NEWNET)).isEqualTo(trap);
     assertThat(run("io_uring_setup")).isEqualTo(ENOSYS);
     assertThat(run("mmap", 0, 4096, 3, 1, 3)).isEqualTo(trap);
     assertThat(run("mmap", 0, 4096, 1, 1, 3)).isEqualTo(allow);
