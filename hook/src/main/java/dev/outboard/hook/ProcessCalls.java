@@ -45,6 +45,8 @@ final class ProcessCalls {
     h.register(this::clone3, "clone3");
     h.register(this::unshare, "unshare");
     h.register(this::enter, "setns");
+    // The filter could say so by itself, but then nobody would know that it did.
+    h.register(n -> n.answerErrno(n.row().errno()), "io_uring_setup", "io_setup");
     h.register(this::handleSignal, "rt_sigaction");
     h.register(
         this::identity,

@@ -521,10 +521,10 @@ public final class SyscallTable {
 
   private static void asynchronous(Builder t) {
     String hidden = "its operations would pass the hook unseen; programs fall back";
-    t.refuse(425, 425, "io_uring_setup(entries, ptr params) -> fd",                                       ENOSYS, hidden);
+    t.told  (425, 425, "io_uring_setup(entries, ptr params) -> fd",                                       ENOSYS, hidden);
     t.refuse(426, 426, "io_uring_enter(fd, to_submit, min_complete, flags, ptr arg, argsz) -> count",     ENOSYS, hidden);
     t.refuse(427, 427, "io_uring_register(fd, opcode, ptr arg, nr_args) -> value",                        ENOSYS, hidden);
-    t.refuse(206,   0, "io_setup(nr_events, ptr ctx_idp)",                                                ENOSYS, hidden);
+    t.told  (206,   0, "io_setup(nr_events, ptr ctx_idp)",                                                ENOSYS, hidden);
     t.refuse(207,   1, "io_destroy(ctx_id)",                                                              ENOSYS, hidden);
     t.refuse(209,   2, "io_submit(ctx_id, nr, ptr iocbpp) -> count",                                      ENOSYS, hidden);
     t.refuse(210,   3, "io_cancel(ctx_id, ptr iocb, ptr result)",                                         ENOSYS, hidden);
@@ -642,7 +642,12 @@ public final class SyscallTable {
       return add(x86, canonical, prototype, Route.FAMILY, Support.SUPPORTED).marshalled();
     }
 
-    /** Nobody runs it. */
+    /** The hook refuses it, and counts how often. */
+    void told(int x86, int canonical, String prototype, int errno, String why) {
+      add(x86, canonical, prototype, Route.PROCESS, Support.REFUSED).errno(errno).note(why);
+    }
+
+    /** Nobody runs it, and nobody knows. */
     void refuse(int x86, int canonical, String prototype, int errno, String why) {
       add(x86, canonical, prototype, Route.REFUSED, Support.REFUSED).errno(errno).note(why);
     }

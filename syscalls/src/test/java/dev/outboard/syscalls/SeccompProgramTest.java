@@ -215,7 +215,10 @@ class SeccompProgramTest {
     assertThat(run("unshare", Sched.CLONE_FILES)).isEqualTo(trap);
     assertThat(run("unshare", Sched.CLONE_NEWNS | Sched.CLONE_NEWNET)).isEqualTo(trap);
     assertThat(run("clone", thread | Sched.CLONE_FILES | Sched.CLONE_NEWNET)).isEqualTo(trap);
-    assertThat(run("io_uring_setup")).isEqualTo(ENOSYS);
+    assertThat(run("io_uring_setup")).isEqualTo(trap);
+    assertThat(run("io_setup")).isEqualTo(trap);
+    assertThat(run("io_uring_enter")).isEqualTo(ENOSYS);
+    assertThat(run("io_submit")).isEqualTo(ENOSYS);
     assertThat(run("mmap", 0, 4096, 3, 1, 3)).isEqualTo(trap);
     assertThat(run("mmap", 0, 4096, 1, 1, 3)).isEqualTo(allow);
     assertThat(run("mmap", 0, 4096, 3, 2, 3)).isEqualTo(allow);

@@ -291,8 +291,12 @@ class ToolsTest {
 
   @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
   void noWayPastTheHook(Trial trial) {
-    Finished done = trial.program(Programs.staticC("escape")).run(LIMIT).expectSuccess();
+    Finished done =
+        trial.program(Programs.staticC("escape")).with("--stats").run(LIMIT).expectSuccess();
     assertThat(done.output().lines())
         .allMatch(line -> line.endsWith(": ENOSYS") || line.equals("int 0x80: no gate"));
+    assertThat(done.errors())
+        .containsOnlyOnce("io_uring: refused 1 time (ENOSYS)")
+        .containsOnlyOnce("AIO: refused 1 time (ENOSYS)");
   }
 }
