@@ -23,6 +23,13 @@ int main(void) {
   char parameters[120] = {0};
   result = syscall(SYS_io_uring_setup, 4, parameters);
   say("io_uring_setup: %s", result < 0 ? errno_name(errno) : "a descriptor");
+  result = syscall(SYS_io_uring_enter, 0, 0, 0, 0, NULL, 0);
+  say("io_uring_enter: %s", result < 0 ? errno_name(errno) : "something");
+  unsigned long context = 0;
+  result = syscall(SYS_io_setup, 4, &context);
+  say("io_setup: %s", result < 0 ? errno_name(errno) : "a context");
+  result = syscall(SYS_io_submit, context, 0, NULL);
+  say("io_submit: %s", result < 0 ? errno_name(errno) : "something");
   static const long unknown[] = {600, 1023, 9999, 0x3fffffff};
   for (int i = 0; i < 4; i++) {
     result = syscall(unknown[i], 0, 0, 0);

@@ -19,6 +19,9 @@ public final class Ioctl {
   public static final int FIOGETOWN = 0x8903;
   public static final int SIOCGPGRP = 0x8904;
 
+  /** {@code include/uapi/linux/nsfs.h}: which CLONE_ flag makes such a namespace. */
+  public static final int NS_GET_NSTYPE = 0xb703;
+
   public static final int FIBMAP = 1;
   public static final int FIGETBSZ = 2;
   public static final int FIOQSIZE = 0x5460;

@@ -88,6 +88,8 @@ record StatsReport(
     if (receivedAhead > 0) {
       out.printf(Locale.ROOT, "received ahead: %,d receives%n", receivedAhead);
     }
+    refused(out, "io_uring", "io_uring_setup", "epoll");
+    refused(out, "AIO", "io_setup", "threads");
     for (CpuTime c : cpu) {
       out.printf(
           Locale.ROOT,
@@ -96,6 +98,27 @@ record StatsReport(
           c.user(),
           c.system());
     }
+  }
+
+  private void refused(PrintStream out, String what, String call, String instead) {
+    long times = refusals(call);
+    if (times > 0) {
+      out.printf(
+          Locale.ROOT,
+          "%s: refused %,d %s (ENOSYS), as its operations would pass the hook: programs go on with %s%n",
+          what,
+          times,
+          times == 1 ? "time" : "times",
+          instead);
+    }
+  }
+
+  /** How often the hook has answered a call by itself. */
+  private long refusals(String call) {
+    return lines.stream()
+        .filter(l -> l.name().equals(call))
+        .mapToLong(Statistics.Line::hook)
+        .sum();
   }
 
   /** For programs: one JSON object. All names in it are ours, so that none needs an escape. */
@@ -141,13 +164,16 @@ record StatsReport(
                 link.bytesAgain());
     out.printf(
         Locale.ROOT,
-        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d, \"sentAhead\": %d, \"receivedAhead\": %d},%s%n  \"cpuSeconds\": %s%n}%n",
+        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d, \"sentAhead\": %d, \"receivedAhead\": %d},%s%n"
+            + "  \"refused\": {\"io_uring_setup\": %d, \"io_setup\": %d},%n  \"cpuSeconds\": %s%n}%n",
         calls,
         toDevice,
         fromDevice,
         sentAhead,
         receivedAhead,
         linked,
+        refusals("io_uring_setup"),
+        refusals("io_setup"),
         seconds);
   }
 

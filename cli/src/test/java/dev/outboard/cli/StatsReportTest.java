@@ -17,7 +17,9 @@ class StatsReportTest {
       new StatsReport(
           List.of(
               new Statistics.Line("sendfile", 3, 0, 0, 0, 1, 3_000_000, 1_500, 2_500, 1, 2),
-              new Statistics.Line("close", 8, 6, 2, 7, 0, 0, 0, 0, 5, 0)),
+              new Statistics.Line("close", 8, 6, 2, 7, 0, 0, 0, 0, 5, 0),
+              new Statistics.Line("io_uring_setup", 0, 0, 0, 0, 2, 0, 0, 0, 0, 0),
+              new Statistics.Line("io_setup", 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)),
           1_234,
           567,
           89,
@@ -38,9 +40,13 @@ class StatsReportTest {
             "call                   device     direct       host  untrapped       hook          bytes     p50 us     p99 us  spins won       lost",
             "sendfile                    3          0          0          0          1        3000000        1.5        2.5          1          2",
             "close                       8          6          2          7          0              0        0.0        0.0          5          0",
+            "io_uring_setup              0          0          0          0          2              0                                  0          0",
+            "io_setup                    0          0          0          0          1              0                                  0          0",
             "channel: 1,234 bytes to the device, 567 bytes from it",
             "sent ahead: 89 sends",
             "received ahead: 91 receives",
+            "io_uring: refused 2 times (ENOSYS), as its operations would pass the hook: programs go on with epoll",
+            "AIO: refused 1 time (ENOSYS), as its operations would pass the hook: programs go on with threads",
             "CPU of the hook: 0.25 s in user mode, 1.50 s in the host's kernel",
             "CPU of the device: 0.00 s in user mode, 0.01 s in the host's kernel");
   }
@@ -56,9 +62,16 @@ class StatsReportTest {
                 + " \"spinsWon\": 1, \"spinsLost\": 2},",
             "    {\"name\": \"close\", \"device\": 8, \"direct\": 6, \"host\": 2,"
                 + " \"untrapped\": 7, \"hook\": 0, \"bytes\": 0, \"p50Nanos\": 0, \"p99Nanos\": 0,"
-                + " \"spinsWon\": 5, \"spinsLost\": 0}",
+                + " \"spinsWon\": 5, \"spinsLost\": 0},",
+            "    {\"name\": \"io_uring_setup\", \"device\": 0, \"direct\": 0, \"host\": 0,"
+                + " \"untrapped\": 0, \"hook\": 2, \"bytes\": 0, \"p50Nanos\": 0, \"p99Nanos\": 0,"
+                + " \"spinsWon\": 0, \"spinsLost\": 0},",
+            "    {\"name\": \"io_setup\", \"device\": 0, \"direct\": 0, \"host\": 0,"
+                + " \"untrapped\": 0, \"hook\": 1, \"bytes\": 0, \"p50Nanos\": 0, \"p99Nanos\": 0,"
+                + " \"spinsWon\": 0, \"spinsLost\": 0}",
             "  ],",
             "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567, \"sentAhead\": 89, \"receivedAhead\": 91},",
+            "  \"refused\": {\"io_uring_setup\": 2, \"io_setup\": 1},",
             "  \"cpuSeconds\": {\"hook\": {\"user\": 0.25, \"system\": 1.50},"
                 + " \"device\": {\"user\": 0.00, \"system\": 0.01}}",
             "}");

@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,6 +21,9 @@ import org.jspecify.annotations.Nullable;
  * #MAX_REST_NANOS} at most, and any look ends that. For longer only while every process that has
  * looked looks again and again at all that it could wait for, by a lent slot, and says that no
  * other thread of it waits: it needs no edges.
+ *
+ * <p>Whoever is to be told by a signal does not look: while a file is watched for that, nothing is
+ * held back.
  *
  * <p>Any thread may call any method, but for {@link #rest}, which is the watcher's.
  */
@@ -47,6 +51,14 @@ final class Lookers {
   private final AtomicInteger waiting = new AtomicInteger();
   private volatile int directly;
   private volatile @Nullable Thread resting;
+  private final BooleanSupplier hurried;
+
+  /**
+   * @param hurried whether somebody is told of edges who does not look for them
+   */
+  Lookers(BooleanSupplier hurried) {
+    this.hurried = hurried;
+  }
 
   /**
    * A thread of a process has got a shadow thread.
@@ -79,6 +91,11 @@ final class Lookers {
         waiting.incrementAndGet();
       }
     }
+    wakeResting();
+  }
+
+  /** From now on somebody is told of edges who does not look for them. */
+  void hurry() {
     wakeResting();
   }
 
@@ -131,12 +148,14 @@ final class Lookers {
    * if it was not waiting for that, it is told of what has come meanwhile.
    */
   void told() {
-    if (directly == 0 || waiting.get() != 1) {
+    if (directly == 0 || waiting.get() != 1 || hurried.getAsBoolean()) {
       return;
     }
     long until = System.nanoTime() + TOLD_NANOS;
     resting = Thread.currentThread();
-    for (long left = TOLD_NANOS; left > 0 && waiting.get() == 1; left = until - System.nanoTime()) {
+    for (long left = TOLD_NANOS;
+        left > 0 && waiting.get() == 1 && !hurried.getAsBoolean();
+        left = until - System.nanoTime()) {
       LockSupport.parkNanos(this, left);
     }
     resting = null;
@@ -144,18 +163,18 @@ final class Lookers {
 
   /** Waits while nobody does, for a bounded time. */
   void rest() {
-    if (directly == 0 || waiting.get() > 0) {
+    if (directly == 0 || waiting.get() > 0 || hurried.getAsBoolean()) {
       return;
     }
     resting = Thread.currentThread();
     do {
       long until = System.nanoTime() + MAX_REST_NANOS;
       for (long left = MAX_REST_NANOS;
-          left > 0 && waiting.get() == 0;
+          left > 0 && waiting.get() == 0 && !hurried.getAsBoolean();
           left = until - System.nanoTime()) {
         LockSupport.parkNanos(this, left);
       }
-    } while (waiting.get() == 0 && directly > 0 && allLookDirectly());
+    } while (waiting.get() == 0 && directly > 0 && !hurried.getAsBoolean() && allLookDirectly());
     resting = null;
   }
 }

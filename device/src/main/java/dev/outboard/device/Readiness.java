@@ -30,9 +30,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>Edges that are no news wait a little.</b> More data for a handle that is ready for reading
  * already is an edge, and a frame to the host and a wake-up there for every segment of a stream
- * cost more than its bytes. After such edges alone the watcher rests for {@link #REST_NANOS}; what
- * comes meanwhile is merged, as it is in an epoll set whose owner is busy. A SYNC, which comes with
- * each look of the program, does not rest.
+ * cost more than its bytes. After such edges alone the watcher rests for {@link #REST_NANOS},
+ * unless somebody waits for a signal and not by a look; what comes meanwhile is merged, as it is in
+ * an epoll set whose owner is busy. A SYNC, which comes with each look of the program, does not
+ * rest.
  *
  * <p><b>No edge is made up.</b> The kernel queues an event when a file that is ready is added,
  * which is no edge for a program that learns of the state at the same moment. So fetching and
@@ -89,6 +90,7 @@ final class Readiness {
     private @Nullable Watch newer;
     private @Nullable Watch older;
     private boolean unsampled;
+    private boolean prompt;
 
     Watch(Handles.Handle subject) {
       this.handle = subject.fd;
@@ -115,6 +117,9 @@ final class Readiness {
   private @Nullable Watch newest;
   private long changes;
   private int watched;
+
+  /** Watches whose edges are awaited by nobody who looks: written under this. */
+  private volatile int prompt;
 
   /**
    * @param onTrouble called when a handle is seen to have an error or a hang-up, or is closed; does
@@ -150,6 +155,11 @@ final class Readiness {
     }
   }
 
+  /** Whether edges of some handle must not be held back, since somebody makes signals of them. */
+  boolean anyPrompt() {
+    return prompt > 0;
+  }
+
   /** How many handles are watched. */
   synchronized int watched() {
     return watched;
@@ -158,11 +168,17 @@ final class Readiness {
   /**
    * Starts to watch a handle, if it is not watched yet, and samples it. The caller has entered it.
    *
+   * @param promptly whether its edges are to be told at once from now on
    * @param out receives the sample
    * @param edges receives edges of other handles that came to light; the caller sends them
    * @return 0 or {@code -errno}
    */
-  long watch(Handles.Handle handle, MemorySegment scratch, Sample out, List<Frame.Sample> edges) {
+  long watch(
+      Handles.Handle handle,
+      boolean promptly,
+      MemorySegment scratch,
+      Sample out,
+      List<Frame.Sample> edges) {
     synchronized (fetching) {
       Watch watch = handle.watch;
       if (watch == null) {
@@ -177,6 +193,9 @@ final class Readiness {
           return r;
         }
         fetchAndSample(scratch, out, watch, edges);
+      }
+      if (promptly) {
+        beginPrompt(watch);
       }
       sample(watch, scratch, out);
       return 0;
@@ -420,8 +439,15 @@ final class Readiness {
     link(watch);
   }
 
+  private synchronized void beginPrompt(Watch watch) {
+    prompt += watch.prompt ? 0 : 1;
+    watch.prompt = true;
+  }
+
   private synchronized void remove(Watch watch) {
     watched--;
+    prompt -= watch.prompt ? 1 : 0;
+    watch.prompt = false;
     unlink(watch);
     watch.changed = -1;
   }

@@ -62,7 +62,7 @@ final class Session implements Runnable {
   private final Activity activity = new Activity();
   private final long began = System.nanoTime();
   private final long id;
-  private final Lookers lookers = new Lookers();
+  private final Lookers lookers;
   private final String name;
   private final Consumer<String> onEnd;
   private final CountDownLatch rooted = new CountDownLatch(1);
@@ -110,6 +110,7 @@ final class Session implements Runnable {
     this.onEnd = onEnd;
     this.handles = new Handles(server.limits().handles(), server.limits().handleNumbers());
     this.readiness = new Readiness(kernel, handles, server.ahead()::withdraw);
+    this.lookers = new Lookers(readiness::anyPrompt);
     this.rests = new Rests(this, kernel, handles, readiness, sender);
   }
 
@@ -557,7 +558,7 @@ final class Session implements Runnable {
         }
         if (news) {
           lookers.told();
-        } else if (!edges.isEmpty()) {
+        } else if (!edges.isEmpty() && !readiness.anyPrompt()) {
           LockSupport.parkNanos(Readiness.REST_NANOS);
         }
         edges.clear();

@@ -818,7 +818,11 @@ final class ShadowThread implements Runnable {
       readiness.unwatch(handle, own);
       return 0;
     }
-    long result = readiness.watch(handle, own, sample, edges);
+    boolean promptly = call.args[1] == PseudoCall.WATCHED_PROMPTLY;
+    long result = readiness.watch(handle, promptly, own, sample, edges);
+    if (promptly && result == 0) {
+      session.lookers().hurry();
+    }
     if (!edges.isEmpty()) {
       session.send(new Frame.Ready(edges));
       edges.clear();

@@ -4,13 +4,15 @@ package dev.outboard.device;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** How long the watcher holds edges back. */
 @Timeout(value = 30, unit = TimeUnit.SECONDS)
 class LookersTest {
-  private final Lookers lookers = new Lookers();
+  private final AtomicBoolean hurried = new AtomicBoolean();
+  private final Lookers lookers = new Lookers(hurried::get);
 
   private long rest() {
     return least(lookers::rest);
@@ -107,6 +109,26 @@ class LookersTest {
       lookers.looksDirectly(direct);
     }
     t.join();
+  }
+
+  @Test
+  void nothingIsHeldBackFromWhoIsToldBySignals() throws InterruptedException {
+    Lookers.Looker l = lookers.enter(1, true);
+    lookers.looksDirectly(l);
+    Thread t = Thread.ofPlatform().start(lookers::rest);
+    long until = System.nanoTime() + 20 * Lookers.MAX_REST_NANOS;
+    while (System.nanoTime() < until) {
+      lookers.looksDirectly(l);
+    }
+    hurried.set(true);
+    lookers.hurry();
+    while (t.isAlive()) {
+      lookers.looksDirectly(l); // By itself it would have all edges wait.
+    }
+    t.join();
+    assertThat(rest()).isLessThan(Lookers.MAX_REST_NANOS);
+    lookers.looks(l);
+    assertThat(told()).isLessThan(Lookers.TOLD_NANOS);
   }
 
   @Test

@@ -537,13 +537,45 @@ final class DeviceCalls {
 
   /** Has the device watch a file from now on; between {@link #begin} and {@link #end}. */
   void watch(Notification n, Placeholder p) {
+    watch(n, p, PseudoCall.WATCHED);
+  }
+
+  /**
+   * Has the device watch a file, and tell of each edge as soon as it can, since the host's kernel
+   * makes signals of them.
+   *
+   * @return 0 or {@code -errno}
+   */
+  long announce(Notification n, Placeholder p) {
+    if (p.alwaysReady()) {
+      return 0; // It has no edges.
+    }
+    OpenFile file = files.get(p.handle());
+    if (file == null) {
+      return -Errno.EBADF;
+    }
+    file.endDirect(); // What urgent data and room depend on is to be seen here.
+    p.announce();
+    long r = begin(n);
+    if (r < 0) {
+      return r;
+    }
+    try {
+      watch(n, p, PseudoCall.WATCHED_PROMPTLY);
+      return 0;
+    } finally {
+      end(n);
+    }
+  }
+
+  private void watch(Notification n, Placeholder p, int how) {
     CallSlot slot = n.slot();
     long r;
     do {
       Call c = slot.call();
       c.start(PseudoCall.WATCH);
       c.args[0] = p.handle();
-      c.args[1] = 1;
+      c.args[1] = how;
       r = execute(n, slot);
     } while (r == AGAIN);
     Readiness known = readiness;

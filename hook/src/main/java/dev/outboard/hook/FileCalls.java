@@ -20,6 +20,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Calls that act on a descriptor: to the device if it is a device fd, else continued. What crosses
@@ -379,39 +380,61 @@ final class FileCalls {
   }
 
   /**
-   * F_SETFL: O_NONBLOCK to both kernels, O_ASYNC to the host's. F_DUPFD: nothing to do. Of a file
-   * that was opened by its path, status and locks are the device's alone.
+   * F_SETFL: O_NONBLOCK to both kernels, O_ASYNC to the host's. An owner may be sent SIGURG even
+   * without it. F_DUPFD: nothing to do. Of a file that was opened by its path, the other status
+   * flags and locks are the device's alone.
    */
   private void control(Notification n) {
     int command = n.intArg(1);
     boolean duplicates = command == Fcntl.F_DUPFD || command == Fcntl.F_DUPFD_CLOEXEC;
     Placeholder p = duplicates ? null : hook.lookup(n, 0);
+    if (p != null && (command == Fcntl.F_SETOWN || command == Fcntl.F_SETOWN_EX)) {
+      onHostAfter(n, hook.calls().announce(n, p));
+      return;
+    }
     boolean socket = p == null || isSocket(p);
     if (p == null || (socket && command != Fcntl.F_SETFL)) {
       hook.onHost(n);
       return;
     }
-    if (!socket) {
-      OpenFile file = hook.files().get(p.handle());
-      long r = hook.calls().run(n, p);
-      if (r == 0 && file != null && command == Fcntl.F_SETFL) {
-        file.status(n.args()[2]);
-      }
-      hook.answer(n, r);
+    OpenFile file = hook.files().get(p.handle());
+    if (command == Fcntl.F_SETFL) {
+      setStatus(n, p, file);
       return;
     }
+    long r = hook.calls().run(n, p);
+    hook.answer(n, r >= 0 && file != null && command == Fcntl.F_GETFL ? r | file.async() : r);
+  }
+
+  /** F_SETFL. */
+  private void setStatus(Notification n, Placeholder p, @Nullable OpenFile file) {
     long[] args = n.args();
     long asked = args[2];
     args[2] = asked & ~Fcntl.O_ASYNC;
     long r = hook.calls().run(n, p);
     args[2] = asked;
+    if (r >= 0 && (asked & Fcntl.O_ASYNC) != 0) {
+      r = hook.calls().announce(n, p);
+    }
+    boolean signals =
+        file == null
+            || file.kind() == OpenFile.Kind.SOCKET
+            || ((asked | file.async()) & Fcntl.O_ASYNC) != 0;
+    if (r >= 0 && file != null) {
+      file.status(asked);
+    }
+    if (signals) {
+      onHostAfter(n, r);
+    } else {
+      hook.answer(n, r);
+    }
+  }
+
+  /** Lets the host's kernel do its part, if the device's went well. */
+  private void onHostAfter(Notification n, long r) {
     if (r < 0) {
       hook.answer(n, r);
     } else {
-      OpenFile file = hook.files().get(p.handle());
-      if (file != null) {
-        file.status(asked);
-      }
       n.answerContinue();
     }
   }
@@ -539,6 +562,17 @@ final class FileCalls {
       return;
     }
     OpenFile file = hook.files().get(p.handle());
+    switch (n.intArg(1)) {
+      case Ioctl.FIOASYNC -> {
+        setAsync(n, p, file);
+        return;
+      }
+      case Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP -> {
+        onHostAfter(n, hook.calls().announce(n, p));
+        return;
+      }
+      default -> {}
+    }
     long r =
         file != null && IoctlRequests.namesDescriptor(n.intArg(1))
             ? requestWithAnother(n, p, file)
@@ -555,6 +589,19 @@ final class FileCalls {
     } else {
       hook.answer(n, r);
     }
+  }
+
+  /** FIOASYNC, which the host's kernel carries out: {@code ioctl_fioasync()}. */
+  private void setAsync(Notification n, Placeholder p, @Nullable OpenFile file) {
+    MemorySegment value = n.statScratch();
+    boolean on =
+        n.memory().read(n.args()[2], value, 0, Integer.BYTES) == 0
+            && value.get(ValueLayout.JAVA_INT, 0) != 0;
+    long r = on ? hook.calls().announce(n, p) : 0;
+    if (r >= 0 && file != null) {
+      file.async(on);
+    }
+    onHostAfter(n, r);
   }
 
   /**

@@ -239,7 +239,18 @@ final class OpenFile {
 
   /** F_SETFL has set the status flags to these. */
   void status(long set) {
-    flags = (flags & ~Fcntl.O_APPEND) | ((int) set & Fcntl.O_APPEND);
+    int kept = Fcntl.O_APPEND | Fcntl.O_ASYNC;
+    flags = (flags & ~kept) | ((int) set & kept);
+  }
+
+  /** O_ASYNC if a file that was opened by its path has it: the device's kernel does not know. */
+  int async() {
+    return flags & Fcntl.O_ASYNC;
+  }
+
+  /** FIOASYNC has set O_ASYNC, or taken it away. */
+  void async(boolean is) {
+    flags = is ? flags | Fcntl.O_ASYNC : flags & ~Fcntl.O_ASYNC;
   }
 
   int handle() {

@@ -65,6 +65,11 @@ import org.jspecify.annotations.Nullable;
  * the mask went from not writable to writable while the token had no time to show it, OUT is
  * <em>pulsed</em>: B sends one byte, A reads it, and the host's kernel reports an edge.
  *
+ * <p><b>Signals.</b> With O_ASYNC, and an owner, the host's kernel makes signals of the same edges
+ * ({@code sock_wake_async}, {@code sk_send_sigurg}): of a byte, of one out of band, of a shutdown;
+ * of room only if end B has met a full buffer since O_ASYNC was set, so that is brought about
+ * first. {@link #announce} has urgent data's end shown at once, so that the next ones are an edge.
+ *
  * <p><b>What it cannot show.</b> ERR: shown as IN and OUT, so that the program calls and gets its
  * error. HUP of a socket that was never connected, or whose connect failed: likewise, since HUP
  * cannot be taken back and such a socket can still be connected. PRI brings IN with it. {@link
@@ -85,6 +90,9 @@ final class Placeholder {
    * and so ends OUT.
    */
   private static final int FILLER_BYTES = 1024;
+
+  /** With so many of them end B has no room left, whatever the kernel counts for each. */
+  private static final int MAX_FILLERS = 8;
 
   /** End A's own send buffer holds about 270 one-byte messages; far below that. */
   static final int MAX_BYTES_SHOWN = 64;
@@ -136,6 +144,9 @@ final class Placeholder {
   private volatile boolean watched;
   private volatile boolean alwaysReady;
   private volatile boolean gone;
+
+  /** The host's kernel makes signals of edges: each is to be shown as soon as it is known. */
+  private boolean announced;
 
   /** Bits that show whatever the device says. */
   private int pinned;
@@ -479,11 +490,19 @@ final class Placeholder {
     // The edges of bytes that are looked at are those of their arrival here.
     int edgesOf = looking ? READABLE & ~IN : READABLE;
     show((newMask & mask & edgesOf) != 0 ? newEdges : 0);
-    if (pulseDue || outIsStale()) {
+    if (pulseDue || outIsStale() || (announced && urgentIsStale())) {
       settle();
     }
     countInexact();
     return isStale();
+  }
+
+  /**
+   * The program is to be told of edges by signals (O_ASYNC, or an owner for SIGURG), which the
+   * host's kernel makes of those of end B. For good: what is shown too soon does no harm.
+   */
+  synchronized void announce() {
+    announced = true;
   }
 
   /**
@@ -623,7 +642,11 @@ final class Placeholder {
         pulseDue = false;
       } else if (pulseDue) {
         if (!outHidden && !hangupShown) {
-          Linux.send(b, FILLER.address(), 1, Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL);
+          if (announced) {
+            fill(b);
+          } else {
+            Linux.send(b, FILLER.address(), 1, Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL);
+          }
           drainEndA();
         }
         pulseDue = false;
@@ -644,10 +667,7 @@ final class Placeholder {
     if (outIsStale() || (pulseDue && !hangupShown)) {
       return true;
     }
-    if (urgentShown) {
-      return (mask & POLLPRI) == 0;
-    }
-    return !readHangupShown && bytesAreStale();
+    return urgentShown ? urgentIsStale() : !readHangupShown && bytesAreStale();
   }
 
   /**
@@ -734,6 +754,10 @@ final class Placeholder {
     return bytesShown > SURPLUS_BYTES || (bytesShown > 0 && !wantsIn());
   }
 
+  private boolean urgentIsStale() {
+    return urgentShown && (mask & POLLPRI) == 0;
+  }
+
   private boolean outIsStale() {
     return !outHidden && !hangupShown && (mask & WRITABLE) == 0;
   }
@@ -741,6 +765,11 @@ final class Placeholder {
   /** Sets every token that end A can set. Idempotent but for {@code edges}, each of them a byte. */
   private void show(int edges) {
     if ((mask & WRITABLE) != 0 && outHidden) {
+      int b = announced ? borrow() : -Errno.ESRCH;
+      if (b >= 0) {
+        fill(b);
+        Linux.close(b);
+      }
       drainEndA();
       outHidden = false;
       pulseDue = false;
@@ -803,6 +832,16 @@ final class Placeholder {
       // A message out of band cuts a read short, and one that was received leaves an empty one.
     } while (r > 0 && (everUrgent || r < bytesShown));
     bytesShown = 0;
+  }
+
+  /** Has end B meet a full buffer: only who has met one is sent a signal of room. */
+  private static void fill(int b) {
+    int flags = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL;
+    for (int i = 0; i < MAX_FILLERS; i++) {
+      if (Linux.send(b, FILLER.address(), FILLER_BYTES, flags) < 0) {
+        return;
+      }
+    }
   }
 
   private void drainEndA() {

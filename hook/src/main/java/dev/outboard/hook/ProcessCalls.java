@@ -3,12 +3,19 @@ package dev.outboard.hook;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Sched;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Calls that change processes, identities and descriptor tables. All are continued; the hook takes
- * note of what they may change.
+ * Calls that change processes, identities and descriptor tables. They are continued, and the hook
+ * takes note of what they may change; but a network namespace is not to be had: what sockets there
+ * are is the device's one network, whatever namespace their program is in.
  */
 final class ProcessCalls {
   private static final int CLOSE_RANGE_UNSHARE = 2;
@@ -37,10 +44,12 @@ final class ProcessCalls {
     h.register(n -> cloned(n, n.args()[0]), "clone");
     h.register(this::clone3, "clone3");
     h.register(this::unshare, "unshare");
+    h.register(this::enter, "setns");
+    // The filter could say so by itself, but then nobody would know that it did.
+    h.register(n -> n.answerErrno(n.row().errno()), "io_uring_setup", "io_setup");
     h.register(this::handleSignal, "rt_sigaction");
     h.register(
         this::identity,
-        "setns",
         "setuid",
         "setgid",
         "setreuid",
@@ -131,6 +140,10 @@ final class ProcessCalls {
   }
 
   private void cloned(Notification n, long flags) {
+    if ((flags & Sched.CLONE_NEWNET) != 0) {
+      refuseNetwork(n);
+      return;
+    }
     boolean thread = (flags & Sched.CLONE_THREAD) != 0;
     boolean files = (flags & Sched.CLONE_FILES) != 0;
     if (thread && !files) {
@@ -176,10 +189,78 @@ final class ProcessCalls {
   }
 
   private void unshare(Notification n) {
+    if ((n.args()[0] & Sched.CLONE_NEWNET) != 0) {
+      refuseNetwork(n);
+      return;
+    }
     if ((n.args()[0] & Sched.CLONE_FILES) != 0) {
       n.process().neverCache(true);
     }
     identity(n);
+  }
+
+  private void enter(Notification n) {
+    int type = n.intArg(1);
+    int fd = Descriptors.borrow(n, n.intArg(0));
+    boolean network =
+        ((type & Sched.CLONE_NEWNET) != 0 || (type == 0 && fd >= 0 && isNetwork(fd)))
+            && !isItsOwn(fd, n.tid());
+    if (fd >= 0) {
+      Linux.close(fd);
+    }
+    if (network && fd == -Errno.EBADF) {
+      n.answerErrno(Errno.EBADF);
+    } else if (network) {
+      refuseNetwork(n);
+    } else {
+      identity(n);
+    }
+  }
+
+  /** Whether a file of the host stands for a network namespace: {@code ioctl_nsfs(2)}. */
+  private static boolean isNetwork(int fd) {
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment stat = a.allocate(Processes.STAT_BYTES, 8);
+      // Of files of other file systems the request could be another one.
+      return Linux.fstat(fd, stat.address()) == 0
+          && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV) == network(a, "self")[0]
+          && Linux.ioctl(fd, Ioctl.NS_GET_NSTYPE, 0) == Sched.CLONE_NEWNET;
+    }
+  }
+
+  /** Whether a file stands for the network namespace in which the thread is already. */
+  private static boolean isItsOwn(int fd, int tid) {
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment stat = a.allocate(Processes.STAT_BYTES, 8);
+      long[] own = network(a, Integer.toString(tid));
+      return fd >= 0
+          && Linux.fstat(fd, stat.address()) == 0
+          && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV) == own[0]
+          && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO) == own[1];
+    }
+  }
+
+  /** File system and inode of a thread's network namespace; 0 where they cannot be known. */
+  private static long[] network(Arena a, String task) {
+    MemorySegment stat = a.allocate(Processes.STAT_BYTES, 8);
+    MemorySegment path = Linux.cString(a, "/proc/" + task + "/ns/net");
+    return Processes.fstatat(Fcntl.AT_FDCWD, path.address(), stat.address(), 0) < 0
+        ? new long[2]
+        : new long[] {
+          stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV),
+          stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO)
+        };
+  }
+
+  /** As a kernel answers that has none: {@code copy_net_ns()} without CONFIG_NET_NS. */
+  private void refuseNetwork(Notification n) {
+    hook.messages()
+        .once(
+            "network namespace",
+            n.row().name()
+                + ": a program has no network namespaces here (EINVAL): its sockets are the"
+                + " device's, which has one network. Another outboard run is another network.");
+    n.answerErrno(Errno.EINVAL);
   }
 
   private void identity(Notification n) {

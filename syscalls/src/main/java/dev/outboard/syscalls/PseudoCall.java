@@ -22,10 +22,15 @@ public final class PseudoCall {
   public static final int FIRST = 0x10000;
 
   /**
-   * {@code args[0]} handle, {@code args[1]} 1 to watch its readiness, 0 to stop. The result is 0;
-   * mask and stamp of a handle that is watched come with the result, as with every call.
+   * {@code args[0]} handle, {@code args[1]} {@link #WATCHED} to watch its readiness, {@link
+   * #WATCHED_PROMPTLY} to tell of each edge as soon as there is one, from now on whoever watches
+   * it, and 0 to stop. The result is 0; mask and stamp of a handle that is watched come with the
+   * result, as with every call.
    */
   public static final int WATCH = FIRST;
+
+  public static final int WATCHED = 1;
+  public static final int WATCHED_PROMPTLY = 2;
 
   /**
    * Samples, in data, of all watched handles that changed; the result is how many. {@code args[0]}

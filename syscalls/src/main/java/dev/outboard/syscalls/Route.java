@@ -16,7 +16,10 @@ public enum Route {
   REQUEST,
   /** Trapped; the path decides. */
   PATH,
-  /** Trapped; the hook takes note of it or waits with it, and as a rule continues it. */
+  /**
+   * Trapped; the hook takes note of it or waits with it, and as a rule continues it. A few it
+   * answers by {@link Row#errno()}.
+   */
   PROCESS,
   /** Never runs: the filter itself answers {@link Row#errno()}. */
   REFUSED

@@ -60,14 +60,14 @@ public final class SyscallTable {
                   Socket.NETLINK_NETFILTER,
                   Socket.NETLINK_GENERIC)));
 
-  /** Network requests (0x89xx, 0x8Bxx of wireless, TUN's) and three of the tty's range. */
+  /** Network requests (0x89xx, 0x8Bxx of wireless, TUN's) and four of the tty's range. */
   private static final Condition NETWORK_REQUEST =
       all(
           any(
               masked(1, 0xFF00, 0x8900, 0x8B00),
               masked(1, 0xFFE0, 0x54C0),
-              is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO)),
-          not(is(1, Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
+              is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO, Ioctl.FIOASYNC)),
+          not(is(1, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
 
   /**
    * What {@code fs/ioctl.c} and file systems know: the types f, v, X, 0x15, 0x94, and three more.
@@ -170,7 +170,7 @@ public final class SyscallTable {
     t.file  (276,  77, "tee(fd fd_in, fd fd_out, len, flags:SPLICE) -> bytes").blocks().note("both must be pipes, of one kernel: another device fd is EINVAL as any socket or file");
     t.host  (278,  75, "vmsplice(fd, ptr iov, nr_segs, flags:SPLICE) -> bytes").note("fd must be a pipe: a device fd is EBADF as any socket or file, a FIFO of the device too");
     t.file  (326, 285, "copy_file_range(fd fd_in, inout off_in[8], fd fd_out, inout off_out[8], len, flags) -> bytes").note("between host and device EXDEV");
-    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").looked().when(NETWORK_REQUEST).whenExports(any(NETWORK_REQUEST, FILE_REQUEST)).partial("the requests listed below; others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too");
+    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").looked().when(NETWORK_REQUEST).whenExports(any(NETWORK_REQUEST, FILE_REQUEST)).partial("the requests listed below; others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too; FIOASYNC and owners are the placeholder's");
     t.device(  8,  62, "lseek(fd, offset, whence) -> value");
     t.hookFd(  5,  80, "fstat(fd, out statbuf[stat])").note("by statx; a socket has the placeholder's inode number");
     t.file  ( 77,  46, "ftruncate(fd, length)");
@@ -266,7 +266,7 @@ public final class SyscallTable {
     t.hook  ( 32,  23, "dup(fd oldfd) -> fd").note("the host's kernel shares the placeholder, hence the handle");
     t.hook  ( 33,  -1, "dup2(fd oldfd, newfd) -> fd").via("dup3");
     t.hook  (292,  24, "dup3(fd oldfd, newfd, flags:O) -> fd");
-    t.hook  ( 72,  25, "fcntl(fd, cmd:F, fcntl arg) -> value").marshalled().blocks().when(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL)).whenExports(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL, Fcntl.F_GETFL, Fcntl.F_GETLK, Fcntl.F_SETLK, Fcntl.F_SETLKW, Fcntl.F_OFD_GETLK, Fcntl.F_OFD_SETLK, Fcntl.F_OFD_SETLKW, Fcntl.F_GETPIPE_SZ, Fcntl.F_SETPIPE_SZ, Fcntl.F_ADD_SEALS, Fcntl.F_GET_SEALS)).note("F_SETFL goes to both kernels; locks of a device file belong to the open file (as F_OFD_SETLK); owner and signal are the placeholder's");
+    t.hook  ( 72,  25, "fcntl(fd, cmd:F, fcntl arg) -> value").marshalled().blocks().when(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL, Fcntl.F_SETOWN, Fcntl.F_SETOWN_EX)).whenExports(is(1, Fcntl.F_DUPFD, Fcntl.F_DUPFD_CLOEXEC, Fcntl.F_SETFL, Fcntl.F_SETOWN, Fcntl.F_SETOWN_EX, Fcntl.F_GETFL, Fcntl.F_GETLK, Fcntl.F_SETLK, Fcntl.F_SETLKW, Fcntl.F_OFD_GETLK, Fcntl.F_OFD_SETLK, Fcntl.F_OFD_SETLKW, Fcntl.F_GETPIPE_SZ, Fcntl.F_SETPIPE_SZ, Fcntl.F_ADD_SEALS, Fcntl.F_GET_SEALS)).note("F_SETFL goes to both kernels; locks of a device file belong to the open file (as F_OFD_SETLK); O_ASYNC, owner and signal are the placeholder's, whose edges the host's kernel makes signals of");
     t.hook  (438, 438, "pidfd_getfd(fd pidfd, targetfd, flags) -> fd");
     t.host  ( 22,  -1, "pipe(out pipefd[8])").via("pipe2");
     t.host  (293,  59, "pipe2(out pipefd[8], flags)");
@@ -361,8 +361,8 @@ public final class SyscallTable {
   }
 
   private static void processes(Builder t) {
-    t.hook  ( 56, 220, "clone(flags:CLONE, ptr stack, ptr parent_tid, ptr child_tid, tls) -> pid").when(any(not(bits(0, Sched.CLONE_THREAD)), not(bits(0, Sched.CLONE_FILES)))).note("threads need no trap: they are met at their first one");
-    t.hook  (435, 435, "clone3(in cl_args[size], size) -> pid");
+    t.hook  ( 56, 220, "clone(flags:CLONE, ptr stack, ptr parent_tid, ptr child_tid, tls) -> pid").when(any(not(bits(0, Sched.CLONE_THREAD)), not(bits(0, Sched.CLONE_FILES)), bits(0, Sched.CLONE_NEWNET))).note("threads need no trap: they are met at their first one; CLONE_NEWNET is EINVAL");
+    t.hook  (435, 435, "clone3(in cl_args[size], size) -> pid").note("CLONE_NEWNET is EINVAL");
     t.hook  ( 57,  -1, "fork() -> pid").via("clone").note("the child inherits placeholders, hence handles");
     t.hook  ( 58,  -1, "vfork() -> pid").via("clone");
     t.hook  ( 59, 221, "execve(path, ptr argv, ptr envp)").note("continued; close-on-exec is the host kernel's work; a file of the device is EACCES");
@@ -521,10 +521,10 @@ public final class SyscallTable {
 
   private static void asynchronous(Builder t) {
     String hidden = "its operations would pass the hook unseen; programs fall back";
-    t.refuse(425, 425, "io_uring_setup(entries, ptr params) -> fd",                                       ENOSYS, hidden);
+    t.told  (425, 425, "io_uring_setup(entries, ptr params) -> fd",                                       ENOSYS, hidden);
     t.refuse(426, 426, "io_uring_enter(fd, to_submit, min_complete, flags, ptr arg, argsz) -> count",     ENOSYS, hidden);
     t.refuse(427, 427, "io_uring_register(fd, opcode, ptr arg, nr_args) -> value",                        ENOSYS, hidden);
-    t.refuse(206,   0, "io_setup(nr_events, ptr ctx_idp)",                                                ENOSYS, hidden);
+    t.told  (206,   0, "io_setup(nr_events, ptr ctx_idp)",                                                ENOSYS, hidden);
     t.refuse(207,   1, "io_destroy(ctx_id)",                                                              ENOSYS, hidden);
     t.refuse(209,   2, "io_submit(ctx_id, nr, ptr iocbpp) -> count",                                      ENOSYS, hidden);
     t.refuse(210,   3, "io_cancel(ctx_id, ptr iocb, ptr result)",                                         ENOSYS, hidden);
@@ -533,8 +533,8 @@ public final class SyscallTable {
   }
 
   private static void namespaces(Builder t) {
-    t.hook  (272,  97, "unshare(flags:CLONE)").when(bits(0, Sched.CLONE_FILES | Sched.CLONE_NEWUSER)).partial("a new network namespace of the program's is the host's, not the device's");
-    t.hook  (308, 268, "setns(fd, nstype:CLONE)").partial("the network namespace of device fds does not change");
+    t.hook  (272,  97, "unshare(flags:CLONE)").when(bits(0, Sched.CLONE_FILES | Sched.CLONE_NEWUSER | Sched.CLONE_NEWNET)).partial("CLONE_NEWNET is EINVAL: a device has one network");
+    t.hook  (308, 268, "setns(fd, nstype:CLONE)").partial("to a network namespace it is EINVAL: a device has one network");
     t.host  (165,  40, "mount(path source, path target, ptr type, flags, ptr data)");
     t.host  (166,  39, "umount2(path target, flags)");
     t.host  (155,  41, "pivot_root(path new_root, path put_old)");
@@ -642,7 +642,12 @@ public final class SyscallTable {
       return add(x86, canonical, prototype, Route.FAMILY, Support.SUPPORTED).marshalled();
     }
 
-    /** Nobody runs it. */
+    /** The hook refuses it, and counts how often. */
+    void told(int x86, int canonical, String prototype, int errno, String why) {
+      add(x86, canonical, prototype, Route.PROCESS, Support.REFUSED).errno(errno).note(why);
+    }
+
+    /** Nobody runs it, and nobody knows. */
     void refuse(int x86, int canonical, String prototype, int errno, String why) {
       add(x86, canonical, prototype, Route.REFUSED, Support.REFUSED).errno(errno).note(why);
     }

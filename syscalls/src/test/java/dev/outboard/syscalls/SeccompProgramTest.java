@@ -198,7 +198,12 @@ class SeccompProgramTest {
     assertThat(run("ioctl", 1, Ioctl.FIONREAD)).isEqualTo(trap);
     assertThat(run("ioctl", 1, 0x8912)).as("SIOCGIFCONF").isEqualTo(trap);
     assertThat(run("ioctl", 1, 0x8B01)).as("SIOCGIWNAME").isEqualTo(trap);
-    assertThat(run("ioctl", 1, Ioctl.FIOSETOWN)).isEqualTo(allow);
+    assertThat(run("ioctl", 1, Ioctl.FIOSETOWN)).isEqualTo(trap);
+    assertThat(run("ioctl", 1, Ioctl.FIOASYNC)).isEqualTo(trap);
+    assertThat(run("ioctl", 1, Ioctl.FIOGETOWN)).isEqualTo(allow);
+    assertThat(run("fcntl", 3, Fcntl.F_SETOWN, 1)).isEqualTo(trap);
+    assertThat(run("fcntl", 3, Fcntl.F_SETOWN_EX, 1)).isEqualTo(trap);
+    assertThat(run("fcntl", 3, Fcntl.F_SETSIG, 40)).isEqualTo(allow);
     assertThat(run("fcntl", 3, Fcntl.F_GETFD)).isEqualTo(allow);
     assertThat(run("fcntl", 3, Fcntl.F_SETFL, Fcntl.O_NONBLOCK)).isEqualTo(trap);
     assertThat(run("openat", -100, 1, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC)).isEqualTo(trap);
@@ -208,7 +213,12 @@ class SeccompProgramTest {
     assertThat(run("preadv2", 3, 0, 0, 0xffffffffL)).isEqualTo(allow);
     assertThat(run("unshare", Sched.CLONE_NEWNS)).isEqualTo(allow);
     assertThat(run("unshare", Sched.CLONE_FILES)).isEqualTo(trap);
-    assertThat(run("io_uring_setup")).isEqualTo(ENOSYS);
+    assertThat(run("unshare", Sched.CLONE_NEWNS | Sched.CLONE_NEWNET)).isEqualTo(trap);
+    assertThat(run("clone", thread | Sched.CLONE_FILES | Sched.CLONE_NEWNET)).isEqualTo(trap);
+    assertThat(run("io_uring_setup")).isEqualTo(trap);
+    assertThat(run("io_setup")).isEqualTo(trap);
+    assertThat(run("io_uring_enter")).isEqualTo(ENOSYS);
+    assertThat(run("io_submit")).isEqualTo(ENOSYS);
     assertThat(run("mmap", 0, 4096, 3, 1, 3)).isEqualTo(trap);
     assertThat(run("mmap", 0, 4096, 1, 1, 3)).isEqualTo(allow);
     assertThat(run("mmap", 0, 4096, 3, 2, 3)).isEqualTo(allow);

@@ -38,7 +38,7 @@ class SyscallDocsTest {
     assertThat(SyscallDocs.search("epoll")).extracting(Row::name).contains("epoll_wait");
     assertThat(SyscallDocs.search("refused"))
         .isNotEmpty()
-        .allMatch(r -> r.route() == Route.REFUSED);
+        .allMatch(r -> r.support() == Support.REFUSED);
     assertThat(SyscallDocs.search("no such call")).isEmpty();
     assertThat(SyscallDocs.search("")).hasSameSizeAs(SyscallTable.rows());
   }

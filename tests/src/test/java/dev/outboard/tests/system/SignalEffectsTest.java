@@ -27,6 +27,23 @@ class SignalEffectsTest {
     trial.outcome("output", done.output());
   }
 
+  /**
+   * SIGIO, SIGURG and what F_SETSIG names, which the host's kernel makes of placeholders' edges.
+   */
+  @Scenario(trace = false)
+  void signalsOfWhatArrives(Trial trial) {
+    List<String> hooks = trial.mode().offloaded() ? List.of("shim", "notifier") : List.of("none");
+    for (String hook : hooks) {
+      Finished done =
+          trial
+              .program(Programs.staticC("async"))
+              .with("--hook=" + hook)
+              .run(LIMIT)
+              .expectSuccess();
+      trial.outcome("output", done.output());
+    }
+  }
+
   @Scenario(trace = false)
   void aStormOnSixteenThreads(Trial trial) {
     long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);

@@ -234,10 +234,69 @@ class ToolsTest {
     }
   }
 
+  /** Natively there are some; a device has one network, and says so as such a kernel does. */
+  @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
+  void noNetworkNamespaces(Trial trial) {
+    Programs.require("ip");
+    String name = "ob-tools-" + ProcessHandle.current().pid();
+    trial.machine("ip", "netns", "add", name).run(LIMIT).expectSuccess();
+    try {
+      namespaces(trial, name);
+    } finally {
+      trial.machine("ip", "netns", "del", name).run(LIMIT).expectSuccess();
+    }
+  }
+
+  private static void namespaces(Trial trial, String name) {
+    String path = "/run/netns/" + name;
+    Finished done =
+        trial.program(Programs.staticC("netns"), path).run(LIMIT).expectSuccess();
+    assertThat(done.output())
+        .isEqualTo(
+            """
+            unshare(CLONE_NEWNET): EINVAL
+            unshare(CLONE_NEWNET | CLONE_NEWUTS | CLONE_FS): EINVAL
+            unshare(CLONE_NEWUSER | CLONE_NEWNET): EINVAL
+            clone(CLONE_NEWNET): EINVAL
+            clone(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET): EINVAL
+            clone3(CLONE_NEWNET): EINVAL
+            setns(net, CLONE_NEWNET): EINVAL
+            setns(net, 0): EINVAL
+            setns(pidfd, CLONE_NEWUTS | CLONE_NEWNET): EINVAL
+            setns(nothing, CLONE_NEWNET): EBADF
+            setns(a file, 0): EINVAL
+            setns(its own, CLONE_NEWNET): 0
+            setns(its own, 0): 0
+            unshare(CLONE_NEWUTS): 0
+            clone3(CLONE_NEWUTS): 0
+            setns(uts, CLONE_NEWUTS): 0
+            setns(uts, 0): 0
+            one that does without: 0
+            """);
+    assertThat(done.errors()).containsOnlyOnce("has no network namespaces here (EINVAL)");
+
+    Finished tools =
+        trial
+            .shell(
+                "ip netns exec %s ip link; echo $?; ip netns add %s-b; echo $?; unshare -n true; echo $?"
+                    .formatted(name, name))
+            .run(LIMIT)
+            .expectSuccess();
+    assertThat(tools.output()).isEqualTo("255\n1\n1\n");
+    assertThat(tools.errors().lines().filter(line -> line.endsWith(": Invalid argument")))
+        .as(tools.errors())
+        .hasSize(3);
+    assertThat(Path.of(path + "-b")).doesNotExist();
+  }
+
   @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
   void noWayPastTheHook(Trial trial) {
-    Finished done = trial.program(Programs.staticC("escape")).run(LIMIT).expectSuccess();
+    Finished done =
+        trial.program(Programs.staticC("escape")).with("--stats").run(LIMIT).expectSuccess();
     assertThat(done.output().lines())
         .allMatch(line -> line.endsWith(": ENOSYS") || line.equals("int 0x80: no gate"));
+    assertThat(done.errors())
+        .containsOnlyOnce("io_uring: refused 1 time (ENOSYS)")
+        .containsOnlyOnce("AIO: refused 1 time (ENOSYS)");
   }
 }
