@@ -26,7 +26,10 @@ import java.util.regex.Pattern;
 /** Ends of all kinds: of the device, the hook, the command and the program. */
 class LifetimeTest {
   private static final String DEVICE_THREADS = "device threads";
-  private static final int SLOTS_OF_A_PROCESS = 4;
+
+  /** MAX_SLOTS of the shim. */
+  private static final int SLOTS_OF_A_PROCESS = 16;
+
   private static final Duration LIMIT = Duration.ofSeconds(30);
 
   /** How soon a call on a device fd must fail when the device is gone. */
@@ -170,8 +173,8 @@ class LifetimeTest {
 
   /**
    * Nothing may be left; something less than at first is no leak. A process keeps its own call
-   * slots, with a thread on the device each, as long as it lives; how many of the four it has come
-   * to need is a matter of chance.
+   * slots, with a thread on the device each, as long as it lives; how many it has come to need is a
+   * matter of chance.
    */
   private static boolean noMore(Map<String, Integer> before, Map<String, Integer> after) {
     return after.entrySet().stream()

@@ -261,6 +261,21 @@ class ShimTest {
         });
   }
 
+  /**
+   * Calls made one instruction at a time, by a program that keeps a shadow stack itself: no return
+   * goes to where no call has come from, also in the shim. ADR 0063.
+   */
+  @Scenario(trace = false)
+  void eachReturnHasItsCall(Trial trial) {
+    Finished done = trial.program(Programs.c("steps"), "4").run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+    Matcher m = Pattern.compile("(\\d+) of them in the shim").matcher(done.errors());
+    assertThat(m.find()).as(done.errors()).isTrue();
+    if (trial.mode().offloaded()) {
+      assertThat(Long.parseLong(m.group(1))).as(done.errors()).isGreaterThan(1000);
+    }
+  }
+
   /** The same with more of all and for longer. */
   @Scenario(trace = false)
   @Tag("judges")
