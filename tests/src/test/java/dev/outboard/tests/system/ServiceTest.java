@@ -30,7 +30,7 @@ class ServiceTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
 
   /** Binds 127.0.0.1 at the port, says so, and serves one connection after the other. */
-  private static final String SERVER =
+  static final String SERVER =
       """
       import socket, sys
       s = socket.socket()
@@ -43,7 +43,8 @@ class ServiceTest {
           c.close()
       """;
 
-  private static final String CLIENT =
+  /** Prints what such a server sends, or why there is none. */
+  static final String CLIENT =
       """
       import errno, socket, sys
       c = socket.socket()
@@ -113,7 +114,7 @@ class ServiceTest {
   }
 
   /** Processes with kernels, by age. */
-  private static List<Long> kernels(Trial trial) {
+  static List<Long> kernels(Trial trial) {
     return trial.processes("cli.Main device --control").stream().sorted().toList();
   }
 
