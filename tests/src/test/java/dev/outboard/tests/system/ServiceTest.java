@@ -9,7 +9,9 @@ import dev.outboard.channel.LinkOptions;
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.MemoryParts;
 import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.ProcFile;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
@@ -54,6 +56,28 @@ class ServiceTest {
       except OSError as e:
           print(errno.errorcode[e.errno])
       """;
+
+  private static final String ROUND_TRIPS =
+      """
+      import socket, sys
+      l = socket.create_server(("127.0.0.1", 0))
+      c = socket.create_connection(l.getsockname())
+      s = l.accept()[0]
+      for i in range(200):
+          for a, b in (c, s), (s, c):
+              a.sendall(b"x" * 1000)
+              left = 1000
+              while left:
+                  left -= len(b.recv(left))
+      print("done", flush=True)
+      sys.stdin.read()
+      """;
+
+  /** For each of many sessions that begin or end together. */
+  private static final Duration MANY = Duration.ofMinutes(5);
+
+  /** What the process of a session's kernel may have in use. */
+  private static final long MOST_RESIDENT_KIB = 120 << 10;
 
   private static final LinkListener NOBODY =
       new LinkListener() {
@@ -592,6 +616,57 @@ class ServiceTest {
           () -> entries(pid, "fd") == descriptors && entries(pid, "task") <= threads);
       assertThat(service.errors()).doesNotContain("lost").doesNotContain("\tat ");
     }
+  }
+
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void whatAKernelOfASessionTakes(Trial trial) {
+    atOnce(trial, 3);
+  }
+
+  @Tag("judges")
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void fiftySessionsAtOnce(Trial trial) {
+    atOnce(trial, 50);
+  }
+
+  /** So many sessions at the same time, with a kernel, a server and a client each. */
+  private static void atOnce(Trial trial, int sessions) {
+    Path socket = trial.directory().resolve("s");
+    try (Running service = service(trial, socket, "--max-sessions=" + sessions)) {
+      List<Running> programs = new ArrayList<>();
+      long began = System.nanoTime();
+      while (programs.size() < sessions) {
+        // No more at a time than the service boots kernels at a time.
+        List<Running> few = new ArrayList<>();
+        while (few.size() < 4 && programs.size() < sessions) {
+          few.add(in(trial, socket, List.of(), Programs.PYTHON, "-c", ROUND_TRIPS).start());
+          programs.add(few.getLast());
+        }
+        few.forEach(p -> p.awaitOutput(MANY, "done"));
+      }
+      List<Long> kernels = kernels(trial);
+      assertThat(kernels).hasSize(sessions);
+      List<Long> resident = kernels.stream().map(ProcFile::residentKib).sorted().toList();
+      List<Long> proportional = kernels.stream().map(ProcFile::proportionalKib).sorted().toList();
+      System.out.printf(
+          "%d kernels after %.0f s: RSS %s MiB, PSS %s MiB; one of them:%n%s",
+          sessions,
+          (System.nanoTime() - began) / 1e9,
+          spread(resident),
+          spread(proportional),
+          MemoryParts.of(kernels.getLast()));
+      assertThat(resident.getLast()).isLessThanOrEqualTo(MOST_RESIDENT_KIB);
+      programs.forEach(Running::endInput);
+      programs.forEach(p -> p.await(MANY).expectSuccess());
+      Eventually.require(LIMIT, service::errors, () -> kernels(trial).isEmpty());
+      assertThat(service.errors().lines()).hasSize(1);
+    }
+  }
+
+  /** Least, median and most. */
+  private static String spread(List<Long> kib) {
+    return "%d, %d, %d"
+        .formatted(kib.getFirst() >> 10, kib.get(kib.size() / 2) >> 10, kib.getLast() >> 10);
   }
 
   private static DeviceLink open(Path socket, @Nullable String share) throws Exception {
