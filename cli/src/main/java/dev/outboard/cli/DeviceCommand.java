@@ -14,6 +14,7 @@ import dev.outboard.relay.DeviceRelay;
 import dev.outboard.relay.Wire;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.function.Consumer;
 
@@ -34,14 +35,15 @@ final class DeviceCommand implements Command {
   public Syntax syntax() {
     List<Option> options = new ArrayList<>();
     options.add(
-        Option.single(
+        Option.repeated(
             LISTEN,
+            (char) 0,
             "unix:PATH|tcp:[ADDR:]PORT|systemd",
             "Be a service: programs of 'outboard run --device unix:PATH', which must",
             "be run by this user, or of 'outboard run --device tcp://HOST:PORT' on",
             "machines that 'outboard keys' knows, get a kernel each, in a process of",
             "its own. A Unix socket is removed at the end. systemd: the socket that it",
-            "passes."));
+            "passes. Given several times, all of them."));
     options.addAll(ServiceSettings.OPTIONS);
     options.add(
         Option.single(
@@ -86,30 +88,36 @@ final class DeviceCommand implements Command {
             "      a kernel with passt for each session",
             "  outboard device --listen unix:/run/ob.sock --one-kernel --net tap:name=ob0,addr=10.77.0.2/24",
             "      one address for all of them",
-            "  outboard device --listen tcp:7000",
-            "      for programs on other machines"));
+            "  outboard device --listen tcp:7000 --listen unix:/run/ob.sock",
+            "      for programs on other machines; 'outboard status' asks at the socket"));
   }
 
   @Override
   public int run(Arguments arguments, Terminal terminal) {
     Syntax syntax = syntax();
-    String listen = arguments.value(LISTEN);
+    List<String> listen = arguments.all(LISTEN);
     String fd = arguments.value(FD);
     boolean stdio = arguments.has(STDIO);
     String control = arguments.value(CONTROL);
-    if ((listen == null ? 0 : 1)
+    if ((listen.isEmpty() ? 0 : 1)
             + (fd == null ? 0 : 1)
             + (control == null ? 0 : 1)
             + (stdio ? 1 : 0)
         != 1) {
       throw syntax.usageError("a device needs one of --listen, --fd, --control and --stdio");
     }
-    if (arguments.has(TcpPlace.RECONNECT) && (listen == null || !listen.startsWith(TcpPlace.TCP))) {
+    for (String where : listen) {
+      if (Collections.frequency(listen, where) > 1) {
+        throw syntax.usageError(LISTEN + ": " + where + " is given twice");
+      }
+    }
+    if (arguments.has(TcpPlace.RECONNECT)
+        && listen.stream().noneMatch(where -> where.startsWith(TcpPlace.TCP))) {
       throw syntax.usageError(TcpPlace.RECONNECT + " is for --listen tcp:");
     }
     DeviceSettings settings = DeviceSettings.from(arguments, syntax);
     String stray = ServiceSettings.given(arguments);
-    if (listen == null && stray != null) {
+    if (listen.isEmpty() && stray != null) {
       throw syntax.usageError(stray + " is for --listen");
     }
     boolean shared = arguments.has(SHARED);
@@ -118,7 +126,7 @@ final class DeviceCommand implements Command {
     }
     try (LineLog log = LineLog.open(arguments.value(LOG), LOG, terminal)) {
       Consumer<String> sink = log.sink();
-      if (listen != null) {
+      if (!listen.isEmpty()) {
         return new ServiceRun(terminal).run(listen, arguments, syntax, sink);
       }
       Limits limits =

@@ -168,8 +168,8 @@ final class RunCommand implements Command {
     String device = arguments.value(DEVICE);
     String share = arguments.value(SHARE);
     if (share != null) {
-      if (device == null || !device.startsWith(UNIX)) {
-        throw syntax.usageError(SHARE + " is for a service: --device unix:PATH");
+      if (device == null || !(device.startsWith(UNIX) || device.startsWith(TCP))) {
+        throw syntax.usageError(SHARE + " is for a service: --device unix:PATH or tcp://HOST:PORT");
       }
       if (!ServiceFrame.validName(share)) {
         throw syntax.usageError(
@@ -261,7 +261,11 @@ final class RunCommand implements Command {
       // What is asked while the link is down gets its answer when there is one again.
       LinkOptions options =
           new LinkOptions(
-              CLIENT, LinkOptions.DEFAULT_SLOTS, Duration.ofMinutes(2), patience.plus(UNNOTICED));
+                  CLIENT,
+                  LinkOptions.DEFAULT_SLOTS,
+                  Duration.ofMinutes(2),
+                  patience.plus(UNNOTICED))
+              .withShare(arguments.value(SHARE));
       try (HostRelay relay = HostRelay.start(stream.wire())) {
         return offload(
             arguments,

@@ -39,10 +39,14 @@ final class ServiceRun {
   /**
    * Serves until a signal ends it.
    *
-   * @param listen where: {@code unix:PATH}, {@code tcp:[ADDR:]PORT} or {@code systemd}
+   * @param listen where, one or more: {@code unix:PATH}, {@code tcp:[ADDR:]PORT} or {@code systemd}
    * @param kernelLog takes what kernels print; null if nobody wants it
    */
-  int run(String listen, Arguments arguments, Syntax syntax, @Nullable Consumer<String> kernelLog) {
+  int run(
+      List<String> listen,
+      Arguments arguments,
+      Syntax syntax,
+      @Nullable Consumer<String> kernelLog) {
     ServiceSettings settings = ServiceSettings.from(arguments, syntax);
     Signals signals = Signals.take("TERM", "INT", "HUP");
     ServiceOptions options =
@@ -52,26 +56,36 @@ final class ServiceRun {
             settings.oneKernel(),
             terminal::say,
             kernelLog == null ? line -> {} : kernelLog);
-    TcpPlace place =
-        listen.startsWith(TcpPlace.TCP) ? TcpPlace.of(listen, arguments, syntax) : null;
+    List<TcpPlace> places =
+        listen.stream()
+            .filter(where -> where.startsWith(TcpPlace.TCP))
+            .map(where -> TcpPlace.of(where, arguments, syntax))
+            .toList();
     Service.Command command = command(settings, arguments);
-    List<UnixListener> listeners = place == null ? listeners(listen, syntax) : List.of();
-    TcpDevice hosts = null;
+    List<TcpDevice> hosts = new ArrayList<>();
     Service service = new Service(command, options);
     try (service) {
-      listeners.forEach(service::adopt);
+      for (String where : listen) {
+        if (!where.startsWith(TcpPlace.TCP)) {
+          listeners(where, syntax).forEach(service::adopt);
+        }
+      }
       ServiceFrame.Started started = service.start();
       if (started != null) {
         started.notices().forEach(terminal::say);
       }
       metrics(settings, service);
       service.accept();
-      String where = listen;
-      if (place != null) {
-        hosts = place.listen(service, terminal);
-        InetSocketAddress bound = hosts.address();
-        where = TcpPlace.TCP + new TcpAddress(bound.getAddress().getHostAddress(), bound.getPort());
+      List<String> wheres = new ArrayList<>(listen);
+      wheres.removeIf(where -> where.startsWith(TcpPlace.TCP));
+      for (TcpPlace place : places) {
+        TcpDevice device = place.listen(service, terminal);
+        hosts.add(device);
+        InetSocketAddress bound = device.address();
+        wheres.add(
+            TcpPlace.TCP + new TcpAddress(bound.getAddress().getHostAddress(), bound.getPort()));
       }
+      String where = String.join(" and ", wheres);
       terminal.say(greeting(started, settings, where));
       systemd.tell("READY=1\nSTATUS=" + greeting(started, settings, where));
       while (true) {
@@ -82,16 +96,12 @@ final class ServiceRun {
           break;
         }
       }
-      if (hosts != null) {
-        hosts.stopListening();
-      }
+      hosts.forEach(TcpDevice::stopListening);
       end(service, settings.drain(), signals);
     } catch (ServiceException | IOException e) {
       throw new Failure(String.valueOf(e.getMessage()));
     } finally {
-      if (hosts != null) {
-        hosts.close();
-      }
+      hosts.forEach(TcpDevice::close);
     }
     return ExitStatus.OK;
   }

@@ -34,7 +34,11 @@ final class StatusCommand implements Command {
             "Sessions, the programs in them, calls of the device's kernels and how long these took",
             "there, waiting included. Rates are of the last half second, with --watch of the last two."),
         List.of(
-            Option.single(DEVICE, "unix:PATH", "The service (default: " + DEFAULT + ")."),
+            Option.single(
+                DEVICE,
+                "unix:PATH",
+                "The service, at a Unix socket where it listens (default:",
+                DEFAULT + ")."),
             Option.flag(WATCH, (char) 0, "Again every two seconds, until interrupted."),
             Option.flag(JSON, (char) 0, "As a JSON object, with --watch one on each line.")),
         List.of("  outboard status --device unix:/run/ob.sock --watch"));
@@ -45,6 +49,12 @@ final class StatusCommand implements Command {
     String device = arguments.value(DEVICE);
     if (device == null) {
       device = DEFAULT;
+    }
+    if (device.startsWith("tcp:")) {
+      throw syntax()
+          .usageError(
+              "a service tells its status on its own machine, at a Unix socket: start it with"
+                  + " --listen unix:PATH beside --listen tcp:PORT");
     }
     if (!device.startsWith(UNIX) || device.length() == UNIX.length()) {
       throw syntax().usageError("--device is unix:PATH, not '" + device + "'");

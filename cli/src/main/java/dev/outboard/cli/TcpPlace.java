@@ -60,7 +60,7 @@ record TcpPlace(
     try {
       TcpDevice device =
           TcpDevice.listen(
-              address, identity, this::known, host -> open(service), patience, terminal::say);
+              address, identity, this::known, host -> open(service, host), patience, terminal::say);
       if (keys.authorizedHosts().isEmpty()) {
         terminal.say(
             "no host may come yet; with the line that 'outboard keys' prints there: outboard keys"
@@ -81,9 +81,9 @@ record TcpPlace(
     }
   }
 
-  private static int open(Service service) throws IOException {
+  private static int open(Service service, String host) throws IOException {
     try {
-      return service.open();
+      return service.open(host);
     } catch (ServiceException e) {
       throw new IOException(e.getMessage(), e);
     }

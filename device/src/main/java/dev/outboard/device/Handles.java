@@ -234,6 +234,11 @@ final class Handles {
     count.decrementAndGet();
   }
 
+  /** Whether the session has as many as it may. */
+  boolean full() {
+    return count.get() >= limit;
+  }
+
   /** Descriptors open in the kernel. */
   int count() {
     return count.get();

@@ -433,6 +433,9 @@ final class ShadowThread implements Runnable {
         on.showsSends();
         return 0;
       }
+      if ((call.number == Canonical.ACCEPT || call.number == Canonical.ACCEPT4) && handles.full()) {
+        return -Errno.EMFILE; // the connection is to stay where it is, as natively
+      }
       long made = make(call.number, row.mayBlock(), sequence, own);
       long result = marshaller.finish(row, call, on == null ? made : afterwards(on, made));
       if (result >= 0 && makesHandle(row)) {

@@ -38,6 +38,9 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
+import javax.net.ssl.SSLEngine;
+import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLParameters;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -224,6 +227,62 @@ class TcpLinkTest {
     assertThatThrownBy(() -> connect(gone, HOST, LONG)).hasMessageContaining("Nothing listens at");
     assertThatThrownBy(() -> connect(new TcpAddress("no.such.invalid", 1), HOST, LONG))
         .hasMessageContaining("no machine called no.such.invalid");
+  }
+
+  /** With the right keys, and TLS 1.2 alone. */
+  private static SSLEngine older(Identity own, Identity other, boolean client) throws Exception {
+    SSLEngine engine = new Trust(List.of(other.key())).engine(own, client);
+    SSLParameters parameters = engine.getSSLParameters();
+    parameters.setProtocols(new String[] {"TLSv1.2"});
+    parameters.setCipherSuites(new String[] {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"});
+    engine.setSSLParameters(parameters);
+    return engine;
+  }
+
+  private TlsConnection olderHost(int port) throws Exception {
+    TlsConnection made =
+        new TlsConnection(
+            SocketChannel.open(new InetSocketAddress(InetAddress.getLoopbackAddress(), port)),
+            older(HOST, DEVICE, true));
+    open.add(made::close);
+    return made;
+  }
+
+  /** Whoever holds the right key and speaks TLS 1.2 gets no further than that, either way round. */
+  @Test
+  void olderTlsIsRefused() throws Exception {
+    try (ServerSocketChannel server =
+        ServerSocketChannel.open()
+            .bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0))) {
+      int port = ((InetSocketAddress) server.getLocalAddress()).getPort();
+      BlockingQueue<String> ends = new LinkedBlockingQueue<>();
+      Thread.ofPlatform()
+          .daemon()
+          .start(() -> {
+            for (int i = 0; i < 2; i++) {
+              try {
+                TlsConnection c = new TlsConnection(server.accept(), older(DEVICE, HOST, false));
+                c.handshake();
+                ends.add("agreed");
+                c.close();
+              } catch (Exception e) {
+                ends.add(e.toString());
+              }
+            }
+          });
+      // Two such ends come to terms, so it is the version alone that the others refuse.
+      olderHost(port).handshake();
+      assertThat(ends.poll(20, TimeUnit.SECONDS)).isEqualTo("agreed");
+      assertThatThrownBy(() -> connect(new TcpAddress("127.0.0.1", port), HOST, LONG))
+          .hasMessageContaining("does not speak TLS as a device does");
+      assertThat(ends.poll(20, TimeUnit.SECONDS)).contains("SSLHandshakeException");
+    }
+    TcpAddress device = device();
+    TlsConnection old = olderHost(device.port());
+    int before = open.size();
+    assertThatThrownBy(old::handshake).isInstanceOf(SSLException.class);
+    assertThat(open).as("no session has begun").hasSize(before);
+    wire(connect(device, HOST, LONG)).close();
   }
 
   /** What a device of another version, or a hostile one, may answer. */

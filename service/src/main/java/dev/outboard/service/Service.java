@@ -76,7 +76,7 @@ public final class Service implements AutoCloseable {
   // Guarded by this.
   private final Set<KernelProcess> processes = new LinkedHashSet<>();
   private final Map<String, KernelProcess> shared = new HashMap<>();
-  private final Map<Long, Peer> sessions = new HashMap<>();
+  private final Map<Long, String> sessions = new HashMap<>();
   private final List<UnixListener> listeners = new ArrayList<>();
   private final List<Thread> acceptors = new ArrayList<>();
   private @Nullable KernelProcess common;
@@ -88,13 +88,13 @@ public final class Service implements AutoCloseable {
   private long died;
   private boolean draining;
 
-  /** Who is at the other end of a session's link, as the machine's kernel says. */
-  private record Peer(int pid, int uid) {
-    @Override
-    public String toString() {
-      return "process " + pid + " of user " + uid;
-    }
-  }
+  /**
+   * Who is at the other end of a link.
+   *
+   * @param name for a log
+   * @param near it came by a socket of the service's, so it may see what there is
+   */
+  private record Visitor(String name, boolean near) {}
 
   /**
    * How kernels' processes are started: words, the first of which is a path.
@@ -209,20 +209,24 @@ public final class Service implements AutoCloseable {
   /**
    * A session for somebody who comes by another way, such as a stream from another machine.
    *
-   * @return a connected Unix socket, the caller's, over which a host opens a session or asks for
-   *     the status
+   * @param name who it is, for a log
+   * @return a connected Unix socket, the caller's, over which a host opens a session
    * @throws ServiceException if there is none
    */
-  public int open() throws ServiceException {
+  public int open(String name) throws ServiceException {
     SocketPair pair = SocketPair.open();
     if (pair.error() < 0) {
       throw new ServiceException("There is no link for a session: " + Errno.name(-pair.error()));
     }
-    visit(pair.other());
+    visit(pair.other(), new Visitor(name, false));
     return pair.one();
   }
 
   private void visit(int fd) {
+    visit(fd, new Visitor(peer(fd), true));
+  }
+
+  private void visit(int fd, Visitor visitor) {
     if (!visitors.tryAcquire()) {
       refuse(fd, "the service has " + MAX_VISITORS + " visitors already that wait or say nothing");
       return;
@@ -232,7 +236,7 @@ public final class Service implements AutoCloseable {
         .name("visitor")
         .start(() -> {
           try {
-            greet(fd);
+            greet(fd, visitor);
           } catch (RuntimeException e) {
             options.log().accept("a visitor fails: " + e);
           } finally {
@@ -242,9 +246,12 @@ public final class Service implements AutoCloseable {
   }
 
   /** Looks at what comes first, and does what it asks for. */
-  private void greet(int fd) {
+  private void greet(int fd, Visitor visitor) {
     switch (FirstFrame.look(fd, GREETING_MILLIS)) {
-      case Decoded.Received(ServiceFrame.Join(String name)) -> admit(fd, name);
+      case Decoded.Received(ServiceFrame.Join(String name)) -> admit(fd, name, visitor);
+      // It would tell one host what others run.
+      case Decoded.Received(ServiceFrame.StatusRequest f) when !visitor.near() ->
+          refuse(fd, "the status is told on the device's own machine alone");
       case Decoded.Received(ServiceFrame.StatusRequest f) -> {
         try (FrameStream stream = new FrameStream(fd)) {
           ServiceStatus status = status();
@@ -254,14 +261,13 @@ public final class Service implements AutoCloseable {
       }
       case Decoded.Received(ServiceFrame f) -> refuse(fd, "no session begins so");
       // A session's, whose kernel judges it.
-      case Decoded.Received(Frame f) -> admit(fd, null);
+      case Decoded.Received(Frame f) -> admit(fd, null, visitor);
       case Decoded.Malformed(String why) -> refuse(fd, why);
       case Decoded.Ended(String why) -> refuse(fd, why);
     }
   }
 
-  private void admit(int fd, @Nullable String share) {
-    Peer peer = peer(fd);
+  private void admit(int fd, @Nullable String share, Visitor visitor) {
     KernelProcess kernel = null;
     boolean mine = false;
     long id = 0;
@@ -279,7 +285,7 @@ public final class Service implements AutoCloseable {
                 ? there
                 : options.oneKernel() ? commonKernel() : newKernel("session " + id, share);
         kernel.sessions.add(id);
-        sessions.put(id, peer);
+        sessions.put(id, visitor.name());
       }
     }
     if (kernel == null) {
@@ -396,7 +402,8 @@ public final class Service implements AutoCloseable {
     kernel.start(kernel.isShared() ? how.shared() : how.own(), group, how.cpu().percent());
   }
 
-  private static Peer peer(int fd) {
+  /** What the machine's kernel says of the process at the other end. */
+  private static String peer(int fd) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment credentials = arena.allocate(16, 8);
       credentials.set(ValueLayout.JAVA_INT, 12, 12);
@@ -408,9 +415,11 @@ public final class Service implements AutoCloseable {
               credentials.address(),
               credentials.address() + 12);
       return r < 0
-          ? new Peer(0, -1)
-          : new Peer(
-              credentials.get(ValueLayout.JAVA_INT, 0), credentials.get(ValueLayout.JAVA_INT, 4));
+          ? "somebody"
+          : "process "
+              + credentials.get(ValueLayout.JAVA_INT, 0)
+              + " of user "
+              + credentials.get(ValueLayout.JAVA_INT, 4);
     }
   }
 

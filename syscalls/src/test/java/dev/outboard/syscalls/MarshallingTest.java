@@ -4,6 +4,7 @@ package dev.outboard.syscalls;
 import static dev.outboard.abi.Errno.EAFNOSUPPORT;
 import static dev.outboard.abi.Errno.EFAULT;
 import static dev.outboard.abi.Errno.EINVAL;
+import static dev.outboard.abi.Errno.ENOPROTOOPT;
 import static dev.outboard.abi.Errno.ENOSYS;
 import static dev.outboard.abi.Errno.ENOTTY;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -18,6 +19,8 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -288,6 +291,55 @@ class MarshallingTest {
     taken.args[1] = 0x89F0;
     taken.args[2] = 0;
     assertThat(marshaller.prepare(row("ioctl"), taken, kernelArgs)).isEqualTo(-ENOTTY);
+  }
+
+  @Test
+  void unknownOptionsAreRefusedOnBothSides() {
+    Random random = Seeds.random("unknownOptionsAreRefusedOnBothSides");
+    program.reset(random);
+    long value = program.allocate(64);
+    long length = program.allocate(4);
+    program.put(length, 64);
+    List<int[]> pairs = new ArrayList<>();
+    Set<Integer> levels = new TreeSet<>(List.of(-1, 2, 255, 1 << 16));
+    SocketOptions.rows().forEach(o -> levels.add(o.level()));
+    for (int level : levels) {
+      for (int name = -1; name < 300; name++) {
+        pairs.add(new int[] {level, name});
+      }
+      pairs.add(new int[] {level, random.nextInt()});
+    }
+    pairs.add(new int[] {random.nextInt(), 1});
+    int refused = 0;
+    for (int[] pair : pairs) {
+      if (SocketOptions.find(pair[0], pair[1]) == null) {
+        refused++;
+        for (String name : List.of("getsockopt", "setsockopt")) {
+          boolean out = name.equals("getsockopt");
+          assertThat(encode(name, 3, pair[0], pair[1], value, out ? length : 64))
+              .as("%s(%d, %d) of a program", name, pair[0], pair[1])
+              .isEqualTo(-ENOPROTOOPT);
+          // A host that does not care: its offsets are good ones.
+          assertThat(prepareOption(name, pair[0], pair[1]))
+              .as("%s(%d, %d) of a host", name, pair[0], pair[1])
+              .isEqualTo(-ENOPROTOOPT);
+        }
+      }
+    }
+    assertThat(refused).isGreaterThan(1000);
+    // The same with one that there is.
+    for (String name : List.of("getsockopt", "setsockopt")) {
+      long last = name.equals("getsockopt") ? length : 4;
+      assertThat(encode(name, 3, Socket.SOL_SOCKET, Socket.SO_REUSEADDR, value, last)).isZero();
+      assertThat(prepareOption(name, Socket.SOL_SOCKET, Socket.SO_REUSEADDR)).isZero();
+    }
+  }
+
+  private long prepareOption(String name, int level, int option) {
+    long[] args = {3, level, option, 0, name.equals("getsockopt") ? 64 : 4, 0};
+    System.arraycopy(args, 0, taken.args, 0, args.length);
+    device.data.set(Wire.INT, 64, 4);
+    return marshaller.prepare(row(name), taken, kernelArgs);
   }
 
   @Test

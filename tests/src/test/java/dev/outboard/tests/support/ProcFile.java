@@ -30,6 +30,34 @@ public final class ProcFile {
     return state != 'X' && state != 'Z';
   }
 
+  /** CPU time so far in seconds, to a hundredth; 0 if it is gone: {@code proc_pid_stat(5)}. */
+  public static double cpuSeconds(long pid) {
+    String stat = read(pid, "stat");
+    // The name may hold anything; behind it the state is the first field.
+    String[] fields = stat.substring(stat.lastIndexOf(')') + 1).strip().split(" ", -1);
+    return fields.length < 13
+        ? 0
+        : (Long.parseLong(fields[11]) + Long.parseLong(fields[12])) / 100.0;
+  }
+
+  /** Memory that the process has in use (RSS), in KiB. */
+  public static long residentKib(long pid) {
+    return kib(read(pid, "status"), "VmRSS");
+  }
+
+  /** The same with pages that others use as well counted in parts (PSS); 0 if that is a secret. */
+  public static long proportionalKib(long pid) {
+    return kib(read(pid, "smaps_rollup"), "Pss");
+  }
+
+  private static long kib(String text, String name) {
+    return text.lines()
+        .filter(line -> line.startsWith(name + ":"))
+        .mapToLong(line -> Long.parseLong(line.replaceAll("[^0-9]", "")))
+        .findFirst()
+        .orElse(0);
+  }
+
   /** The number of open descriptors. */
   public static int descriptors(long pid) {
     return entries(pid, "fd").size();

@@ -179,13 +179,6 @@ class CpuShareTest {
     return now.getFirst();
   }
 
-  /** CPU time of a process so far, to a hundredth of a second: {@code proc_pid_stat(5)}. */
-  private static double cpuSeconds(long pid) {
-    String stat = ProcFile.read(pid, "stat");
-    String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ", -1);
-    return (Long.parseLong(fields[11]) + Long.parseLong(fields[12])) / 100.0;
-  }
-
   private static void requireGone(Path group) {
     Eventually.require(LIMIT, () -> group + " is left behind", () -> !Files.exists(group));
   }
@@ -222,18 +215,19 @@ class CpuShareTest {
 
       // However loaded the machine is: so much at most, and less than who has no limit.
       long from = System.nanoTime();
-      double slowBefore = cpuSeconds(slow);
-      double fastBefore = cpuSeconds(fast);
+      double slowBefore = ProcFile.cpuSeconds(slow);
+      double fastBefore = ProcFile.cpuSeconds(fast);
       Eventually.require(
           LIMIT,
-          () -> "the session without a limit has used " + (cpuSeconds(fast) - fastBefore),
-          () -> cpuSeconds(fast) - fastBefore > 1.5 && System.nanoTime() - from > 2 * NANOS);
-      double slowUsed = cpuSeconds(slow) - slowBefore;
+          () -> "the session without a limit has used " + (ProcFile.cpuSeconds(fast) - fastBefore),
+          () ->
+              ProcFile.cpuSeconds(fast) - fastBefore > 1.5 && System.nanoTime() - from > 2 * NANOS);
+      double slowUsed = ProcFile.cpuSeconds(slow) - slowBefore;
       double wall = (System.nanoTime() - from) / NANOS;
       assertThat(slowUsed)
           .as("CPU seconds of %f with a limit of a tenth", wall)
           .isLessThan(0.1 * wall + 0.1);
-      assertThat(slowUsed).isLessThan(cpuSeconds(fast) - fastBefore);
+      assertThat(slowUsed).isLessThan(ProcFile.cpuSeconds(fast) - fastBefore);
       assertThat(content(slowGroup, "cpu.stat")).containsPattern("nr_throttled [1-9]");
       assertThat(content(fastGroup, "cpu.stat")).contains("nr_throttled 0");
 

@@ -4,10 +4,10 @@ package dev.outboard.tests.system;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.tests.support.BreakingProxy;
-import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.LateProxy;
+import dev.outboard.tests.support.Machines;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
@@ -17,9 +17,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Tag;
 
@@ -27,64 +25,11 @@ import org.junit.jupiter.api.Tag;
 class LinksTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
 
-  /** A host and a device with keys of their own, each in a directory of the trial's. */
-  private static final class Machines {
-    private final Trial trial;
-
-    Machines(Trial trial) {
-      this.trial = trial;
-    }
-
-    /** outboard, as one of the two. */
-    Command as(String who, String... words) {
-      List<String> line = new ArrayList<>(List.of(Programs.launcher().toString()));
-      line.addAll(List.of(words));
-      return trial
-          .machine(line.toArray(String[]::new))
-          .environment("OUTBOARD_KEYS", trial.directory().resolve(who + "-keys").toString());
-    }
-
-    String line(String who) {
-      return as(who, "keys").run(LIMIT).expectSuccess().output().strip();
-    }
-
-    Command program(int port, String reconnect, String... words) {
-      List<String> line =
-          new ArrayList<>(
-              List.of(
-                  "run",
-                  "--device=tcp://127.0.0.1:" + port,
-                  "--reconnect=" + reconnect,
-                  "--stats=" + trial.directory().resolve("stats." + port),
-                  "--"));
-      line.addAll(List.of(words));
-      return as("host", line.toArray(String[]::new));
-    }
-  }
-
   /** A device at a port, whom a host at these ports knows and who knows the host. */
   private static Running device(Trial trial, Machines machines, int port, int... alsoAt) {
-    String host = machines.line("host");
-    String device = machines.line("device");
-    // As 'outboard keys add' writes them; a command for each would take longer than the rest.
-    trial.file("device-keys/authorized_hosts", host + "\n");
-    trial.file(
-        "host-keys/known_devices",
-        IntStream.concat(IntStream.of(port), IntStream.of(alsoAt))
-            .mapToObj(p -> "127.0.0.1:" + p + " " + device + "\n")
-            .collect(Collectors.joining()));
-    Running running =
-        machines
-            .as(
-                "device",
-                "device",
-                "--listen=tcp:127.0.0.1:" + port,
-                "--one-kernel",
-                "--net=none",
-                "--export=" + trial.directory() + ":/counted")
-            .start();
-    running.awaitErrors(LIMIT, "listening at tcp:");
-    return running;
+    machines.introduce(IntStream.concat(IntStream.of(port), IntStream.of(alsoAt)).toArray());
+    return machines.service(
+        port, "--one-kernel", "--net=none", "--export=" + trial.directory() + ":/counted");
   }
 
   private static long number(Finished done, String what) {

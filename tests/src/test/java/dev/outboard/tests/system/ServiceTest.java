@@ -9,7 +9,9 @@ import dev.outboard.channel.LinkOptions;
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
+import dev.outboard.tests.support.MemoryParts;
 import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.ProcFile;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
@@ -30,7 +32,7 @@ class ServiceTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
 
   /** Binds 127.0.0.1 at the port, says so, and serves one connection after the other. */
-  private static final String SERVER =
+  static final String SERVER =
       """
       import socket, sys
       s = socket.socket()
@@ -43,7 +45,8 @@ class ServiceTest {
           c.close()
       """;
 
-  private static final String CLIENT =
+  /** Prints what such a server sends, or why there is none. */
+  static final String CLIENT =
       """
       import errno, socket, sys
       c = socket.socket()
@@ -53,6 +56,28 @@ class ServiceTest {
       except OSError as e:
           print(errno.errorcode[e.errno])
       """;
+
+  private static final String ROUND_TRIPS =
+      """
+      import socket, sys
+      l = socket.create_server(("127.0.0.1", 0))
+      c = socket.create_connection(l.getsockname())
+      s = l.accept()[0]
+      for i in range(200):
+          for a, b in (c, s), (s, c):
+              a.sendall(b"x" * 1000)
+              left = 1000
+              while left:
+                  left -= len(b.recv(left))
+      print("done", flush=True)
+      sys.stdin.read()
+      """;
+
+  /** For each of many sessions that begin or end together. */
+  private static final Duration MANY = Duration.ofMinutes(5);
+
+  /** What the process of a session's kernel may have in use. */
+  private static final long MOST_RESIDENT_KIB = 120 << 10;
 
   private static final LinkListener NOBODY =
       new LinkListener() {
@@ -113,7 +138,7 @@ class ServiceTest {
   }
 
   /** Processes with kernels, by age. */
-  private static List<Long> kernels(Trial trial) {
+  static List<Long> kernels(Trial trial) {
     return trial.processes("cli.Main device --control").stream().sorted().toList();
   }
 
@@ -169,7 +194,20 @@ class ServiceTest {
       Finished idle =
           trial.outboard("status", "--device=unix:" + socket).run(LIMIT).expectSuccess();
       assertThat(idle.output()).contains("0 of 64 sessions, 0 kernels");
+      Running watch = trial.outboard("status", "--device=unix:" + socket, "--watch").start();
+      Running lines =
+          trial.outboard("status", "--device=unix:" + socket, "--watch", "--json").start();
+      for (Running w : List.of(watch, lines)) {
+        w.awaitOutput(LIMIT, ".");
+      }
       Running server = server(trial, socket, port, "x".repeat(1000), "--share=web");
+      watch.awaitOutput(
+          LIMIT,
+          "(?s)\033\\[H\033\\[J.* 0 of 64 .*\033\\[H\033\\[J[^\033]* 1 of 64 [^\033]*^1 +web ");
+      lines.awaitOutput(
+          LIMIT, "(?s)^\\{[^\n]*\"kernels\": \\[\\][^\n]*\n.*^\\{[^\n]*\"name\": \"web\"");
+      watch.close();
+      lines.close();
       for (int i = 0; i < 3; i++) {
         assertThat(client(trial, socket, port, "--share=web")).startsWith("from xxx");
       }
@@ -263,6 +301,155 @@ class ServiceTest {
         assertThat(same.alive()).isTrue();
       }
       assertThat(victim.alive()).isTrue();
+    }
+  }
+
+  /** A setting of the network, and a file of the kernel's own file system. */
+  @Scenario(modes = Mode.LIBRARY)
+  void whatASessionWritesIsNobodyElses(Trial trial) {
+    Path socket = trial.directory().resolve("s");
+    String read = "cat /proc/sys/net/ipv4/ip_default_ttl; cat /kept 2>&1";
+    String write = "echo %d >/proc/sys/net/ipv4/ip_default_ttl; echo %s >/kept; ";
+    try (Running service = service(trial, socket, "--device-path=/kept")) {
+      Running one =
+          in(
+                  trial,
+                  socket,
+                  List.of("--share=one"),
+                  "sh",
+                  "-c",
+                  write.formatted(77, "secret") + "echo on; read x; " + read)
+              .start();
+      one.awaitOutput(LIMIT, "on");
+      Finished other =
+          in(
+                  trial,
+                  socket,
+                  List.of(),
+                  "sh",
+                  "-c",
+                  read + "; " + write.formatted(55, "other") + read)
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(other.output())
+          .isEqualTo("64\ncat: /kept: No such file or directory\n55\nother\n");
+      // Who shares the kernel on purpose sees it.
+      Finished same =
+          in(trial, socket, List.of("--share=one"), "sh", "-c", read).run(LIMIT).expectSuccess();
+      assertThat(same.output()).isEqualTo("77\nsecret\n");
+      one.type("go\n");
+      assertThat(one.await(LIMIT).expectSuccess().output()).isEqualTo("on\n77\nsecret\n");
+      assertThat(service.errors().lines()).hasSize(1);
+    }
+  }
+
+  /** Descriptors up to the limit and no further, and what that does to a connection that waits. */
+  @Scenario(modes = Mode.LIBRARY)
+  void noMoreDescriptorsThanTheLimit(Trial trial) {
+    Path socket = trial.directory().resolve("s");
+    try (Running service = service(trial, socket, "--limit=handles=20")) {
+      Finished done =
+          in(
+                  trial,
+                  socket,
+                  List.of(),
+                  Programs.PYTHON,
+                  "-c",
+                  """
+                  import errno, socket
+                  def attempt(what, make):
+                      try:
+                          return make()
+                      except OSError as e:
+                          print(what, errno.errorcode[e.errno])
+                  l = socket.create_server(("127.0.0.1", 0))
+                  c = socket.create_connection(l.getsockname())
+                  c.sendall(b"kept")
+                  held = []
+                  while s := attempt("one more than %d:" % (len(held) + 2), socket.socket):
+                      held.append(s)
+                  attempt("accept:", l.accept)
+                  attempt("again:", l.accept)
+                  held.pop().close()
+                  print("accepted:", l.accept()[0].recv(100).decode())
+                  for s in held:
+                      s.close()
+                  print("again", len([socket.socket() for s in held]))
+                  """)
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(done.output())
+          .isEqualTo(
+              """
+              one more than 20: EMFILE
+              accept: EMFILE
+              again: EMFILE
+              accepted: kept
+              again 17
+              """);
+      // Another session has as many.
+      assertThat(
+              in(
+                      trial,
+                      socket,
+                      List.of(),
+                      Programs.PYTHON,
+                      "-c",
+                      "import socket; print(len([socket.socket() for i in range(20)]))")
+                  .run(LIMIT)
+                  .expectSuccess()
+                  .output())
+          .isEqualTo("20\n");
+    }
+  }
+
+  /** Threads that make calls at the same time, and as many again when they have ended. */
+  @Scenario(modes = Mode.LIBRARY)
+  void noMoreThreadsThanTheLimit(Trial trial) {
+    Path socket = trial.directory().resolve("s");
+    try (Running service = service(trial, socket, "--limit=tasks=6")) {
+      Finished done =
+          in(
+                  trial,
+                  socket,
+                  List.of("--hook=notifier"),
+                  Programs.PYTHON,
+                  "-c",
+                  """
+                  import errno, socket, threading, time
+                  THREADS = 12
+                  def round():
+                      refused = []
+                      def wait(s):
+                          try:
+                              s.recv(1)
+                          except OSError as e:
+                              refused.append(errno.errorcode[e.errno])
+                      pairs = []
+                      l = socket.create_server(("127.0.0.1", 0), backlog=THREADS)
+                      for i in range(THREADS):
+                          c = socket.create_connection(l.getsockname())
+                          pairs.append((c, l.accept()[0]))
+                      threads = [threading.Thread(target=wait, args=(p[0],)) for p in pairs]
+                      for t in threads:
+                          t.start()
+                      while len(refused) < THREADS - 6:
+                          time.sleep(0.01)
+                      for c, s in pairs:
+                          s.sendall(b"x")
+                      for t in threads:
+                          t.join()
+                      return len(refused), set(refused)
+                  for i in range(2):
+                      count, names = round()
+                      print(THREADS - 6 <= count < THREADS, names)
+                  """)
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(done.output()).isEqualTo("True {'ENOBUFS'}\n".repeat(2));
+      assertThat(done.errors().lines()).hasSize(1);
+      assertThat(done.errors()).contains("no call slot left: more than 6 program threads");
+      assertThat(service.errors().lines()).hasSize(1);
     }
   }
 
@@ -429,6 +616,57 @@ class ServiceTest {
           () -> entries(pid, "fd") == descriptors && entries(pid, "task") <= threads);
       assertThat(service.errors()).doesNotContain("lost").doesNotContain("\tat ");
     }
+  }
+
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void whatAKernelOfASessionTakes(Trial trial) {
+    atOnce(trial, 3);
+  }
+
+  @Tag("judges")
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void fiftySessionsAtOnce(Trial trial) {
+    atOnce(trial, 50);
+  }
+
+  /** So many sessions at the same time, with a kernel, a server and a client each. */
+  private static void atOnce(Trial trial, int sessions) {
+    Path socket = trial.directory().resolve("s");
+    try (Running service = service(trial, socket, "--max-sessions=" + sessions)) {
+      List<Running> programs = new ArrayList<>();
+      long began = System.nanoTime();
+      while (programs.size() < sessions) {
+        // No more at a time than the service boots kernels at a time.
+        List<Running> few = new ArrayList<>();
+        while (few.size() < 4 && programs.size() < sessions) {
+          few.add(in(trial, socket, List.of(), Programs.PYTHON, "-c", ROUND_TRIPS).start());
+          programs.add(few.getLast());
+        }
+        few.forEach(p -> p.awaitOutput(MANY, "done"));
+      }
+      List<Long> kernels = kernels(trial);
+      assertThat(kernels).hasSize(sessions);
+      List<Long> resident = kernels.stream().map(ProcFile::residentKib).sorted().toList();
+      List<Long> proportional = kernels.stream().map(ProcFile::proportionalKib).sorted().toList();
+      System.out.printf(
+          "%d kernels after %.0f s: RSS %s MiB, PSS %s MiB; one of them:%n%s",
+          sessions,
+          (System.nanoTime() - began) / 1e9,
+          spread(resident),
+          spread(proportional),
+          MemoryParts.of(kernels.getLast()));
+      assertThat(resident.getLast()).isLessThanOrEqualTo(MOST_RESIDENT_KIB);
+      programs.forEach(Running::endInput);
+      programs.forEach(p -> p.await(MANY).expectSuccess());
+      Eventually.require(LIMIT, service::errors, () -> kernels(trial).isEmpty());
+      assertThat(service.errors().lines()).hasSize(1);
+    }
+  }
+
+  /** Least, median and most. */
+  private static String spread(List<Long> kib) {
+    return "%d, %d, %d"
+        .formatted(kib.getFirst() >> 10, kib.get(kib.size() / 2) >> 10, kib.getLast() >> 10);
   }
 
   private static DeviceLink open(Path socket, @Nullable String share) throws Exception {
