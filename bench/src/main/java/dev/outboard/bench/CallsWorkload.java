@@ -10,7 +10,7 @@ import java.util.List;
  * that allows all, as no program can be offloaded without one. Needs no root.
  */
 final class CallsWorkload implements Workload {
-  /** There are many: so much less of a sample each would be short, the whole of it long. */
+  /** There are ten: a tenth of a sample each would be short, the whole of it long. */
   private static final double SHARE = 0.25;
 
   private static final int ANSWER_SECONDS = 60;

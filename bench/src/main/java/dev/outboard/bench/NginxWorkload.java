@@ -49,7 +49,21 @@ final class NginxWorkload implements Workload {
   private static final int SMALL_BYTES = 1 << 10;
 
   /** A path of the server's that is no file of the export's. */
-  private static final String HOST_FILE = "host/1k";
+  private static final String HOST_FILE = "1k_host";
+
+  /**
+   * wrk counts whole seconds, but ends well at SIGINT once its threads are there, which is when it
+   * begins. Until it has a handler a shell's child in the background ignores that.
+   */
+  private static final String FOR_SECONDS =
+      """
+      seconds=$1; shift
+      "$@" & client=$!
+      while [ "$(ls /proc/$client/task 2>/dev/null | wc -l)" = 1 ]; do sleep 0.01; done
+      sleep "$seconds"
+      while kill -INT $client 2>/dev/null; do sleep 0.05; done
+      wait $client
+      """;
 
   private static final int PATIENCE_SECONDS = 20;
   private static final Tool NGINX = new Tool("nginx", "nginx-light");
@@ -203,7 +217,7 @@ final class NginxWorkload implements Workload {
                 scgi_temp_path %2$s/t5;
                 server { root %3$s;
               %4$s
-                location /host/ { alias %5$s/; }
+                location = /%6$s { alias %5$s/1k; }
                 }
               }
               """,
@@ -211,7 +225,8 @@ final class NginxWorkload implements Workload {
               place.directory(),
               files(place.site()),
               server,
-              hostFiles(place.site())));
+              hostFiles(place.site()),
+              HOST_FILE));
     } catch (IOException e) {
       throw new BenchException("cannot write " + configuration + ": " + e.getMessage(), e);
     }
@@ -247,10 +262,10 @@ final class NginxWorkload implements Workload {
         server.client(
             measure,
             List.of(
-                // It counts whole seconds, but ends well when it is interrupted.
-                "timeout",
-                "--preserve-status",
-                "--signal=INT",
+                "sh",
+                "-c",
+                FOR_SECONDS,
+                "sh",
                 String.format(Locale.ROOT, "%.3f", seconds),
                 WRK.path(),
                 "-t1",

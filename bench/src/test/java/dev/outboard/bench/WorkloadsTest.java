@@ -86,7 +86,7 @@ class WorkloadsTest {
   void nginxServesWhatIsAskedFor() {
     assertThat(nginxKeys(NginxWorkload.Kind.FILES)).containsExactly("1m");
     assertThat(nginxKeys(NginxWorkload.Kind.FILES_BY_TLS)).containsExactly("1m");
-    assertThat(nginxKeys(NginxWorkload.Kind.REQUESTS)).containsExactly("host/1k", "1k");
+    assertThat(nginxKeys(NginxWorkload.Kind.REQUESTS)).containsExactly("1k_host", "1k");
     assertThat(measures(new NginxWorkload(NginxWorkload.Kind.REQUESTS)).map(Measure::unit))
         .containsOnly(Measure.Unit.REQUESTS);
   }
