@@ -55,8 +55,9 @@ public final class Bench {
     return List.of(
         new TcpWorkload(),
         new RoundTripWorkload(),
-        new NginxWorkload(false),
-        new NginxWorkload(true),
+        new NginxWorkload(NginxWorkload.Kind.FILES),
+        new NginxWorkload(NginxWorkload.Kind.FILES_BY_TLS),
+        new NginxWorkload(NginxWorkload.Kind.REQUESTS),
         new RedisWorkload(),
         new CallsWorkload());
   }
@@ -129,16 +130,15 @@ public final class Bench {
     return possible;
   }
 
-  private double sampleSeconds(Workload w) {
-    return (w instanceof NginxWorkload ? Math.max(1, options.seconds()) : options.seconds())
-        + CLIENT_SECONDS;
+  private double sampleSeconds() {
+    return options.seconds() + CLIENT_SECONDS;
   }
 
   private double estimate(Workload w) {
     int modes = w.modes(asked).size();
     return w.runs().stream()
         .mapToDouble(
-            run -> modes * (START_SECONDS + run.size() * (options.rounds() + 1) * sampleSeconds(w)))
+            run -> modes * (START_SECONDS + run.size() * (options.rounds() + 1) * sampleSeconds()))
         .sum();
   }
 
@@ -207,7 +207,7 @@ public final class Bench {
           for (Contender c : contenders) {
             boolean counts = round > 0;
             attempt(c, () -> sample(w, m, c, counts));
-            progress.done(sampleSeconds(w));
+            progress.done(sampleSeconds());
           }
         }
       }

@@ -131,7 +131,7 @@ final class MarkdownReport {
     if (!s.ok()) {
       return List.of(title, s.mode().name(), "failed", "–", "–", "–", "–", "–", "–");
     }
-    boolean sides = !s.mode().equals(Modes.NATIVE);
+    boolean sides = !(s.mode() instanceof NativeMode);
     return List.of(
         title,
         s.mode().name(),

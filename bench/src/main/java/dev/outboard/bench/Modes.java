@@ -6,7 +6,11 @@ import java.util.List;
 
 /** The modes that can be asked for. */
 final class Modes {
-  static final Mode NATIVE = new NativeMode();
+  static final Mode NATIVE = new NativeMode("native");
+
+  /** A program that has put itself under a seccomp filter which allows all. */
+  static final Mode FILTERED = new NativeMode("filtered");
+
   static final Mode LIBRARY = new OutboardMode(OutboardMode.Kind.LIBRARY);
   static final Mode WITHOUT_OFFLOADS = new OutboardMode(OutboardMode.Kind.WITHOUT_OFFLOADS);
 

@@ -5,9 +5,18 @@ import java.util.Optional;
 
 /** The program as it is: in a network namespace, with a veth pair to its client. */
 final class NativeMode implements Mode {
+  private final String word;
+
+  /**
+   * @param word its name: more than one if a workload starts its program in another way
+   */
+  NativeMode(String word) {
+    this.word = word;
+  }
+
   @Override
   public String name() {
-    return "native";
+    return word;
   }
 
   @Override

@@ -4,17 +4,67 @@ package dev.outboard.bench;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Random;
 
 /**
- * Files of 1 MiB by nginx, one worker, fetched by wrk on 32 connections. The files lie in an
- * export, on the device. With TLS (1.3, AES-128-GCM) nginx encrypts by itself natively and leaves
- * it to the kernel's TLS when it is offloaded.
+ * Files by nginx, one worker, fetched by wrk on 32 connections. Those of 1 MiB lie in an export, on
+ * the device; of 1 KiB there is one of each side, as of them the requests count. With TLS (1.3,
+ * AES-128-GCM) nginx encrypts by itself natively and leaves it to the kernel's TLS when it is
+ * offloaded.
  */
 final class NginxWorkload implements Workload {
-  private static final int FILE_BYTES = 1 << 20;
+  /** What is fetched. */
+  enum Kind {
+    /** Bytes of an export. */
+    FILES("sendfile", "nginx HTTP by wrk, files of an export"),
+    /** The same, encrypted. */
+    FILES_BY_TLS("ktls", "nginx HTTPS by wrk: offloaded with kernel TLS, native with its own"),
+    /** Little, often. */
+    REQUESTS("requests", "nginx HTTP by wrk, a small file of the host and one of an export");
+
+    private final String word;
+    private final String title;
+
+    Kind(String word, String title) {
+      this.word = word;
+      this.title = title;
+    }
+
+    private List<Measure> measures() {
+      return switch (this) {
+        case FILES -> List.of(Measure.of("1m", "HTTP, files of 1 MiB", Measure.Unit.BYTES));
+        case FILES_BY_TLS -> List.of(Measure.of("1m", "HTTPS, files of 1 MiB", Measure.Unit.BYTES));
+        case REQUESTS ->
+            List.of(
+                Measure.of(HOST_FILE, "HTTP, 1 KiB of the host", Measure.Unit.REQUESTS),
+                Measure.of("1k", "HTTP, 1 KiB of an export", Measure.Unit.REQUESTS));
+      };
+    }
+  }
+
+  private static final int LARGE_BYTES = 1 << 20;
+  private static final int SMALL_BYTES = 1 << 10;
+
+  /** A path of the server's that is no file of the export's. */
+  private static final String HOST_FILE = "1k_host";
+
+  /**
+   * wrk counts whole seconds, but ends well at SIGINT once its threads are there, which is when it
+   * begins. Until it has a handler a shell's child in the background ignores that.
+   */
+  private static final String FOR_SECONDS =
+      """
+      seconds=$1; shift
+      "$@" & client=$!
+      while [ "$(ls /proc/$client/task 2>/dev/null | wc -l)" = 1 ]; do sleep 0.01; done
+      sleep "$seconds"
+      while kill -INT $client 2>/dev/null; do sleep 0.05; done
+      wait $client
+      """;
+
   private static final int PATIENCE_SECONDS = 20;
   private static final Tool NGINX = new Tool("nginx", "nginx-light");
   private static final Tool WRK = new Tool("wrk", "wrk");
@@ -29,31 +79,27 @@ final class NginxWorkload implements Workload {
       done = function(summary, latency, requests)
         local e = summary.errors
         io.write(string.format('{"amount": %d, "seconds": %.6f, "errors": %d}\\n',
-          summary.bytes, summary.duration / 1e6,
+          summary.AMOUNT, summary.duration / 1e6,
           e.connect + e.read + e.write + e.status + e.timeout))
       end
       """;
 
+  private final Kind kind;
   private final boolean tls;
-  private final Measure measure;
 
-  NginxWorkload(boolean tls) {
-    this.tls = tls;
-    this.measure =
-        Measure.of(
-            "1m", tls ? "HTTPS, files of 1 MiB" : "HTTP, files of 1 MiB", Measure.Unit.BYTES);
+  NginxWorkload(Kind kind) {
+    this.kind = kind;
+    this.tls = kind == Kind.FILES_BY_TLS;
   }
 
   @Override
   public String name() {
-    return tls ? "ktls" : "sendfile";
+    return kind.word;
   }
 
   @Override
   public String title() {
-    return tls
-        ? "nginx HTTPS by wrk: offloaded with kernel TLS, native with its own"
-        : "nginx HTTP by wrk, files of an export";
+    return kind.title;
   }
 
   @Override
@@ -68,24 +114,37 @@ final class NginxWorkload implements Workload {
 
   @Override
   public List<List<Measure>> runs() {
-    return List.of(List.of(measure));
+    // One of each, for each has statistics of its own.
+    return kind.measures().stream().map(List::of).toList();
   }
 
   private static Path files(Site site) {
     return site.directory().resolve("files");
   }
 
+  private static Path hostFiles(Site site) {
+    return site.directory().resolve("host");
+  }
+
+  private Path report(Site site) {
+    return site.directory().resolve("report-" + kind.word + ".lua");
+  }
+
   @Override
   public void prepare(Site site) throws BenchException, InterruptedException {
     try {
-      Path files = files(site);
-      if (!Files.exists(files)) {
-        Files.createDirectory(files);
-        byte[] content = new byte[FILE_BYTES];
+      if (!Files.exists(files(site))) {
+        Files.createDirectory(files(site));
+        Files.createDirectory(hostFiles(site));
+        byte[] content = new byte[LARGE_BYTES];
         new Random(1).nextBytes(content);
-        Files.write(files.resolve("1m"), content);
-        Files.writeString(site.directory().resolve("report.lua"), REPORT);
+        Files.write(files(site).resolve("1m"), content);
+        byte[] little = Arrays.copyOf(content, SMALL_BYTES);
+        Files.write(files(site).resolve("1k"), little);
+        Files.write(hostFiles(site).resolve("1k"), little);
       }
+      Files.writeString(
+          report(site), REPORT.replace("AMOUNT", kind == Kind.REQUESTS ? "requests" : "bytes"));
     } catch (IOException e) {
       throw new BenchException("cannot write files: " + e.getMessage(), e);
     }
@@ -158,13 +217,16 @@ final class NginxWorkload implements Workload {
                 scgi_temp_path %2$s/t5;
                 server { root %3$s;
               %4$s
+                location = /%6$s { alias %5$s/1k; }
                 }
               }
               """,
               Site.mayHaveNetwork() ? "user root;\n" : "",
               place.directory(),
               files(place.site()),
-              server));
+              server,
+              hostFiles(place.site()),
+              HOST_FILE));
     } catch (IOException e) {
       throw new BenchException("cannot write " + configuration + ": " + e.getMessage(), e);
     }
@@ -194,25 +256,29 @@ final class NginxWorkload implements Workload {
   }
 
   @Override
-  public Sample.Work traffic(Server server, Measure ignored, double seconds, double rate)
+  public Sample.Work traffic(Server server, Measure measure, double seconds, double rate)
       throws BenchException, InterruptedException {
-    Site site = server.place().site();
     String said =
         server.client(
             measure,
             List.of(
+                "sh",
+                "-c",
+                FOR_SECONDS,
+                "sh",
+                String.format(Locale.ROOT, "%.3f", seconds),
                 WRK.path(),
                 "-t1",
                 "-c32",
-                // It counts whole seconds.
-                "-d" + Math.max(1, Math.round(seconds)),
+                "-d" + (int) Math.ceil(seconds + PATIENCE_SECONDS),
                 "-s",
-                site.directory().resolve("report.lua").toString(),
+                report(server.place().site()).toString(),
                 (tls ? "https://" : "http://")
                     + server.address()
                     + ":"
                     + server.place().port()
-                    + "/1m"),
+                    + "/"
+                    + measure.key()),
             seconds + PATIENCE_SECONDS);
     String report = said.lines().filter(l -> l.startsWith("{")).findFirst().orElse("");
     Sample.Work work = CPrograms.work(report);

@@ -27,10 +27,11 @@ final class BenchCommand implements Command {
         "Measures programs natively and offloaded, in turn, and prints one table.",
         List.of(
             "Workloads: tcp (iperf3), rr (round trips), sendfile (nginx, files of an export), ktls (the",
-            "same by HTTPS), redis, calls (single system calls); all is the default. The table, which is",
-            "Markdown, goes to standard output; bench.json has every sample, and bench.html charts.",
-            "Clients are never offloaded. All but calls need root: they run in network namespaces, which",
-            "are removed at the end as everything else is. The exit status is 1 if something failed."),
+            "same by HTTPS), requests (nginx, 1 KiB of the host and of an export), redis, calls (single",
+            "system calls); all is the default. The table, which is Markdown, goes to standard output;",
+            "bench.json has every sample, and bench.html charts. Clients are never offloaded. All but",
+            "calls need root: they run in network namespaces, which are removed at the end as everything",
+            "else is. The exit status is 1 if something failed."),
         List.of(
             Option.list(
                 VS,
@@ -56,7 +57,7 @@ final class BenchCommand implements Command {
                     + (int) BenchOptions.SECONDS
                     + "; quick: "
                     + BenchOptions.QUICK_SECONDS
-                    + "). wrk: at least 1."),
+                    + ")."),
             Option.single(
                 OUTPUT, "DIR", "Where bench.json and bench.html are written (default: here).")),
         List.of(

@@ -59,8 +59,16 @@ class BenchTest {
   void aQuickRunGivesATableAFileForProgramsAndAPage() throws Exception {
     assertThat(end(start("calls", "--quick"))).as(read("errors")).isZero();
     for (String call :
-        List.of("getppid", "1 B read", "getsockname", "socket + close", "TCP bulk")) {
-      for (String mode : List.of("native", "outboard")) {
+        List.of(
+            "getppid",
+            "1 B read",
+            "1 KiB pread",
+            "getsockname",
+            "device call, one CPU",
+            "futex round trip",
+            "socket + close",
+            "TCP bulk")) {
+      for (String mode : List.of("native", "filtered", "outboard")) {
         assertThat(read("output").lines().filter(l -> l.contains(call)))
             .anySatisfy(l -> assertThat(l).containsPattern("\\| " + mode + " +\\| [0-9.,]+ \\("));
       }
