@@ -33,6 +33,7 @@ SO_PASSCRED, SO_TIMESTAMPNS, SO_ATTACH_BPF, UDP_ENCAP = 16, 35, 50, 100
 AF_XDP = 44
 SIOCDEVPRIVATE = 0x89F0
 FIEMAP = 0xC020660B
+SYS_UNSHARE, CLONE_NEWNET = 272, 0x40000000
 SYS_SPLICE, SYS_COPY_FILE_RANGE, SYS_BPF, SYS_FILE_GETATTR = 275, 326, 321, 468
 BPF_MAP_CREATE, BPF_MAP_LOOKUP, BPF_MAP_UPDATE = 0, 1, 2
 BPF_ARRAY, BPF_PERCPU_ARRAY, BPF_RINGBUF = 2, 6, 27
@@ -41,8 +42,8 @@ ROWS = []
 CANNOT = "cannot be shown here:"
 
 
-def row(number, natively, offloaded, mode="files"):
-    """A function that shows a row, and returns what happened: what does, natively and in a mode."""
+def row(number, natively, *offloaded, mode="files"):
+    """A function that shows a row, and returns what happened: what does natively, and in a mode what may."""
 
     def note(function):
         ROWS.append((number, function, natively, offloaded, mode))
@@ -216,7 +217,7 @@ def a_page_that_changes_in_a_pipe():
     return os.read(r, 6).decode()
 
 
-@row(10, "a text", "ESPIPE", "bpf")
+@row(10, "a text", "ESPIPE", mode="bpf")
 def a_file_of_the_network_by_an_offset():
     fd = os.open("/proc/net/dev", os.O_RDONLY)
     r = said(os.pread, fd, 5, 0)
@@ -260,7 +261,7 @@ def with_ring(option=PACKET_RX_RING):
     return s
 
 
-@row(14, "an address", "ENODEV", "bpf")
+@row(14, "an address", "ENODEV", mode="bpf")
 def a_ring_that_is_only_read():
     with with_ring() as s:
         at = libc.mmap(None, 4 * PAGE, 1, 1, s.fileno(), 0)
@@ -329,13 +330,13 @@ def a_program_at_a_socket():
         return said(s.setsockopt, socket.SOL_SOCKET, SO_ATTACH_BPF, fd) or "a filter"
 
 
-@row(20, "a map", "EINVAL", "bpf")
+@row(20, "a map", "EINVAL", mode="bpf")
 def a_map_to_be_mapped():
     r = new_map(BPF_RINGBUF, 0, 0, PAGE)
     return (f"{CANNOT} {r}" if MODE == "native" else r) if isinstance(r, str) else "a map"
 
 
-@row(21, "each", "the first", "bpf")
+@row(21, "each", "the first", mode="bpf")
 def values_of_each_processor():
     with open("/sys/devices/system/cpu/possible") as f:
         processors = int(f.read().strip().split("-")[-1]) + 1
@@ -386,10 +387,81 @@ def a_signal_while_a_call_blocks():
     return outcome
 
 
+# --- signals of what arrives, namespaces
+
+
+@row(25, "at once", "at once", "later")
+def a_signal_of_what_arrives():
+    a, b = pair()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+    fcntl.fcntl(b, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(b, fcntl.F_SETFL, os.O_ASYNC)
+    a.send(b"x")
+    at_once = signal.SIGIO in signal.sigpending()
+    return "never" if not signal.sigtimedwait([signal.SIGIO], 10) else "at once" if at_once else "later"
+
+
+@row(26, "0", "EINVAL")
+def another_network():
+    r, w = os.pipe()
+    if os.fork() == 0:
+        os.write(w, str(raw(SYS_UNSHARE, CLONE_NEWNET)).encode())
+        os._exit(0)
+    os.wait()
+    return os.read(r, 100).decode()
+
+
+# --- calls that do not trap
+
+
+def exchange(a, b, times):
+    """So many round trips: after some the shim makes such calls."""
+    for _ in range(times):
+        a.send(b"question")
+        b.recv(100)
+        b.send(b"answer")
+        a.recv(100)
+
+
+@row(27, "ECONNRESET", "ECONNRESET", "is taken")
+def a_send_after_a_reset():
+    a, b = pair()
+    exchange(a, b, 200)
+    a.send(b"question")
+    reset(b)
+    r = said(a.send, b"more")
+    return r if isinstance(r, str) else "is taken"
+
+
+@row(28, "untouched", "untouched", "written to")
+def the_buffer_of_a_receive_that_finds_nothing():
+    a, b = pair()
+    exchange(a, b, 200)
+    b.setblocking(False)
+    buffer = bytearray(100)
+    said(b.recv_into, buffer)
+    return "written to" if any(buffer) else "untouched"
+
+
+@row(29, "HUP", "HUP", "nothing")
+def the_end_of_a_process_that_had_the_peer():
+    a, b = pair()
+    exchange(a, b, 200)
+    epoll = select.epoll()
+    epoll.register(a, select.EPOLLRDHUP)
+    for _ in range(200):
+        epoll.poll(0)
+    if os.fork() == 0:
+        os._exit(0)
+    b.close()
+    os.wait()
+    return "HUP" if epoll.poll(0) else "nothing"
+
+
 # --- the library kernel's version and configuration
 
 
-@row(25, "EOPNOTSUPP, accepted", "accepted, ENOPROTOOPT")
+@row(30, "EOPNOTSUPP, accepted", "accepted, ENOPROTOOPT")
 def what_kernels_differ_in():
     with socket.socket(socket.AF_INET) as s, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
         credentials = said(s.setsockopt, socket.SOL_SOCKET, SO_PASSCRED, 1) or "accepted"
@@ -400,10 +472,10 @@ wrong = 0
 for number, function, natively, offloaded, mode in sorted(ROWS, key=lambda r: r[0]):
     if MODE not in ("native", mode):
         continue
-    documented = natively if MODE == "native" else offloaded
+    documented = (natively,) if MODE == "native" else offloaded
     happens = str(function())
-    lacking = MODE == "native" and happens.startswith(CANNOT)
-    wrong += happens != documented and not lacking
-    not_so = "" if happens == documented or lacking else f", where {documented} is documented"
+    right = happens in documented or (MODE == "native" and happens.startswith(CANNOT))
+    wrong += not right
+    not_so = "" if right else f", where {' or '.join(documented)} is documented"
     print(f"{number} {function.__name__.replace('_', ' ')}: {happens}{not_so}", flush=True)
 sys.exit(wrong > 0)

@@ -8,11 +8,11 @@ import dev.outboard.abi.Struct;
  * The sub-table of {@code fcntl(2)}: which commands the device sees.
  *
  * <p>A device fd's status flags live in the device's kernel and, for O_NONBLOCK, on the placeholder
- * as well. Locks are the device's, too, the size of a FIFO, and seals. All else that fcntl knows is a
- * matter of the host's descriptor or open file: duplicates, close-on-exec, leases, and O_ASYNC with
- * owner and signal, which stay on the placeholder. The host's kernel sends SIGIO and SIGURG when
- * the placeholder shows an edge; so the hook must hear of O_ASYNC and of an owner, and have the
- * device tell of the file's edges from then on.
+ * as well. Locks are the device's, too, the size of a FIFO, and seals. All else that fcntl knows is
+ * a matter of the host's descriptor or open file: duplicates, close-on-exec, leases, and O_ASYNC
+ * with owner and signal, which stay on the placeholder. The host's kernel sends SIGIO and SIGURG
+ * when the placeholder shows an edge; so the hook must hear of O_ASYNC and of an owner, and have
+ * the device tell of the file's edges from then on.
  *
  * <p>A lock of a process (F_SETLK) crosses as one of the open file (F_OFD_SETLK): all processes of
  * a session share a table of descriptors on the device, so their locks would have one owner there.
