@@ -115,10 +115,7 @@ record StatsReport(
 
   /** How often the hook has answered a call by itself. */
   private long refusals(String call) {
-    return lines.stream()
-        .filter(l -> l.name().equals(call))
-        .mapToLong(Statistics.Line::hook)
-        .sum();
+    return lines.stream().filter(l -> l.name().equals(call)).mapToLong(Statistics.Line::hook).sum();
   }
 
   /** For programs: one JSON object. All names in it are ours, so that none needs an escape. */

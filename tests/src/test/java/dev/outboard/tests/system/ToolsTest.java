@@ -249,8 +249,7 @@ class ToolsTest {
 
   private static void namespaces(Trial trial, String name) {
     String path = "/run/netns/" + name;
-    Finished done =
-        trial.program(Programs.staticC("netns"), path).run(LIMIT).expectSuccess();
+    Finished done = trial.program(Programs.staticC("netns"), path).run(LIMIT).expectSuccess();
     assertThat(done.output())
         .isEqualTo(
             """
