@@ -41,6 +41,7 @@ public final class Socket {
   public static final int SO_PEERCRED = 17;
   public static final int SO_LINGER = 13;
   public static final int SO_RCVLOWAT = 18;
+  public static final int SO_ZEROCOPY = 60;
   public static final int SO_RCVTIMEO = 20;
   public static final int SO_SNDTIMEO = 21;
   public static final int SO_TIMESTAMP = 29;
@@ -72,6 +73,7 @@ public final class Socket {
   public static final int MSG_ERRQUEUE = 0x2000;
   public static final int MSG_NOSIGNAL = 0x4000;
   public static final int MSG_MORE = 0x8000;
+  public static final int MSG_ZEROCOPY = 0x4000000;
   public static final int MSG_CMSG_CLOEXEC = 0x40000000;
 
   public static final int SHUT_RD = 0;

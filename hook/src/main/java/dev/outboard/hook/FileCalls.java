@@ -34,6 +34,7 @@ import org.jspecify.annotations.Nullable;
  *   <li>EPIPE of a stream comes with SIGPIPE.
  *   <li>Of messages, those of AF_ALG go in pieces, and others that are longer than a piece are
  *       EMSGSIZE.
+ *   <li>Sends with MSG_ZEROCOPY are told of by the error queue: {@link ZeroCopy}.
  *   <li>O_NONBLOCK is kept on both kernels.
  * </ul>
  */
@@ -48,6 +49,7 @@ final class FileCalls {
   private static final Row WRITE = SyscallTable.row("write");
   private static final Row SENDTO = SyscallTable.row("sendto");
   private static final Row SENDMSG = SyscallTable.row("sendmsg");
+  private static final Row RECVMSG = SyscallTable.row("recvmsg");
 
   private final Hook.Services hook;
   private final Stats stats;
@@ -88,9 +90,43 @@ final class FileCalls {
    * @return what to answer, as {@link DeviceCalls#run}
    */
   long move(Notification n, Row row, long[] args, Placeholder p) {
+    OpenFile file = hook.files().get(p.handle());
+    ZeroCopy copies = file == null ? null : file.zeroCopy();
+    if (file == null || copies == null || !(copies.on() || copies.pending())) {
+      return moveNow(n, row, args, p);
+    }
+    int flags = flags(args, row);
+    if (!sends(row) && (flags & Socket.MSG_ERRQUEUE) != 0 && copies.pending()) {
+      return tellCopied(n, row, args, p, file);
+    }
+    long r = moveNow(n, row, args, p);
+    if (r > 0 && sends(row) && (flags & Socket.MSG_ZEROCOPY) != 0 && copies.on()) {
+      copies.sent();
+      p.pin(file.pinned());
+    }
+    return r;
+  }
+
+  private long moveNow(Notification n, Row row, long[] args, Placeholder p) {
     return row.result() == ResultKind.BYTES && isStream(p)
         ? transfer(n, row, args, p)
         : hook.calls().run(n, row, args, p);
+  }
+
+  /** Receives from the error queue that the bytes of sends were copied. */
+  private long tellCopied(Notification n, Row row, long[] args, Placeholder p, OpenFile file) {
+    long r;
+    if (row == RECVMSG) {
+      r = file.zeroCopy().tell(n.memory(), n.statScratch(), args[1], file.family());
+    } else {
+      // recvfrom says no more than that there was a message, and that it has no name.
+      file.zeroCopy().drop();
+      n.statScratch().set(ValueLayout.JAVA_INT, 0, 0);
+      r = args[4] == 0 ? 0 : n.memory().write(args[5], n.statScratch(), 0, Integer.BYTES);
+    }
+    p.pin(file.pinned());
+    hook.calls().sample(n, p);
+    return hook.calls().memoryError(n, r);
   }
 
   private boolean isStream(Placeholder p) {

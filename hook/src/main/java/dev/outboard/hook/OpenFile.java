@@ -96,6 +96,8 @@ final class OpenFile {
   /** What fills the ring that the program has asked for; null without one. */
   private @Nullable RingFeed ring;
 
+  private final ZeroCopy zeroCopy = new ZeroCopy();
+
   OpenFile(int handle, int family, int type, int protocol, boolean stream) {
     this.handle = handle;
     this.family = family;
@@ -365,6 +367,24 @@ final class OpenFile {
   void inherit(OpenFile listening) {
     aheadEnded = listening.aheadEnded;
     lookEnded = listening.lookEnded;
+    if (listening.zeroCopy.on()) {
+      endDirect();
+      zeroCopy.set(true);
+    }
+  }
+
+  /** What its sends with MSG_ZEROCOPY have come to. */
+  ZeroCopy zeroCopy() {
+    return zeroCopy;
+  }
+
+  /** Whether it is a socket of TCP or UDP, which are those that have SO_ZEROCOPY. */
+  boolean mayZeroCopy() {
+    boolean internet = family == Socket.AF_INET || family == Socket.AF_INET6;
+    return isTcp()
+        || (internet
+            && type == Socket.SOCK_DGRAM
+            && (protocol == 0 || protocol == Socket.IPPROTO_UDP));
   }
 
   synchronized SendWindow window(SendAhead of) {
@@ -384,7 +404,8 @@ final class OpenFile {
   /** What is to be shown of it though the device does not say so. */
   synchronized int pinned() {
     return (kept != null ? Poll.POLLIN | Poll.POLLRDNORM : 0)
-        | (deferredError != 0 && deferredError != Errno.EPIPE ? Poll.POLLERR : 0);
+        | (deferredError != 0 && deferredError != Errno.EPIPE ? Poll.POLLERR : 0)
+        | zeroCopy.pinned();
   }
 
   /**

@@ -145,11 +145,12 @@ final class ShimImage {
     return List.copyOf(patches.values());
   }
 
-  /** The same of one page. */
+  /** The same of one page; of some only a part may lie in it. */
   synchronized List<Patch> patchesOf(long page) {
     List<Patch> of = new ArrayList<>();
     for (Patch p : patches.values()) {
-      if ((p.done().address() & -KnownPlaces.PAGE_BYTES) == page) {
+      long at = p.done().address();
+      if (at < page + KnownPlaces.PAGE_BYTES && at + p.done().bytes().length > page) {
         of.add(p);
       }
     }

@@ -218,6 +218,10 @@ final class SocketCalls {
       switch (n.intArg(2)) {
         case Socket.SO_LINGER -> file.setLingers();
         case Socket.SO_RCVLOWAT -> file.endDirect(); // It tells receives how long to wait.
+        case Socket.SO_ZEROCOPY -> {
+          hook.answer(n, setZeroCopy(n, file));
+          return;
+        }
         default -> {}
       }
     }
@@ -233,10 +237,28 @@ final class SocketCalls {
     }
   }
 
+  /** The device is not told: its kernel would send from the memory of the call. */
+  private long setZeroCopy(Notification n, OpenFile file) {
+    file.endDirect(); // Looks are to find what the error queue tells.
+    long r =
+        file.zeroCopy()
+            .set(n.memory(), n.statScratch(), file.mayZeroCopy(), n.args()[3], n.intArg(4));
+    return hook.calls().memoryError(n, r);
+  }
+
   private void getOption(Notification n) {
     Placeholder p = hook.lookup(n, 0);
     if (p == null) {
       hook.onHost(n);
+      return;
+    }
+    if (n.intArg(1) == Socket.SOL_SOCKET && n.intArg(2) == Socket.SO_ZEROCOPY) {
+      OpenFile file = hook.files().get(p.handle());
+      long r =
+          file == null
+              ? -Errno.EBADF
+              : file.zeroCopy().get(n.memory(), n.statScratch(), n.args()[3], n.args()[4]);
+      hook.answer(n, hook.calls().memoryError(n, r));
       return;
     }
     if (SocketOptions.makesDescriptor(n.intArg(1), n.intArg(2))) {

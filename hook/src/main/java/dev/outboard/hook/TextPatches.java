@@ -350,8 +350,11 @@ final class TextPatches {
   static boolean undo(Notification n, ProcessEntry p, ShimImage image) {
     Map<Long, List<ShimImage.Patch>> pages = new HashMap<>();
     for (ShimImage.Patch patch : image.patches()) {
-      long page = patch.done().address() & -PAGE_BYTES;
-      pages.computeIfAbsent(page, x -> new ArrayList<>()).add(patch);
+      PatchSite.Write done = patch.done();
+      long last = done.address() + done.bytes().length - 1 & -PAGE_BYTES;
+      for (long page = done.address() & -PAGE_BYTES; page <= last; page += PAGE_BYTES) {
+        pages.computeIfAbsent(page, x -> new ArrayList<>()).add(patch);
+      }
     }
     List<TextMapping> texts = TextMapping.all(p);
     pages
@@ -378,16 +381,25 @@ final class TextPatches {
     }
   }
 
-  /** Undoes those patches that are there; whether one was. */
-  private static boolean restore(MemorySegment copy, List<ShimImage.Patch> patches, long page) {
+  /**
+   * Undoes those patches that are there; whether one was. Of a patch that goes beyond the page's
+   * end, or began before it, what lies in the page.
+   */
+  static boolean restore(MemorySegment copy, List<ShimImage.Patch> patches, long page) {
     boolean any = false;
     for (ShimImage.Patch patch : patches) {
       byte[] done = patch.done().bytes();
-      byte[] is = new byte[done.length];
-      MemorySegment.copy(
-          copy, ValueLayout.JAVA_BYTE, patch.done().address() - page, is, 0, is.length);
-      if (Arrays.equals(is, done)) {
-        patch.undone().to(copy, page);
+      long at = patch.done().address() - page;
+      int from = (int) Math.max(0, -at);
+      int to = (int) Math.min(done.length, PAGE_BYTES - at);
+      if (from >= to) {
+        continue;
+      }
+      byte[] is = new byte[to - from];
+      MemorySegment.copy(copy, ValueLayout.JAVA_BYTE, at + from, is, 0, is.length);
+      if (Arrays.equals(is, Arrays.copyOfRange(done, from, to))) {
+        MemorySegment.copy(
+            patch.undone().bytes(), from, copy, ValueLayout.JAVA_BYTE, at + from, is.length);
         any = true;
       }
     }

@@ -204,7 +204,7 @@ public final class SocketOptions {
     t.integer(56, "SO_INCOMING_NAPI_ID");
     t.struct (57, "SO_COOKIE", 8);
     t.bytes  (59, "SO_PEERGROUPS", 4096);
-    t.refuse (60, "SO_ZEROCOPY", EOPNOTSUPP, "bytes are copied to the device, pages do not cross");
+    t.hook   (60, "SO_ZEROCOPY", EOPNOTSUPP, "of TCP and UDP: bytes are copied, and the error queue says so");
     t.struct (61, "SO_TXTIME", 8);
     t.integer(62, "SO_BINDTOIFINDEX");
     t.integer(63, "SO_TIMESTAMP_NEW");

@@ -44,6 +44,17 @@ class SignalEffectsTest {
     }
   }
 
+  @Scenario
+  void signalsOfATunInterface(Trial trial) {
+    Programs.require("ip");
+    Finished done =
+        trial
+            .program(Programs.PYTHON, Programs.python("tun_signals"))
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+  }
+
   @Scenario(trace = false)
   void aStormOnSixteenThreads(Trial trial) {
     long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);

@@ -28,4 +28,11 @@ class TransfersTest {
     trial.outcome("output", done.output());
     done.expectSuccess();
   }
+
+  /** Over loopback, where a kernel copies, too. */
+  @Scenario
+  void sendsWithoutACopyAreToldOf(Trial trial) {
+    Finished done = trial.program(Programs.staticC("zerocopy")).run(LIMIT).expectSuccess();
+    trial.outcome("output", done.output());
+  }
 }
