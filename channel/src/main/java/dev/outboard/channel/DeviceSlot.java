@@ -21,7 +21,7 @@ public final class DeviceSlot {
   public static final int AHEAD = -1;
 
   /** How many arguments a call has that comes by a slot which is lent; the others are 0. */
-  private static final int LENT_ARGS = 4;
+  private static final int LENT_ARGS = 5;
 
   private final MemorySegment slot;
   private final Word request;

@@ -122,6 +122,19 @@ class SlotTest {
     assertThat(host.readyStamp()).isEqualTo(99);
   }
 
+  /** How long a look may wait is the fifth; none has a sixth. */
+  @Test
+  void aLentSlotsCallHasFiveArguments() {
+    DeviceSlot lent = new DeviceSlot(memory, true);
+    lent.reset();
+    for (int i = 0; i < 6; i++) {
+      memory.set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, 10 + i);
+    }
+    Call taken = new Call(lent.data());
+    lent.take(taken);
+    assertThat(taken.args).containsExactly(10, 11, 12, 13, 14, 0);
+  }
+
   @Test
   void sequenceNumbersNeverBecomeZeroOrNegative() {
     assertThat(SlotLayout.next(0)).isEqualTo(1);
