@@ -57,7 +57,9 @@ class SlotTest {
     assertThat(SlotLayout.ARGS).isEqualTo(136);
     assertThat(SlotLayout.ARGS + 6 * 8).isLessThanOrEqualTo(SlotLayout.RESULT);
     assertThat(SlotLayout.TOGETHER).isEqualTo(72);
+    assertThat(SlotLayout.CALLER).isEqualTo(176);
     assertThat(SlotLayout.BIRTH).isEqualTo(184);
+    assertThat(SlotLayout.TIMES).isEqualTo(384);
     assertThat(SlotLayout.WHERE).isEqualTo(188);
     assertThat(SlotLayout.RESULT).isEqualTo(192);
     assertThat(SlotLayout.NEW_BIRTH).isEqualTo(204);
@@ -91,7 +93,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(25);
+    assertThat(fields).hasSize(27);
   }
 
   @Test
@@ -122,7 +124,7 @@ class SlotTest {
     assertThat(host.readyStamp()).isEqualTo(99);
   }
 
-  /** How long a look may wait is the fifth; none has a sixth. */
+  /** How long a look may wait is the fifth; in the place of the sixth is the caller's number. */
   @Test
   void aLentSlotsCallHasFiveArguments() {
     DeviceSlot lent = new DeviceSlot(memory, true);

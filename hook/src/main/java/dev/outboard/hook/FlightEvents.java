@@ -85,6 +85,10 @@ final class FlightEvents {
     @Description("How often the shim asked the device itself")
     long direct;
 
+    @Label("At Once")
+    @Description("How many of these did not wait for the device")
+    long atOnce;
+
     @Label("Bytes")
     @Description("What these moved")
     @DataAmount
@@ -141,6 +145,7 @@ final class FlightEvents {
         event.call = row.name();
         event.passed = passed;
         event.direct = direct;
+        event.atOnce = shim.atOnce(nr);
         event.bytes = shim.directBytes(nr);
         event.spinsWon = shim.spinsWon(nr);
         event.spinsLost = shim.spinsLost(nr);
