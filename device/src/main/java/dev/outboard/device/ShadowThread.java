@@ -357,6 +357,7 @@ final class ShadowThread implements Runnable {
         event.process = pid;
         event.call = call.number;
         event.result = result;
+        event.bytes = Activity.bytes(call.number, result);
         event.spinWon = !slot.slept();
         event.commit();
       }

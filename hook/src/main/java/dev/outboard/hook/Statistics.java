@@ -194,10 +194,16 @@ public final class Statistics {
       if (t != null) {
         t.record(nanos);
       }
-      if (row.result() == ResultKind.BYTES && result > 0) {
-        bytes.addAndGet(nr, result);
+      long moved = bytes(row, calls, result);
+      if (moved > 0) {
+        bytes.addAndGet(nr, moved);
       }
     }
+  }
+
+  /** How many bytes an answer says that the device moved. */
+  static long bytes(Row row, int calls, long result) {
+    return calls > 0 && row.result() == ResultKind.BYTES ? Math.max(0, result) : 0;
   }
 
   /** One line for each call that was trapped or could have been, the most frequent first. */

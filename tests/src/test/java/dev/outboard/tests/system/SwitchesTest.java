@@ -73,9 +73,7 @@ class SwitchesTest {
   void eachIsOffByItself(Trial trial) throws IOException {
     String port = Integer.toString(trial.port());
     try (Running peer =
-        trial
-            .machine(Programs.PYTHON, Programs.python("echo_peer"), "0.0.0.0", port)
-            .start()) {
+        trial.machine(Programs.PYTHON, Programs.python("echo_peer"), "0.0.0.0", port).start()) {
       peer.awaitOutput(LIMIT, "up");
       String all = run(trial, port, "");
       if (trial.mode().offloaded()) {
