@@ -77,7 +77,8 @@ struct slot {
   volatile uint32_t request, device_sleeps, unused0[14];
   volatile uint32_t reply, host_sleeps, together, unused1[13];
   uint32_t number, flags;
-  int64_t args[6];
+  int64_t args[5];
+  uint32_t caller, unused7;
   uint32_t birth, where;
   int64_t result;
   uint32_t unused2[5], credit, credit_generation, unused3;
@@ -117,6 +118,7 @@ enum { PEEKED_FRESH = 1, PEEKED_TAKEN = 2, PEEKED_STATES = 3 };
 _Static_assert(__builtin_offsetof(struct slot, reply) == 64, "SlotLayout.REPLY");
 _Static_assert(__builtin_offsetof(struct slot, number) == 128, "SlotLayout.NUMBER");
 _Static_assert(__builtin_offsetof(struct slot, args) == 136, "SlotLayout.ARGS");
+_Static_assert(__builtin_offsetof(struct slot, caller) == 176, "SlotLayout.CALLER");
 _Static_assert(__builtin_offsetof(struct slot, together) == 72, "SlotLayout.TOGETHER");
 _Static_assert(__builtin_offsetof(struct slot, birth) == 184, "SlotLayout.BIRTH");
 _Static_assert(__builtin_offsetof(struct slot, where) == 188, "SlotLayout.WHERE");
@@ -150,11 +152,11 @@ struct control {
   volatile int32_t turns;  /* what looking for a reply is worth now */
   volatile int32_t pid;    /* this process, as its own namespace has it */
   volatile uint64_t stayed; /* bytes of files of the device that were sent: they did not cross */
-  volatile uint64_t went_ahead; /* sends that nobody waited for */
+  uint64_t unused0;
   volatile int32_t ahead; /* the hook's: whether there may be any */
   volatile int32_t asks;  /* the hook's: whether questions go to the device */
   volatile int32_t peeks; /* the hook's: whether the device may look at what may be received next */
-  volatile uint64_t peeked; /* receives of what it had looked at */
+  uint64_t unused1;
   volatile int32_t paths; /* the hook's: whether paths are looked at here */
   volatile uint64_t memory; /* the hook's: the file system of what stands for files of the device */
   volatile int32_t learner; /* the hook's: who may learn what a number is; 0: all, -1: nobody */
@@ -163,18 +165,16 @@ struct control {
 };
 
 _Static_assert(__builtin_offsetof(struct control, slots) == 16, "ShimLayout.SLOT_COUNT_OFFSET");
-_Static_assert(__builtin_offsetof(struct control, went_ahead) == 112, "ShimLayout.WENT_AHEAD_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, ahead) == 120, "ShimLayout.AHEAD_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, asks) == 124, "ShimLayout.ASKS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, peeks) == 128, "ShimLayout.PEEKS_OFFSET");
-_Static_assert(__builtin_offsetof(struct control, peeked) == 136, "ShimLayout.PEEKED_OFFSET");
-
 _Static_assert(__builtin_offsetof(struct control, paths) == 144, "ShimLayout.PATHS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, memory) == 152, "ShimLayout.MEMORY_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, learner) == 160, "ShimLayout.LEARNER_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, end) == 164, "ShimLayout.END_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, entries) == 168, "ShimLayout.ENTRIES_OFFSET");
-_Static_assert(CONTROL_OFFSET + sizeof(struct control) <= NAMES_OFFSET, "fits");
+_Static_assert(CONTROL_OFFSET + sizeof(struct control) <= AT_ONCE_OFFSET, "fits");
+_Static_assert(AT_ONCE_OFFSET + AT_ONCE_NUMBERS * 8 <= NAMES_OFFSET, "fits");
 _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
 #define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
@@ -184,6 +184,7 @@ _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.ST
 #define HOST_CALLS ((volatile uint64_t *)(TABLE + COUNTERS_OFFSET))
 #define DEVICE_CALLS ((volatile uint64_t *)(TABLE + DEVICE_COUNTERS_OFFSET))
 #define DEVICE_MOVED ((volatile uint64_t *)(TABLE + DEVICE_BYTES_OFFSET))
+#define AT_ONCE ((volatile uint64_t *)(TABLE + AT_ONCE_OFFSET))
 
 /* Of one slot, hence of one thread at a time, and on cache lines of its own. */
 struct spins {
@@ -540,7 +541,8 @@ static struct entry *room(struct slot *s, uint64_t handle, uint64_t bytes, int f
  * Sends what stands behind an entry that `room` gave: it is on its way when this returns. SlotLayout
  * has the order.
  */
-static int64_t append(struct slot *s, uint64_t handle, const struct entry *e, uint64_t appended) {
+static int64_t append(struct slot *s, const struct call *call, uint64_t handle,
+                      const struct entry *e, uint64_t appended) {
   struct credit *c = credit_of(s, handle);
   uint32_t bytes = e->length;
   c->left -= bytes + AHEAD_COST;
@@ -555,7 +557,7 @@ static int64_t append(struct slot *s, uint64_t handle, const struct entry *e, ui
     s->flags = 0;
     make(s, DEVICE_nothing, handle, 0, &interrupted);
   }
-  CONTROL->went_ahead++;
+  AT_ONCE[call->number]++;
   s->result = bytes; // for device_call, which counts it
   return bytes;
 }
@@ -601,7 +603,7 @@ static int64_t take_peeked(struct slot *s, const struct transfer *t, uint64_t ha
     return 0;
   __atomic_store_n(&s->takings, s->takings + 1, __ATOMIC_SEQ_CST);
   if (credit && wants_credit(s, handle, 0, 0)) keep_credit(s, handle, credit, since, generation);
-  CONTROL->peeked++;
+  AT_ONCE[t->call->number]++;
   return bytes;
 }
 
@@ -637,7 +639,7 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
   if (!gather(e ? (char *)(e + 1) : data(s), t)) return 0;
   if (e) {
     *done = 1;
-    return append(s, handle, e, appended);
+    return append(s, t->call, handle, e, appended);
   }
   s->args[1] = 0;
   s->args[2] = t->bytes;
@@ -809,6 +811,7 @@ static int64_t poll_call(const struct call *c, int *done) {
   if (index < 0) return 0;
   struct slot *s = slot(index);
   s->where = where + 1;
+  s->caller = c->number;
   struct look l;
   l.count = 0;
   l.spins = spins_of(index, c->number);
@@ -983,7 +986,7 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
   if (e && bytes == c->r10) {
     *done = 1;
     *(volatile any_long *)c->rdx = at + bytes;
-    return append(s, handle, e, appended);
+    return append(s, c, handle, e, appended);
   }
   if (e) copy(data(s), e + 1, bytes); // The file is shorter.
   s->args[1] = 0;
@@ -1277,6 +1280,7 @@ static int64_t wait_in_set(const struct call *c, int *done) {
   if ((set->state & KNOWN) && (index = take_slot(where)) >= 0) {
     struct slot *s = slot(index);
     s->where = where + 1;
+    s->caller = c->number;
     r = look_at_set(s, set, most, limit, spins_of(index, c->number), &interrupted);
     // A handler that ran meanwhile would have ended the wait.
     if (r == 0 && limit && interrupted == 1) r = -EINTR;
@@ -1632,6 +1636,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   if (index < 0) return 0;
   struct slot *s = slot(index);
   s->where = where + 1;
+  s->caller = c->number;
   struct spins *spins = spins_of(index, c->number);
   int64_t r;
   switch (c->number) {

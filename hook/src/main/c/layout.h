@@ -30,6 +30,9 @@
 #define DEVICE_COUNTERS_OFFSET 0x41000
 #define DEVICE_BYTES_OFFSET 0x42000
 #define CONTROL_OFFSET 0x43000
+/* For each call, how often it was sent ahead or found what had been looked at: nobody waited. */
+#define AT_ONCE_OFFSET 0x43200
+#define AT_ONCE_NUMBERS 64
 /* Names of which a path of the host's, that needs no trap, has none. */
 #define NAMES_OFFSET 0x43800
 #define NAMES_BYTES 0x800

@@ -21,7 +21,7 @@ public final class DeviceSlot {
   public static final int AHEAD = -1;
 
   /** How many arguments a call has that comes by a slot which is lent; the others are 0. */
-  private static final int LENT_ARGS = 4;
+  private static final int LENT_ARGS = 5;
 
   private final MemorySegment slot;
   private final Word request;
@@ -29,10 +29,12 @@ public final class DeviceSlot {
   private final boolean lent;
   private @Nullable SendRing ring;
   private @Nullable PeekedReceives peeked;
+  private @Nullable DirectTimes times;
   private int taken;
   private int seen;
   private int birth;
   private int where;
+  private int caller;
   private int flags;
   private boolean slept;
   private volatile boolean closed;
@@ -64,6 +66,7 @@ public final class DeviceSlot {
     seen = 0;
     ring = lent ? new SendRing(slot) : null;
     peeked = lent ? new PeekedReceives(slot) : null;
+    times = lent ? new DirectTimes() : null;
   }
 
   /** What is sent without waiting; null if the slot is not lent. */
@@ -146,6 +149,7 @@ public final class DeviceSlot {
     }
     birth = slot.get(ValueLayout.JAVA_INT, SlotLayout.BIRTH);
     where = slot.get(ValueLayout.JAVA_INT, SlotLayout.WHERE);
+    caller = slot.get(ValueLayout.JAVA_INT, SlotLayout.CALLER);
   }
 
   /** The call that is completed next is this one, which has come another way than by the slot. */
@@ -194,6 +198,14 @@ public final class DeviceSlot {
     slot.set(ValueLayout.JAVA_INT, SlotLayout.CREDIT, bytes);
     slot.set(ValueLayout.JAVA_INT, SlotLayout.CREDIT_GENERATION, generation);
     slot.set(ValueLayout.JAVA_LONG, SlotLayout.CREDIT_SINCE, since);
+  }
+
+  /** Counts how long the call taken last has taken, in a slot that is lent. */
+  public void timed(long nanos) {
+    DirectTimes t = times;
+    if (t != null) {
+      t.record(slot, caller, nanos);
+    }
   }
 
   /** Says how many frames of Looked have come before the end of the call taken last. */

@@ -48,6 +48,13 @@ public final class LentSlot {
     }
   }
 
+  /** Adds how long the device has taken for the calls by this slot, until it is taken back. */
+  public synchronized void addTimes(DirectTimes to) {
+    if (!closed) {
+      to.add(header);
+    }
+  }
+
   /** Makes the process look up from its wait and see that nothing more will come. */
   synchronized void lose() {
     if (!closed) {

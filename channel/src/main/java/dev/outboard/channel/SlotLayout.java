@@ -28,7 +28,7 @@ import java.lang.invoke.VarHandle;
  *           +----------------+----------------------------------------------------------+
  *       320 |appended        |takings|                                                  |
  *           +----------------+----------------------------------------------------------+
- *           |  unused up to a page                                                      |
+ *       384 |  times: see {@link DirectTimes}; up to a page                              |
  *           +---------------------------------------------------------------------------+
  *      4096 |  data: input and output bytes of the call, {@link #DATA_BYTES}                  |
  *           +---------------------------------------------------------------------------+
@@ -118,6 +118,12 @@ public final class SlotLayout {
   /** The birth of the handle in {@code args[0]}; in a slot that is lent. */
   public static final long BIRTH = 184;
 
+  /**
+   * The number of the call that the program made, of its own kernel; in a slot that is lent, of
+   * whose calls none has a sixth argument.
+   */
+  public static final long CALLER = ARGS + 5 * Long.BYTES;
+
   /** The processor on which the caller runs, and one; 0 if unknown; in a slot that is lent. */
   public static final long WHERE = 188;
 
@@ -164,6 +170,9 @@ public final class SlotLayout {
 
   /** How many receives the program has taken, ever. */
   public static final long TAKINGS = 328;
+
+  /** How long calls took on the device, as {@link DirectTimes} counts; in a slot that is lent. */
+  public static final long TIMES = 384;
 
   /** A flag of a receive: the device may look what else there is to receive. */
   public static final int WANTS_PEEKS = 1 << 17;

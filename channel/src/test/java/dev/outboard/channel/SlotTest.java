@@ -57,7 +57,9 @@ class SlotTest {
     assertThat(SlotLayout.ARGS).isEqualTo(136);
     assertThat(SlotLayout.ARGS + 6 * 8).isLessThanOrEqualTo(SlotLayout.RESULT);
     assertThat(SlotLayout.TOGETHER).isEqualTo(72);
+    assertThat(SlotLayout.CALLER).isEqualTo(176);
     assertThat(SlotLayout.BIRTH).isEqualTo(184);
+    assertThat(SlotLayout.TIMES).isEqualTo(384);
     assertThat(SlotLayout.WHERE).isEqualTo(188);
     assertThat(SlotLayout.RESULT).isEqualTo(192);
     assertThat(SlotLayout.NEW_BIRTH).isEqualTo(204);
@@ -91,7 +93,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(25);
+    assertThat(fields).hasSize(27);
   }
 
   @Test
@@ -120,6 +122,19 @@ class SlotTest {
     assertThat(host.result()).isEqualTo(-11);
     assertThat(host.readyMask()).isEqualTo(5);
     assertThat(host.readyStamp()).isEqualTo(99);
+  }
+
+  /** How long a look may wait is the fifth; in the place of the sixth is the caller's number. */
+  @Test
+  void aLentSlotsCallHasFiveArguments() {
+    DeviceSlot lent = new DeviceSlot(memory, true);
+    lent.reset();
+    for (int i = 0; i < 6; i++) {
+      memory.set(ValueLayout.JAVA_LONG, SlotLayout.ARGS + 8L * i, 10 + i);
+    }
+    Call taken = new Call(lent.data());
+    lent.take(taken);
+    assertThat(taken.args).containsExactly(10, 11, 12, 13, 14, 0);
   }
 
   @Test

@@ -141,6 +141,7 @@ record DemoReport(
   private static Statistics.Line sum(String name, List<Statistics.Line> lines) {
     long device = 0;
     long direct = 0;
+    long atOnce = 0;
     long host = 0;
     long passed = 0;
     long hook = 0;
@@ -150,6 +151,7 @@ record DemoReport(
     for (Statistics.Line l : lines) {
       device += l.device();
       direct += l.direct();
+      atOnce += l.atOnce();
       host += l.host();
       passed += l.passed();
       hook += l.hook();
@@ -157,7 +159,8 @@ record DemoReport(
       won += l.spinsWon();
       lost += l.spinsLost();
     }
-    return new Statistics.Line(name, device, direct, host, passed, hook, bytes, 0, 0, won, lost);
+    return new Statistics.Line(
+        name, device, direct, atOnce, host, passed, hook, bytes, 0, 0, 0, 0, won, lost);
   }
 
   private static void call(PrintStream out, Statistics.Line l) {

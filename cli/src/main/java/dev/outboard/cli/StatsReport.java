@@ -27,7 +27,8 @@ record StatsReport(
     long receivedAhead,
     List<CpuTime> cpu,
     LinkWatch.@Nullable Counts link) {
-  private static final String ROW = "%-18s %10s %10s %10s %10s %10s %14s %10s %10s %10s %10s%n";
+  private static final String ROW =
+      "%-18s %10s %10s %10s %10s %10s %10s %14s %10s %10s %10s %10s %10s %10s%n";
 
   static StatsReport of(Statistics statistics, List<CpuTime> cpu, LinkWatch.@Nullable Counts link) {
     return new StatsReport(
@@ -48,12 +49,15 @@ record StatsReport(
         "call",
         "device",
         "direct",
+        "at once",
         "host",
         "untrapped",
         "hook",
         "bytes",
         "p50 us",
         "p99 us",
+        "direct p50",
+        "direct p99",
         "spins won",
         "lost");
     for (Statistics.Line l : lines) {
@@ -63,12 +67,15 @@ record StatsReport(
           l.name(),
           l.device(),
           l.direct(),
+          l.atOnce(),
           l.host(),
           l.passed(),
           l.hook(),
           l.bytes(),
           micros(l.device() - l.direct(), l.medianNanos()),
           micros(l.device() - l.direct(), l.p99Nanos()),
+          micros(l.directP99Nanos(), l.directMedianNanos()),
+          micros(l.directP99Nanos(), l.directP99Nanos()),
           l.spinsWon(),
           l.spinsLost());
     }
@@ -125,18 +132,22 @@ record StatsReport(
       calls.add(
           String.format(
               Locale.ROOT,
-              "\n    {\"name\": \"%s\", \"device\": %d, \"direct\": %d, \"host\": %d,"
-                  + " \"untrapped\": %d, \"hook\": %d, \"bytes\": %d, \"p50Nanos\": %d, \"p99Nanos\": %d,"
+              "\n    {\"name\": \"%s\", \"device\": %d, \"direct\": %d, \"atOnce\": %d,"
+                  + " \"host\": %d, \"untrapped\": %d, \"hook\": %d, \"bytes\": %d, \"p50Nanos\": %d, \"p99Nanos\": %d,"
+                  + " \"directP50Nanos\": %d, \"directP99Nanos\": %d,"
                   + " \"spinsWon\": %d, \"spinsLost\": %d}",
               l.name(),
               l.device(),
               l.direct(),
+              l.atOnce(),
               l.host(),
               l.passed(),
               l.hook(),
               l.bytes(),
               l.medianNanos(),
               l.p99Nanos(),
+              l.directMedianNanos(),
+              l.directP99Nanos(),
               l.spinsWon(),
               l.spinsLost()));
     }

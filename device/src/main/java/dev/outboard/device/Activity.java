@@ -59,15 +59,21 @@ final class Activity {
   void call(int number, long result, long nanos) {
     calls.incrementAndGet();
     times.record(nanos);
-    if (result > 0) {
-      byte direction =
-          number >= 0 && number < DIRECTIONS.length
-              ? DIRECTIONS[number]
-              : number == PseudoCall.RECEIVE ? OUT : number == PseudoCall.SEND ? IN : NONE;
-      if (direction != NONE) {
-        (direction == IN ? in : out).addAndGet(result);
-      }
+    byte direction = direction(number);
+    if (result > 0 && direction != NONE) {
+      (direction == IN ? in : out).addAndGet(result);
     }
+  }
+
+  /** How many bytes a call has moved that ended with {@code result}. */
+  static long bytes(int number, long result) {
+    return direction(number) == NONE ? 0 : Math.max(0, result);
+  }
+
+  private static byte direction(int number) {
+    return number >= 0 && number < DIRECTIONS.length
+        ? DIRECTIONS[number]
+        : number == PseudoCall.RECEIVE ? OUT : number == PseudoCall.SEND ? IN : NONE;
   }
 
   long calls() {

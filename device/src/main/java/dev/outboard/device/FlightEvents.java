@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import jdk.jfr.Category;
+import jdk.jfr.DataAmount;
 import jdk.jfr.Description;
 import jdk.jfr.Event;
 import jdk.jfr.FlightRecorder;
@@ -66,6 +67,11 @@ final class FlightEvents {
 
     @Label("Result")
     long result;
+
+    @Label("Bytes")
+    @Description("What it moved; 0 for calls that say so in memory alone")
+    @DataAmount
+    long bytes;
 
     @Label("Spin Won")
     @Description("Its thread was looking for it, and did not have to be woken")

@@ -357,12 +357,17 @@ final class ShadowThread implements Runnable {
         event.process = pid;
         event.call = call.number;
         event.result = result;
+        event.bytes = Activity.bytes(call.number, result);
         event.spinWon = !slot.slept();
         event.commit();
       }
       // Before the host knows: what it asks for next counts this call, too.
-      activity.call(call.number, result, System.nanoTime() - start);
+      long nanos = System.nanoTime() - start;
+      activity.call(call.number, result, nanos);
       slot.complete(result, sample.mask, sample.stamp, newBirth);
+      if (result != LentCalls.TRAP) {
+        slot.timed(nanos);
+      }
       calls.setRelease(calls.getPlain() + 1);
       if (lent != null) {
         lent.lookAhead(own);

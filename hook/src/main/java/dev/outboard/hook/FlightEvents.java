@@ -49,6 +49,11 @@ final class FlightEvents {
     @Description("What is answered; 0 if the host's kernel will answer")
     long result;
 
+    @Label("Bytes")
+    @Description("What the device moved to or from the program's memory; 0 if that is not counted")
+    @DataAmount
+    long bytes;
+
     @Label("Device Calls")
     @Description("How many calls of the device it needed")
     int deviceCalls;
@@ -85,6 +90,10 @@ final class FlightEvents {
     @Description("How often the shim asked the device itself")
     long direct;
 
+    @Label("At Once")
+    @Description("How many of these did not wait for the device")
+    long atOnce;
+
     @Label("Bytes")
     @Description("What these moved")
     @DataAmount
@@ -110,6 +119,7 @@ final class FlightEvents {
     event.call = n.row().name();
     event.by = host ? "host" : n.deviceCalls() > 0 ? "device" : "hook";
     event.result = host ? 0 : result;
+    event.bytes = host ? 0 : Statistics.bytes(n.row(), n.deviceCalls(), result);
     event.deviceCalls = n.deviceCalls();
     event.deviceTime = n.deviceNanos();
     event.spinsWon = n.spinsWon();
@@ -141,6 +151,7 @@ final class FlightEvents {
         event.call = row.name();
         event.passed = passed;
         event.direct = direct;
+        event.atOnce = shim.atOnce(nr);
         event.bytes = shim.directBytes(nr);
         event.spinsWon = shim.spinsWon(nr);
         event.spinsLost = shim.spinsLost(nr);

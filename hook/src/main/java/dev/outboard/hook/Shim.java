@@ -244,6 +244,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         if (s.table != null) {
           all.add(s.table);
         }
+        s.slots.forEach(all::add);
       }
     }
     return all;
@@ -340,6 +341,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       long passed;
       synchronized (ended) {
         passed = ended.add(table);
+        s.slots.forEach(ended::add);
       }
       if (s.guessed && passed < PATIENCE) {
         programs.remove(s.program);

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.channel.DirectTimes;
+import dev.outboard.channel.LentSlot;
+
 /**
  * What the shim did in some processes, by the calls' numbers. Counts are lost among threads of a
- * process, but for spins, which each call slot counts for itself.
+ * process, but for spins and times, which each call slot has for itself.
  *
  * <p>Not for several threads at a time.
  */
@@ -13,9 +17,9 @@ final class ShimCounts {
   private final long[] bytes = new long[ShimLayout.MAX_NUMBER];
   private final long[] won = new long[ShimLayout.MAX_NUMBER];
   private final long[] lost = new long[ShimLayout.MAX_NUMBER];
+  private final long[] atOnce = new long[ShimLayout.MAX_NUMBER];
+  private final DirectTimes times = new DirectTimes();
   private long stayed;
-  private long ahead;
-  private long peeked;
 
   /**
    * Adds what a process has counted so far.
@@ -36,12 +40,16 @@ final class ShimCounts {
         bytes[i] += t.deviceBytes(i);
         won[i] += t.spinsWon(i);
         lost[i] += t.spinsLost(i);
+        atOnce[i] += t.atOnce(i);
       }
     }
     stayed += t.stayedBytes();
-    ahead += t.wentAhead();
-    peeked += t.peeked();
     return all;
+  }
+
+  /** Adds how long the device has taken for the calls by a slot, unless that is taken back. */
+  void add(LentSlot slot) {
+    slot.addTimes(times);
   }
 
   void add(ShimCounts c) {
@@ -51,10 +59,10 @@ final class ShimCounts {
       bytes[i] += c.bytes[i];
       won[i] += c.won[i];
       lost[i] += c.lost[i];
+      atOnce[i] += c.atOnce[i];
     }
+    times.add(c.times);
     stayed += c.stayed;
-    ahead += c.ahead;
-    peeked += c.peeked;
   }
 
   /** Calls that went to the host's kernel. */
@@ -74,12 +82,27 @@ final class ShimCounts {
 
   /** How many sends were not waited for. */
   long wentAhead() {
-    return ahead;
+    return atOnce[SyscallNumbers.WRITE]
+        + atOnce[SyscallNumbers.WRITEV]
+        + atOnce[SyscallNumbers.SENDTO]
+        + atOnce[SyscallNumbers.SENDFILE];
   }
 
   /** How many receives took what the device had looked at. */
   long peeked() {
-    return peeked;
+    return atOnce[SyscallNumbers.READ]
+        + atOnce[SyscallNumbers.READV]
+        + atOnce[SyscallNumbers.RECVFROM];
+  }
+
+  /** Those of the calls to the device of which nobody waited for the end. */
+  long atOnce(int number) {
+    return atOnce[number];
+  }
+
+  /** What so many of a hundred of the others did not exceed on the device, in nanoseconds. */
+  long directNanos(int number, int percent) {
+    return times.percentile(number, percent);
   }
 
   /** How many bytes of sendfile were of files of the device, where they stay. */

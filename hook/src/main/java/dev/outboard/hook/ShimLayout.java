@@ -114,18 +114,22 @@ final class ShimLayout {
   /** Of the same page: bytes of files of the device that were sent from there. */
   static final int STAYED_OFFSET = CONTROL_OFFSET + 104;
 
-  /** Of the same page: sends that nobody waited for, and whether there may be any. */
-  static final int WENT_AHEAD_OFFSET = CONTROL_OFFSET + 112;
+  /**
+   * Of the same page: how often calls did not wait for the device, a long for each number that is
+   * less.
+   */
+  static final int AT_ONCE_OFFSET = CONTROL_OFFSET + 512;
 
+  static final int AT_ONCE_NUMBERS = 64;
+
+  /** Of the same page: whether sends may go ahead. */
   static final int AHEAD_OFFSET = CONTROL_OFFSET + 120;
 
   /** Of the same page: whether questions about sockets go to the device. */
   static final int ASKS_OFFSET = CONTROL_OFFSET + 124;
 
-  /** Whether the device may look at what is received next; receives of what it had looked at. */
+  /** Whether the device may look at what is received next. */
   static final int PEEKS_OFFSET = CONTROL_OFFSET + 128;
-
-  static final int PEEKED_OFFSET = CONTROL_OFFSET + 136;
 
   /** The device number of the file system in which placeholders of regular files are. */
   static final int MEMORY_OFFSET = CONTROL_OFFSET + 152;

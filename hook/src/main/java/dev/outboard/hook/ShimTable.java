@@ -472,19 +472,14 @@ final class ShimTable {
     INT.setVolatile(memory, (long) ShimLayout.PATHS_OFFSET, on ? 1 : 0);
   }
 
-  /** How many sends were not waited for. */
-  long wentAhead() {
-    return memory.get(ValueLayout.JAVA_LONG, ShimLayout.WENT_AHEAD_OFFSET);
-  }
-
   /** Whether the device may look at what the process receives next. */
   void peeks(boolean on) {
     INT.setVolatile(memory, (long) ShimLayout.PEEKS_OFFSET, on ? 1 : 0);
   }
 
-  /** How many receives took what the device had looked at. */
-  long peeked() {
-    return memory.get(ValueLayout.JAVA_LONG, ShimLayout.PEEKED_OFFSET);
+  /** How often call {@code number} did not wait for the device, which had to do it all the same. */
+  long atOnce(int number) {
+    return number < ShimLayout.AT_ONCE_NUMBERS ? count(ShimLayout.AT_ONCE_OFFSET, number) : 0;
   }
 
   private long count(int counters, int number) {

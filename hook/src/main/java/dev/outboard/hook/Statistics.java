@@ -49,12 +49,17 @@ public final class Statistics {
    * @param name the call
    * @param device how often the device did its work, after a trap or not
    * @param direct how often of these the shim asked it, without a trap; some are lost among threads
+   * @param atOnce how often of these the program did not wait for the device: a send that went
+   *     ahead, a receive of what had been looked at
    * @param host how often it was trapped and then left to the host's kernel
    * @param passed how often the shim let it go there without a trap; some are lost among threads
    * @param hook how often the hook answered it without either
    * @param bytes moved by it to and from the device
    * @param medianNanos time on the device, channel included, of calls that trapped; 0 without any
    * @param p99Nanos likewise
+   * @param directMedianNanos time on the device, from where it takes the call to where it replies,
+   *     of calls that did not trap and were waited for, to 19 %; 0 without any
+   * @param directP99Nanos likewise
    * @param spinsWon waits for the device that ended while the waiter looked for their end, before
    *     it slept; those that do not look at all, as they would not find anything, are in neither
    * @param spinsLost waits that looked in vain, and slept
@@ -63,12 +68,15 @@ public final class Statistics {
       String name,
       long device,
       long direct,
+      long atOnce,
       long host,
       long passed,
       long hook,
       long bytes,
       long medianNanos,
       long p99Nanos,
+      long directMedianNanos,
+      long directP99Nanos,
       long spinsWon,
       long spinsLost) {}
 
@@ -186,10 +194,16 @@ public final class Statistics {
       if (t != null) {
         t.record(nanos);
       }
-      if (row.result() == ResultKind.BYTES && result > 0) {
-        bytes.addAndGet(nr, result);
+      long moved = bytes(row, calls, result);
+      if (moved > 0) {
+        bytes.addAndGet(nr, moved);
       }
     }
+  }
+
+  /** How many bytes an answer says that the device moved. */
+  static long bytes(Row row, int calls, long result) {
+    return calls > 0 && row.result() == ResultKind.BYTES ? Math.max(0, result) : 0;
   }
 
   /** One line for each call that was trapped or could have been, the most frequent first. */
@@ -211,12 +225,15 @@ public final class Statistics {
                 row.name(),
                 device + direct,
                 direct,
+                shim.atOnce(nr),
                 host,
                 passed,
                 Math.max(0, other - device),
                 bytes.get(nr) + shim.directBytes(nr),
                 t == null ? 0 : t.percentile(50),
                 t == null ? 0 : t.percentile(99),
+                shim.directNanos(nr, 50),
+                shim.directNanos(nr, 99),
                 spinsWon.get(nr) + shim.spinsWon(nr),
                 spinsLost.get(nr) + shim.spinsLost(nr)));
       }

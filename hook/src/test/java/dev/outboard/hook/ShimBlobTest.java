@@ -38,6 +38,8 @@ class ShimBlobTest {
     assertThat(constant(s, "DEVICE_COUNTERS_OFFSET")).isEqualTo(ShimLayout.DEVICE_COUNTERS_OFFSET);
     assertThat(constant(s, "DEVICE_BYTES_OFFSET")).isEqualTo(ShimLayout.DEVICE_BYTES_OFFSET);
     assertThat(constant(s, "CONTROL_OFFSET")).isEqualTo(ShimLayout.CONTROL_OFFSET);
+    assertThat(constant(s, "AT_ONCE_OFFSET")).isEqualTo(ShimLayout.AT_ONCE_OFFSET);
+    assertThat(constant(s, "AT_ONCE_NUMBERS")).isEqualTo(ShimLayout.AT_ONCE_NUMBERS);
     assertThat(constant(s, "NAMES_OFFSET")).isEqualTo(ShimLayout.NAMES_OFFSET);
     assertThat(constant(s, "NAMES_BYTES")).isEqualTo(ShimLayout.NAMES_BYTES);
     assertThat(constant(s, "HANDLES_OFFSET")).isEqualTo(ShimLayout.HANDLES_OFFSET);

@@ -231,6 +231,9 @@ class ShimTableTest {
     memory.set(ValueLayout.JAVA_LONG, ShimLayout.COUNTERS_OFFSET + 8L * 3, 42);
     memory.set(ValueLayout.JAVA_LONG, ShimLayout.DEVICE_COUNTERS_OFFSET + 8L * 3, 43);
     memory.set(ValueLayout.JAVA_LONG, ShimLayout.DEVICE_BYTES_OFFSET + 8L * 3, 44);
+    memory.set(ValueLayout.JAVA_LONG, ShimLayout.AT_ONCE_OFFSET + 8L * 3, 45);
+    assertThat(table.atOnce(3)).isEqualTo(45);
+    assertThat(table.atOnce(ShimLayout.AT_ONCE_NUMBERS)).isZero();
     assertThat(table.calls(3)).isEqualTo(42);
     assertThat(table.deviceCalls(3)).isEqualTo(43);
     assertThat(table.deviceBytes(3)).isEqualTo(44);

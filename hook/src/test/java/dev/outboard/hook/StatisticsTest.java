@@ -32,6 +32,6 @@ class StatisticsTest {
     assertThat(line.spinsWon()).isEqualTo(99);
     assertThat(line.spinsLost()).isEqualTo(2);
     assertThat(s.lines().getLast())
-        .isEqualTo(new Statistics.Line("close", 0, 0, 1, 0, 1, 0, 0, 0, 0, 0));
+        .isEqualTo(new Statistics.Line("close", 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0));
   }
 }

@@ -17,11 +17,9 @@ import java.util.List;
 import java.util.stream.Stream;
 import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
-import org.junit.jupiter.api.Tag;
 
 /** What hook and device write to recordings of JFR. */
 class FlightRecorderTest {
-  @Tag("judges")
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void callsOfBothSides(Trial trial) throws IOException {
     trial
@@ -47,10 +45,14 @@ class FlightRecorderTest {
         .anyMatch(e -> e.getString("call").equals("socket") && e.getString("by").equals("device"))
         .anyMatch(e -> e.getString("by").equals("host"))
         .filteredOn(e -> e.getString("by").equals("device"))
-        .allMatch(e -> e.getInt("deviceCalls") > 0 && e.getDuration("deviceTime").toNanos() > 0);
+        .allMatch(e -> e.getInt("deviceCalls") > 0 && e.getDuration("deviceTime").toNanos() > 0)
+        .anyMatch(e -> e.getLong("bytes") > 0)
+        .allMatch(e -> e.getLong("bytes") == 0 || e.getLong("bytes") == e.getLong("result"));
     assertThat(named(events, "UntrappedCalls")).anyMatch(e -> e.getLong("passed") > 0);
-    long ofDevice = named(events, "Call").size();
+    List<RecordedEvent> ofDevice = named(events, "Call");
     assertThat(ofDevice)
+        .anyMatch(e -> e.getLong("bytes") > 0 && e.getLong("bytes") == e.getLong("result"));
+    assertThat((long) ofDevice.size())
         .as("calls of the device that is where the hook's calls come to")
         .isGreaterThanOrEqualTo(trapped.stream().filter(e -> e.getInt("deviceCalls") > 0).count());
     assertThat(named(events, "Session")).hasSize(1);
