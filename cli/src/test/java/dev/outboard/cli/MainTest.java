@@ -64,6 +64,12 @@ class MainTest {
     assertThat(err).asString().contains("--reconnect is for a device at tcp://");
     assertThat(run("device", "--listen=unix:/x", "--reconnect=5s")).isEqualTo(125);
     assertThat(err).asString().contains("--reconnect is for --listen tcp:");
+    assertThat(run("device", "--listen=unix:/x", "--listen=unix:/x")).isEqualTo(125);
+    assertThat(err).asString().contains("--listen: unix:/x is given twice");
+    assertThat(run("run", "--share=a", "--device=ssh://nic", "--", "true")).isEqualTo(125);
+    assertThat(err).asString().contains("--share is for a service");
+    assertThat(run("status", "--device=tcp://nic:7000")).isEqualTo(125);
+    assertThat(err).asString().contains("on its own machine");
     assertThat(run("device", "--listen=tcp:no", "--net=none")).isEqualTo(125);
     assertThat(err).asString().contains("not 'tcp:no'");
   }

@@ -3,6 +3,7 @@ package dev.outboard.tests.system;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.tests.support.BreakingProxy;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.Machines;
@@ -104,6 +105,39 @@ class TcpServiceTest {
       assertThat(service.errors()).doesNotContain("\tat ");
     }
     assertThat(socket).doesNotExist();
+  }
+
+  /** A kernel of a session's own waits for its host as a common one does. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void aSessionThatComesBackFindsItsKernel(Trial trial) {
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    String script = "echo 77 >$0; echo on; read x; cat $0";
+    try (BreakingProxy proxy = new BreakingProxy(port, 1)) {
+      machines.introduce(proxy.port());
+      try (Running service = machines.service(port, "--net=none");
+          Running program =
+              machines
+                  .run(
+                      proxy.port(),
+                      List.of(),
+                      "sh",
+                      "-c",
+                      script,
+                      "/proc/sys/net/ipv4/ip_default_ttl")
+                  .start()) {
+        program.awaitOutput(LIMIT, "on");
+        List<Long> kernels = ServiceTest.kernels(trial);
+        proxy.away(true);
+        service.awaitErrors(LIMIT, "the session is kept for 30\\.0 s");
+        assertThat(ServiceTest.kernels(trial)).isEqualTo(kernels).hasSize(1);
+        proxy.away(false);
+        program.type("go\n");
+        assertThat(program.await(LIMIT).expectSuccess().output()).isEqualTo("on\n77\n");
+        service.awaitErrors(LIMIT, "goes on after \\d+ ms");
+        Eventually.require(LIMIT, service::errors, () -> ServiceTest.kernels(trial).isEmpty());
+      }
+    }
   }
 
   @Scenario(modes = Mode.LIBRARY, trace = false)
