@@ -130,15 +130,16 @@ public final class Bench {
     return possible;
   }
 
-  private double sampleSeconds() {
-    return options.seconds() + CLIENT_SECONDS;
+  private double sampleSeconds(Workload w) {
+    // A program that is asked by a pipe is there already.
+    return w.sampleSeconds(options.seconds()) + (w.network() ? CLIENT_SECONDS : 0);
   }
 
   private double estimate(Workload w) {
     int modes = w.modes(asked).size();
     return w.runs().stream()
         .mapToDouble(
-            run -> modes * (START_SECONDS + run.size() * (options.rounds() + 1) * sampleSeconds()))
+            run -> modes * (START_SECONDS + run.size() * (options.rounds() + 1) * sampleSeconds(w)))
         .sum();
   }
 
@@ -207,7 +208,7 @@ public final class Bench {
           for (Contender c : contenders) {
             boolean counts = round > 0;
             attempt(c, () -> sample(w, m, c, counts));
-            progress.done(sampleSeconds());
+            progress.done(sampleSeconds(w));
           }
         }
       }

@@ -68,6 +68,11 @@ final class CallsWorkload implements Workload {
   }
 
   @Override
+  public double sampleSeconds(double asked) {
+    return asked * SHARE;
+  }
+
+  @Override
   public void prepare(Site site) throws BenchException, InterruptedException {
     CPrograms.compile(site, "calls");
   }
@@ -86,6 +91,6 @@ final class CallsWorkload implements Workload {
   public Sample.Work traffic(Server server, Measure measure, double seconds, double rate)
       throws BenchException {
     return CPrograms.work(
-        server.ask(measure.key() + " " + seconds * SHARE, ANSWER_SECONDS + (int) seconds));
+        server.ask(measure.key() + " " + sampleSeconds(seconds), ANSWER_SECONDS + (int) seconds));
   }
 }

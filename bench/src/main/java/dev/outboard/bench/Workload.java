@@ -34,6 +34,11 @@ interface Workload {
    */
   List<List<Measure>> runs();
 
+  /** How long a sample takes of which {@code asked} seconds are wanted. */
+  default double sampleSeconds(double asked) {
+    return asked;
+  }
+
   /** Makes files and programs in {@code site}'s directory. */
   void prepare(Site site) throws BenchException, InterruptedException;
 
