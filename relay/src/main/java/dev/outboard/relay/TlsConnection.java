@@ -27,13 +27,19 @@ final class TlsConnection implements Connection {
   private final SocketChannel channel;
   private final SSLEngine engine;
 
+  // The JDK's ciphers work on a record as a whole where it is in an array; what is beyond the heap
+  // they copy to arrays and back, 512 bytes at a time. So records are in arrays, and a system call's
+  // worth of them is copied once; by us, as the JDK would keep a buffer for each thread that writes.
+
   // The reader's.
-  private final ByteBuffer cipherIn = ByteBuffer.allocateDirect(BUFFER_BYTES);
+  private final ByteBuffer socketIn = ByteBuffer.allocateDirect(BUFFER_BYTES);
+  private final ByteBuffer cipherIn = ByteBuffer.allocate(BUFFER_BYTES);
   private final ByteBuffer plainIn = ByteBuffer.allocateDirect(BUFFER_BYTES).flip();
   private boolean over;
 
   // The writer's.
-  private final ByteBuffer cipherOut = ByteBuffer.allocateDirect(BUFFER_BYTES);
+  private final ByteBuffer cipherOut = ByteBuffer.allocate(BUFFER_BYTES);
+  private final ByteBuffer socketOut = ByteBuffer.allocateDirect(BUFFER_BYTES);
   private final ByteBuffer[] pair = {NOTHING, NOTHING};
 
   /**
@@ -108,9 +114,19 @@ final class TlsConnection implements Connection {
   }
 
   private void fill() throws IOException {
-    if (channel.read(cipherIn) < 0) {
+    if (!receive()) {
       throw new EOFException("the other side closed the connection");
     }
+  }
+
+  /** Reads what comes into {@link #cipherIn}, which has room; false at the end. */
+  private boolean receive() throws IOException {
+    socketIn.clear().limit(cipherIn.remaining());
+    if (channel.read(socketIn) < 0) {
+      return false;
+    }
+    cipherIn.put(socketIn.flip());
+    return true;
   }
 
   /** The other end is to know why; it may be slow or gone. */
@@ -133,7 +149,7 @@ final class TlsConnection implements Connection {
       channel.shutdownOutput();
       do {
         cipherIn.clear();
-      } while (channel.read(cipherIn) >= 0);
+      } while (receive());
     } catch (IOException e) {
       // That is as good.
     }
@@ -150,7 +166,7 @@ final class TlsConnection implements Connection {
         if (decrypt()) {
           break;
         }
-        if (!over && channel.read(cipherIn) < 0) {
+        if (!over && !receive()) {
           over = true;
         }
       }
@@ -204,9 +220,9 @@ final class TlsConnection implements Connection {
   }
 
   private void send() throws IOException {
-    cipherOut.flip();
-    while (cipherOut.hasRemaining()) {
-      channel.write(cipherOut);
+    socketOut.clear().put(cipherOut.flip()).flip();
+    while (socketOut.hasRemaining()) {
+      channel.write(socketOut);
     }
   }
 
