@@ -66,6 +66,11 @@ final class NginxWorkload implements Workload {
       """;
 
   private static final int PATIENCE_SECONDS = 20;
+
+  /** In so many seconds something has come, or there is something wrong. */
+  private static final double LONG_SECONDS = 2;
+
+  private static final double LONGER = 4;
   private static final Tool NGINX = new Tool("nginx", "nginx-light");
   private static final Tool WRK = new Tool("wrk", "wrk");
   private static final Tool OPENSSL = new Tool("openssl", "openssl");
@@ -258,6 +263,22 @@ final class NginxWorkload implements Workload {
   @Override
   public Sample.Work traffic(Server server, Measure measure, double seconds, double rate)
       throws BenchException, InterruptedException {
+    // On a busy machine nothing may have come in a short time: then that is no sample yet.
+    for (double length = seconds; ; length *= LONGER) {
+      String report = fetch(server, measure, length);
+      double errors = Json.number(Json.read(report), 0, "errors");
+      if (errors > 0) {
+        throw new BenchException("wrk had " + (long) errors + " errors");
+      }
+      if (length >= LONG_SECONDS || Json.number(Json.read(report), 0, "amount") > 0) {
+        return CPrograms.work(report);
+      }
+    }
+  }
+
+  /** The line that wrk writes at its end. */
+  private String fetch(Server server, Measure measure, double seconds)
+      throws BenchException, InterruptedException {
     String said =
         server.client(
             measure,
@@ -280,13 +301,10 @@ final class NginxWorkload implements Workload {
                     + "/"
                     + measure.key()),
             seconds + PATIENCE_SECONDS);
-    String report = said.lines().filter(l -> l.startsWith("{")).findFirst().orElse("");
-    Sample.Work work = CPrograms.work(report);
-    double errors = Json.number(Json.read(report), 0, "errors");
-    if (errors > 0) {
-      throw new BenchException("wrk had " + (long) errors + " errors");
-    }
-    return work;
+    return said.lines()
+        .filter(l -> l.startsWith("{"))
+        .findFirst()
+        .orElseThrow(() -> new BenchException("wrk reports nothing: " + Site.shortened(said)));
   }
 
   @Override
