@@ -1061,11 +1061,12 @@ abstract class WholePathSuite {
       for (int i = 0; i < 50; i++) {
         programs.add(new TestProgram(link));
       }
-      // Those of the round before may be on their way out still.
       eventually("slots", 50, () -> link.counts().slots());
       for (TestProgram p : programs) {
         p.close();
       }
+      // There are not slots enough for the next round beside those that are on their way out.
+      eventually("slots", before.slots(), () -> link.counts().slots());
     }
     awaitCounts(before);
     // A thread that has given its slot back may take a moment to end; the JVM may start its own.
