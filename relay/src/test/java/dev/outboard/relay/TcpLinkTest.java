@@ -412,8 +412,9 @@ class TcpLinkTest {
     Objects.requireNonNull(wire(kept).connection()).close(); // as a machine that is gone
     require(() -> devices.getFirst().streams() == 0);
     awaitLog("did not come back within 0.3 s");
+    // The device says so, unless the machine is so busy that its word takes longer than the stream.
     assertThatThrownBy(() -> kept.wire().read(ByteBuffer.allocateDirect(10)))
-        .hasMessageContaining("the session has ended");
+        .hasMessageMatching(".*could not be taken up again: .*(has ended|has not answered).*");
     kept.wire().close();
     TcpHost.Stream notKept = connect(at, HOST, Duration.ZERO);
     Objects.requireNonNull(wire(notKept).connection()).close();

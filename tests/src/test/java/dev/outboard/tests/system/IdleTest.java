@@ -15,6 +15,7 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.junit.jupiter.api.Tag;
 
 /** A session with many connections that do nothing, all in one epoll set, by TCP and TLS. */
@@ -70,17 +71,17 @@ class IdleTest {
       Eventually.pause(1000 * IDLE_SECONDS);
       Map<String, Double> idle = new LinkedHashMap<>();
       cpuSeconds(processes)
-          .forEach((role, s) -> idle.put(role, (s - cpuBefore.get(role)) / IDLE_SECONDS));
+          .forEach((role, s) -> idle.put(role, (s - of(cpuBefore, role)) / IDLE_SECONDS));
       Map<String, Long> after = resident(processes);
       processes.forEach((role, pid) -> {
-        long more = after.get(role) - before.get(role);
+        long more = of(after, role) - of(before, role);
         System.out.printf(
             "%-16s %6d descriptors, RSS %4d MiB (%+d), idle CPU %.1f %%%n",
             role,
             ProcFile.descriptors(pid),
-            after.get(role) >> 10,
+            of(after, role) >> 10,
             more >> 10,
-            100 * idle.get(role));
+            100 * of(idle, role));
       });
       began = System.nanoTime();
       use(client, used);
@@ -93,7 +94,7 @@ class IdleTest {
           () -> noMore(descriptors, descriptors(processes)));
       assertThat(after)
           .allSatisfy((role, kib) ->
-              assertThat(kib - before.get(role))
+              assertThat(kib - of(before, role))
                   .as("KiB that the connections take of the %s", role)
                   .isLessThan(MOST_KIB + MOST_KIB_EACH * connections));
       assertThat(idle)
@@ -104,6 +105,7 @@ class IdleTest {
       server.endInput();
       server.await(LIMIT).expectSuccess();
       assertThat(server.errors() + client.errors()).isEmpty();
+      assertThat(service.errors()).doesNotContain("\tat ");
     }
   }
 
@@ -171,6 +173,10 @@ class IdleTest {
     Map<String, Long> counts = new LinkedHashMap<>();
     processes.forEach((role, pid) -> counts.put(role, ProcFile.residentKib(pid)));
     return counts;
+  }
+
+  private static <T> T of(Map<String, T> figures, String role) {
+    return Objects.requireNonNull(figures.get(role), role);
   }
 
   private static boolean noMore(Map<String, Integer> before, Map<String, Integer> after) {

@@ -400,6 +400,7 @@ class ServiceTest {
                   .expectSuccess()
                   .output())
           .isEqualTo("20\n");
+      assertThat(service.errors().lines()).hasSize(1);
     }
   }
 
