@@ -25,7 +25,12 @@ class TextPatchesTest {
       // Two pages that are patched, of which the first or the second is looked at.
       MemorySegment text = arena.allocate(2L * PAGE);
       MemorySegment.copy(
-          patch.done().bytes(), 0, text, ValueLayout.JAVA_BYTE, patch.done().address() - ADDRESS, 5);
+          patch.done().bytes(),
+          0,
+          text,
+          ValueLayout.JAVA_BYTE,
+          patch.done().address() - ADDRESS,
+          5);
       MemorySegment page = text.asSlice(at - ADDRESS, PAGE);
       assertThat(TextPatches.restore(page, List.of(patch), at)).isEqualTo(expected);
       return text.asSlice(PAGE - 4, 8).toArray(ValueLayout.JAVA_BYTE);

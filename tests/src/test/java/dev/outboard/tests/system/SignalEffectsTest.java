@@ -48,10 +48,7 @@ class SignalEffectsTest {
   void signalsOfATunInterface(Trial trial) {
     Programs.require("ip");
     Finished done =
-        trial
-            .program(Programs.PYTHON, Programs.python("tun_signals"))
-            .run(LIMIT)
-            .expectSuccess();
+        trial.program(Programs.PYTHON, Programs.python("tun_signals")).run(LIMIT).expectSuccess();
     trial.outcome("output", done.output());
   }
 
