@@ -28,10 +28,8 @@ final class TlsConnection implements Connection {
   private final SSLEngine engine;
 
   // The JDK's ciphers work on a record as a whole where it is in an array; what is beyond the heap
-  // they copy to arrays and back, 512 bytes at a time. So records are in arrays, and a system
-  // call's
-  // worth of them is copied once; by us, as the JDK would keep a buffer for each thread that
-  // writes.
+  // they copy to arrays and back, 512 bytes at a time. So records are in arrays. What a system call
+  // carries is copied by us: the JDK would keep a buffer for each thread that writes.
 
   // The reader's.
   private final ByteBuffer socketIn = ByteBuffer.allocateDirect(BUFFER_BYTES);
