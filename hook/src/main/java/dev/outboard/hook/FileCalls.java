@@ -634,7 +634,7 @@ final class FileCalls {
         n.memory().read(n.args()[2], value, 0, Integer.BYTES) == 0
             && value.get(ValueLayout.JAVA_INT, 0) != 0;
     long r = on ? hook.calls().announce(n, p) : 0;
-    if (r >= 0 && file != null) {
+    if (r >= 0 && file != null && !p.alwaysReady()) { // Else it is ENOTTY.
       file.async(on);
     }
     onHostAfter(n, r);
