@@ -166,7 +166,8 @@ final class FileCalls {
    */
   private void settleEnded(Notification n, OpenFile file, Receiver self) {
     for (Receiver other : file.othersReceiving(self)) {
-      while (!n.waits(other.id())) {
+      // One that is gone itself must not wait: the other one may wait for it.
+      while (!n.waits(other.id()) && n.valid()) {
         n.willBlock();
         hook.calls().interrupt(other.thread());
         if (file.awaitReceived(other, HAND_OVER_NANOS)) {

@@ -245,10 +245,10 @@ final class Paths {
     }
     look.directory = Fcntl.AT_FDCWD;
     long length = n.memory().readString(n.args()[path], w.text, 0, PATH_BYTES);
+    look.rawLength = (int) Math.max(0, length);
     if (length < 0) {
       return Owner.HOST; // whose kernel knows the errno
     }
-    look.rawLength = (int) length;
     MemorySegment.copy(w.text, JAVA_BYTE, 0, look.raw, 0, (int) length);
     Owner owner =
         resolve == 0 ? decide(n, look, directory) : resolve(n, look, n.intArg(directory), resolve);

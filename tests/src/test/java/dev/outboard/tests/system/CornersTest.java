@@ -15,6 +15,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.HexFormat;
 import org.junit.jupiter.api.Assumptions;
 
 /** What programs seldom do to descriptors, files and processes, and what is refused them. */
@@ -184,7 +186,7 @@ class CornersTest {
     trial.machine("chmod", "u+s", program.toString()).run(LIMIT).expectSuccess();
     String twice = "%1$s rights && exec %1$s rights".formatted(program);
     String[] words = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c".split(" ", -1);
-    String[] all = java.util.Arrays.copyOf(words, words.length + 1);
+    String[] all = Arrays.copyOf(words, words.length + 1);
     all[words.length] = twice;
     return trial.program(all);
   }
@@ -198,7 +200,7 @@ class CornersTest {
             + "0000340020000100000000000000010000000000000000800408008004086100000061000000"
             + "0500000000100000b801000000bb07000000cd80f4";
     Path program = trial.directory().resolve("program");
-    Files.write(program, java.util.HexFormat.of().parseHex(text));
+    Files.write(program, HexFormat.of().parseHex(text));
     Files.setPosixFilePermissions(program, PosixFilePermissions.fromString("rwxr-xr-x"));
     Finished done = trial.shell("ulimit -c 0; ./program; echo $?").run(LIMIT).expectSuccess();
     if (!trial.mode().offloaded()) {
@@ -242,6 +244,18 @@ class CornersTest {
               "outboard: A file of the device cannot be mapped shared for writing (ENODEV): "
                   + share.resolve("f"));
     }
+  }
+
+  @Scenario
+  void requestsThatAreNotListed(Trial trial) throws IOException {
+    Path share = Files.createDirectory(trial.directory().resolve("share"));
+    Finished done =
+        trial
+            .program(Programs.PYTHON, Programs.python("unlisted_requests"), share.toString())
+            .withDirectoryOfDevice(share)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
   }
 
   @Scenario(trace = false)
