@@ -6,10 +6,13 @@
 
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 
 static const int EVERY = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
@@ -690,6 +693,74 @@ static void mixed(void) {
   say("mixed");
 }
 
+// Signals and changes of files, beside sockets, in every call that waits.
+static void notices(void) {
+  int t[2];
+  tcp_pair(t);
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, SIGUSR1);
+  CHECK(sigprocmask(SIG_BLOCK, &one, NULL) == 0);
+  int signals = signalfd(-1, &one, SFD_NONBLOCK), changes = inotify_init1(IN_NONBLOCK);
+  put_text("watched", "");
+  CHECK(inotify_add_watch(changes, "watched", IN_ATTRIB) >= 0);
+  int all[] = {t[1], signals, changes};
+  int e = epoll_create1(0), edges = epoll_create1(0);
+  for (int i = 0; i < 3; i++) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+    CHECK(epoll_ctl(e, EPOLL_CTL_ADD, all[i], &event) == 0);
+    event.events = EPOLLIN | EPOLLET;
+    CHECK(epoll_ctl(edges, EPOLL_CTL_ADD, all[i], &event) == 0);
+  }
+  int top = 1 + (t[1] > changes ? t[1] : changes);
+  char b[4096];
+  sigset_t during = one; // The signal stays for the descriptor, as the masks keep it blocked.
+  for (int i = 0; i < 120; i++) {
+    int which = i % 3, way = i / 3 % 4;
+    pid_t child = 0;
+    if (i < 60) {
+      // Comes while it is waited for.
+      child = fork();
+      CHECK(child >= 0);
+      if (child == 0) sleep_us(2000);
+    }
+    if (child == 0) {
+      switch (which) {
+        case 0: CHECK(send(t[0], "x", 1, 0) == 1); break;
+        case 1: CHECK(kill(i < 60 ? getppid() : getpid(), SIGUSR1) == 0); break;
+        default: CHECK(chmod("watched", i % 2 ? 0600 : 0644) == 0);
+      }
+      if (i < 60) _exit(0);
+    }
+    struct pollfd f[3] = {{t[1], POLLIN, 0}, {signals, POLLIN, 0}, {changes, POLLIN, 0}};
+    struct timespec plenty = {5, 0}, zero = {0, 0};
+    struct epoll_event event;
+    fd_set in;
+    FD_ZERO(&in);
+    for (int j = 0; j < 3; j++) FD_SET(all[j], &in);
+    switch (way) {
+      case 0: CHECK(poll(f, 3, 5000) == 1 && f[which].revents == POLLIN); break;
+      case 1: CHECK(ppoll(f, 3, &plenty, &during) == 1 && f[which].revents == POLLIN); break;
+      case 2: CHECK(pselect(top, &in, NULL, NULL, &plenty, &during) == 1 && FD_ISSET(all[which], &in)); break;
+      default:
+        CHECK(epoll_pwait(e, &event, 1, 5000, &during) == 1 && event.data.u32 == (uint32_t)which);
+    }
+    CHECK(epoll_wait(edges, &event, 1, 5000) == 1 && event.data.u32 == (uint32_t)which);
+    CHECK(epoll_wait(edges, &event, 1, 0) == 0);
+    CHECK(poll(f, 3, 0) == 1 && f[which].revents == POLLIN);
+    FD_ZERO(&in);
+    for (int j = 0; j < 3; j++) FD_SET(all[j], &in);
+    CHECK(select(top, &in, NULL, NULL, NULL) == 1 && FD_ISSET(all[which], &in));
+    CHECK(epoll_wait(e, &event, 1, 0) == 1 && event.data.u32 == (uint32_t)which);
+    CHECK(read(all[which], b, sizeof b) > 0);
+    CHECK(poll(f, 3, 0) == 0 && ppoll(f, 3, &zero, NULL) == 0 && epoll_wait(e, &event, 1, 0) == 0);
+    if (child) CHECK(waitpid(child, NULL, 0) == child);
+  }
+  CHECK(unlink("watched") == 0);
+  close(t[0]), close(t[1]), close(signals), close(changes), close(e), close(edges);
+  say("notices");
+}
+
 // Numbers beyond an fd_set of libc, which the kernel allows.
 static void high(void) {
   struct rlimit limit;
@@ -977,7 +1048,7 @@ static const struct {
 } CASES[] = {{"masks", masks},       {"exact", exact},     {"timeouts", timeouts},
              {"edges", edges},     {"fresh", fresh},       {"connecting", connecting}, {"oneshot", oneshot}, {"flood", flood},
              {"workers", workers},   {"shared", shared},   {"nested", nested},
-             {"mixed", mixed},       {"high", high},       {"passed", passed},
+             {"mixed", mixed},       {"notices", notices}, {"high", high},       {"passed", passed},
              {"files", files},       {"many", many}};
 
 int main(int argc, char **argv) {

@@ -38,6 +38,11 @@ public final class Fcntl {
   public static final int AT_SYMLINK_FOLLOW = 0x400;
   public static final int AT_EMPTY_PATH = 0x1000;
 
+  /** Of {@code openat2(2)}: {@code include/uapi/linux/openat2.h}. */
+  public static final int RESOLVE_BENEATH = 0x08;
+
+  public static final int RESOLVE_IN_ROOT = 0x10;
+
   public static final int F_DUPFD = 0;
   public static final int F_GETFD = 1;
   public static final int F_SETFD = 2;

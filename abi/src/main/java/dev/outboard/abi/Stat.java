@@ -46,6 +46,7 @@ public final class Stat {
   public static final int S_IFDIR = 0040000;
   public static final int S_IFCHR = 0020000;
   public static final int S_IFIFO = 0010000;
+  public static final int S_ISUID = 04000;
   public static final int S_ISGID = 02000;
 
   // struct linux_dirent64

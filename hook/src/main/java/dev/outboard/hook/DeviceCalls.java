@@ -381,7 +381,9 @@ final class DeviceCalls {
     }
     s.submit();
     boolean certain = false;
+    boolean takes = s.call().receives;
     if (!s.await(SHORT_NANOS)) {
+      takes = true;
       n.willBlock();
       if (!s.await(BLOCKED_NANOS)) {
         ThreadEntry t = n.thread();
@@ -392,6 +394,12 @@ final class DeviceCalls {
           certain = sampler.ended(t);
         }
       }
+    }
+    // What was received is nobody's if the caller was ended meanwhile, and others must be able to
+    // get it. The memory may be there a little longer, shared ones for good; and by an execve of
+    // another thread the caller's number lives on.
+    if (takes && !n.valid()) {
+      n.memory().unbind();
     }
     if (started != 0) {
       n.deviceTime(System.nanoTime() - started, s.spinsWon(), s.spinsLost());

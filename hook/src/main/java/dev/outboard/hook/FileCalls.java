@@ -7,6 +7,7 @@ import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Memory;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.hook.OpenFile.Receiver;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Arg;
@@ -50,6 +51,12 @@ final class FileCalls {
   private static final Row SENDTO = SyscallTable.row("sendto");
   private static final Row SENDMSG = SyscallTable.row("sendmsg");
   private static final Row RECVMSG = SyscallTable.row("recvmsg");
+
+  /** How long a call that was interrupted is waited for before it is interrupted again. */
+  private static final long HAND_OVER_NANOS = 5_000_000;
+
+  /** So often at most: a receive of urgent data, for one, does not take what is kept. */
+  private static final int HAND_OVERS = 40;
 
   private final Hook.Services hook;
   private final Stats stats;
@@ -157,9 +164,12 @@ final class FileCalls {
           r =
               row == WRITE && file.messages()
                   ? pieces(n, SENDTO, new long[] {args[0], args[1], args[2], 0, 0, 0}, p, file)
-                  : pieces(n, row, args, p, file);
+                  : sends(row) ? pieces(n, row, args, p, file) : receive(n, row, args, p, file);
         } finally {
           hook.calls().end(n);
+        }
+        if (file.keeps() && !sends(row)) {
+          handOver(n, file);
         }
       }
     } finally {
@@ -176,6 +186,50 @@ final class FileCalls {
     Processes.tgkill(n.process().pid(), n.tid(), Processes.SIG_PIPE);
   }
 
+  private long receive(Notification n, Row row, long[] args, Placeholder p, OpenFile file) {
+    Receiver self = new Receiver(n.id(), n.thread());
+    file.beginReceive(self);
+    try {
+      settleEnded(n, file, self);
+      return pieces(n, row, args, p, file);
+    } finally {
+      file.endReceive(self);
+    }
+  }
+
+  /**
+   * Ends receives of callers that have been killed, and waits for them: what they took off the
+   * socket and nobody got comes first.
+   */
+  private void settleEnded(Notification n, OpenFile file, Receiver self) {
+    for (Receiver other : file.othersReceiving(self)) {
+      // One that is gone itself must not wait: the other one may wait for it.
+      while (!n.waits(other.id()) && n.valid()) {
+        n.willBlock();
+        hook.calls().interrupt(other.thread());
+        if (file.awaitReceived(other, HAND_OVER_NANOS)) {
+          break;
+        }
+      }
+    }
+  }
+
+  /**
+   * What is kept is there for others, some of whom wait on the device for what comes next: they are
+   * interrupted, and so look again, until one has taken it.
+   */
+  private void handOver(Notification n, OpenFile file) {
+    for (Receiver other : file.othersReceiving(new Receiver(n.id(), n.thread()))) {
+      n.willBlock();
+      for (int i = 0; i < HAND_OVERS && file.keeps(); i++) {
+        hook.calls().interrupt(other.thread());
+        if (file.awaitReceived(other, HAND_OVER_NANOS)) {
+          break;
+        }
+      }
+    }
+  }
+
   private long pieces(Notification n, Row row, long[] args, Placeholder p, OpenFile file) {
     boolean sends = sends(row);
     boolean regular = file.kind() == OpenFile.Kind.REGULAR;
@@ -190,7 +244,7 @@ final class FileCalls {
     long moved = 0;
     if (file.keeps() && !sends && (flags(args, row) & NOT_KEPT) == 0) {
       moved = deliverKept(n, row, args, p, file);
-      if (moved < 0 || !all || moved == c.wanted || (flags(args, row) & Socket.MSG_PEEK) != 0) {
+      if (isAll(row, args, c, moved, all)) {
         return moved;
       }
     }
@@ -235,6 +289,13 @@ final class FileCalls {
       }
       r = hook.calls().execute(n, n.slot());
       if (r == DeviceCalls.AGAIN) {
+        // See handOver().
+        if (file.keeps() && !sends && moved == 0 && (flags(args, row) & NOT_KEPT) == 0) {
+          moved = deliverKept(n, row, args, p, file);
+          if (isAll(row, args, c, moved, all)) {
+            return moved;
+          }
+        }
         continue;
       }
       r = HostMarshaller.decode(row, args, c, n.memory());
@@ -282,6 +343,12 @@ final class FileCalls {
         return moved;
       }
     }
+  }
+
+  /** Whether what came of kept bytes ends the call; none means that another call was faster. */
+  private static boolean isAll(Row row, long[] args, Call c, long moved, boolean all) {
+    boolean some = moved > 0 && (!all || (flags(args, row) & Socket.MSG_PEEK) != 0);
+    return moved < 0 || moved == c.wanted || some;
   }
 
   private long goAhead(Notification n, Row row, Call c, Placeholder p, OpenFile file) {
@@ -354,7 +421,13 @@ final class FileCalls {
     }
     int flags = flags(args, row);
     boolean peek = (flags & Socket.MSG_PEEK) != 0;
+    if (!n.valid()) {
+      n.memory().unbind();
+    }
     byte[] bytes = file.takeKept(c.carried, peek);
+    if (bytes.length == 0) {
+      return 0;
+    }
     // Under MSG_TRUNC they are counted and thrown away.
     r =
         (flags & Socket.MSG_TRUNC) != 0

@@ -151,6 +151,7 @@ public final class Hook {
     private final @Nullable ReceiveAhead looks;
     private final PacketRings rings;
     private final Handlers handlers = new Handlers();
+    private final Executables executables;
     private final DeviceLink link;
     private final CallPolicy policy;
     private final @Nullable Shim shim;
@@ -163,6 +164,7 @@ public final class Hook {
 
     Services(HookOptions options, DeviceLink link, Messages messages) throws HookException {
       this.messages = messages;
+      this.executables = new Executables(messages);
       this.link = link;
       this.processes = new ProcessTable(this);
       this.shim = options.shim() && options.policy().isNone() ? shim(processes, messages) : null;
@@ -215,6 +217,7 @@ public final class Hook {
           new Launcher(
               options,
               pid -> pid == g.pid() || options.ownChild().test(pid),
+              executables::keepIdentity,
               filter(!devicePaths.isEmpty(), shim != null, options.policy())
                   .withBpf(options.bpf()));
       if (options.bpf() && !BpfCalls.offered(calls, PROBE_NANOS)) {
@@ -361,6 +364,10 @@ public final class Hook {
 
     Messages messages() {
       return messages;
+    }
+
+    Executables executables() {
+      return executables;
     }
 
     /**

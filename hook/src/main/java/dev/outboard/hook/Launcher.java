@@ -47,6 +47,7 @@ final class Launcher {
 
   private final HookOptions options;
   private final IntPredicate ownChild;
+  private final Runnable withoutPrivileges;
   private final SeccompProgram.Options filter;
   private final int self = Processes.getpid();
   private final Object reapLock = new Object();
@@ -56,10 +57,17 @@ final class Launcher {
   private int status;
 
   /**
+   * @param withoutPrivileges called if executed files are to give no identity: no_new_privs; before
+   *     the program starts
    * @param filter what the filter depends on
    */
-  Launcher(HookOptions options, IntPredicate ownChild, SeccompProgram.Options filter) {
+  Launcher(
+      HookOptions options,
+      IntPredicate ownChild,
+      Runnable withoutPrivileges,
+      SeccompProgram.Options filter) {
     this.filter = filter;
+    this.withoutPrivileges = withoutPrivileges;
     this.options = options;
     this.ownChild = ownChild;
   }
@@ -74,6 +82,9 @@ final class Launcher {
     if (listenerFd < 0) {
       Uninterrupted.join(t);
       throw new HookException(HookException.FAILED, refusal((int) -listenerFd));
+    }
+    if (start.withoutPrivileges) {
+      withoutPrivileges.run();
     }
     try (SeccompListener listener = SeccompListener.of((int) listenerFd)) {
       // Before Linux 6.6 there is no such thing; then a wake-up costs more.
@@ -202,6 +213,7 @@ final class Launcher {
 
     private final CountDownLatch installed = new CountDownLatch(1);
     private long listener = NOT_YET;
+    private boolean withoutPrivileges; // before `installed` is counted down
     volatile long result;
 
     @Override
@@ -219,10 +231,12 @@ final class Launcher {
         // Links every handle that is used once the filter is there.
         new Spawn(List.of("/proc/self/no such program")).searchPath().start();
         boolean root = Linux.syscall(SyscallNumbers.GETUID, 0) == 0;
+        withoutPrivileges = !root;
         long r = root ? 0 : Processes.prctl(Processes.PR_SET_NO_NEW_PRIVS, 1);
         listener = r < 0 ? r : SeccompListener.install(program);
         if (listener == -Errno.EACCES) {
           // Root without CAP_SYS_ADMIN, as in a container.
+          withoutPrivileges = true;
           r = Processes.prctl(Processes.PR_SET_NO_NEW_PRIVS, 1);
           listener = r < 0 ? r : SeccompListener.install(program);
         }

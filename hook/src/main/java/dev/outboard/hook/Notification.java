@@ -282,6 +282,11 @@ final class Notification {
     return !answered && listener.valid(id(), scratch);
   }
 
+  /** Whether the caller of another notification still waits. */
+  boolean waits(long id) {
+    return listener.valid(id, scratch);
+  }
+
   /**
    * Says that this thread is going to block or to be long: another one receives from now on. May be
    * called more than once.

@@ -5,9 +5,12 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.BpfObject;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
@@ -74,6 +77,9 @@ final class OpenFile {
    * there is at most one piece of each thread that was receiving.
    */
   private volatile byte @Nullable [] kept;
+
+  /** Guarded by this. */
+  private final List<Receiver> receiving = new ArrayList<>(0);
 
   /** SO_LINGER was set: a close may take as long as the peer likes. */
   private volatile boolean lingers;
@@ -432,6 +438,38 @@ final class OpenFile {
   int keptBytes() {
     byte[] k = kept;
     return k == null ? 0 : k.length;
+  }
+
+  /**
+   * A call that receives from a stream.
+   *
+   * @param id of its notification
+   */
+  record Receiver(long id, ThreadEntry thread) {}
+
+  synchronized void beginReceive(Receiver r) {
+    receiving.add(r);
+  }
+
+  synchronized void endReceive(Receiver r) {
+    receiving.remove(r);
+    notifyAll();
+  }
+
+  /** Calls that receive now, of whatever process, but for this one. */
+  synchronized List<Receiver> othersReceiving(Receiver r) {
+    return receiving.size() == 1 && receiving.contains(r)
+        ? List.of()
+        : receiving.stream().filter(other -> !other.equals(r)).toList();
+  }
+
+  /**
+   * Waits for a call's {@link #endReceive}.
+   *
+   * @return whether it came within so many nanoseconds
+   */
+  synchronized boolean awaitReceived(Receiver r, long nanos) {
+    return Uninterrupted.waitUntil(this, nanos, () -> !receiving.contains(r));
   }
 
   /** Keeps bytes behind those that are kept already. */

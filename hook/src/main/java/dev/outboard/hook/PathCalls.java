@@ -40,6 +40,7 @@ final class PathCalls implements AutoCloseable {
 
   private static final int PERMISSIONS = 07777;
   private static final int OPEN_HOW_BYTES = 24;
+  private static final int PAGE_BYTES = 4096;
   private static final int UTIMBUF_BYTES = 16;
   private static final int TIMES_BYTES = 32;
   private static final long UTIME_NANOS = 1000;
@@ -149,6 +150,8 @@ final class PathCalls implements AutoCloseable {
     Work w = paths.begin(n);
     Owner owner = paths.look(n, w, w.first, path - 1, path);
     if (owner == Owner.HOST) {
+      hook.executables()
+          .executing(n, path == 0 ? Fcntl.AT_FDCWD : n.intArg(path - 1), w.first.written());
       return w.first.hash();
     }
     hook.messages()
@@ -261,35 +264,84 @@ final class PathCalls implements AutoCloseable {
   }
 
   private void open2(Notification n) {
+    MemorySegment how = n.statScratch();
+    long r = readHow(n, how);
+    long flags = how.get(JAVA_LONG_UNALIGNED, 0);
+    long mode = how.get(JAVA_LONG_UNALIGNED, 8);
+    long resolve = r < 0 ? 0 : how.get(JAVA_LONG_UNALIGNED, 16);
     Work w = paths.begin(n);
     Look look = w.first;
-    Owner owner = paths.look(n, w, look, 0, 1);
-    MemorySegment how = n.statScratch();
-    boolean plain = n.args()[3] == OPEN_HOW_BYTES;
-    if (owner == Owner.WRONG) {
+    Owner owner = paths.look(n, w, look, 0, 1, resolve);
+    if (owner == Owner.HOST) {
+      openOnHost(n, look, r < 0 ? Fcntl.O_PATH : flags); // what is wrong is its kernel's to say
+    } else if (r < 0) {
+      hook.answer(n, hook.calls().memoryError(n, r));
+    } else if (owner == Owner.WRONG) {
       n.answerErrno(look.errno);
-    } else if (!plain || n.memory().read(n.args()[2], how, 0, OPEN_HOW_BYTES) < 0) {
-      // A structure of another size or out of reach; for the host's kernel to judge.
-      if (owner == Owner.HOST) {
-        hook.onHost(n);
-      } else {
-        n.answerErrno(plain ? Errno.EFAULT : Errno.EINVAL);
-      }
-    } else if (owner == Owner.HOST) {
-      openOnHost(n, look, how.get(JAVA_LONG_UNALIGNED, 0));
     } else {
-      long flags = how.get(JAVA_LONG_UNALIGNED, 0);
       // With the program's own mask, which the device does not know; its flags and ways to resolve
       // are the device's to judge.
       MemorySegment own = w.times();
       own.set(JAVA_LONG_UNALIGNED, 0, flags & ~Fcntl.O_CLOEXEC);
       boolean creates = (flags & (Fcntl.O_CREAT | Fcntl.O_TMPFILE_ALONE)) != 0;
-      long mode = how.get(JAVA_LONG_UNALIGNED, 8);
       own.set(JAVA_LONG_UNALIGNED, 8, creates ? mode(n, mode) : mode);
-      own.set(JAVA_LONG_UNALIGNED, 16, how.get(JAVA_LONG_UNALIGNED, 16));
-      long[] args = args(look.directory, look.address(), Work.timesAddress(), OPEN_HOW_BYTES);
-      opened(n, look, hook.calls().runAt(n, OPENAT2, args, look.file, null), flags);
+      own.set(JAVA_LONG_UNALIGNED, 16, resolve);
+      opened(n, look, look.start > 0 ? openFromStart(n, look) : openFrom(n, look), flags);
     }
+  }
+
+  private long openFrom(Notification n, Look look) {
+    long[] args = args(look.directory, look.address(), Work.timesAddress(), OPEN_HOW_BYTES);
+    return hook.calls().runAt(n, OPENAT2, args, look.file, null);
+  }
+
+  /** The same for a path that is not to lead out of the directory that it begins with. */
+  private long openFromStart(Notification n, Look look) {
+    long r = openDirectory(n, look);
+    if (r < 0) {
+      // Of a mount that is one file there is no directory to stay in.
+      return r == -Errno.ENOTDIR ? -Errno.EXDEV : r;
+    }
+    OpenFile start =
+        new OpenFile(
+            (int) r, OpenFile.Kind.OTHER, look.absolute(), paths.exported(look), Fcntl.O_PATH);
+    hook.files().add(start);
+    try {
+      long[] args = args(r, look.restAddress(), Work.timesAddress(), OPEN_HOW_BYTES);
+      return hook.calls().runAt(n, OPENAT2, args, start, null);
+    } finally {
+      hook.calls().close((int) r);
+    }
+  }
+
+  private long openDirectory(Notification n, Look look) {
+    long[] args = args(look.directory, look.address(), Fcntl.O_PATH | Fcntl.O_DIRECTORY);
+    return hook.calls().runAt(n, OPENAT, args, look.file, null);
+  }
+
+  /** Reads the structure, as {@code copy_struct_from_user()}; 0 or {@code -errno}. */
+  private static long readHow(Notification n, MemorySegment how) {
+    long bytes = n.args()[3];
+    if (bytes < OPEN_HOW_BYTES) {
+      return bytes < 0 ? -Errno.E2BIG : -Errno.EINVAL;
+    }
+    if (bytes > PAGE_BYTES) {
+      return -Errno.E2BIG;
+    }
+    long from = n.args()[2];
+    // What is not known yet must be absent.
+    for (long at = OPEN_HOW_BYTES; at < bytes; at += OPEN_HOW_BYTES) {
+      long r = n.memory().read(from + at, how, 0, Math.min(OPEN_HOW_BYTES, bytes - at));
+      if (r < 0) {
+        return r;
+      }
+      for (int i = 0; i < Math.min(OPEN_HOW_BYTES, bytes - at); i++) {
+        if (how.get(JAVA_BYTE, i) != 0) {
+          return -Errno.E2BIG;
+        }
+      }
+    }
+    return n.memory().read(from, how, 0, OPEN_HOW_BYTES);
   }
 
   /** Gives the program a descriptor for what the device has opened, and answers. */
@@ -519,14 +571,7 @@ final class PathCalls implements AutoCloseable {
 
   /** Makes a directory of the device the caller's; getcwd will say the name that it came by. */
   private long enter(Notification n, Look look) {
-    long handle =
-        hook.calls()
-            .runAt(
-                n,
-                OPENAT,
-                args(look.directory, look.address(), Fcntl.O_PATH | Fcntl.O_DIRECTORY),
-                look.file,
-                null);
+    long handle = openDirectory(n, look);
     if (handle < 0) {
       return handle;
     }

@@ -37,6 +37,7 @@ final class Paths {
   /** Where times stand in the substituted text. */
   private static final int TIMES = 2 * SLOT_BYTES;
 
+  private static final byte[] HERE = ascii(".");
   private static final byte[] PROC = ascii("/proc/");
   private static final byte[] TASK = ascii("/task/");
   private static final byte[] NET = ascii("/net");
@@ -70,6 +71,12 @@ final class Paths {
     /** The directory's file if it is a handle. */
     @Nullable OpenFile file;
 
+    /**
+     * How much of the path names a directory in which the rest is to be looked up, and not above; 0
+     * if all of it is one path.
+     */
+    int start;
+
     /** The path named a descriptor, in /proc or /dev; it is replaced by the path of its file. */
     private boolean byDescriptor;
 
@@ -87,6 +94,11 @@ final class Paths {
       return absent ? 0 : ProcessMemory.SUBSTITUTE + (long) slot * SLOT_BYTES;
     }
 
+    /** Of the first path: the address of what is behind its {@link #start}, if it has one. */
+    long restAddress() {
+      return ProcessMemory.SUBSTITUTE + SLOT_BYTES;
+    }
+
     /** Of the path as the program wrote it: positive, or 0 if there is none. */
     int hash() {
       int hash = 0;
@@ -94,6 +106,11 @@ final class Paths {
         hash = 31 * hash + raw[i];
       }
       return hash & Integer.MAX_VALUE;
+    }
+
+    /** The path as the program wrote it. */
+    byte[] written() {
+      return Arrays.copyOf(raw, rawLength);
     }
 
     /** The path as the program wrote it is this. */
@@ -208,32 +225,132 @@ final class Paths {
    *     directory
    */
   Owner look(Notification n, Work w, Look look, int directory, int path) {
+    return look(n, w, look, directory, path, 0);
+  }
+
+  /**
+   * The same of a path that is to be resolved in a way of {@code openat2(2)}; of the first one
+   * alone.
+   *
+   * @param resolve its {@code RESOLVE_*}, 0 for the usual way
+   */
+  Owner look(Notification n, Work w, Look look, int directory, int path, long resolve) {
     look.file = null;
+    look.start = 0;
     look.byDescriptor = false;
     look.absent = n.args()[path] == 0;
     if (look.absent) {
       Placeholder p = directory < 0 ? null : descriptors.lookup(n, n.intArg(directory));
       look.rawLength = 0;
-      return p == null ? Owner.HOST : fromHandle(look, p);
+      return p == null ? Owner.HOST : fromHandle(look, p, true);
     }
     look.directory = Fcntl.AT_FDCWD;
     long length = n.memory().readString(n.args()[path], w.text, 0, PATH_BYTES);
+    look.rawLength = (int) Math.max(0, length);
     if (length < 0) {
       return Owner.HOST; // whose kernel knows the errno
     }
-    look.rawLength = (int) length;
     MemorySegment.copy(w.text, JAVA_BYTE, 0, look.raw, 0, (int) length);
-    Owner owner = decide(n, look, directory);
+    Owner owner =
+        resolve == 0 ? decide(n, look, directory) : resolve(n, look, n.intArg(directory), resolve);
     if (owner == Owner.DEVICE) {
       if (look.length >= PATH_BYTES) {
         look.errno = Errno.ENAMETOOLONG;
         return Owner.WRONG;
       }
-      long at = (long) look.slot * SLOT_BYTES;
-      MemorySegment.copy(look.text, 0, w.substitute, JAVA_BYTE, at, look.length);
-      w.substitute.set(JAVA_BYTE, at + look.length, (byte) 0);
+      int first = look.start == 0 ? look.length : look.start;
+      put(w, look.slot, look.text, 0, first);
+      if (look.start > 0) {
+        if (look.length > first + 1) {
+          put(w, look.slot + 1, look.text, first + 1, look.length - first - 1);
+        } else {
+          put(w, look.slot + 1, HERE, 0, HERE.length);
+        }
+      }
     }
     return owner;
+  }
+
+  private static void put(Work w, int slot, byte[] text, int from, int length) {
+    long at = (long) slot * SLOT_BYTES;
+    MemorySegment.copy(text, from, w.substitute, JAVA_BYTE, at, length);
+    w.substitute.set(JAVA_BYTE, at + length, (byte) 0);
+  }
+
+  /**
+   * Decides about a path that is not to lead out of where it starts, or not over links or mounts.
+   * What the device is to keep it in, the device must be given as a directory: its own root is
+   * another one.
+   */
+  private Owner resolve(Notification n, Look look, int fd, long resolve) {
+    boolean inRoot = (resolve & Fcntl.RESOLVE_IN_ROOT) != 0;
+    boolean beneath = (resolve & Fcntl.RESOLVE_BENEATH) != 0;
+    if (inRoot) {
+      makeRelative(look);
+    }
+    if (look.rawLength == 0 || look.raw[0] == '/') {
+      return decide(n, look, 0);
+    }
+    boolean leaves = PathSet.leaves(look.raw, look.rawLength);
+    byte[] from = fd == Fcntl.AT_FDCWD ? n.process().deviceDirectory() : null;
+    Placeholder p = fd == Fcntl.AT_FDCWD ? null : descriptors.lookup(n, fd);
+    if (from == null && p == null) {
+      return leaves && beneath ? Owner.HOST : resolveFromHost(n, look, fd, inRoot, beneath);
+    }
+    if (leaves && beneath) {
+      look.errno = Errno.EXDEV;
+      return Owner.WRONG;
+    }
+    if (p != null && (!leaves || inRoot)) {
+      Owner owner = fromHandle(look, p, false);
+      if (owner == Owner.DEVICE) {
+        int length = normalize(look.raw, look.rawLength, look.text, 0, 0);
+        System.arraycopy(look.text, 1, look.text, 0, length - 1);
+        look.length = length - 1;
+        if (look.length == 0) {
+          look.text[look.length++] = '.';
+        }
+      }
+      return owner;
+    }
+    if (from == null || (leaves && !inRoot)) {
+      return decide(n, look, 0);
+    }
+    System.arraycopy(from, 0, look.text, 0, from.length);
+    look.length = normalize(look.raw, look.rawLength, look.text, from.length, from.length);
+    look.start = from.length;
+    return Owner.DEVICE;
+  }
+
+  /** From a directory of the host, whose kernel keeps to it; below it may be some of the device. */
+  private Owner resolveFromHost(
+      Notification n, Look look, int fd, boolean inRoot, boolean beneath) {
+    if (!set.mayLead(look.raw, look.rawLength)) {
+      return Owner.HOST;
+    }
+    int base = readLink(n, fd, look.text);
+    if (base <= 0) {
+      return Owner.HOST;
+    }
+    int floor = inRoot ? base : 0;
+    look.length = normalize(look.raw, look.rawLength, look.text, base, floor);
+    Owner owner = classify(look);
+    if (owner == Owner.DEVICE && (inRoot || beneath)) {
+      look.start = set.match(look.text, bare(look));
+    }
+    return owner;
+  }
+
+  private static void makeRelative(Look look) {
+    int slashes = 0;
+    while (slashes < look.rawLength && look.raw[slashes] == '/') {
+      slashes++;
+    }
+    if (slashes == look.rawLength && slashes > 0) {
+      look.raw[--slashes] = '.';
+    }
+    look.rawLength -= slashes;
+    System.arraycopy(look.raw, slashes, look.raw, 0, look.rawLength);
   }
 
   private Owner decide(Notification n, Look look, int directory) {
@@ -251,7 +368,7 @@ final class Paths {
     } else {
       Placeholder p = descriptors.lookup(n, fd);
       if (p != null) {
-        return fromHandle(look, p);
+        return fromHandle(look, p, true);
       }
     }
     if (look.rawLength == 0 || !set.mayLead(look.raw, look.rawLength)) {
@@ -265,13 +382,18 @@ final class Paths {
     return classify(look);
   }
 
-  private Owner fromHandle(Look look, Placeholder p) {
+  /**
+   * A path from a descriptor of the device.
+   *
+   * @param climbs whether the path's {@code ..} are to be taken back here
+   */
+  private Owner fromHandle(Look look, Placeholder p, boolean climbs) {
     OpenFile file = files.get(p.handle());
     byte[] from = file == null ? null : file.path();
     if (file == null || from == null) {
       return Owner.HOST; // a socket: no directory, which the placeholder says as well
     }
-    if (PathSet.climbs(look.raw, look.rawLength)) {
+    if (climbs && PathSet.climbs(look.raw, look.rawLength)) {
       return below(look, from);
     }
     look.directory = p.handle();

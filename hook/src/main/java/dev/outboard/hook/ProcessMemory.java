@@ -57,6 +57,11 @@ final class ProcessMemory implements ProgramMemory {
     this.substitute = null;
   }
 
+  /** The caller is gone; another program may have its number, and memory of its own. */
+  void unbind() {
+    tid = 0;
+  }
+
   /** Lets reads at {@link #SUBSTITUTE} find {@code text}, until the next {@link #bind}. */
   void substitute(MemorySegment text) {
     substitute = text;

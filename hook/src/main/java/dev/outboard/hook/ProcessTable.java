@@ -120,7 +120,19 @@ final class ProcessTable implements AutoCloseable {
   @Nullable ThreadEntry thread(Notification n) {
     int tid = n.tid();
     ThreadEntry t = find(tid);
+    if (t != null && !t.held && t.inCall()) {
+      succeeded(t);
+      t = null;
+    }
     return t != null ? t : meet(n, tid);
+  }
+
+  /** Another thread has the number of this one, which an execve has ended. */
+  private void succeeded(ThreadEntry t) {
+    synchronized (this) {
+      remove(t);
+    }
+    listener.threadEnded(t);
   }
 
   /** From now on a process may hold device fds that nobody saw it get. */

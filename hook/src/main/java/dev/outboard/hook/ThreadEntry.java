@@ -49,7 +49,7 @@ final class ThreadEntry {
   // The sampler's view of a blocked call; all guarded by the sampler.
   int blockedSequence;
   int blockedEvent = -1;
-  long blockedId;
+  volatile long blockedId;
   int statusFd = -1;
   boolean interrupted;
   boolean certain;
@@ -75,6 +75,15 @@ final class ThreadEntry {
 
   synchronized boolean dead() {
     return dead;
+  }
+
+  /**
+   * Whether a call of this thread is being made. As it waits for that one's answer, a thread that
+   * comes with the same number is another: the kernel gives the first thread's number to the one
+   * that has executed a program (execve(2)).
+   */
+  synchronized boolean inCall() {
+    return inCall || blockedId != 0;
   }
 
   /** Gives the thread its slot; false if it is dead, and then the slot is the caller's to free. */

@@ -189,4 +189,6 @@ public final class Processes {
   public static final int STAT_DEV = 0;
   public static final int STAT_INO = 8;
   public static final int STAT_MODE = 24;
+  public static final int STAT_UID = 28;
+  public static final int STAT_GID = 32;
 }

@@ -109,6 +109,25 @@ public final class PathSet {
     return false;
   }
 
+  /** Whether a path's names lead above where it starts, if only on their way. */
+  public static boolean leaves(byte[] path, int length) {
+    int depth = 0;
+    for (int at = 0; at < length; at++) {
+      int end = end(path, at, length);
+      int bytes = end - at;
+      if (bytes == 2 && path[at] == '.' && path[at + 1] == '.') {
+        depth--;
+      } else if (bytes > 1 || (bytes == 1 && path[at] != '.')) {
+        depth++;
+      }
+      if (depth < 0) {
+        return true;
+      }
+      at = end;
+    }
+    return false;
+  }
+
   private static int match(byte[] pattern, byte[] path, int length) {
     int p = 0;
     int at = 0;

@@ -75,7 +75,16 @@ public final class SyscallDocs {
 
   private static void requests(StringBuilder s) {
     s.append("\n## Requests of ioctl on a device fd\n\n");
-    s.append("All others answer ENOTTY.\n\n");
+    s.append(
+        "FIOCLEX and FIONCLEX are the host's, for they are about the descriptor, and so are FIOASYNC,");
+    s.append(
+        " FIOSETOWN and FIOGETOWN, SIOCSPGRP and SIOCGPGRP, about the placeholder's owner. Others");
+    s.append(
+        " answer ENOTTY: in the network's ranges (0x89xx, 0x8Bxx, TUN's) and those of files (see");
+    s.append(
+        " fs/ioctl.c) the hook says so, elsewhere the placeholder does, which is a socket or, for a");
+    s.append(" regular file of an export, a memory file. FIGETBSZ and FIOQSIZE are asked of the");
+    s.append(" placeholder where the device has no exports.\n\n");
     s.append("| request | number | argument | note |\n| --- | --- | --- | --- |\n");
     for (IoctlRequests.Request q : IoctlRequests.rows()) {
       s.append("| ").append(q.name()).append(" | 0x").append(Integer.toHexString(q.number()));

@@ -170,7 +170,7 @@ public final class SyscallTable {
     t.file  (276,  77, "tee(fd fd_in, fd fd_out, len, flags:SPLICE) -> bytes").blocks().note("both must be pipes, of one kernel: another device fd is EINVAL as any socket or file");
     t.host  (278,  75, "vmsplice(fd, ptr iov, nr_segs, flags:SPLICE) -> bytes").note("fd must be a pipe: a device fd is EBADF as any socket or file, a FIFO of the device too");
     t.file  (326, 285, "copy_file_range(fd fd_in, inout off_in[8], fd fd_out, inout off_out[8], len, flags) -> bytes").note("between host and device EXDEV");
-    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").looked().when(NETWORK_REQUEST).whenExports(any(NETWORK_REQUEST, FILE_REQUEST)).partial("the requests listed below; others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too; FIOASYNC and owners are the placeholder's");
+    t.device( 16,  29, "ioctl(fd, request:IOCTL, ioctl argp) -> value").looked().when(NETWORK_REQUEST).whenExports(any(NETWORK_REQUEST, FILE_REQUEST)).partial("the requests listed below; FIOCLEX and its kin are the host's, others answer ENOTTY. Those about interfaces are the device's on an AF_UNIX socket too; FIOASYNC and owners are the placeholder's");
     t.device(  8,  62, "lseek(fd, offset, whence) -> value");
     t.hookFd(  5,  80, "fstat(fd, out statbuf[stat])").note("by statx; a socket has the placeholder's inode number");
     t.file  ( 77,  46, "ftruncate(fd, length)");

@@ -40,10 +40,13 @@ class PollingTest {
     run(trial, "workers", "shared", "nested", "passed");
   }
 
-  /** Sockets together with pipes, eventfds and timers, and descriptors above 1024. */
+  /**
+   * Sockets together with pipes, eventfds, timers, signals and changes of files; and descriptors
+   * above 1024.
+   */
   @Scenario
   void allKindsInOneWait(Trial trial) {
-    run(trial, "mixed", "high");
+    run(trial, "mixed", "notices", "high");
   }
 
   @Scenario(trace = false)

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+// killed SEED ROUNDS: receivers are killed in their receives, again and again, while other processes have the socket, too. Bytes
+// that come then, right after the end of a receiver, are the others': each once, and in order. All receive into memory that
+// outlives them, so that what a kernel has put there for one that was killed would be seen.
+#include "check.h"
+
+#include <sys/prctl.h>
+
+enum { TOTAL = 1 << 20, LONGEST = 4096, NUMBERS = 1 << 16 };
+
+static uint32_t seed;
+
+/* Set by a receiver that is about to receive. */
+static volatile int *begun;
+
+static uint8_t byte_at(size_t i) { return 1 + (i * 2654435761u >> 16) % 255; }
+
+static void *shared(size_t bytes) {
+  void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  CHECK(m != MAP_FAILED);
+  return m;
+}
+
+static pid_t child(void) {
+  fflush(stdout);
+  *begun = 0;
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+  return pid;
+}
+
+static void end(pid_t pid) {
+  int status;
+  CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
+  if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+    fprintf(stderr, "the receiver ended by itself: %x\n", status);
+    exit(1);
+  }
+}
+
+static void await_begin(void) {
+  int64_t limit = now_us() + 20000000;
+  while (!*begun && now_us() < limit) sleep_us(50);
+  CHECK(*begun);
+}
+
+static ssize_t receive(int s, uint8_t *to, size_t most, uint32_t way) {
+  struct iovec two[2] = {{to, most / 2}, {to + most / 2, most - most / 2}};
+  struct msghdr m = {.msg_iov = two, .msg_iovlen = 2};
+  struct mmsghdr mm = {.msg_hdr = {.msg_iov = two, .msg_iovlen = 2}};
+  switch (way) {
+    case 0: return read(s, to, most);
+    case 1: return readv(s, two, 2);
+    case 2: return recvmsg(s, &m, 0);
+    case 3: return recv(s, to, most, MSG_WAITALL);
+    case 4: return recvmmsg(s, &mm, 1, 0, NULL) == 1 ? (ssize_t)mm.msg_len : -1;
+    default: return recv(s, to, most, 0);
+  }
+}
+
+/* Receives a stream from `at` on, in all ways that there are. */
+static void victim(int s, uint8_t *stream, size_t at, uint32_t own, int all) {
+  while (at < TOTAL) {
+    size_t most = 1 + next(&own) % LONGEST;
+    if (most > TOTAL - at) most = TOTAL - at;
+    *begun = 1;
+    uint32_t way = next(&own) % 7;
+    ssize_t n = receive(s, stream + at, most, way == 3 && !all ? 0 : way);
+    if (n <= 0) _exit(3);
+    at += n;
+  }
+  _exit(4);
+}
+
+static size_t received(const uint8_t *stream, size_t from) {
+  while (stream[from]) {
+    if (stream[from] != byte_at(from)) {
+      fprintf(stderr, "byte %zu is %d, not %d\n", from, stream[from], byte_at(from));
+      exit(1);
+    }
+    from++;
+  }
+  return from;
+}
+
+static size_t send_some(int s, size_t at) {
+  uint8_t piece[700];
+  size_t n = 1 + next(&seed) % sizeof piece;
+  for (size_t i = 0; i < n; i++) piece[i] = byte_at(at + i);
+  CHECK(send(s, piece, n, 0) == (ssize_t)n);
+  return at + n;
+}
+
+/* One receiver after another; what comes when one has ended is the next one's, or this process's. */
+static void in_turn(int rounds) {
+  uint8_t *stream = shared(TOTAL + 1);
+  int t[2];
+  tcp_pair(t);
+  size_t sent = 0, at = 0;
+  for (int i = 0; i < rounds && sent < TOTAL - 4096; i++) {
+    uint32_t own = next(&seed);
+    pid_t pid = child();
+    // When a receiver is killed there is nothing that it is just being given: whether it has that
+    // could not be said.
+    int gets = i % 3 == 0 || at < sent;
+    if (pid == 0) victim(t[1], stream, at, own, !gets);
+    // Some are killed before they begin, some in their first receive, and some in a later one.
+    if (i % 8) await_begin();
+    if (gets) {
+      if (i % 3 == 0) sent = send_some(t[0], sent);
+      int64_t limit = now_us() + 20000000;
+      while ((at = received(stream, at)) < sent && now_us() < limit) sleep_us(100);
+      CHECK(at == sent);
+    }
+    sleep_us(next(&seed) % 3000);
+    end(pid);
+    at = received(stream, at);
+    sent = send_some(t[0], sent);
+    if (i % 2) {
+      ssize_t n = recv(t[1], stream + at, LONGEST, 0);
+      CHECK(n > 0);
+      at += n;
+      CHECK(received(stream, at - n) == at);
+    }
+  }
+  while (at < sent) {
+    CHECK(recv(t[1], stream + at, TOTAL - at, 0) > 0);
+    at = received(stream, at);
+  }
+  CHECK(at == sent && errno_of(recv(t[1], stream + at, 1, MSG_DONTWAIT)) == EAGAIN);
+  close(t[0]), close(t[1]);
+  CHECK(munmap(stream, TOTAL + 1) == 0);
+}
+
+static void collect(int s, volatile uint32_t *numbers, size_t at) {
+  for (;;) {
+    *begun = 1;
+    ssize_t n = recv(s, (void *)(numbers + at), 64, 0);
+    if (n <= 0 || n % 4) {
+      fprintf(stderr, "received %zd %s\n", n, errno_name(errno_of(n)));
+      _exit(5);
+    }
+    at += n / 4;
+  }
+}
+
+/* Two that receive at one time; what comes when one of them has ended is the other's. */
+static void beside(int rounds) {
+  volatile uint32_t *first = shared(NUMBERS * 4), *second = shared(NUMBERS * 4);
+  int t[2], one = 1;
+  tcp_pair(t);
+  CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+  pid_t survivor = child();
+  if (survivor == 0) collect(t[1], second, 0);
+  await_begin();
+  size_t at = 0;
+  for (int i = 0; i < rounds; i++) {
+    pid_t pid = child();
+    if (pid == 0) collect(t[1], first, 0);
+    if (i % 4) await_begin();
+    sleep_us(next(&seed) % 5000);
+    end(pid);
+    CHECK(first[0] == 0);
+    uint32_t number = i + 1;
+    CHECK(send(t[0], &number, 4, 0) == 4);
+    int64_t limit = now_us() + 20000000;
+    while (second[at] == 0 && now_us() < limit) sleep_us(100);
+    if (second[at] != number) {
+      fprintf(stderr, "number %u of %d is lost, %u came\n", number, rounds, second[at]);
+      exit(1);
+    }
+    at++;
+  }
+  end(survivor);
+  CHECK(second[at] == 0 && errno_of(recv(t[1], &one, 4, MSG_DONTWAIT)) == EAGAIN);
+  close(t[0]), close(t[1]);
+}
+
+int main(int argc, char **argv) {
+  CHECK(argc == 3);
+  alarm(140);
+  seed = strtoul(argv[1], NULL, 10);
+  int rounds = atoi(argv[2]);
+  begun = shared(4096);
+  in_turn(rounds);
+  say("one after another");
+  beside(rounds);
+  say("beside another");
+  return 0;
+}
