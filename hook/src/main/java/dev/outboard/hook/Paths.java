@@ -336,7 +336,7 @@ final class Paths {
     look.length = normalize(look.raw, look.rawLength, look.text, base, floor);
     Owner owner = classify(look);
     if (owner == Owner.DEVICE && (inRoot || beneath)) {
-      look.start = set.match(look.text, bare(look));
+      look.start = set.match(look.text, bare(look.text, look.length));
     }
     return owner;
   }
