@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Assumptions;
 /** What programs seldom do to descriptors, files and processes, and what is refused them. */
 @HostKernelByJudges
 class CornersTest {
-  private static final Duration LIMIT = Duration.ofSeconds(90);
+  private static final Duration LIMIT = Duration.ofMinutes(3);
 
   private static Command corners(Trial trial, String... words) {
     String[] all = new String[words.length + 1];
@@ -59,7 +59,7 @@ class CornersTest {
         trial
             .program(Programs.c("killed"), Long.toString(seed), "" + trial.amount(40, 400))
             .with("--hook=notifier")
-            .run(Duration.ofSeconds(150))
+            .run(Duration.ofMinutes(25))
             .expectSuccess();
     trial.outcome("output", done.output());
   }
@@ -170,7 +170,7 @@ class CornersTest {
     if (trial.mode().offloaded()) {
       assertThat(done.output()).isEqualTo("uid 65534 euid 65534 raw socket EPERM\n".repeat(2));
       // Once.
-      assertThat(done.errors().lines())
+      assertThat(done.errors().lines().filter(line -> line.contains("-ID program")))
           .containsExactly(
               "outboard: %s is a set-user-ID program and runs with its caller's rights: programs are under no_new_privs, as outboard has no CAP_SYS_ADMIN. Run outboard as root to give it its own."
                   .formatted(trial.directory().resolve("program")));
