@@ -271,7 +271,7 @@ class CornersTest {
                 "trace=sendto,recvfrom",
                 Programs.c("corners"),
                 "turns",
-                "1000")
+                "400")
             .run(LIMIT)
             .expectSuccess();
     trial.outcome("output", done.output());
@@ -283,7 +283,7 @@ class CornersTest {
                 "for c in sendto recvfrom; do grep -c \" $c(\" calls; done; tail -n 1 calls | cut -d ' ' -f 2-")
             .run(LIMIT);
     trial.outcome("calls", counted.output().replaceAll("^ *", ""));
-    assertThat(counted.output()).startsWith("1000\n1000\n");
+    assertThat(counted.output()).startsWith("400\n400\n");
   }
 
   @Scenario(trace = false)
@@ -314,10 +314,10 @@ class CornersTest {
                 "--args",
                 Programs.c("corners"),
                 "turns",
-                "1000")
+                "400")
             .run(LIMIT)
             .expectSuccess();
-    assertThat(done.output()).contains("$1 = 12000", "$2 = 5", "sum 24500", "exited normally");
+    assertThat(done.output()).contains("$1 = 4900", "$2 = 5", "sum 9800", "exited normally");
   }
 
   /** One that is made to stop while its calls go without traps, and goes on. */
