@@ -383,7 +383,7 @@ static const struct {
              {"listener", listener}, {"resolve", resolve}, {"network", network},  {"turns", turns}, {"until", until}, {"rights", rights}};
 
 int main(int argc, char **argv) {
-  alarm(60);
+  alarm(150);
   for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
     if (argc > 1 && strcmp(argv[1], CASES[i].name) == 0) {
       CASES[i].run(argc > 2 ? argv[2] : argv[0]);

@@ -179,7 +179,7 @@ static void beside(int rounds) {
 
 int main(int argc, char **argv) {
   CHECK(argc == 3);
-  alarm(140);
+  alarm(120 + 3 * atoi(argv[2]));
   seed = strtoul(argv[1], NULL, 10);
   int rounds = atoi(argv[2]);
   begun = shared(4096);

@@ -114,7 +114,6 @@ os.close(again)
 print("tun7, kept no more", exists("tun7"))
 
 ip("tuntap add dev tap8 mode tap user 0")
-print(subprocess.check_output(["ip", "tuntap", "show"], text=True).split(" ", 1)[0], "is shown")
 fd, name = opened("tap8", IFF_TAP | IFF_NO_PI)
 os.close(fd)
 print("tap8 by ip", exists("tap8"))
