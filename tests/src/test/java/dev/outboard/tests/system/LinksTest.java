@@ -279,6 +279,45 @@ class LinksTest {
     }
   }
 
+  /** Calls of different threads wait for their answers at the same time. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void callsOfThreadsOverlap(Trial trial) {
+    int threads = 16;
+    int rounds = 20;
+    long roundTrip = 20_000; // microseconds
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    trial.file(
+        "numbers",
+        IntStream.range(0, threads).mapToObj("%07d\n"::formatted).collect(Collectors.joining()));
+    try (LateProxy far = new LateProxy(port, Duration.ofMillis(10));
+        Running device = device(trial, machines, port, far.port())) {
+      Finished done =
+          machines
+              .program(
+                  far.port(),
+                  "0",
+                  Programs.PYTHON,
+                  Programs.python("crossings"),
+                  "threads",
+                  "/counted/numbers",
+                  "" + threads,
+                  "" + rounds)
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(number(done, "wrong")).isZero();
+      long alone = number(done, "alone");
+      long together = number(done, "together");
+      System.out.printf(
+          "one read in %d us, %d of as many threads in %d us%n", alone, threads, together);
+      assertThat(alone).as("a read crosses").isGreaterThanOrEqualTo(roundTrip);
+      // One after the other they would take sixteen round trips, whatever the machine.
+      assertThat(together).isBetween(roundTrip, threads * roundTrip / 3);
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
   /** Longer than the ends of a link wait for a sign of life. */
   @Tag("judges")
   @Scenario(modes = Mode.LIBRARY, trace = false)
