@@ -1317,6 +1317,25 @@ abstract class WholePathSuite {
   }
 
   @Test
+  void anOlderHostIsSpokenToInItsVersion() {
+    for (int highest = FrameCodec.LOWEST_VERSION;
+        highest <= FrameCodec.HIGHEST_VERSION + 1;
+        highest++) {
+      int fd = device.rawLink();
+      ByteBuffer b = FrameCodec.newBuffer();
+      FrameCodec.encode(new Frame.Hello(1, highest, 4, "older"), b);
+      byte[] bytes = new byte[b.remaining()];
+      b.get(bytes);
+      write(fd, bytes);
+      byte[] answer = read(fd);
+      assertThat(kind(answer)).isEqualTo(2);
+      int version = answer[12]; // behind the header and the magic
+      assertThat(version).isEqualTo(Math.min(highest, FrameCodec.HIGHEST_VERSION));
+      Linux.close(fd);
+    }
+  }
+
+  @Test
   void aVersionThatTheDeviceLacksIsRefused() {
     int fd = device.rawLink();
     ByteBuffer b = FrameCodec.newBuffer();

@@ -7,7 +7,9 @@ import static dev.outboard.abi.Errno.ENAMETOOLONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import java.util.Random;
+import org.jspecify.annotations.Nullable;
 
 /** A program's memory for tests: one range of addresses that exists, the others fault. */
 final class FakeProgram implements ProgramMemory, Space {
@@ -16,6 +18,8 @@ final class FakeProgram implements ProgramMemory, Space {
 
   final MemorySegment bytes = Arena.ofAuto().allocate(BYTES, 4096);
   private long next = BASE;
+  private @Nullable List<Samples.Range> writable;
+  private Runnable before = () -> {};
 
   /** Forgets all allocations and fills the memory. */
   void reset(Random random) {
@@ -24,6 +28,44 @@ final class FakeProgram implements ProgramMemory, Space {
     random.nextBytes(noise);
     for (int at = 0; at < BYTES; at += noise.length) {
       MemorySegment.copy(noise, 0, bytes, Wire.BYTE, at, noise.length);
+    }
+  }
+
+  /** Forgets all allocations and what was in them. */
+  void restart() {
+    bytes.asSlice(0, next - BASE).fill((byte) 0);
+    next = BASE;
+  }
+
+  /**
+   * Has every write fail that is not inside of these ranges, until {@link #unwatch}.
+   *
+   * @param each is run before each access of the hook's
+   */
+  void watch(List<Samples.Range> ranges, Runnable each) {
+    writable = ranges;
+    before = each;
+  }
+
+  void unwatch() {
+    writable = null;
+    before = () -> {};
+  }
+
+  private void check(long address, long n) {
+    List<Samples.Range> ranges = writable;
+    long at = address;
+    while (ranges != null && at < address + n) {
+      long end = at;
+      for (Samples.Range r : ranges) {
+        if (at >= r.from() && at < r.from() + r.bytes()) {
+          end = Math.max(end, r.from() + r.bytes());
+        }
+      }
+      if (end == at) {
+        throw new AssertionError(n + " bytes at " + (address - BASE) + ", which no call may write");
+      }
+      at = end;
     }
   }
 
@@ -75,6 +117,7 @@ final class FakeProgram implements ProgramMemory, Space {
 
   @Override
   public long read(long address, MemorySegment to, long offset, long n) {
+    before.run();
     if (n == 0) {
       return 0;
     }
@@ -87,12 +130,14 @@ final class FakeProgram implements ProgramMemory, Space {
 
   @Override
   public long write(long address, MemorySegment from, long offset, long n) {
+    before.run();
     if (n == 0) {
       return 0;
     }
     if (!mapped(address, n)) {
       return -EFAULT;
     }
+    check(address, n);
     MemorySegment.copy(from, offset, bytes, address - BASE, n);
     return 0;
   }

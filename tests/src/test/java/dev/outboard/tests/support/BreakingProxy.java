@@ -11,22 +11,39 @@ import java.net.Socket;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * Stands between the two ends of a link, on this machine's loopback, and treats its connections as
  * a bad network does: cuts them in the middle of what crosses, ends them in order, lets one of the
- * ends believe that there still is one, changes a byte, is late, is deaf.
+ * ends believe that there still is one, changes a byte, is late, is deaf, and lets a connection
+ * that its host has given up arrive behind the next one.
  */
 public final class BreakingProxy implements AutoCloseable {
   private static final int CHUNK = 16 * 1024;
   private static final int LATE_MILLIS = 30;
+
+  /** One connection in so many is overtaken by the next. */
+  private static final int OVERTAKEN = 4;
+
+  /** How long the next one may take. */
+  private static final int OVERTAKING_MILLIS = 2000;
+
+  /** What a host says on a connection over which its stream goes on: more than a handshake. */
+  private static final int THROUGH_BYTES = 6000;
+
+  /** One piece of what crosses in so many is late. */
+  private static final int LATE_CHUNKS = 8;
 
   private final ServerSocket listener;
   private final int target;
   private final Random random;
   private final Set<Socket> open = ConcurrentHashMap.newKeySet();
   private final AtomicInteger breaks = new AtomicInteger();
+  private final AtomicInteger connections = new AtomicInteger();
+  private final AtomicInteger through = new AtomicInteger();
+  private final AtomicInteger overtaken = new AtomicInteger();
   private volatile int meanBytes;
   private volatile boolean deaf;
   private volatile boolean away;
@@ -51,7 +68,10 @@ public final class BreakingProxy implements AutoCloseable {
     return listener.getLocalPort();
   }
 
-  /** From now on, connections break after so many bytes in the mean; 0: they do not. */
+  /**
+   * From now on, connections break after so many bytes in the mean, what crosses is late now and
+   * then, and one connection in four is overtaken by the next; 0: they do not.
+   */
   public void breakAfter(int bytes) {
     meanBytes = bytes;
   }
@@ -72,6 +92,11 @@ public final class BreakingProxy implements AutoCloseable {
   /** How many connections it has broken so far. */
   public int breaks() {
     return breaks.get();
+  }
+
+  /** How many connections had something to say to the target when a newer one was through. */
+  public int overtaken() {
+    return overtaken.get();
   }
 
   private int random(int bound) {
@@ -97,7 +122,8 @@ public final class BreakingProxy implements AutoCloseable {
       cut(from);
       return;
     }
-    if (meanBytes > 0 && random(4) == 0) {
+    boolean breaks = meanBytes > 0;
+    if (breaks && random(4) == 0) {
       Eventually.pause(random(LATE_MILLIS));
     }
     try {
@@ -105,16 +131,59 @@ public final class BreakingProxy implements AutoCloseable {
       open.add(to);
       from.setTcpNoDelay(true);
       to.setTcpNoDelay(true);
-      Thread.ofPlatform().daemon().name("proxied-back").start(() -> pump(to, from));
-      pump(from, to);
+      if (breaks && connections.incrementAndGet() % OVERTAKEN == 0) {
+        beOvertaken(from, to);
+        return;
+      }
+      Thread.ofPlatform().daemon().name("proxied-back").start(() -> pump(to, from, false));
+      pump(from, to, true);
     } catch (IOException e) {
       cut(from);
     }
   }
 
-  private void pump(Socket from, Socket to) {
+  /** Keeps how a connection begins, cuts the host off, and hands it on when the next is through. */
+  private void beOvertaken(Socket from, Socket to) {
+    Thread.ofPlatform().daemon().name("overtaken-back").start(() -> drain(to));
+    try (from;
+        to) {
+      byte[] bytes = new byte[CHUNK];
+      int kept = from.getInputStream().read(bytes);
+      int before = through.get();
+      cut(from);
+      long deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(OVERTAKING_MILLIS);
+      while (through.get() == before && System.nanoTime() < deadline) {
+        Eventually.pause(1);
+      }
+      if (kept > 0) {
+        to.getOutputStream().write(bytes, 0, kept);
+        overtaken.addAndGet(through.get() == before ? 0 : 1);
+      }
+      Eventually.pause(LATE_MILLIS); // the target answers before it finds out
+    } catch (IOException e) {
+      // One of the two ends has had enough.
+    } finally {
+      open.remove(from);
+      open.remove(to);
+    }
+  }
+
+  /** Takes an answer for which there is nobody any more. */
+  private static void drain(Socket from) {
+    byte[] bytes = new byte[CHUNK];
+    try {
+      while (from.getInputStream().read(bytes) > 0) {
+        // It is lost.
+      }
+    } catch (IOException e) {
+      // It was cut off in between.
+    }
+  }
+
+  private void pump(Socket from, Socket to, boolean there) {
     byte[] bytes = new byte[CHUNK];
     long left = Long.MIN_VALUE;
+    long carried = 0;
     try (from;
         to) {
       InputStream in = from.getInputStream();
@@ -124,6 +193,13 @@ public final class BreakingProxy implements AutoCloseable {
           Eventually.pause(5);
         }
         int mean = meanBytes;
+        if (mean > 0 && random(LATE_CHUNKS) == 0) {
+          Eventually.pause(random(LATE_MILLIS));
+        }
+        if (there && carried < THROUGH_BYTES && carried + n >= THROUGH_BYTES) {
+          through.incrementAndGet();
+        }
+        carried += n;
         if (mean == 0) {
           left = Long.MIN_VALUE;
         } else if (left == Long.MIN_VALUE) {

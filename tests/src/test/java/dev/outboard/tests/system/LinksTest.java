@@ -18,6 +18,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Tag;
 
@@ -53,8 +56,11 @@ class LinksTest {
       proxy.breakAfter(40_000);
       Eventually.require(
           LIMIT.multipliedBy(5),
-          () -> "breaks: " + proxy.breaks() + "\n" + program.output() + program.errors(),
-          () -> proxy.breaks() >= breaks || !program.alive());
+          () ->
+              "breaks: %d, overtaken: %d\n".formatted(proxy.breaks(), proxy.overtaken())
+                  + program.output()
+                  + program.errors(),
+          () -> (proxy.breaks() >= breaks && proxy.overtaken() >= breaks / 20) || !program.alive());
       proxy.away(true);
       Eventually.pause(500);
       proxy.away(false);
@@ -97,17 +103,25 @@ class LinksTest {
         Finished checked = checker.await(LIMIT).expectSuccess();
         assertThat(number(checked, "received")).isEqualTo(number(done, "sent"));
         assertThat(number(done, "received")).isEqualTo(number(checked, "sent"));
+        assertThat(number(done, "sent")).isPositive();
+        assertThat(number(done, "received")).isPositive();
         int appended = (int) number(done, "appended");
         assertThat(appended).isPositive();
         Path log = trial.directory().resolve("log");
         assertThat(Files.readAllLines(log))
             .isEqualTo(IntStream.range(0, appended).mapToObj(Integer::toString).toList());
         assertThat(done.errors()).as("what the user is told of it").isEmpty();
-        assertThat(Files.readString(trial.directory().resolve("stats." + proxy.port())))
-            .containsPattern("\"link\": \\{\"breaks\": [1-9]");
+        String stats = Files.readString(trial.directory().resolve("stats." + proxy.port()));
+        assertThat(stats).containsPattern("\"link\": \\{\"breaks\": [1-9]");
+        assertThat(figure(stats, "\"sentAhead\": (\\d+)")).isPositive();
+        assertThat(figure(stats, "\"receivedAhead\": (\\d+)")).isPositive();
         System.out.printf(
-            "%d breaks, %d and %d numbers, %d appends%n",
-            proxy.breaks(), number(done, "sent"), number(done, "received"), appended);
+            "%d breaks, %d overtaken, %d and %d numbers, %d appends%n",
+            proxy.breaks(),
+            proxy.overtaken(),
+            number(done, "sent"),
+            number(done, "received"),
+            appended);
       }
       device.signal("TERM");
       device.await(LIMIT);
@@ -222,6 +236,51 @@ class LinksTest {
       server.await(LIMIT).expectSuccess();
       return done;
     }
+  }
+
+  /** Calls of different threads wait for their answers at the same time. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void callsOfThreadsOverlap(Trial trial) {
+    int threads = 16;
+    int rounds = 20;
+    long roundTrip = 20_000; // microseconds
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    trial.file(
+        "numbers",
+        IntStream.range(0, threads).mapToObj("%07d\n"::formatted).collect(Collectors.joining()));
+    try (LateProxy far = new LateProxy(port, Duration.ofMillis(10));
+        Running device = device(trial, machines, port, far.port())) {
+      Finished done =
+          machines
+              .program(
+                  far.port(),
+                  "0",
+                  Programs.PYTHON,
+                  Programs.python("crossings"),
+                  "threads",
+                  "/counted/numbers",
+                  "" + threads,
+                  "" + rounds)
+              .run(LIMIT)
+              .expectSuccess();
+      assertThat(number(done, "wrong")).isZero();
+      long alone = number(done, "alone");
+      long together = number(done, "together");
+      System.out.printf(
+          "one read in %d us, %d of as many threads in %d us%n", alone, threads, together);
+      assertThat(alone).as("a read crosses").isGreaterThanOrEqualTo(roundTrip);
+      // One after the other they would take sixteen round trips, whatever the machine.
+      assertThat(together).isBetween(roundTrip, threads * roundTrip / 3);
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
+  private static long figure(String stats, String pattern) {
+    Matcher m = Pattern.compile(pattern).matcher(stats);
+    assertThat(m.find()).as("%s in %s", pattern, stats).isTrue();
+    return Long.parseLong(m.group(1));
   }
 
   /** Longer than the ends of a link wait for a sign of life. */
