@@ -1332,6 +1332,8 @@ abstract class WholePathSuite {
       int version = answer[12]; // behind the header and the magic
       assertThat(version).isEqualTo(Math.min(highest, FrameCodec.HIGHEST_VERSION));
       Linux.close(fd);
+      // There is room for a few sessions.
+      eventually("sessions", 1, () -> link.counts().sessions());
     }
   }
 
