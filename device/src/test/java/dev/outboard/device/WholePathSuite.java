@@ -1317,7 +1317,7 @@ abstract class WholePathSuite {
   }
 
   @Test
-  void anOlderHostIsSpokenToInItsVersion() {
+  void anOlderHostIsSpokenToInItsVersion() throws Exception {
     for (int highest = FrameCodec.LOWEST_VERSION;
         highest <= FrameCodec.HIGHEST_VERSION + 1;
         highest++) {
