@@ -382,6 +382,11 @@ final class ResumableWire implements Wire {
     c.close();
   }
 
+  /** How many bytes the other end has said to have. */
+  synchronized long acknowledged() {
+    return acknowledged;
+  }
+
   /** What the stream uses now; null while there is none. */
   synchronized @Nullable Connection connection() {
     return connection;

@@ -289,7 +289,10 @@ public final class TcpDevice implements AutoCloseable {
       stream = streams.get(guest.request().stream());
     }
     // Whose it is not gets the same answer as for one that there is not.
-    if (stream == null || !stream.key.sameKey(guest.key()) || !stream.take(guest)) {
+    boolean own = stream != null && stream.key.sameKey(guest.key());
+    if (stream != null && own && stream.isOld(guest)) {
+      refuse(guest, Opening.NOT_NOW, "the stream has gone on over a newer connection");
+    } else if (stream == null || !own || !stream.take(guest)) {
       refuse(guest, Opening.NO_STREAM, "the session has ended, or the device was started anew");
     }
   }
@@ -385,6 +388,18 @@ public final class TcpDevice implements AutoCloseable {
       log.accept(name + " has ended its session: " + DeviceRelay.serve(made, session));
     }
 
+    /**
+     * Whether a connection was made before one over which the host has said to have more: the
+     * network has brought it late, and its host has given it up.
+     */
+    private boolean isOld(Guest other) {
+      ResumableWire current;
+      synchronized (this) {
+        current = wire;
+      }
+      return current != null && other.request().received() < current.acknowledged();
+    }
+
     /** Goes on with another connection; false if it is too late. */
     boolean take(Guest other) {
       ResumableWire current;
@@ -412,6 +427,10 @@ public final class TcpDevice implements AutoCloseable {
     public Renewed renew(long received, long deadline) throws IOException {
       while (true) {
         Guest next = await(deadline);
+        if (isOld(next)) {
+          next.connection().close(); // what the host said since has come meanwhile
+          continue;
+        }
         try {
           answer(next.connection(), received);
           return new Renewed(next.connection(), next.request().received());

@@ -7,6 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceLink;
+import dev.outboard.channel.Frame;
+import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
@@ -400,6 +402,33 @@ class TcpLinkTest {
     assertThat(asked(at, HOST, new Opening.Request(1, 1, true, LONG, stream, 5)).status())
         .isEqualTo(Opening.OK);
     require(() -> devices.getFirst().streams() == 0);
+    c.close();
+  }
+
+  /** A connection that the network brings behind a newer one is its host's no more. */
+  @Test
+  void aConnectionThatComesLateEndsNothing() throws Exception {
+    TcpAddress at = device();
+    TlsConnection c = tls(at, HOST);
+    Opening.send(c, new Opening.Request(1, 1, false, LONG, Opening.NONE, 0));
+    String stream = Opening.receiveAnswer(c).stream();
+    ByteBuffer hello = FrameCodec.newBuffer();
+    FrameCodec.encode(new Frame.Hello(3, 6, 1, "late"), hello);
+    ByteBuffer record = ByteBuffer.allocateDirect(100).order(ByteOrder.LITTLE_ENDIAN);
+    record.putInt(hello.remaining()).putLong(0).put(hello);
+    c.write(record.flip(), ByteBuffer.allocateDirect(0));
+    int got = 0;
+    while (got < 40) { // a Welcome's first bytes
+      ByteBuffer some = Objects.requireNonNull(c.read());
+      got += some.remaining();
+      some.position(some.limit());
+    }
+    for (int received : new int[] {20, 20, 10, 20, 0, 20}) {
+      Opening.Answer answer =
+          asked(at, HOST, new Opening.Request(1, 1, true, LONG, stream, received));
+      assertThat(answer.status()).isEqualTo(received == 20 ? Opening.OK : Opening.NOT_NOW);
+      assertThat(devices.getFirst().streams()).isEqualTo(1);
+    }
     c.close();
   }
 
