@@ -22,6 +22,7 @@ class StatsReportTest {
           567,
           89,
           91,
+          93,
           List.of(new CpuTime("hook", 1, 0.25, 1.5), new CpuTime("device", 2, 0, 0.01)),
           null);
 
@@ -41,6 +42,7 @@ class StatsReportTest {
             "channel: 1,234 bytes to the device, 567 bytes from it",
             "sent ahead: 89 sends",
             "received ahead: 91 receives",
+            "called ahead: 93 calls",
             "CPU of the hook: 0.25 s in user mode, 1.50 s in the host's kernel",
             "CPU of the device: 0.00 s in user mode, 0.01 s in the host's kernel");
   }
@@ -58,7 +60,7 @@ class StatsReportTest {
                 + " \"untrapped\": 7, \"hook\": 0, \"bytes\": 0, \"p50Nanos\": 0, \"p99Nanos\": 0,"
                 + " \"spinsWon\": 5, \"spinsLost\": 0}",
             "  ],",
-            "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567, \"sentAhead\": 89, \"receivedAhead\": 91},",
+            "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567, \"sentAhead\": 89, \"receivedAhead\": 91, \"calledAhead\": 93},",
             "  \"cpuSeconds\": {\"hook\": {\"user\": 0.25, \"system\": 1.50},"
                 + " \"device\": {\"user\": 0.00, \"system\": 0.01}}",
             "}");

@@ -255,7 +255,8 @@ final class PathCalls implements AutoCloseable {
                 look.address(),
                 flags & ~Fcntl.O_CLOEXEC,
                 creates ? mode(n, mode) : 0);
-        opened(n, look, hook.calls().runAt(n, OPENAT, args, look.file, null), flags);
+        long changes = hook.calls().changes();
+        opened(n, look, hook.calls().runAt(n, OPENAT, args, look.file, null), flags, changes);
       }
     }
   }
@@ -288,12 +289,16 @@ final class PathCalls implements AutoCloseable {
       own.set(JAVA_LONG_UNALIGNED, 8, creates ? mode(n, mode) : mode);
       own.set(JAVA_LONG_UNALIGNED, 16, how.get(JAVA_LONG_UNALIGNED, 16));
       long[] args = args(look.directory, look.address(), Work.timesAddress(), OPEN_HOW_BYTES);
-      opened(n, look, hook.calls().runAt(n, OPENAT2, args, look.file, null), flags);
+      opened(n, look, hook.calls().runAt(n, OPENAT2, args, look.file, null), flags, 0);
     }
   }
 
-  /** Gives the program a descriptor for what the device has opened, and answers. */
-  private void opened(Notification n, Look look, long r, long flags) {
+  /**
+   * Gives the program a descriptor for what the device has opened, and answers.
+   *
+   * @param changes {@link DeviceCalls#changes} before that
+   */
+  private void opened(Notification n, Look look, long r, long flags, long changes) {
     if (r < 0) {
       hook.answer(n, r);
       return;
@@ -327,6 +332,10 @@ final class PathCalls implements AutoCloseable {
       p.ready();
     }
     r = hook.install(n, file, p, (flags & Fcntl.O_CLOEXEC) != 0);
+    byte[] told = n.attributes();
+    if (r >= 0 && regular && exported && told != null) {
+      n.thread().found(new Stats.Told(file, told, changes));
+    }
     if (r == -Errno.EMFILE) {
       hook.calls().close(handle);
     }
