@@ -214,6 +214,107 @@ def queued():
     return left[0] > 0, abs(sent - left[0] - held[0]) <= 1 << 16
 
 
+def options():
+    """An option that was set is what it was set to, whether or not bytes wait before it."""
+    a, b = pair(small=True)
+    names = socket.TCP_NODELAY, socket.TCP_CORK
+    wrong = 0
+    for i in range(60):
+        name = names[i % 2]
+        value = i // 2 % 2
+        a.setsockopt(socket.IPPROTO_TCP, name, value)
+        wrong += a.getsockopt(socket.IPPROTO_TCP, name) != value
+        a.send(b"x")
+        a.setsockopt(socket.IPPROTO_TCP, name, 1 - value)
+        wrong += a.getsockopt(socket.IPPROTO_TCP, name) != 1 - value
+    for name in names:
+        a.setsockopt(socket.IPPROTO_TCP, name, 0)
+    a.setblocking(False)
+    try:
+        while True:
+            a.send(bytes(65536))
+    except BlockingIOError:
+        pass
+    for value in 1, 0:  # though nothing before it can be sent
+        a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
+        wrong += a.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != value
+    refused = []
+    for name, value in (socket.TCP_CORK, b"xyz"), (socket.TCP_KEEPIDLE, struct.pack("i", 0)):
+        try:
+            a.setsockopt(socket.IPPROTO_TCP, name, value)
+        except OSError as e:
+            refused.append(errno.errorcode[e.errno])
+    return wrong, refused
+
+
+def corked():
+    """What is sent between two options arrives whole and in order."""
+    a, b = pair()
+    got = bytearray()
+
+    def read():
+        while some := b.recv(65536):
+            got.extend(some)
+
+    t = threading.Thread(target=read)
+    t.start()
+    sent = bytearray()
+    for i in range(100):
+        a.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        for n in 3, 700, 20000 * (i % 5 == 0):
+            some = bytes([i]) * n
+            sent += some
+            a.sendall(some)
+        a.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    a.close()
+    t.join()
+    return got == sent, len(got)
+
+
+def bound_again():
+    """A port is free when the socket that had it is closed."""
+    port = 0
+    for _ in range(60):
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        port = listener.getsockname()[1]
+        listener.close()
+    return "bound"
+
+
+def ends_at_once():
+    """Who has closed finds the end at the other end without waiting."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    wrong = 0
+    for _ in range(60):
+        a = socket.create_connection(listener.getsockname())
+        b, _ = listener.accept()
+        b.setblocking(False)
+        a.close()
+        if not select.select([b], [], [], 0)[0]:
+            wrong += 1
+        elif b.recv(10):
+            wrong += 100
+        b.close()
+    return wrong
+
+
+def closed_with_bytes_looked_at():
+    """A number that is used again has nothing of the connection that had it before."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    wrong = 0
+    for i in range(60):
+        a = socket.create_connection(listener.getsockname())
+        b, _ = listener.accept()
+        a.sendall(b"%04d" % i * 20)
+        wrong += b.recv(4) != b"%04d" % i
+        wrong += b.recv(4) != b"%04d" % i
+        b.close()  # with bytes in its queue
+        a.close()
+    return wrong
+
+
 CASES = {
     "seen_at_once": seen_at_once,
     "ends_behind": ends_behind,
@@ -225,6 +326,11 @@ CASES = {
     "reset_under_way": reset_under_way,
     "shared": shared,
     "queued": queued,
+    "options": options,
+    "corked": corked,
+    "bound_again": bound_again,
+    "ends_at_once": ends_at_once,
+    "closed_with_bytes_looked_at": closed_with_bytes_looked_at,
 }
 
 

@@ -32,6 +32,9 @@ public final class Stat {
   /** The type bits of the mode alone. */
   public static final int STATX_TYPE = 1;
 
+  /** The size and the type bits of the mode. */
+  public static final int STATX_TYPE_AND_SIZE = 0x201;
+
   /** All that {@code stat(2)} gives. */
   public static final int STATX_BASIC = 0x7ff;
 

@@ -336,20 +336,47 @@ public final class DeviceLink implements AutoCloseable {
   }
 
   /**
-   * Sends bytes to a socket of the device and does not wait for what becomes of them: {@link
+   * Whether the device takes options and closes ahead, says with an open what the file is, and with
+   * a sendfile what would come of the next.
+   */
+  public boolean takesCertain() {
+    return near != null && welcome.version() >= FrameCodec.CERTAIN_VERSION;
+  }
+
+  /**
+   * Has something done to a file of the device and does not wait for what becomes of it: {@link
    * LinkListener#sent} says it later. The caller sees to the bounds of {@link Frame.Ahead}.
    *
    * @param slot one that makes no calls
    * @param first nothing else that was sent by this slot is on its way
-   * @param end whether the stream ends behind them
+   * @param kind what is to be done; others than BYTES and END only if {@link #takesCertain}
    * @param bytes at most {@link Frame.Ahead#MAX_BYTES}; the caller's again when this returns
    * @return false if the device is gone
    */
   public boolean sendAhead(
-      CallSlot slot, boolean first, boolean end, int handle, int flags, MemorySegment bytes) {
+      CallSlot slot,
+      boolean first,
+      Frame.Ahead.Kind kind,
+      int handle,
+      int flags,
+      MemorySegment bytes) {
     Frame.Ahead frame =
-        new Frame.Ahead(slot.index(), first, end, handle, flags, bytes.asByteBuffer());
-    return near == null ? stream.send(frame) : near.send(frame);
+        new Frame.Ahead(slot.index(), first, kind, handle, flags, bytes.asByteBuffer());
+    return near == null ? stream.send(frame) : near.send(frame, 0);
+  }
+
+  /**
+   * Closes a handle in the same way.
+   *
+   * @param slot by which nothing but handles is closed
+   * @param after as {@link Call#flags}: which Look and Taken it must come after
+   * @return false if the device is gone, or does not take closes ahead
+   */
+  public boolean closeAhead(CallSlot slot, boolean first, int handle, int after) {
+    Frame.Ahead frame =
+        new Frame.Ahead(
+            slot.index(), first, Frame.Ahead.Kind.CLOSE, handle, 0, ByteBuffer.allocate(0));
+    return near != null && near.send(frame, after);
   }
 
   /** Whether the device can tell what comes for a socket before it is asked for. */

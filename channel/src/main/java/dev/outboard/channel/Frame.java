@@ -88,19 +88,40 @@ public sealed interface Frame
   record Pong(long id) implements Frame {}
 
   /**
-   * Host to device, over a stream: bytes that the program has sent already, for a socket's stream.
-   * The next ones may follow before these are {@link Done}.
+   * Host to device, over a stream: what the program has been told is done already, on a file of the
+   * device: bytes for a socket's stream, and what is certain to succeed. The next ones may follow
+   * before these are {@link Done}.
    *
-   * @param slot one that is used for nothing else; what it carries is sent in order
+   * @param slot one that is used for nothing else; what it carries is done in order
    * @param first nothing else of this slot's is on its way: an error of before is over
-   * @param end the stream ends behind these bytes, as by {@code shutdown(2)}
-   * @param handle the socket; the same for all that is on its way by this slot
-   * @param flags of {@code send(2)}
-   * @param bytes at least one, unless it is the end; a view that is valid until the next frame is
-   *     received
+   * @param kind what is to be done
+   * @param handle the file; the same for all that is on its way by this slot, but for closes
+   * @param flags of {@code send(2)}; of an option its name
+   * @param bytes as {@code kind} says; a view that is valid until the next frame is received
    */
-  record Ahead(int slot, boolean first, boolean end, int handle, int flags, ByteBuffer bytes)
+  record Ahead(int slot, boolean first, Kind kind, int handle, int flags, ByteBuffer bytes)
       implements Frame {
+    /** What is done ahead. */
+    public enum Kind {
+      /** Bytes are sent, one at least. */
+      BYTES,
+      /** They are sent, if there are any, and the stream ends, as by {@code shutdown(2)}. */
+      END,
+      /** An option of TCP that {@link #isOption} is set to an int, which the bytes are. */
+      OPTION,
+      /** The handle is closed; no bytes. */
+      CLOSE
+    }
+
+    // TCP_NODELAY and TCP_CORK (include/uapi/linux/tcp.h).
+    private static final int TCP_NODELAY = 1;
+    private static final int TCP_CORK = 3;
+
+    /** Whether a frame may set this option of TCP: setting it cannot fail. */
+    public static boolean isOption(int name) {
+      return name == TCP_NODELAY || name == TCP_CORK;
+    }
+
     /** The most bytes of one frame. */
     public static final int MAX_BYTES = FrameCodec.MAX_BYTES - FrameCodec.HEADER_BYTES - 20;
 

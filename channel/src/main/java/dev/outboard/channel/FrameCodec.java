@@ -35,7 +35,7 @@ public final class FrameCodec {
   /** The versions that this side speaks. */
   public static final int LOWEST_VERSION = 3;
 
-  public static final int HIGHEST_VERSION = 6;
+  public static final int HIGHEST_VERSION = 7;
 
   /** From this version on, bytes may be sent ahead over a stream. */
   public static final int AHEAD_VERSION = 4;
@@ -45,6 +45,12 @@ public final class FrameCodec {
 
   /** From this version on, a call over a stream says how far its data go. */
   public static final int EXTENT_VERSION = 6;
+
+  /**
+   * From this version on, options and closes may go ahead over a stream, an open brings the file's
+   * attributes, and a sendfile says what would come of the next one.
+   */
+  public static final int CERTAIN_VERSION = 7;
 
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;
@@ -83,6 +89,12 @@ public final class FrameCodec {
 
   /** Ahead: the stream ends behind the bytes. */
   private static final int END = 2;
+
+  /** Ahead: an option is set to the bytes. */
+  private static final int OPTION = 4;
+
+  /** Ahead: the handle is closed. */
+  private static final int CLOSE = 8;
 
   /** Looked: no more will be told. */
   private static final int LAST = 1;
@@ -198,7 +210,7 @@ public final class FrameCodec {
             yield BYE;
           }
           case Frame.Ahead f -> {
-            to.putInt(f.slot()).putInt((f.first() ? FIRST : 0) | (f.end() ? END : 0));
+            to.putInt(f.slot()).putInt((f.first() ? FIRST : 0) | bits(f.kind()));
             to.putInt(f.handle()).putInt(f.flags()).putInt(f.bytes().remaining());
             to.put(f.bytes().duplicate());
             yield AHEAD;
@@ -346,9 +358,31 @@ public final class FrameCodec {
     int handle = in.i32();
     int messageFlags = in.i32();
     ByteBuffer bytes = in.bytes(in.i32());
-    boolean end = (flags & END) != 0;
-    in.good &= (flags & ~(FIRST | END)) == 0 && slot >= 0 && (end || bytes.hasRemaining());
-    return new Frame.Ahead(slot, (flags & FIRST) != 0, end, handle, messageFlags, bytes);
+    Frame.Ahead.Kind kind =
+        switch (flags & ~FIRST) {
+          case END -> Frame.Ahead.Kind.END;
+          case OPTION -> Frame.Ahead.Kind.OPTION;
+          case CLOSE -> Frame.Ahead.Kind.CLOSE;
+          default -> Frame.Ahead.Kind.BYTES;
+        };
+    in.good &= slot >= 0 && (flags & ~FIRST) == bits(kind);
+    in.good &=
+        switch (kind) {
+          case BYTES -> bytes.hasRemaining();
+          case END -> true;
+          case OPTION -> bytes.remaining() == Integer.BYTES && Frame.Ahead.isOption(messageFlags);
+          case CLOSE -> !bytes.hasRemaining() && messageFlags == 0;
+        };
+    return new Frame.Ahead(slot, (flags & FIRST) != 0, kind, handle, messageFlags, bytes);
+  }
+
+  private static int bits(Frame.Ahead.Kind kind) {
+    return switch (kind) {
+      case BYTES -> 0;
+      case END -> END;
+      case OPTION -> OPTION;
+      case CLOSE -> CLOSE;
+    };
   }
 
   private static Frame done(Reader in) {

@@ -12,9 +12,10 @@ public interface NearEnd {
   /**
    * Sends a frame.
    *
+   * @param flags as {@link Call#flags}: which frames of the link's socket it must come after
    * @return false if the link is gone
    */
-  boolean send(Frame.Ahead frame);
+  boolean send(Frame.Ahead frame, int flags);
 
   /**
    * Makes the call that is in a slot. Its end comes as that of any; if the link is gone, as the

@@ -44,7 +44,11 @@ class FrameCodecTest {
           new Frame.Counts(2, new DeviceCounts(1, 2, 3, 4, 5, 6, 7, 8, 9)),
           new Frame.Ping(-1),
           new Frame.Pong(-1),
-          new Frame.Ahead(3, true, false, 4, -1, ByteBuffer.wrap(new byte[] {1, 2, 3})),
+          new Frame.Ahead(
+              3, true, Frame.Ahead.Kind.BYTES, 4, -1, ByteBuffer.wrap(new byte[] {1, 2, 3})),
+          new Frame.Ahead(3, false, Frame.Ahead.Kind.END, 4, 0, ByteBuffer.wrap(new byte[] {1})),
+          new Frame.Ahead(3, false, Frame.Ahead.Kind.OPTION, 4, 3, ByteBuffer.wrap(new byte[4])),
+          new Frame.Ahead(3, true, Frame.Ahead.Kind.CLOSE, 4, 0, ByteBuffer.wrap(new byte[0])),
           new Frame.Done(3, 60_000, 2, 104),
           new Frame.Look(3, 4, 5),
           new Frame.Looked(4, 5, true, true, 0, ByteBuffer.allocate(0)),
@@ -106,6 +110,27 @@ class FrameCodecTest {
     for (Frame frame : FRAMES) {
       assertThat(decode(bytes(frame))).isEqualTo(new Decoded.Received(frame));
     }
+  }
+
+  /** What goes ahead must be what cannot fail, in the form that it has. */
+  @Test
+  void whatIsNotCertainDoesNotGoAhead() {
+    Frame.Ahead.Kind option = Frame.Ahead.Kind.OPTION;
+    Frame.Ahead.Kind close = Frame.Ahead.Kind.CLOSE;
+    for (Frame wrong :
+        List.of(
+            new Frame.Ahead(3, false, option, 4, 2, ByteBuffer.allocate(4)),
+            new Frame.Ahead(3, false, option, 4, -1, ByteBuffer.allocate(4)),
+            new Frame.Ahead(3, false, option, 4, 3, ByteBuffer.allocate(3)),
+            new Frame.Ahead(3, false, option, 4, 3, ByteBuffer.allocate(5)),
+            new Frame.Ahead(3, false, option, 4, 3, ByteBuffer.allocate(0)),
+            new Frame.Ahead(3, false, close, 4, 0, ByteBuffer.allocate(1)),
+            new Frame.Ahead(3, false, close, 4, 1, ByteBuffer.allocate(0)))) {
+      assertThat(decode(bytes(wrong))).as("%s", wrong).isInstanceOf(Decoded.Malformed.class);
+    }
+    byte[] two = bytes(new Frame.Ahead(3, false, close, 4, 0, ByteBuffer.allocate(0)));
+    view(two).putInt(FrameCodec.HEADER_BYTES + 4, 2 | 8);
+    assertThat(decode(two)).isInstanceOf(Decoded.Malformed.class);
   }
 
   @Test

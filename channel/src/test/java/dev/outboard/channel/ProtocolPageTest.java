@@ -76,10 +76,10 @@ class ProtocolPageTest {
     m.put("14 Bye: \"done\"", new Frame.Bye("done"));
     m.put(
         "19 Ahead: slot 3, first, handle 4, MSG_MORE, \"abc\"",
-        new Frame.Ahead(3, true, false, 4, 0x8000, bytes("abc")));
+        new Frame.Ahead(3, true, Frame.Ahead.Kind.BYTES, 4, 0x8000, bytes("abc")));
     m.put(
         "19 Ahead: slot 3, the end, handle 4, no flags, no bytes",
-        new Frame.Ahead(3, false, true, 4, 0, bytes("")));
+        new Frame.Ahead(3, false, Frame.Ahead.Kind.END, 4, 0, bytes("")));
     m.put("20 Done: slot 3, 258 bytes, 2 frames, EPIPE", new Frame.Done(3, 258, 2, 32));
     m.put("21 Look: slot 5, handle 4, generation 1", new Frame.Look(5, 4, 1));
     m.put(

@@ -85,10 +85,11 @@ final class RunCommand implements Command {
     options.add(
         Option.single(
             AHEAD,
-            "send,receive|send|receive|off",
+            "send,receive,call|off",
             "With a device at tcp:// or ssh://: a send ends when its bytes are on",
             "their way, a receive finds what the device has sent before it was",
-            "asked (both is the default); off: each call waits for the device."));
+            "asked, other calls do not wait for what is certain (all are the",
+            "default); off: each call waits for the device."));
     options.addAll(DeviceSettings.OPTIONS);
     options.add(
         Option.single(
@@ -345,6 +346,7 @@ final class RunCommand implements Command {
               .trace(trace.sink())
               .shim(shim)
               .ahead(ahead(arguments).contains("send"))
+              .certain(ahead(arguments).contains("call"))
               .looks(ahead(arguments).contains("receive"))
               .bpf(bpf(arguments))
               .policy(policy(arguments))
@@ -391,19 +393,20 @@ final class RunCommand implements Command {
 
   /** With a device beside the program a call is as fast as it is told. */
   private static Set<String> ahead(Arguments arguments) {
-    Set<String> both = Set.of("send", "receive");
+    Set<String> all = Set.of("send", "receive", "call");
     String ahead = arguments.value(AHEAD);
     if (!overStream(arguments.value(DEVICE)) || "off".equals(ahead)) {
       return Set.of();
     }
     if (ahead == null) {
-      return both;
+      return all;
     }
     Set<String> named = new HashSet<>(Arrays.asList(ahead.split(",", -1)));
-    if (!both.containsAll(named)) {
+    if (!all.containsAll(named)) {
       throw new RunCommand()
           .syntax()
-          .usageError(AHEAD + " is 'send', 'receive', both, or 'off', not '" + ahead + "'");
+          .usageError(
+              AHEAD + " is 'send', 'receive', 'call', some of them, or 'off', not '" + ahead + "'");
     }
     return named;
   }

@@ -16,6 +16,7 @@ import org.jspecify.annotations.Nullable;
  * @param fromDevice bytes that crossed it from the device
  * @param sentAhead sends that ended before the device had made them
  * @param receivedAhead receives that were answered without asking the device
+ * @param calledAhead other calls that did not wait for it
  * @param cpu what hook and device have used; the device only if it is this command's
  * @param link how a link that may break has fared; null if there is none
  */
@@ -25,6 +26,7 @@ record StatsReport(
     long fromDevice,
     long sentAhead,
     long receivedAhead,
+    long calledAhead,
     List<CpuTime> cpu,
     LinkWatch.@Nullable Counts link) {
   private static final String ROW =
@@ -37,6 +39,7 @@ record StatsReport(
         statistics.channelFromDevice(),
         statistics.sentAhead(),
         statistics.receivedAhead(),
+        statistics.certain(),
         cpu,
         link);
   }
@@ -94,6 +97,9 @@ record StatsReport(
     }
     if (receivedAhead > 0) {
       out.printf(Locale.ROOT, "received ahead: %,d receives%n", receivedAhead);
+    }
+    if (calledAhead > 0) {
+      out.printf(Locale.ROOT, "called ahead: %,d calls%n", calledAhead);
     }
     refused(out, "io_uring", "io_uring_setup", "epoll");
     refused(out, "AIO", "io_setup", "threads");
@@ -172,13 +178,14 @@ record StatsReport(
                 link.bytesAgain());
     out.printf(
         Locale.ROOT,
-        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d, \"sentAhead\": %d, \"receivedAhead\": %d},%s%n"
+        "{%n  \"calls\": %s,%n  \"channel\": {\"toDevice\": %d, \"fromDevice\": %d, \"sentAhead\": %d, \"receivedAhead\": %d, \"calledAhead\": %d},%s%n"
             + "  \"refused\": {\"io_uring_setup\": %d, \"io_setup\": %d},%n  \"cpuSeconds\": %s%n}%n",
         calls,
         toDevice,
         fromDevice,
         sentAhead,
         receivedAhead,
+        calledAhead,
         linked,
         refusals("io_uring_setup"),
         refusals("io_setup"),

@@ -25,6 +25,7 @@ class StatsReportTest {
           567,
           89,
           91,
+          93,
           List.of(new CpuTime("hook", 1, 0.25, 1.5), new CpuTime("device", 2, 0, 0.01)),
           null);
 
@@ -46,6 +47,7 @@ class StatsReportTest {
             "channel: 1,234 bytes to the device, 567 bytes from it",
             "sent ahead: 89 sends",
             "received ahead: 91 receives",
+            "called ahead: 93 calls",
             "io_uring: refused 2 times (ENOSYS), as its operations would pass the hook: programs go on with epoll",
             "AIO: refused 1 time (ENOSYS), as its operations would pass the hook: programs go on with threads",
             "CPU of the hook: 0.25 s in user mode, 1.50 s in the host's kernel",
@@ -75,7 +77,7 @@ class StatsReportTest {
                 + " \"directP50Nanos\": 0, \"directP99Nanos\": 0,"
                 + " \"spinsWon\": 0, \"spinsLost\": 0}",
             "  ],",
-            "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567, \"sentAhead\": 89, \"receivedAhead\": 91},",
+            "  \"channel\": {\"toDevice\": 1234, \"fromDevice\": 567, \"sentAhead\": 89, \"receivedAhead\": 91, \"calledAhead\": 93},",
             "  \"refused\": {\"io_uring_setup\": 2, \"io_setup\": 1},",
             "  \"cpuSeconds\": {\"hook\": {\"user\": 0.25, \"system\": 1.50},"
                 + " \"device\": {\"user\": 0.00, \"system\": 0.01}}",

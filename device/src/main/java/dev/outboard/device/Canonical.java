@@ -20,6 +20,7 @@ final class Canonical {
   static final int MOUNT = 40;
   static final int OPENAT = 56;
   static final int CLOSE = 57;
+  static final int LSEEK = 62;
   static final int READ = 63;
   static final int WRITE = 64;
   static final int READV = 65;

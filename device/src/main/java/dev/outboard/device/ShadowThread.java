@@ -3,11 +3,13 @@ package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
+import dev.outboard.abi.File;
 import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.MessageHeader;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.Stat;
+import dev.outboard.abi.Struct;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
@@ -58,7 +60,10 @@ final class ShadowThread implements Runnable {
   /** How often a call is made again whose interruption was not meant for it. */
   private static final int MAX_REPEATS = 1000;
 
-  // Of the thread's own memory, what RECEIVE builds there.
+  // Of the thread's own memory: what a file is, behind an empty path.
+  private static final int STATX = Long.BYTES;
+
+  // Likewise, what RECEIVE builds there.
   private static final int IOVEC = 128;
   private static final int MESSAGE = 256;
 
@@ -454,19 +459,45 @@ final class ShadowThread implements Runnable {
           handle.showsSends(); // A connection has the options of the socket that listens.
         }
         if (call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2) {
-          sample.mask = type(handle, own);
+          sample.mask = attributes(handle, own);
         }
       }
       if (on != null) {
         Readiness.Watch watch = on.watch;
         if (watch != null) {
           readiness.sample(watch, own, sample);
+          if (call.number == Canonical.SENDFILE && goesOn(result, own)) {
+            newBirth = 1;
+          }
         }
       }
       return result;
     } finally {
       leave();
     }
+  }
+
+  /**
+   * Whether a sendfile has ended because its socket takes no more, so that another one would find
+   * no room: it has sent less than was asked for, the socket is not ready for more, and the file
+   * has not ended.
+   */
+  private boolean goesOn(long sent, MemorySegment own) {
+    Handles.Handle source = entered[1];
+    if (source == null
+        || sent <= 0
+        || sent >= call.args[3]
+        || (sample.mask & (Poll.POLLOUT | Poll.POLLERR | Poll.POLLHUP)) != 0
+        || stat(source, Stat.STATX_TYPE_AND_SIZE, own) < 0
+        || (own.get(ValueLayout.JAVA_SHORT, STATX + Stat.STATX_MODE) & Stat.S_IFMT)
+            != Stat.S_IFREG) {
+      return false;
+    }
+    long position =
+        kernelArgs[2] == 0
+            ? kernel.syscall(Canonical.LSEEK, source.fd, 0, File.SEEK_CUR, 0, 0, 0)
+            : call.data.get(ValueLayout.JAVA_LONG_UNALIGNED, kernelArgs[2] - call.data.address());
+    return position >= 0 && position < own.get(ValueLayout.JAVA_LONG, STATX + Stat.STATX_SIZE);
   }
 
   /**
@@ -641,20 +672,38 @@ final class ShadowThread implements Runnable {
     return fd;
   }
 
-  /** The type bits of a file's mode, or -1. */
-  private int type(Handles.Handle file, MemorySegment own) {
+  /**
+   * Puts what a file is that was just opened where the call wants it, if it does: in its data, from
+   * what its fifth argument says on, which openat(2) does not have.
+   *
+   * @return the type bits of its mode, or -1
+   */
+  private int attributes(Handles.Handle file, MemorySegment own) {
+    long to = call.number == Canonical.OPENAT ? call.args[4] : 0;
+    boolean wanted =
+        to > 0 && to <= call.data.byteSize() - Struct.STATX.bytes() && to % Long.BYTES == 0;
+    long r = stat(file, wanted ? Stat.STATX_BASIC : Stat.STATX_TYPE, own);
+    if (wanted) {
+      MemorySegment from = own.asSlice(STATX, Struct.STATX.bytes());
+      if (r < 0) {
+        from.fill((byte) 0); // its mask says that there are none
+      }
+      call.data.asSlice(to, Struct.STATX.bytes()).copyFrom(from);
+    }
+    return r < 0 ? -1 : own.get(ValueLayout.JAVA_SHORT, STATX + Stat.STATX_MODE) & Stat.S_IFMT;
+  }
+
+  /** A statx to {@link #STATX} of the thread's own memory. */
+  private long stat(Handles.Handle file, int mask, MemorySegment own) {
     own.set(ValueLayout.JAVA_BYTE, 0, (byte) 0);
-    long at = Long.BYTES;
-    long r =
-        kernel.syscall(
-            Canonical.STATX,
-            file.fd,
-            own.address(),
-            Fcntl.AT_EMPTY_PATH,
-            Stat.STATX_TYPE,
-            own.address() + at,
-            0);
-    return r < 0 ? -1 : own.get(ValueLayout.JAVA_SHORT, at + Stat.STATX_MODE) & Stat.S_IFMT;
+    return kernel.syscall(
+        Canonical.STATX,
+        file.fd,
+        own.address(),
+        Fcntl.AT_EMPTY_PATH,
+        mask,
+        own.address() + STATX,
+        0);
   }
 
   private boolean makesHandle(Row row) {

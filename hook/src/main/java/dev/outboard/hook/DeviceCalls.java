@@ -2,8 +2,10 @@
 package dev.outboard.hook;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.File;
 import dev.outboard.abi.Poll;
+import dev.outboard.abi.Struct;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceLink;
@@ -24,9 +26,12 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.LongAdder;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -59,6 +64,31 @@ final class DeviceCalls {
   private static final int LOSS_MILLIS = 500;
 
   private static final int CLOSE = canonical("close");
+  private static final int OPENAT = canonical("openat");
+
+  /** The argument of openat that says where in the data the file's attributes are wanted. */
+  private static final int ATTRIBUTES = 4;
+
+  private static final BitSet CHANGES_NOTHING =
+      numbers(
+          "accept4",
+          "close",
+          "faccessat",
+          "fcntl",
+          "flock",
+          "fstatfs",
+          "getdents64",
+          "lseek",
+          "pread64",
+          "preadv",
+          "preadv2",
+          "read",
+          "readlinkat",
+          "readv",
+          "socket",
+          "statfs",
+          "statx");
+
   private static final int SOCKET = canonical("socket");
   private static final int GETSOCKOPT = canonical("getsockopt");
   private static final int SETSOCKOPT = canonical("setsockopt");
@@ -73,6 +103,15 @@ final class DeviceCalls {
   private @Nullable SendAhead ahead;
   private @Nullable BpfCalls bpf;
   private @Nullable ReceiveAhead looks;
+
+  /** Whether opens ask what the file is. */
+  private boolean asksAttributes;
+
+  /** Calls that began or ended since the start and may have changed what a file is. */
+  private final AtomicLong changes = new AtomicLong();
+
+  /** Calls that were answered from what was told with the call before, for statistics. */
+  private final LongAdder known = new LongAdder();
 
   /** Frames of Look and Taken, or such as are about to be. */
   private final AtomicInteger issued = new AtomicInteger();
@@ -116,6 +155,26 @@ final class DeviceCalls {
     looks = receiveAhead;
   }
 
+  /** Has opens ask what the file is; before the first call, and only if the device can tell. */
+  void askAttributes() {
+    asksAttributes = true;
+  }
+
+  /** Changes whenever a call begins or ends that may change what a file of the device is. */
+  long changes() {
+    return changes.get();
+  }
+
+  /** A call was answered from what was told with another. */
+  void wasKnown() {
+    known.increment();
+  }
+
+  /** How many were. */
+  long known() {
+    return known.sum();
+  }
+
   /** Counts frames that calls must come after, and that take another way to the link's end. */
   AtomicInteger issued() {
     return issued;
@@ -123,9 +182,19 @@ final class DeviceCalls {
 
   /** What looks ahead and what is called take two ways to the link's end. */
   private void after(Call c) {
-    if (looks != null) {
-      c.flags = issued.get() << Call.SENT_SHIFT | Call.SENT_KNOWN;
+    c.flags = afterLooks();
+  }
+
+  private int afterLooks() {
+    return looks == null ? 0 : issued.get() << Call.SENT_SHIFT | Call.SENT_KNOWN;
+  }
+
+  private static BitSet numbers(String... names) {
+    BitSet numbers = new BitSet();
+    for (String name : names) {
+      numbers.set(canonical(name));
     }
+    return numbers;
   }
 
   /** The canonical number of a call. */
@@ -305,13 +374,25 @@ final class DeviceCalls {
         }
         try {
           Call c = n.slot().call();
+          boolean asks = asksAttributes && row.canonical() == OPENAT;
           do {
             r = HostMarshaller.encode(row, args, n.memory(), c);
             if (r < 0) {
               return memoryError(n, r);
             }
+            if (asks) {
+              c.args[ATTRIBUTES] = (c.extent + Long.BYTES) & -Long.BYTES;
+              c.extent = c.args[ATTRIBUTES] + Struct.STATX.bytes();
+              c.fromDevice += Struct.STATX.bytes();
+            }
             r = execute(n, n.slot());
           } while (r == AGAIN);
+          n.attributes(
+              asks && r >= 0
+                  ? c.data
+                      .asSlice(c.args[ATTRIBUTES], Struct.STATX.bytes())
+                      .toArray(ValueLayout.JAVA_BYTE)
+                  : null);
           n.newBirth(n.slot().newBirth());
           n.newType(n.slot().readyMask());
           r = HostMarshaller.decode(row, args, c, n.memory());
@@ -372,8 +453,10 @@ final class DeviceCalls {
     ReceiveWindow received = receives == null ? null : receives.before(s.call());
     after(s.call());
     SendAhead before = ahead;
-    if (before != null) {
-      before.order(s.call(), files);
+    long follows = before == null ? -1 : before.order(s.call(), files);
+    boolean changes = asksAttributes && mayChange(s.call());
+    if (changes) {
+      this.changes.incrementAndGet();
     }
     long started = n.timed() ? System.nanoTime() : 0;
     if (s.submitWaits()) {
@@ -395,6 +478,9 @@ final class DeviceCalls {
         }
       }
     }
+    if (changes) {
+      this.changes.incrementAndGet();
+    }
     // What was received is nobody's if the caller was ended meanwhile, and others must be able to
     // get it. The memory may be there a little longer, shared ones for good; and by an execve of
     // another thread the caller's number lives on.
@@ -409,6 +495,12 @@ final class DeviceCalls {
       receives.after(received);
     }
     long r = s.result();
+    if (follows >= 0 && before != null && r >= 0) {
+      OpenFile file = files.get((int) s.call().args[0]);
+      if (file != null) {
+        before.followed(file, follows);
+      }
+    }
     if (r == -Errno.EAGAIN
         && before != null
         && (s.call().flags & Call.ORDER) == Call.AFTER_OR_AGAIN) {
@@ -431,6 +523,20 @@ final class DeviceCalls {
       s.call().result = r;
     }
     return r;
+  }
+
+  /** Whether a call may change what a regular file is: its size, its times, its mode, its links. */
+  private boolean mayChange(Call c) {
+    if (c.number >= PseudoCall.FIRST || CHANGES_NOTHING.get(c.number)) {
+      return false;
+    }
+    if (c.number == OPENAT) {
+      return (c.args[2] & Fcntl.O_TRUNC) != 0;
+    }
+    Row row = SyscallTable.byCanonical(c.number);
+    OpenFile file =
+        row == null || row.fdIndex() < 0 ? null : files.get((int) c.args[row.fdIndex()]);
+    return file == null || file.kind() != OpenFile.Kind.SOCKET;
   }
 
   /**
@@ -716,7 +822,13 @@ final class DeviceCalls {
     }
     // First: the number may be in use again the moment it is closed.
     files.remove(handle);
-    service(CLOSE, handle, 0, 0, file != null && file.lingers() ? LINGER_NANOS : CLOSE_NANOS);
+    SendAhead closes = ahead;
+    if (closes == null
+        || file == null
+        || !file.closesAhead()
+        || !closes.close(handle, afterLooks())) {
+      service(CLOSE, handle, 0, 0, file != null && file.lingers() ? LINGER_NANOS : CLOSE_NANOS);
+    }
   }
 
   /**

@@ -79,7 +79,7 @@ final class FileTransfers {
     Placeholder out = hook.lookup(n, 0);
     Placeholder source = hook.lookup(n, 1);
     if (source != null && out != null) {
-      hook.answer(n, withinDevice(n, out, source));
+      hook.answer(n, isFull(n, out, source) ? -Errno.EAGAIN : withinDevice(n, out, source));
       return;
     }
     if (source != null) {
@@ -139,9 +139,61 @@ final class FileTransfers {
       }
       moved += r;
       if (r < args[3] || moved >= count || moved >= MAX_BYTES) {
+        if (r < args[3]) {
+          noteFull(n, out, to, from);
+        }
         return moved;
       }
     }
+  }
+
+  /**
+   * What a sendfile has left: the socket takes no more, and the file goes on.
+   *
+   * @param offsetAddress of the caller's variable, 0 for the file's own position
+   * @param position what that variable says now
+   */
+  private record Full(OpenFile out, OpenFile in, long offsetAddress, long position) {}
+
+  /** Notes that another sendfile right after this one would find no room, if the device says so. */
+  private void noteFull(Notification n, Placeholder out, OpenFile to, OpenFile from) {
+    long position = position(n);
+    if (hook.certain() && to.isTcp() && position >= 0 && out.watched() && n.newBirth() == 1) {
+      n.thread().found(new Full(to, from, n.args()[2], position));
+    }
+  }
+
+  /**
+   * Whether a sendfile need not be made: the caller's last call that trapped was one between the
+   * same two files, has left no room, and none was told of since.
+   */
+  private boolean isFull(Notification n, Placeholder out, Placeholder in) {
+    int any = Poll.POLLOUT | Poll.POLLERR | Poll.POLLHUP;
+    boolean full =
+        n.thread().found() instanceof Full f
+            && f.out == hook.files().get(out.handle())
+            && f.in == hook.files().get(in.handle())
+            && f.offsetAddress == n.args()[2]
+            && n.args()[3] > 0
+            && (out.mask() & any) == 0
+            && f.position == position(n)
+            && out.nonBlocking()
+            && n.valid();
+    if (full) {
+      hook.calls().wasKnown();
+    }
+    return full;
+  }
+
+  /** What the caller's variable says; 0 without one, -1 if it cannot be read. */
+  private static long position(Notification n) {
+    if (n.args()[2] == 0) {
+      return 0;
+    }
+    MemorySegment scratch = n.statScratch();
+    return n.memory().read(n.args()[2], scratch, 0, Long.BYTES) < 0
+        ? -1
+        : scratch.get(ValueLayout.JAVA_LONG, 0);
   }
 
   /** From a file of the device to a descriptor of the host. */

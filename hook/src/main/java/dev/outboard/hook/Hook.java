@@ -146,6 +146,7 @@ public final class Hook {
     private final Descriptors descriptors;
     private final PathCalls paths;
     private final Splices splices;
+    private final boolean certain;
     private final @Nullable SendAhead ahead;
     private final @Nullable BpfCalls bpf;
     private final @Nullable ReceiveAhead looks;
@@ -174,8 +175,14 @@ public final class Hook {
       this.placeholders = new Placeholders(calls::close, capacity());
       this.readiness = new Readiness(placeholders, new HolderScan(processes));
       this.calls.connect(readiness, placeholders);
+      this.certain = options.certain() && link.takesCertain();
+      if (certain) {
+        calls.askAttributes();
+      }
       this.ahead =
-          options.ahead() && link.takesAhead() ? new SendAhead(link, calls, readiness) : null;
+          options.ahead() && link.takesAhead()
+              ? new SendAhead(link, calls, readiness, certain)
+              : null;
       if (ahead != null) {
         calls.connect(ahead);
       }
@@ -202,7 +209,9 @@ public final class Hook {
           statistics.counts(shim);
         }
         if (ahead != null) {
-          statistics.countsAhead(ahead::sends);
+          SendAhead a = ahead;
+          statistics.countsAhead(a::sends);
+          statistics.countsCertain(() -> a.certainCalls() + calls.known());
         }
         if (looks != null) {
           statistics.countsReceivedAhead(looks::receives);
@@ -316,6 +325,11 @@ public final class Hook {
     /** Null if every send is to be waited for. */
     @Nullable SendAhead ahead() {
       return ahead;
+    }
+
+    /** Whether what the device has told with a call answers the next one, if it does. */
+    boolean certain() {
+      return certain;
     }
 
     /** Null if every receive is to ask the device. */
@@ -494,6 +508,7 @@ public final class Hook {
         n.observer(observer);
         n.thread(t);
         n.row(row);
+        t.arrived();
         descriptors.arrived(t);
         pollers.arrived(t);
         if (shim != null && shim.arrived(n)) {

@@ -22,6 +22,9 @@ import org.jspecify.annotations.Nullable;
  *     program; not while there is a trace
  * @param ahead whether sends may be answered before the device has made them: for one at the other
  *     end of a link
+ * @param certain whether calls whose result is certain, or was told with another one, may be
+ *     answered before the device has made them: likewise, and options and closes only if {@code
+ *     ahead}
  * @param bpf whether {@code bpf(2)} is the device's, which must offer it
  * @param looks whether what comes for sockets is to be told before programs ask for it: likewise
  * @param policy what the program may not do; without the shim, which would not look
@@ -36,6 +39,7 @@ public record HookOptions(
     @Nullable Consumer<String> trace,
     boolean shim,
     boolean ahead,
+    boolean certain,
     boolean bpf,
     boolean looks,
     CallPolicy policy) {
@@ -65,6 +69,7 @@ public record HookOptions(
     private @Nullable Consumer<String> trace;
     private boolean shim = true;
     private boolean ahead;
+    private boolean certain;
     private boolean bpf;
     private boolean looks;
     private CallPolicy policy = CallPolicy.NONE;
@@ -113,6 +118,11 @@ public record HookOptions(
       return this;
     }
 
+    public Builder certain(boolean certain) {
+      this.certain = certain;
+      return this;
+    }
+
     public Builder bpf(boolean bpf) {
       this.bpf = bpf;
       return this;
@@ -144,6 +154,7 @@ public record HookOptions(
           trace,
           shim,
           ahead,
+          certain,
           bpf,
           looks,
           policy);

@@ -41,6 +41,7 @@ final class Notification {
   private boolean unreadable;
   private long accepted;
   private int newBirth;
+  private byte @Nullable [] attributes;
   private int newType = -1;
   private long deviceNanos;
   private int deviceCalls;
@@ -227,6 +228,16 @@ final class Notification {
   /** The type noted last: bits of a mode. */
   int newType() {
     return newType;
+  }
+
+  /** Notes what the device told with an open: a {@code struct statx}. */
+  void attributes(byte @Nullable [] told) {
+    attributes = told;
+  }
+
+  /** The attributes noted last; null if the device told none. */
+  byte @Nullable [] attributes() {
+    return attributes;
   }
 
   /** The birth noted last. */

@@ -338,6 +338,14 @@ final class OpenFile {
     aheadEnded = true;
   }
 
+  /**
+   * Whether its close need not be waited for, as long as whatever is called later comes later: that
+   * of a socket, unless it may linger, and of a regular file.
+   */
+  boolean closesAhead() {
+    return kind == Kind.REGULAR || (kind == Kind.SOCKET && !lingers);
+  }
+
   /** Whether what comes may be looked at before programs ask for it. */
   boolean mayLook() {
     return !lookEnded && isTcp();

@@ -34,6 +34,10 @@ import org.jspecify.annotations.Nullable;
  */
 final class PathCalls implements AutoCloseable {
   static final byte[] RESOLV_CONF = "/etc/resolv.conf".getBytes(StandardCharsets.US_ASCII);
+
+  /** What was opened in several steps did not tell its attributes. */
+  private static final long NOT_COUNTED = -1;
+
   private static final int ALL_SEALS =
       Memory.F_SEAL_SEAL | Memory.F_SEAL_SHRINK | Memory.F_SEAL_GROW | Memory.F_SEAL_WRITE;
   private static final int MODE = 0444;
@@ -258,7 +262,8 @@ final class PathCalls implements AutoCloseable {
                 look.address(),
                 flags & ~Fcntl.O_CLOEXEC,
                 creates ? mode(n, mode) : 0);
-        opened(n, look, hook.calls().runAt(n, OPENAT, args, look.file, null), flags);
+        long changes = hook.calls().changes();
+        opened(n, look, hook.calls().runAt(n, OPENAT, args, look.file, null), flags, changes);
       }
     }
   }
@@ -286,7 +291,8 @@ final class PathCalls implements AutoCloseable {
       boolean creates = (flags & (Fcntl.O_CREAT | Fcntl.O_TMPFILE_ALONE)) != 0;
       own.set(JAVA_LONG_UNALIGNED, 8, creates ? mode(n, mode) : mode);
       own.set(JAVA_LONG_UNALIGNED, 16, resolve);
-      opened(n, look, look.start > 0 ? openFromStart(n, look) : openFrom(n, look), flags);
+      opened(
+          n, look, look.start > 0 ? openFromStart(n, look) : openFrom(n, look), flags, NOT_COUNTED);
     }
   }
 
@@ -344,8 +350,12 @@ final class PathCalls implements AutoCloseable {
     return n.memory().read(from, how, 0, OPEN_HOW_BYTES);
   }
 
-  /** Gives the program a descriptor for what the device has opened, and answers. */
-  private void opened(Notification n, Look look, long r, long flags) {
+  /**
+   * Gives the program a descriptor for what the device has opened, and answers.
+   *
+   * @param changes {@link DeviceCalls#changes} before that, or {@link #NOT_COUNTED}
+   */
+  private void opened(Notification n, Look look, long r, long flags, long changes) {
     if (r < 0) {
       hook.answer(n, r);
       return;
@@ -379,6 +389,10 @@ final class PathCalls implements AutoCloseable {
       p.ready();
     }
     r = hook.install(n, file, p, (flags & Fcntl.O_CLOEXEC) != 0);
+    byte[] told = n.attributes();
+    if (r >= 0 && regular && exported && told != null && changes != NOT_COUNTED) {
+      n.thread().found(new Stats.Told(file, told, changes));
+    }
     if (r == -Errno.EMFILE) {
       hook.calls().close(handle);
     }

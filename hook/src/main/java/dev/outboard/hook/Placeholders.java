@@ -45,8 +45,8 @@ final class Placeholders implements AutoCloseable {
   /** Closes open files on the device. */
   interface HandleCloser {
     /**
-     * Closes the handle there. Returns once that is done, but without waiting for long: a close
-     * that lingers goes on in the background.
+     * Closes the handle there. Returns once that is done, or sure to be done before whatever is
+     * called next; but without waiting for long: a close that lingers goes on in the background.
      */
     void close(int handle);
   }

@@ -36,8 +36,11 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>An error is the file's next send's, receive's, or SO_ERROR's, and ends sending ahead there.
  *
- * <p>Slots: one for each file that has something on its way, made when first needed and kept. Until
- * there is one, sends are waited for.
+ * <p>Calls whose result is certain go in the same way: options that cannot fail, between the bytes
+ * where they were set ({@link #option}), and closes, whose result nobody is told ({@link #close}).
+ *
+ * <p>Slots: one for each file that has something on its way, made when first needed and kept, and
+ * one for all closes. Until there is one, sends and closes are waited for.
  *
  * <p>Any thread may call.
  */
@@ -62,6 +65,9 @@ final class SendAhead implements AutoCloseable {
   private final DeviceCalls calls;
   private final Readiness readiness;
 
+  /** Whether calls other than sends go ahead. */
+  private final boolean certain;
+
   // Guarded by this.
   private final @Nullable SendWindow[] bySlot;
   private final ArrayDeque<CallSlot> idle = new ArrayDeque<>();
@@ -71,6 +77,11 @@ final class SendAhead implements AutoCloseable {
   private long bytes;
   private boolean lost;
 
+  // Likewise: by which closes go, and how many are on their way.
+  private @Nullable CallSlot closer;
+  private boolean attachingCloser;
+  private int closes;
+
   /** Windows with something on its way; changed under the monitor, read by all calls. */
   private final AtomicInteger busy = new AtomicInteger();
 
@@ -79,8 +90,13 @@ final class SendAhead implements AutoCloseable {
   private boolean over; // the worker's
 
   private final LongAdder sends = new LongAdder();
+  private final LongAdder certainCalls = new LongAdder();
 
-  SendAhead(DeviceLink link, DeviceCalls calls, Readiness readiness) {
+  /**
+   * @param certain whether calls whose result is certain go ahead, too
+   */
+  SendAhead(DeviceLink link, DeviceCalls calls, Readiness readiness, boolean certain) {
+    this.certain = certain;
     this.link = link;
     this.calls = calls;
     this.readiness = readiness;
@@ -91,6 +107,11 @@ final class SendAhead implements AutoCloseable {
   /** How many sends did not wait, for statistics. */
   long sends() {
     return sends.sum();
+  }
+
+  /** How many other calls did not wait, for statistics. */
+  long certainCalls() {
+    return certainCalls.sum();
   }
 
   /**
@@ -185,13 +206,97 @@ final class SendAhead implements AutoCloseable {
       }
       w.placeholder = p;
       w.bytes += count;
+      w.granted += count;
       w.frames++;
       bytes += count;
     }
     // Outside: what comes back must not wait for what goes out.
     link.sendAhead(
-        slot, first, false, w.file.handle(), flags & Socket.MSG_MORE, from.asSlice(0, count));
+        slot,
+        first,
+        Frame.Ahead.Kind.BYTES,
+        w.file.handle(),
+        flags & Socket.MSG_MORE,
+        from.asSlice(0, count));
     return count;
+  }
+
+  /**
+   * Sets an option of TCP behind what is on its way, if that is sure to be done before whatever is
+   * called next: not behind bytes that may have to wait for room.
+   *
+   * @param name one that {@link Frame.Ahead#isOption}
+   * @param value the int, 4 bytes
+   * @return false if it is to be a call as any other
+   */
+  boolean option(Placeholder p, OpenFile file, int name, MemorySegment value) {
+    if (!certain || !file.mayGoAhead() || !p.isConnected()) {
+      return false;
+    }
+    SendWindow w = file.window(this);
+    w.sending.lock();
+    try {
+      CallSlot slot;
+      boolean first;
+      synchronized (this) {
+        boolean mayWait = w.bytes > 0 && w.arrived != w.granted;
+        if (lost || !file.mayGoAhead() || mayWait || w.frames >= Frame.Ahead.SLOT_FRAMES) {
+          return false;
+        }
+        first = w.frames == 0;
+        if (first && !begin(w)) {
+          return false;
+        }
+        slot = w.slot;
+        if (slot == null) {
+          return false;
+        }
+        w.placeholder = p;
+        w.frames++;
+      }
+      link.sendAhead(slot, first, Frame.Ahead.Kind.OPTION, file.handle(), name, value);
+      certainCalls.increment();
+      return true;
+    } finally {
+      w.sending.unlock();
+    }
+  }
+
+  /**
+   * Closes a handle that nobody uses any more. Whatever is called after this comes after it.
+   *
+   * @param after as {@link Call#flags}: which frames of the link it must come after
+   * @return false if that is to be a call as any other
+   */
+  boolean close(int handle, int after) {
+    CallSlot slot;
+    boolean first;
+    synchronized (this) {
+      if (!certain || lost || closes >= Frame.Ahead.SLOT_FRAMES) {
+        return false;
+      }
+      slot = closer;
+      if (slot == null) {
+        if (!attachingCloser) {
+          attachingCloser = true;
+          work.add(this::attachCloser);
+        }
+        return false;
+      }
+      first = closes == 0;
+      closes++;
+    }
+    link.closeAhead(slot, first, handle, after);
+    certainCalls.increment();
+    return true;
+  }
+
+  private void attachCloser() {
+    // Without one, each close is waited for.
+    CallSlot slot = calls.attachOwn();
+    synchronized (this) {
+      closer = slot;
+    }
   }
 
   /**
@@ -216,7 +321,7 @@ final class SendAhead implements AutoCloseable {
         w.frames++;
         roomAgain(w, w.placeholder, false);
       }
-      link.sendAhead(slot, false, true, file.handle(), 0, MemorySegment.NULL);
+      link.sendAhead(slot, false, Frame.Ahead.Kind.END, file.handle(), 0, MemorySegment.NULL);
       return true;
     } finally {
       w.sending.unlock();
@@ -279,19 +384,20 @@ final class SendAhead implements AutoCloseable {
    * file, and ends sending ahead where the call has it show.
    *
    * @param c whose descriptors are handles
+   * @return what to tell {@link #followed} when the call has ended; -1 for nothing
    */
-  void order(Call c, OpenFiles files) {
+  long order(Call c, OpenFiles files) {
     Row row = SyscallTable.byCanonical(c.number);
     if (row == null || row.overtakes()) {
-      return;
+      return -1;
     }
     boolean ends = ends(c);
     if (busy.get() == 0 && !ends) {
-      return;
+      return -1;
     }
     OpenFile file = row.fdIndex() == 0 ? files.get((int) c.args[0]) : null;
     if (file == null) {
-      return;
+      return -1;
     }
     if (ends) {
       file.endAhead();
@@ -299,15 +405,32 @@ final class SendAhead implements AutoCloseable {
     SendWindow w = file.windowIfAny();
     boolean follows = row.mayGoAhead() || c.number == SENDFILE;
     if (w == null || !(follows || ends || c.number == CONNECT)) {
-      return;
+      return -1;
     }
     Placeholder p;
+    long before;
     synchronized (this) {
       p = w.frames == 0 ? null : w.placeholder;
+      before = w.granted;
     }
-    if (p != null) {
-      boolean waits = !follows || !(nonBlockingCall(c, row) || p.nonBlocking());
-      c.flags |= waits ? Call.AFTER : Call.AFTER_OR_AGAIN;
+    if (p == null) {
+      return -1;
+    }
+    boolean waits = !follows || !(nonBlockingCall(c, row) || p.nonBlocking());
+    c.flags |= waits ? Call.AFTER : Call.AFTER_OR_AGAIN;
+    return before;
+  }
+
+  /**
+   * A call that came after all that went ahead on its file was made: what went before it has
+   * arrived, though the device's word of it may still be on its way.
+   *
+   * @param before what {@link #order} returned
+   */
+  synchronized void followed(OpenFile file, long before) {
+    SendWindow w = file.windowIfAny();
+    if (w != null) {
+      w.arrived = Math.max(w.arrived, before);
     }
   }
 
@@ -371,6 +494,11 @@ final class SendAhead implements AutoCloseable {
   void sent(int slot, int sentBytes, int sentFrames, int errno) {
     int handle = -1;
     synchronized (this) {
+      if (closer != null && slot == closer.index()) {
+        closes -= Math.min(sentFrames, closes);
+        notifyAll();
+        return;
+      }
       SendWindow w = slot < bySlot.length ? bySlot[slot] : null;
       if (w == null || lost) {
         return;
@@ -446,6 +574,8 @@ final class SendAhead implements AutoCloseable {
   /** The device is gone, and with it all that is on its way. */
   synchronized void lost() {
     lost = true;
+    closes = 0;
+    notifyAll();
     for (int i = 0; i < bySlot.length; i++) {
       SendWindow w = bySlot[i];
       if (w != null) {
@@ -459,7 +589,8 @@ final class SendAhead implements AutoCloseable {
 
   /** Waits until the device has all that is on its way, but not longer than this. */
   synchronized void finish(Duration limit) {
-    Uninterrupted.waitUntil(this, limit.toNanos(), () -> busy.get() == 0 && closing == 0);
+    Uninterrupted.waitUntil(
+        this, limit.toNanos(), () -> busy.get() == 0 && closing == 0 && closes == 0);
   }
 
   private void work() {

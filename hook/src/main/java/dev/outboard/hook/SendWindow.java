@@ -21,6 +21,11 @@ final class SendWindow {
   /** On their way. */
   int bytes;
 
+  /** So many bytes were put on their way in all, and of so many it is known that they arrived. */
+  long granted;
+
+  long arrived;
+
   int frames;
 
   /** Bytes of it were thrown away. */

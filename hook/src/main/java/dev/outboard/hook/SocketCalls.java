@@ -8,6 +8,7 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.channel.Frame;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
 import dev.outboard.syscalls.Row;
@@ -225,6 +226,10 @@ final class SocketCalls {
         default -> {}
       }
     }
+    if (file != null && wentAhead(n, p, file)) {
+      n.answer(0);
+      return;
+    }
     if (file != null && SocketOptions.namesProgram(n.intArg(1), n.intArg(2))) {
       BpfCalls bpf = hook.bpf();
       hook.answer(n, bpf == null ? -Errno.EINVAL : bpf.attach(n, p, file));
@@ -244,6 +249,25 @@ final class SocketCalls {
         file.zeroCopy()
             .set(n.memory(), n.statScratch(), file.mayZeroCopy(), n.args()[3], n.intArg(4));
     return hook.calls().memoryError(n, r);
+  }
+
+  /** Sets an option ahead that no socket of TCP refuses, whatever its value is. */
+  private boolean wentAhead(Notification n, Placeholder p, OpenFile file) {
+    SendAhead ahead = hook.ahead();
+    if (ahead == null
+        || !hook.certain()
+        || hook.bpf() != null // whose programs may refuse options
+        || n.intArg(1) != Socket.IPPROTO_TCP
+        || !Frame.Ahead.isOption(n.intArg(2))
+        || n.intArg(4) < Integer.BYTES) {
+      return false;
+    }
+    MemorySegment value = n.statScratch().asSlice(0, Integer.BYTES);
+    if (n.memory().read(n.args()[3], value, 0, Integer.BYTES) < 0 || !n.valid()) {
+      return false;
+    }
+    n.willBlock(); // the link may have to be waited for
+    return ahead.option(p, file, n.intArg(2), value);
   }
 
   private void getOption(Notification n) {

@@ -36,6 +36,7 @@ public final class Statistics {
   private volatile @Nullable Untrapped untrapped;
   private volatile @Nullable LongSupplier sentAhead;
   private volatile @Nullable LongSupplier receivedAhead;
+  private volatile @Nullable LongSupplier certain;
 
   /** Knows what the shim did. */
   interface Untrapped {
@@ -106,6 +107,16 @@ public final class Statistics {
   }
 
   /** Says who counts the receives that did not ask the device. */
+  void countsCertain(LongSupplier calls) {
+    certain = calls;
+  }
+
+  /** Calls other than sends and receives that did not wait for a device at the end of a link. */
+  public long certain() {
+    LongSupplier s = certain;
+    return s == null ? 0 : s.getAsLong();
+  }
+
   void countsReceivedAhead(LongSupplier receives) {
     receivedAhead = receives;
   }

@@ -40,6 +40,11 @@ final class ThreadEntry {
   /** The number by which it was let through to change an epoll set, and not by the shim. */
   volatile int changesSet = NO_SET;
 
+  /** What its last call found out, which may answer this one, and that it is this one's turn. */
+  private volatile @Nullable Object found;
+
+  private volatile boolean usable;
+
   /** A close was let through in its last notification. */
   boolean hasClosing;
 
@@ -62,6 +67,27 @@ final class ThreadEntry {
 
   int tid() {
     return tid;
+  }
+
+  /** It makes a call that has trapped. */
+  void arrived() {
+    if (found != null) {
+      if (usable) {
+        found = null;
+      }
+      usable = true;
+    }
+  }
+
+  /** Keeps what the call has found out for the thread's next one that traps, and for no other. */
+  void found(Object what) {
+    usable = false;
+    found = what;
+  }
+
+  /** What the call before has found out. */
+  @Nullable Object found() {
+    return usable ? found : null;
   }
 
   ProcessEntry process() {

@@ -278,7 +278,8 @@ public final class DeviceRelay {
       carrier.busy = true;
       carrier.wanted = sequence;
       LookAhead looker = looks;
-      if (ordering == 0 && looker == null && order.isIdle() && number != PseudoCall.LOOK) {
+      boolean quiet = looker == null || looker.isQuiet();
+      if (ordering == 0 && quiet && order.isIdle() && number != PseudoCall.LOOK) {
         // Nothing that it would have to wait for: it need not go through the slot's thread.
         return carrier.submit() ? null : "the two ends do not speak of the same call";
       }
@@ -335,7 +336,7 @@ public final class DeviceRelay {
           return;
         }
         if (ended) {
-          reply(slot.result());
+          replyInOrder(slot.result());
           continue;
         }
         due.decrementAndGet();
@@ -360,7 +361,6 @@ public final class DeviceRelay {
         if (instead != 0 || looked) {
           slot.call().start(PseudoCall.PING); // so that both ends count the same
         }
-        boolean syncs = slot.call().number == PseudoCall.SYNC;
         if (!submit()) {
           wire.stop();
           return;
@@ -369,12 +369,17 @@ public final class DeviceRelay {
         if (over) {
           return;
         }
-        if (syncs && looker != null) {
-          // What the program is told of is with it before that.
-          looker.await(looker.changed(slot.call().data, slot.result()), () -> over);
-        }
-        reply(instead != 0 ? instead : slot.result());
+        replyInOrder(instead != 0 ? instead : slot.result());
       }
+    }
+
+    private void replyInOrder(long result) {
+      LookAhead looker = DeviceRelay.this.looks;
+      if (slot.call().number == PseudoCall.SYNC && looker != null) {
+        // What the program is told of is with it before that.
+        looker.await(looker.changed(slot.call().data, result), () -> over);
+      }
+      reply(result);
     }
 
     /** Hands the call to the device; false if the two ends do not mean the same one. */
@@ -435,18 +440,25 @@ public final class DeviceRelay {
         if (!ahead.fill(call)) {
           return;
         }
-        call.args[4] = waits ? 1 : 0;
+        if (call.number == PseudoCall.SEND) {
+          call.args[4] = waits ? 1 : 0;
+        }
+        LookAhead looker = DeviceRelay.this.looks;
+        if (ahead.closes() && looker != null) {
+          // Whoever gets the handle's number next has nothing to do with what was taken.
+          looker.awaitAsked(looker.asked(), () -> over);
+        }
         slot.submit();
         slot.await(Long.MAX_VALUE);
         if (over) {
           return;
         }
         long r = slot.result();
-        waits = r == -Errno.EAGAIN;
+        waits = r == -Errno.EAGAIN && call.number == PseudoCall.SEND;
         if (waits) {
           ahead.blocks();
         } else if (r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
-          frames.send(ahead.made(index, call, r));
+          frames.send(ahead.made(index, r));
         }
       }
     }

@@ -140,7 +140,8 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   }
 
   @Override
-  public boolean send(Frame.Ahead frame) {
+  public boolean send(Frame.Ahead frame, int flags) {
+    awaitLooks(flags);
     frames.send(frame);
     return !over;
   }
@@ -170,8 +171,8 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   }
 
   /**
-   * Waits until the Look and Taken that the hook had sent when it made a call are on the wire: the
-   * two take different ways to there. What goes ahead takes the call's.
+   * Waits until the Look and Taken that the hook had sent when it made a call, or closed a handle,
+   * are on the wire: the two take different ways to there. What goes ahead takes the call's.
    */
   private synchronized void awaitLooks(int flags) {
     int bits = Call.SENT_SHIFT;

@@ -187,6 +187,11 @@ final class LookAhead {
     }
   }
 
+  /** Whether nothing waits to be served: then there is nothing to {@link #awaitAsked}. */
+  synchronized boolean isQuiet() {
+    return queue.isEmpty() && serving == 0 && servingAsked == 0;
+  }
+
   /** What to {@link #awaitAsked}. */
   synchronized long asked() {
     return asked;

@@ -13,26 +13,42 @@ import java.util.ArrayDeque;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a host has sent ahead by one slot and the device's socket has not yet taken.
+ * What a host has sent ahead by one slot and the device has not yet done: bytes that a socket has
+ * not yet taken, and what is certain to succeed and comes between them.
  *
  * <p>The wire's reader adds, the slot's thread takes; {@link #holdsUp} and {@link #isOf} may be
  * asked by any thread. The host's word is checked here: no more than it may have on its way. After
- * an error all is thrown away, up to a piece that says that it is the first.
+ * an error all that belongs to the stream is thrown away, up to a piece that says that it is the
+ * first; options are set and handles closed all the same.
  */
 final class SendQueue {
   private static final int SHUTDOWN = SyscallTable.row("shutdown").canonical();
+  private static final int SETSOCKOPT = SyscallTable.row("setsockopt").canonical();
+  private static final int CLOSE = SyscallTable.row("close").canonical();
 
   /**
    * @param number the how-manieth of the session's
+   * @param bytes of a stream, or the value of an option
+   * @param length how many bytes of a stream
    */
   private record Piece(
       long number,
       boolean first,
-      boolean end,
+      Frame.Ahead.Kind kind,
       int handle,
       int flags,
       MemorySegment bytes,
-      int length) {}
+      int length) {
+    /** There is a call to be made when its bytes are sent. */
+    boolean hasCall() {
+      return kind != Frame.Ahead.Kind.BYTES;
+    }
+
+    /** It belongs to the stream, and is of no use after an error there. */
+    boolean streams() {
+      return kind == Frame.Ahead.Kind.BYTES || kind == Frame.Ahead.Kind.END;
+    }
+  }
 
   private final AheadOrder order;
 
@@ -48,15 +64,18 @@ final class SendQueue {
   private int sentOfFirst;
   private int failed;
 
+  /** What {@link #fill} made: so many bytes to be sent, or 0 and the call of the first piece. */
+  private long filled;
+
   SendQueue(AheadOrder order) {
     this.order = order;
   }
 
   /** Takes what the host has sent; null, or what is wrong with it. */
   @Nullable String add(Frame.Ahead frame) {
-    int length = frame.bytes().remaining();
-    byte[] copy = new byte[length];
+    byte[] copy = new byte[frame.bytes().remaining()];
     frame.bytes().get(copy);
+    int length = frame.kind() == Frame.Ahead.Kind.OPTION ? 0 : copy.length;
     boolean within;
     synchronized (this) {
       within = order.add(this, length, Frame.Ahead.SESSION_BYTES);
@@ -64,7 +83,7 @@ final class SendQueue {
           new Piece(
               order.added(),
               frame.first(),
-              frame.end(),
+              frame.kind(),
               frame.handle(),
               frame.flags(),
               MemorySegment.ofArray(copy),
@@ -109,7 +128,7 @@ final class SendQueue {
 
   /**
    * Makes the call that comes next of what is here: sends as many bytes as there are with the same
-   * flags, and as fit; or ends the stream.
+   * flags, and as fit; or ends the stream, sets an option, closes a handle.
    *
    * @return false if there is nothing
    */
@@ -127,7 +146,10 @@ final class SendQueue {
       int from = sentOfFirst;
       for (Piece p : pieces) {
         if (p.number() != head.number()
-            && (p.first() || p.handle() != head.handle() || p.flags() != head.flags())) {
+            && (p.first()
+                || !p.streams()
+                || p.handle() != head.handle()
+                || p.flags() != head.flags())) {
           break;
         }
         int part = Math.min(p.length() - from, Call.PIECE_BYTES - n);
@@ -135,44 +157,65 @@ final class SendQueue {
             p.bytes(), ValueLayout.JAVA_BYTE, from, call.data, ValueLayout.JAVA_BYTE, n, part);
         n += part;
         from = 0;
-        if (n == Call.PIECE_BYTES || p.end()) {
+        if (n == Call.PIECE_BYTES || p.hasCall()) {
           break;
         }
       }
     }
-    call.start(n > 0 ? PseudoCall.SEND : SHUTDOWN);
+    filled = n;
+    call.start(
+        n > 0
+            ? PseudoCall.SEND
+            : switch (head.kind()) {
+              case BYTES, END -> SHUTDOWN;
+              case OPTION -> SETSOCKOPT;
+              case CLOSE -> CLOSE;
+            });
     call.args[0] = head.handle();
     if (n > 0) {
       call.args[2] = n;
       call.args[3] = head.flags();
-    } else {
+    } else if (call.number == SHUTDOWN) {
       call.args[1] = Socket.SHUT_WR;
+    } else if (call.number == SETSOCKOPT) {
+      call.args[1] = Socket.IPPROTO_TCP;
+      call.args[2] = head.flags();
+      call.args[4] = Integer.BYTES;
+      MemorySegment.copy(head.bytes(), 0, call.data, 0, Integer.BYTES);
     }
     return true;
+  }
+
+  /** Whether the call that {@link #fill} made closes a handle. */
+  boolean closes() {
+    synchronized (this) {
+      Piece head = pieces.peek();
+      return filled == 0 && head != null && head.kind() == Frame.Ahead.Kind.CLOSE;
+    }
   }
 
   /**
    * Notes what has come of the call that {@link #fill} made.
    *
-   * @param call with which bytes were sent, or the stream ended
    * @param result of it
    * @return what the host is to know
    */
-  Frame.Done made(int slot, Call call, long result) {
-    if (call.number == SHUTDOWN) {
-      // Whatever came of it: there is no stream behind it.
+  Frame.Done made(int slot, long result) {
+    if (filled == 0) {
+      // Whatever came of it: there is no stream behind its end, an option's value cannot be wrong,
+      // and nobody is told what came of a close.
       return take(slot, 0, 1);
     }
     // One that takes nothing and has no error would be tried for ever.
     failed = result < 0 ? (int) -result : result == 0 ? Errno.EIO : 0;
-    return failed == 0 ? take(slot, Math.min(result, call.args[2]), 0) : drop(slot);
+    return failed == 0 ? take(slot, Math.min(result, filled), 0) : drop(slot);
   }
 
   /** Throws away what came behind an error; what the host is to know, or null. */
   Frame.@Nullable Done dropped(int slot) {
     synchronized (this) {
       Piece head = pieces.peek();
-      if (failed == 0 || head == null || head.first()) {
+      if (failed == 0 || head == null || head.first() || !head.streams()) {
         return null;
       }
     }
@@ -185,11 +228,11 @@ final class SendQueue {
     synchronized (this) {
       Piece head = pieces.peek();
       for (Piece p : pieces) {
-        if (p.number() != head.number() && p.first()) {
+        if (p.number() != head.number() && (p.first() || !p.streams())) {
           break;
         }
         all += p.length();
-        ends += p.end() ? 1 : 0;
+        ends += p.hasCall() ? 1 : 0;
       }
     }
     return take(slot, all, ends);
@@ -197,25 +240,25 @@ final class SendQueue {
 
   /**
    * @param count bytes that are here no more
-   * @param ends pieces that end the stream, of which likewise
+   * @param calls pieces that have a call, of which likewise
    */
-  private Frame.Done take(int slot, long count, int ends) {
+  private Frame.Done take(int slot, long count, int calls) {
     int left = (int) count;
-    int leftEnds = ends;
+    int leftCalls = calls;
     int done = 0;
     synchronized (this) {
       for (Piece p = pieces.peek(); p != null; p = pieces.peek()) {
         int part = Math.min(left, p.length() - sentOfFirst);
         sentOfFirst += part;
         left -= part;
-        if (sentOfFirst < p.length() || (p.end() && leftEnds == 0)) {
+        if (sentOfFirst < p.length() || (p.hasCall() && leftCalls == 0)) {
           break;
         }
-        leftEnds -= p.end() ? 1 : 0;
+        leftCalls -= p.hasCall() ? 1 : 0;
         pieces.removeFirst();
         sentOfFirst = 0;
         done++;
-        if (left == 0 && leftEnds == 0) {
+        if (left == 0 && leftCalls == 0) {
           break;
         }
       }

@@ -25,6 +25,7 @@ import dev.outboard.posix.SealedMemory;
 import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.SyscallTable;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -37,6 +38,7 @@ import java.util.Random;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -46,6 +48,8 @@ class RelayTest {
   private static final int SLOTS = 8;
   private static final int SUM = 0x1234;
   private static final int BLOCK = 0x1235;
+  private static final int SETSOCKOPT = SyscallTable.row("setsockopt").canonical();
+  private static final int CLOSE = SyscallTable.row("close").canonical();
   private static final Credentials CREDENTIALS = Credentials.root();
 
   private final List<AutoCloseable> open = new ArrayList<>();
@@ -175,6 +179,29 @@ class RelayTest {
     assertThatThrownBy(() -> link.lend(1, -1, CREDENTIALS))
         .isInstanceOf(LinkException.class)
         .hasMessageContaining("EOPNOTSUPP");
+  }
+
+  /** Nobody waits for them, but whatever is called next comes after them. */
+  @Test
+  void whatIsCertainIsDoneBeforeTheNextCall() throws Exception {
+    DeviceLink link = carried();
+    assertThat(link.takesCertain()).isTrue();
+    Device device = (Device) open.getFirst();
+    CallSlot options = link.attach(1, 1, -1, CREDENTIALS);
+    CallSlot closes = link.attach(1, 1, -1, CREDENTIALS);
+    CallSlot calls = link.attach(1, 1, -1, CREDENTIALS);
+    MemorySegment one = MemorySegment.ofArray(new byte[] {1, 0, 0, 0});
+    Random random = new Random(1);
+    for (int handle = 10; handle < 60; handle++) {
+      link.sendAhead(options, handle % 2 == 0, Frame.Ahead.Kind.OPTION, handle, 3, one);
+      link.closeAhead(closes, handle % 3 == 0, handle, 0);
+      sum(calls, random);
+      // Two slots, so that they may be made at once; but both before the call.
+      List<String> made = new ArrayList<>();
+      device.made.drainTo(made);
+      assertThat(made).hasSize(3).contains("setsockopt " + handle, "close " + handle);
+      assertThat(made.getLast()).isEqualTo("sum");
+    }
   }
 
   @Test
@@ -351,6 +378,7 @@ class RelayTest {
     private final int version;
     private final Thread reader;
     private final @Nullable Shadow[] shadows = new Shadow[SLOTS];
+    final BlockingQueue<String> made = new LinkedBlockingQueue<>();
     private MemorySegment memory = MemorySegment.NULL;
 
     Device(int fd) {
@@ -386,7 +414,8 @@ class RelayTest {
             while (shadows[index] != null) {
               index++;
             }
-            shadows[index] = new Shadow(memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES));
+            shadows[index] =
+                new Shadow(memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), made);
             stream.send(new Frame.Attached(f.id(), index));
           }
           case Frame.Detach f -> {
@@ -429,9 +458,11 @@ class RelayTest {
   private static final class Shadow {
     final DeviceSlot slot;
     final BlockingQueue<Integer> interrupts = new LinkedBlockingQueue<>();
+    final BlockingQueue<String> made;
     final Thread thread;
 
-    Shadow(MemorySegment place) {
+    Shadow(MemorySegment place, BlockingQueue<String> made) {
+      this.made = made;
       slot = new DeviceSlot(place);
       slot.reset();
       thread = Thread.ofPlatform().daemon().start(this::serve);
@@ -448,7 +479,12 @@ class RelayTest {
             sum += b;
             call.data.set(ValueLayout.JAVA_BYTE, i, (byte) (b + 1));
           }
+          made.add("sum");
           slot.complete(sum, 5, call.args[0], 0);
+        } else if (call.number == SETSOCKOPT || call.number == CLOSE) {
+          LockSupport.parkNanos(200_000); // a call that does not wait for it comes first
+          made.add((call.number == CLOSE ? "close " : "setsockopt ") + call.args[0]);
+          slot.complete(0, -1, 0, 0);
         } else {
           Integer interrupted = interrupted();
           // As the device's own: the end is that of the device, whoever sees it first.

@@ -4,14 +4,17 @@ package dev.outboard.relay;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Socket;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
+import dev.outboard.syscalls.SyscallTable;
 import java.io.ByteArrayOutputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
@@ -24,7 +27,13 @@ class SendQueueTest {
   private final Call call = new Call(Arena.ofAuto().allocate(SlotLayout.DATA_BYTES));
 
   private static Frame.Ahead piece(boolean first, boolean end, int flags, byte[] bytes) {
-    return new Frame.Ahead(SLOT, first, end, HANDLE, flags, ByteBuffer.wrap(bytes));
+    return new Frame.Ahead(
+        SLOT,
+        first,
+        end ? Frame.Ahead.Kind.END : Frame.Ahead.Kind.BYTES,
+        HANDLE,
+        flags,
+        ByteBuffer.wrap(bytes));
   }
 
   /** What is sent is what came, in order, and all of it is accounted for, whatever is taken. */
@@ -55,7 +64,7 @@ class SendQueueTest {
         assertThat(most).isBetween(1, Call.PIECE_BYTES);
         int taken = random.nextInt(4) == 0 ? 1 + random.nextInt(most) : most;
         sent.writeBytes(call.data.asSlice(0, taken).toArray(ValueLayout.JAVA_BYTE));
-        Frame.Done done = queue.made(SLOT, call, taken);
+        Frame.Done done = queue.made(SLOT, taken);
         assertThat(done.errno()).isZero();
         assertThat(done.bytes()).isEqualTo(taken);
         bytesDone += done.bytes();
@@ -74,9 +83,9 @@ class SendQueueTest {
     queue.add(piece(true, false, 0, new byte[100]));
     queue.add(piece(false, false, 0, new byte[50]));
     queue.fill(call);
-    assertThat(queue.made(SLOT, call, 30)).isEqualTo(new Frame.Done(SLOT, 30, 0, 0));
+    assertThat(queue.made(SLOT, 30)).isEqualTo(new Frame.Done(SLOT, 30, 0, 0));
     queue.fill(call);
-    assertThat(queue.made(SLOT, call, -Errno.ECONNRESET))
+    assertThat(queue.made(SLOT, -Errno.ECONNRESET))
         .isEqualTo(new Frame.Done(SLOT, 120, 2, Errno.ECONNRESET));
     assertThat(queue.dropped(SLOT)).isNull();
     queue.add(piece(false, false, 0, new byte[7]));
@@ -86,7 +95,7 @@ class SendQueueTest {
     queue.add(piece(true, false, 0, new byte[5]));
     assertThat(queue.dropped(SLOT)).isNull();
     assertThat(queue.fill(call)).isTrue();
-    assertThat(queue.made(SLOT, call, 5)).isEqualTo(new Frame.Done(SLOT, 5, 1, 0));
+    assertThat(queue.made(SLOT, 5)).isEqualTo(new Frame.Done(SLOT, 5, 1, 0));
   }
 
   @Test
@@ -95,15 +104,93 @@ class SendQueueTest {
     queue.add(piece(false, true, 0, new byte[0]));
     assertThat(queue.fill(call)).isTrue();
     assertThat(call.number).isEqualTo(PseudoCall.SEND);
-    assertThat(queue.made(SLOT, call, 10)).isEqualTo(new Frame.Done(SLOT, 10, 1, 0));
+    assertThat(queue.made(SLOT, 10)).isEqualTo(new Frame.Done(SLOT, 10, 1, 0));
     assertThat(queue.fill(call)).isTrue();
     assertThat(call.number).isNotEqualTo(PseudoCall.SEND);
-    assertThat(queue.made(SLOT, call, -Errno.ENOTCONN)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    assertThat(queue.made(SLOT, -Errno.ENOTCONN)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
     assertThat(queue.fill(call)).isFalse();
+  }
+
+  private static Frame.Ahead option(boolean first, int name, int value) {
+    ByteBuffer bytes = ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putInt(0, value);
+    return new Frame.Ahead(SLOT, first, Frame.Ahead.Kind.OPTION, HANDLE, name, bytes);
+  }
+
+  private void expectOption(int name, int value) {
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(call.number).isEqualTo(SyscallTable.row("setsockopt").canonical());
+    assertThat(call.args).containsExactly(HANDLE, Socket.IPPROTO_TCP, name, 0, 4, 0);
+    assertThat(call.data.get(ValueLayout.JAVA_INT, 0)).isEqualTo(value);
+  }
+
+  @Test
+  void anOptionIsSetBetweenTheBytesWhereItCame() {
+    queue.add(option(true, 3, 1));
+    queue.add(piece(false, false, 3, new byte[10])); // flags like the option's name
+    queue.add(option(false, 3, 0));
+    queue.add(piece(false, false, 3, new byte[5]));
+    expectOption(3, 1);
+    assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(call.args[2]).isEqualTo(10);
+    assertThat(queue.made(SLOT, 4)).isEqualTo(new Frame.Done(SLOT, 4, 0, 0));
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(call.args[2]).isEqualTo(6);
+    assertThat(queue.made(SLOT, 6)).isEqualTo(new Frame.Done(SLOT, 6, 1, 0));
+    expectOption(3, 0);
+    assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(queue.made(SLOT, 5)).isEqualTo(new Frame.Done(SLOT, 5, 1, 0));
+    assertThat(queue.fill(call)).isFalse();
+    assertThat(order.isIdle()).isTrue();
+  }
+
+  @Test
+  void anOptionIsSetThoughTheBytesBeforeItAreThrownAway() {
+    queue.add(piece(true, false, 0, new byte[10]));
+    queue.add(piece(false, false, 0, new byte[10]));
+    queue.add(option(false, 1, 1));
+    queue.add(piece(false, false, 0, new byte[7]));
+    queue.fill(call);
+    assertThat(queue.made(SLOT, -Errno.ECONNRESET))
+        .isEqualTo(new Frame.Done(SLOT, 20, 2, Errno.ECONNRESET));
+    assertThat(queue.dropped(SLOT)).isNull();
+    expectOption(1, 1);
+    assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, Errno.ECONNRESET));
+    assertThat(queue.dropped(SLOT)).isEqualTo(new Frame.Done(SLOT, 7, 1, Errno.ECONNRESET));
+    assertThat(queue.fill(call)).isFalse();
+    assertThat(order.isIdle()).isTrue();
+  }
+
+  @Test
+  void handlesAreClosedOneAfterTheOtherWhateverComesOfIt() {
+    for (int handle = 4; handle < 7; handle++) {
+      queue.add(
+          new Frame.Ahead(
+              SLOT, handle == 4, Frame.Ahead.Kind.CLOSE, handle, 0, ByteBuffer.allocate(0)));
+    }
+    long before = order.added();
+    for (int handle = 4; handle < 7; handle++) {
+      assertThat(queue.holdsUp(before)).isTrue();
+      assertThat(queue.fill(call)).isTrue();
+      assertThat(queue.closes()).isTrue();
+      assertThat(call.number).isEqualTo(SyscallTable.row("close").canonical());
+      assertThat(call.args).containsExactly(handle, 0, 0, 0, 0, 0);
+      assertThat(queue.made(SLOT, handle == 5 ? -Errno.EBADF : 0))
+          .isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    }
+    assertThat(queue.holdsUp(before)).isFalse();
   }
 
   @Test
   void aHostThatSendsMoreThanItMayIsFoundOut() {
+    SendQueue closes = new SendQueue(new AheadOrder());
+    Frame.Ahead close =
+        new Frame.Ahead(SLOT, false, Frame.Ahead.Kind.CLOSE, 4, 0, ByteBuffer.allocate(0));
+    for (int i = 0; i <= Frame.Ahead.SLOT_FRAMES; i++) {
+      assertThat(closes.add(close)).isNull();
+    }
+    assertThat(closes.add(close)).contains("more ahead");
     int pieces = Frame.Ahead.SLOT_BYTES / 32768;
     for (int i = 0; i < pieces; i++) {
       assertThat(queue.add(piece(i == 0, false, 0, new byte[32768]))).isNull();
@@ -129,7 +216,7 @@ class SendQueueTest {
     assertThat(order.awaitAll(before, HANDLE, false, () -> false)).isFalse();
     assertThat(order.awaitAll(before, HANDLE + 1, true, () -> false)).isTrue();
     queue.fill(call);
-    queue.made(SLOT, call, 10);
+    queue.made(SLOT, 10);
     assertThat(order.awaitAll(before, HANDLE, true, () -> false)).isTrue();
   }
 }

@@ -78,6 +78,28 @@ class ElsewhereTest {
     }
   }
 
+  @Scenario(
+      modes = {Mode.NATIVE, Mode.LIBRARY},
+      trace = false)
+  void whatTheCallBeforeHasToldShowsNowhereElse(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    Path there = Files.createDirectory(trial.directory().resolve("there"));
+    boolean offloaded = trial.mode().offloaded();
+    Finished done =
+        trial
+            .program(
+                Programs.PYTHON, Programs.python("told"), offloaded ? "/there" : there.toString())
+            .overSsh()
+            .with("--export=" + there + ":/there")
+            .with("--stats=" + stats)
+            .run(LIMIT)
+            .expectSuccess();
+    trial.outcome("output", done.output());
+    if (offloaded) {
+      assertThat(Files.readString(stats)).containsPattern("\"calledAhead\": [1-9]\\d\\d");
+    }
+  }
+
   @Scenario(modes = Mode.LIBRARY)
   void aConnectionThatBreaksIsALostDevice(Trial trial) {
     Duration loss = Duration.ofSeconds(2);
