@@ -301,9 +301,7 @@ final class DeviceCalls {
         do {
           r = HostMarshaller.encode(row, args, n.memory(), c);
           if (r < 0) {
-            // A kernel looks at the descriptor before it looks at what else is wrong.
-            boolean socket = file.kind() == OpenFile.Kind.SOCKET;
-            return row.ofSocket() && !socket ? -Errno.ENOTSOCK : memoryError(n, r);
+            return file.isNoSocketFor(row) ? -Errno.ENOTSOCK : memoryError(n, r);
           }
           c.args[row.fdIndex()] = file.handle();
           if (second != null) {

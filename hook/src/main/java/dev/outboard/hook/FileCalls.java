@@ -261,7 +261,7 @@ final class FileCalls {
         if (!file.isOpenFor(sends)) {
           return -Errno.EBADF;
         }
-        if (row.ofSocket() && file.kind() != OpenFile.Kind.SOCKET) {
+        if (file.isNoSocketFor(row)) {
           return -Errno.ENOTSOCK;
         }
         return moved > 0 ? moved : hook.calls().memoryError(n, r);

@@ -59,7 +59,7 @@ final class MessageBatches {
       return;
     }
     OpenFile file = hook.files().get(p.handle());
-    if (file != null && file.kind() != OpenFile.Kind.SOCKET) {
+    if (file != null && file.isNoSocketFor(n.row())) {
       n.answerErrno(Errno.ENOTSOCK);
       return;
     }

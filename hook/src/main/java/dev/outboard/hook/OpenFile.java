@@ -7,6 +7,7 @@ import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.BpfObject;
+import dev.outboard.syscalls.Row;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -231,6 +232,11 @@ final class OpenFile {
 
   boolean writable() {
     return kind == Kind.SOCKET || ((flags & Fcntl.O_PATH) == 0 && accessMode() != Fcntl.O_RDONLY);
+  }
+
+  /** Whether a call wants a socket and this is none, which a kernel finds before all else. */
+  boolean isNoSocketFor(Row row) {
+    return row.ofSocket() && kind != Kind.SOCKET;
   }
 
   /** Whether it is open for what a call does that sends its bytes, or receives them. */

@@ -47,6 +47,16 @@ final class ModelDriver {
     used = (available + 6 + 2L * size + 3) & ~3L;
   }
 
+  /** Tells a device, by its registers, where its queue {@code index} lies: this one. */
+  void offer(RegisterPage page, int index) {
+    int at = RegisterPage.QUEUES + index * RegisterPage.QUEUE_BYTES;
+    page.set(at + RegisterPage.QUEUE_SIZE, size);
+    page.setLong(at + RegisterPage.QUEUE_DESCRIPTORS, BASE + descriptors);
+    page.setLong(at + RegisterPage.QUEUE_DRIVER_AREA, BASE + available);
+    page.setLong(at + RegisterPage.QUEUE_DEVICE_AREA, BASE + used);
+    page.set(at + RegisterPage.QUEUE_READY, 1);
+  }
+
   /** Bytes from the start of the descriptor table to the end of the used ring. */
   long end() {
     return used + 6 + 8L * size;

@@ -58,21 +58,11 @@ final class ModelRequests implements AutoCloseable {
   boolean indirect;
 
   final GuestKernel kernel =
-      new GuestKernel() {
-        @Override
-        public GuestMemory memory() {
-          return guest;
-        }
-
+      new ModelKernel(guest) {
         @Override
         public void raiseInterrupt(int line) {
           assertThat(line).isEqualTo(LINE);
           interrupts.release();
-        }
-
-        @Override
-        public long registerVirtioDevice(long pageAddress) {
-          return 0;
         }
       };
 
@@ -95,12 +85,7 @@ final class ModelRequests implements AutoCloseable {
     for (int i = 0; i < page.get(RegisterPage.QUEUE_COUNT); i++) {
       ModelDriver queue = new ModelDriver(memory, QUEUE_SIZE, (i + 1) * (16L << 10));
       queues.add(queue);
-      int at = RegisterPage.QUEUES + i * RegisterPage.QUEUE_BYTES;
-      page.set(at + RegisterPage.QUEUE_SIZE, queue.size);
-      page.setLong(at + RegisterPage.QUEUE_DESCRIPTORS, ModelDriver.BASE + queue.descriptors);
-      page.setLong(at + RegisterPage.QUEUE_DRIVER_AREA, ModelDriver.BASE + queue.available);
-      page.setLong(at + RegisterPage.QUEUE_DEVICE_AREA, ModelDriver.BASE + queue.used);
-      page.set(at + RegisterPage.QUEUE_READY, 1);
+      queue.offer(page, i);
     }
     int all = NEEDED | STATUS_FEATURES_OK | STATUS_DRIVER_OK;
     assertThat(status(all)).isEqualTo(all);

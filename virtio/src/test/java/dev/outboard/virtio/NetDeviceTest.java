@@ -63,12 +63,7 @@ class NetDeviceTest {
     wire = new Wire();
     GuestMemory guest = new GuestMemory(memory, ModelDriver.BASE);
     GuestKernel kernel =
-        new GuestKernel() {
-          @Override
-          public GuestMemory memory() {
-            return guest;
-          }
-
+        new ModelKernel(guest) {
           @Override
           public void raiseInterrupt(int line) {
             assertThat(line).isEqualTo(LINE);
@@ -78,11 +73,6 @@ class NetDeviceTest {
           @Override
           public void keepKicks(long address) {
             kicks.set(address);
-          }
-
-          @Override
-          public long registerVirtioDevice(long pageAddress) {
-            return 0;
           }
         };
     device = new NetDevice(kernel, wire, LINE, notices::add);
@@ -143,21 +133,12 @@ class NetDeviceTest {
     return status(NEEDED | STATUS_FEATURES_OK);
   }
 
-  private void setUp(int index, ModelDriver queue) {
-    int at = RegisterPage.QUEUES + index * RegisterPage.QUEUE_BYTES;
-    page.set(at + RegisterPage.QUEUE_SIZE, queue.size);
-    page.setLong(at + RegisterPage.QUEUE_DESCRIPTORS, ModelDriver.BASE + queue.descriptors);
-    page.setLong(at + RegisterPage.QUEUE_DRIVER_AREA, ModelDriver.BASE + queue.available);
-    page.setLong(at + RegisterPage.QUEUE_DEVICE_AREA, ModelDriver.BASE + queue.used);
-    page.set(at + RegisterPage.QUEUE_READY, 1);
-  }
-
   private void run() {
     long features =
         bit(F_VERSION_1) | bit(NET_F_MRG_RXBUF) | bit(NET_F_MAC) | bit(RING_F_EVENT_IDX);
     assertThat(negotiate(features)).isEqualTo(NEEDED | STATUS_FEATURES_OK);
-    setUp(RECEIVE, receive);
-    setUp(TRANSMIT, transmit);
+    receive.offer(page, RECEIVE);
+    transmit.offer(page, TRANSMIT);
     int all = NEEDED | STATUS_FEATURES_OK | STATUS_DRIVER_OK;
     assertThat(status(all)).isEqualTo(all);
   }
@@ -319,7 +300,7 @@ class NetDeviceTest {
   @Test
   void stopsWhenAQueueIsSetUpWrong() {
     assertThat(negotiate(bit(F_VERSION_1) | bit(NET_F_MRG_RXBUF)) & STATUS_FEATURES_OK).isNotZero();
-    setUp(RECEIVE, receive);
+    receive.offer(page, RECEIVE);
     int got = status(NEEDED | STATUS_FEATURES_OK | STATUS_DRIVER_OK);
     assertThat(got & STATUS_NEEDS_RESET).isNotZero();
     assertThat(notices).singleElement().asString().contains("transmit queue: it was not set up");
@@ -328,8 +309,8 @@ class NetDeviceTest {
   /** 3.1.1: no queues before the features are agreed on. */
   @Test
   void stopsWhenFeaturesAreSkipped() {
-    setUp(RECEIVE, receive);
-    setUp(TRANSMIT, transmit);
+    receive.offer(page, RECEIVE);
+    transmit.offer(page, TRANSMIT);
     assertThat(status(NEEDED | STATUS_DRIVER_OK) & STATUS_NEEDS_RESET).isNotZero();
     assertThat(notices).singleElement().asString().contains("has not agreed on features");
   }

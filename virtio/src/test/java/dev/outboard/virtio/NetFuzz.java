@@ -60,22 +60,7 @@ class NetFuzz implements AutoCloseable {
   private final ModelDriver transmit;
 
   NetFuzz() throws NetException {
-    GuestKernel kernel =
-        new GuestKernel() {
-          @Override
-          public GuestMemory memory() {
-            return guest;
-          }
-
-          @Override
-          public void raiseInterrupt(int line) {}
-
-          @Override
-          public long registerVirtioDevice(long pageAddress) {
-            return 0;
-          }
-        };
-    device = new NetDevice(kernel, network, 7, notices::add);
+    device = new NetDevice(new ModelKernel(guest), network, 7, notices::add);
     page =
         new RegisterPage(
             MemorySegment.ofAddress(device.pageAddress()).reinterpret(RegisterPage.BYTES));
@@ -85,18 +70,9 @@ class NetFuzz implements AutoCloseable {
     status(NEEDED);
     page.setLong(RegisterPage.DRIVER_FEATURES, bit(F_VERSION_1) | bit(NET_F_MRG_RXBUF));
     status(NEEDED | STATUS_FEATURES_OK);
-    setUp(0, new ModelDriver(memory, 64, 4096));
-    setUp(TRANSMIT, transmit);
+    new ModelDriver(memory, 64, 4096).offer(page, 0);
+    transmit.offer(page, TRANSMIT);
     status(NEEDED | STATUS_FEATURES_OK | STATUS_DRIVER_OK);
-  }
-
-  private void setUp(int index, ModelDriver queue) {
-    int at = RegisterPage.QUEUES + index * RegisterPage.QUEUE_BYTES;
-    page.set(at + RegisterPage.QUEUE_SIZE, queue.size);
-    page.setLong(at + RegisterPage.QUEUE_DESCRIPTORS, ModelDriver.BASE + queue.descriptors);
-    page.setLong(at + RegisterPage.QUEUE_DRIVER_AREA, ModelDriver.BASE + queue.available);
-    page.setLong(at + RegisterPage.QUEUE_DEVICE_AREA, ModelDriver.BASE + queue.used);
-    page.set(at + RegisterPage.QUEUE_READY, 1);
   }
 
   private void status(int value) {

@@ -47,21 +47,7 @@ class RequestFuzz {
   private final Arena arena = Arena.ofAuto();
   private final MemorySegment memory = arena.allocate(MEMORY_BYTES, 4096);
   private final GuestMemory guest = new GuestMemory(memory, ModelDriver.BASE);
-  private final GuestKernel kernel =
-      new GuestKernel() {
-        @Override
-        public GuestMemory memory() {
-          return guest;
-        }
-
-        @Override
-        public void raiseInterrupt(int line) {}
-
-        @Override
-        public long registerVirtioDevice(long pageAddress) {
-          return 0;
-        }
-      };
+  private final GuestKernel kernel = new ModelKernel(guest);
   private final RequestDevice.Request request =
       new RequestDevice.Request(arena, FuseWire.SCRATCH_BYTES);
   private final RequestDevice.Request diskRequest = new RequestDevice.Request(arena, 4096);

@@ -217,12 +217,7 @@ class CornersTest {
   @Scenario
   void whatIsRefused(Trial trial) throws IOException {
     Path share = Files.createDirectory(trial.directory().resolve("share"));
-    Finished done =
-        trial
-            .program(Programs.PYTHON, Programs.python("refused"), share.toString())
-            .withDirectoryOfDevice(share)
-            .run(LIMIT)
-            .expectSuccess();
+    Finished done = ofShare(trial, share, "refused");
     if (trial.mode().offloaded()) {
       assertThat(done.output().lines())
           .containsExactly(
@@ -249,13 +244,16 @@ class CornersTest {
   @Scenario
   void requestsThatAreNotListed(Trial trial) throws IOException {
     Path share = Files.createDirectory(trial.directory().resolve("share"));
-    Finished done =
-        trial
-            .program(Programs.PYTHON, Programs.python("unlisted_requests"), share.toString())
-            .withDirectoryOfDevice(share)
-            .run(LIMIT)
-            .expectSuccess();
-    trial.outcome("output", done.output());
+    trial.outcome("output", ofShare(trial, share, "unlisted_requests").output());
+  }
+
+  /** Runs a program of Python's that is told of a directory of the device. */
+  private static Finished ofShare(Trial trial, Path share, String program) {
+    return trial
+        .program(Programs.PYTHON, Programs.python(program), share.toString())
+        .withDirectoryOfDevice(share)
+        .run(LIMIT)
+        .expectSuccess();
   }
 
   @Scenario(trace = false)
