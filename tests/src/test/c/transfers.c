@@ -228,6 +228,28 @@ static void from_socket(void) {
   close(nobody[1]);
   expect(s[1], 100, 0);
   remove_in(beside, "e");
+  /* By sendfile, into a pipe and into what is none. */
+  int to_host[2], file = open_in(beside, "e", O_RDWR | O_CREAT);
+  off_t at = 0;
+  CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, to_host) == 0);
+  send_all(s[0], b, 700);
+  await_bytes(s[1], 700);
+  TELL(sendfile(p[1], s[1], NULL, 300));
+  expect(p[0], 300, 0);
+  TELL(sendfile(file, s[1], NULL, 100));
+  TELL(sendfile(to_host[0], s[1], NULL, 100));
+  TELL(sendfile(p[1], s[1], &at, 100));
+  TELL(sendfile(p[0], s[1], NULL, 100));
+  TELL(sendfile(-1, s[1], NULL, 100));
+  set_flag(p[1], O_NONBLOCK, 1);
+  TELL(sendfile(p[1], s[1], NULL, PIPE));
+  expect(p[0], 400, 300);
+  TELL(sendfile(p[1], s[1], NULL, PIPE));
+  set_flag(p[1], O_NONBLOCK, 0);
+  int unconnected = socket(AF_INET, SOCK_STREAM, 0);
+  TELL(sendfile(p[1], unconnected, NULL, 10));
+  close_all(4, (int[]){to_host[0], to_host[1], file, unconnected});
+  remove_in(beside, "e");
   /* The end. */
   send_all(s[0], b, 10);
   shutdown(s[0], SHUT_WR);

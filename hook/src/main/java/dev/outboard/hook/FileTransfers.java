@@ -199,8 +199,12 @@ final class FileTransfers {
   /** From a file of the device to a descriptor of the host. */
   private void toHost(Notification n, Placeholder source) {
     OpenFile file = hook.files().get(source.handle());
-    if (file == null || file.kind() == OpenFile.Kind.SOCKET) {
-      hook.onHost(n);
+    if (file == null) {
+      n.answerErrno(Errno.EBADF);
+      return;
+    }
+    if (file.kind() == OpenFile.Kind.SOCKET && n.args()[2] != 0) {
+      hook.onHost(n); // moves nothing: ESPIPE, for the placeholder as for the socket
       return;
     }
     int out = Descriptors.borrow(n, n.intArg(0));
@@ -241,8 +245,10 @@ final class FileTransfers {
     }
     boolean takes =
         type == Stat.S_IFIFO
-            || type == Stat.S_IFSOCK
-            || ((type == Stat.S_IFREG || type == Stat.S_IFBLK) && (flags & Fcntl.O_APPEND) == 0);
+            || (file.kind() != OpenFile.Kind.SOCKET
+                && (type == Stat.S_IFSOCK
+                    || ((type == Stat.S_IFREG || type == Stat.S_IFBLK)
+                        && (flags & Fcntl.O_APPEND) == 0)));
     if (!takes || n.args()[3] < 0 || (offsetAddress != 0 && position < 0)) {
       return -Errno.EINVAL;
     }
