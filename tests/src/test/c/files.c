@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include <dirent.h>
+#include <linux/sockios.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -171,6 +172,11 @@ static void names(void) {
   umask(022);
   TELL(rmdir(in("private")));
   int d = open(in("d"), O_RDONLY | O_DIRECTORY);
+  int owner = 0;
+  TELL(ioctl(d, FIOGETOWN, &owner));
+  TELL(ioctl(d, SIOCSPGRP, &owner));
+  TELL(writev(d, NULL, 5000));
+  TELL(write(d, "x", 1));
   CHECK(d >= 0 && fstat(d, &s) == 0);
   show("directory", &s);
   int fd = openat(d, "f", O_RDWR | O_CREAT, 0644);

@@ -250,6 +250,22 @@ static void from_socket(void) {
   TELL(sendfile(p[1], unconnected, NULL, 10));
   close_all(4, (int[]){to_host[0], to_host[1], file, unconnected});
   remove_in(beside, "e");
+  /* A splice does not go past urgent data. */
+  send_all(s[0], b, 30);
+  CHECK(send(s[0], "!", 1, MSG_OOB) == 1);
+  send_all(s[0], b + 30, 20);
+  await_bytes(s[1], 30);
+  CHECK(poll(&(struct pollfd){s[1], POLLPRI, 0}, 1, 5000) == 1);
+  TELL(splice(s[1], NULL, p[1], NULL, PIPE, 0));
+  expect(p[0], 30, 0);
+  TELL(splice(s[1], NULL, p[1], NULL, PIPE, 0));
+  set_flag(s[1], O_NONBLOCK, 0);
+  TELL(splice(s[1], NULL, p[1], NULL, PIPE, 0));
+  TELL(recv(s[1], b, 1, MSG_OOB));
+  TELL(splice(s[1], NULL, p[1], NULL, PIPE, 0));
+  expect(s[1], 20, 30);
+  fill(b, PIPE * 2, 0);
+  set_flag(s[1], O_NONBLOCK, 1);
   /* The end. */
   send_all(s[0], b, 10);
   shutdown(s[0], SHUT_WR);

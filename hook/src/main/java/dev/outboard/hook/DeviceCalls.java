@@ -301,7 +301,8 @@ final class DeviceCalls {
         do {
           r = HostMarshaller.encode(row, args, n.memory(), c);
           if (r < 0) {
-            return file.isNoSocketFor(row) ? -Errno.ENOTSOCK : memoryError(n, r);
+            int refused = file.refusal(row);
+            return refused != 0 ? -refused : memoryError(n, r);
           }
           c.args[row.fdIndex()] = file.handle();
           if (second != null) {

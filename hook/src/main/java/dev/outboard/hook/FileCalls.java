@@ -103,11 +103,11 @@ final class FileCalls {
       return moveNow(n, row, args, p);
     }
     int flags = flags(args, row);
-    if (!sends(row) && (flags & Socket.MSG_ERRQUEUE) != 0 && copies.pending()) {
+    if (!row.sends() && (flags & Socket.MSG_ERRQUEUE) != 0 && copies.pending()) {
       return tellCopied(n, row, args, p, file);
     }
     long r = moveNow(n, row, args, p);
-    if (r > 0 && sends(row) && (flags & Socket.MSG_ZEROCOPY) != 0 && copies.on()) {
+    if (r > 0 && row.sends() && (flags & Socket.MSG_ZEROCOPY) != 0 && copies.on()) {
       copies.sent();
       p.pin(file.pinned());
     }
@@ -164,18 +164,18 @@ final class FileCalls {
           r =
               row == WRITE && file.messages()
                   ? pieces(n, SENDTO, new long[] {args[0], args[1], args[2], 0, 0, 0}, p, file)
-                  : sends(row) ? pieces(n, row, args, p, file) : receive(n, row, args, p, file);
+                  : row.sends() ? pieces(n, row, args, p, file) : receive(n, row, args, p, file);
         } finally {
           hook.calls().end(n);
         }
-        if (file.keeps() && !sends(row)) {
+        if (file.keeps() && !row.sends()) {
           handOver(n, file);
         }
       }
     } finally {
       hook.calls().unuse(file);
     }
-    if (r == -Errno.EPIPE && sends(row) && (flags(args, row) & Socket.MSG_NOSIGNAL) == 0) {
+    if (r == -Errno.EPIPE && row.sends() && (flags(args, row) & Socket.MSG_NOSIGNAL) == 0) {
       raiseSigPipe(n);
     }
     return r;
@@ -187,6 +187,9 @@ final class FileCalls {
   }
 
   private long receive(Notification n, Row row, long[] args, Placeholder p, OpenFile file) {
+    if ((flags(args, row) & Socket.MSG_OOB) != 0) {
+      p.sawUrgent();
+    }
     Receiver self = new Receiver(n.id(), n.thread());
     file.beginReceive(self);
     try {
@@ -231,7 +234,7 @@ final class FileCalls {
   }
 
   private long pieces(Notification n, Row row, long[] args, Placeholder p, OpenFile file) {
-    boolean sends = sends(row);
+    boolean sends = row.sends();
     boolean regular = file.kind() == OpenFile.Kind.REGULAR;
     boolean all = sends || regular || (flags(args, row) & Socket.MSG_WAITALL) != 0;
     if (sends) {
@@ -258,11 +261,9 @@ final class FileCalls {
     for (; ; ) {
       long r = HostMarshaller.encode(row, args, n.memory(), c, moved);
       if (r < 0) {
-        if (!file.isOpenFor(sends)) {
-          return -Errno.EBADF;
-        }
-        if (file.isNoSocketFor(row)) {
-          return -Errno.ENOTSOCK;
+        int refused = file.refusal(row);
+        if (refused != 0) {
+          return -refused;
         }
         return moved > 0 ? moved : hook.calls().memoryError(n, r);
       }
@@ -447,19 +448,6 @@ final class FileCalls {
     synchronized (file) {
       p.pin(file.pinned());
     }
-  }
-
-  private static boolean sends(Row row) {
-    for (int i = 0; i < row.argCount(); i++) {
-      Arg.Kind k = row.arg(i).kind();
-      if (k == Arg.Kind.OUT
-          || k == Arg.Kind.IOVEC_OUT
-          || k == Arg.Kind.MSGHDR_OUT
-          || k == Arg.Kind.INOUT) {
-        return false;
-      }
-    }
-    return true;
   }
 
   /** The MSG_ flags of the call; 0 for read and write and their kin. */
@@ -656,6 +644,10 @@ final class FileCalls {
     return 0;
   }
 
+  private static boolean isSocket(@Nullable OpenFile file) {
+    return file != null && file.kind() == OpenFile.Kind.SOCKET;
+  }
+
   private void ioctl(Notification n) {
     Placeholder p = hook.lookup(n, 0);
     if (p == null) {
@@ -677,8 +669,16 @@ final class FileCalls {
         return;
       }
       case Ioctl.FIOSETOWN, Ioctl.SIOCSPGRP -> {
-        onHostAfter(n, hook.calls().announce(n, p));
-        return;
+        if (isSocket(file)) {
+          onHostAfter(n, hook.calls().announce(n, p));
+          return;
+        }
+      }
+      case Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP -> {
+        if (isSocket(file)) {
+          hook.onHost(n); // the placeholder's
+          return;
+        }
       }
       default -> {}
     }

@@ -7,6 +7,7 @@ import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.BpfObject;
+import dev.outboard.syscalls.ResultKind;
 import dev.outboard.syscalls.Row;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -239,9 +240,16 @@ final class OpenFile {
     return row.ofSocket() && kind != Kind.SOCKET;
   }
 
-  /** Whether it is open for what a call does that sends its bytes, or receives them. */
-  boolean isOpenFor(boolean sends) {
-    return sends ? writable() : readable();
+  /**
+   * What a kernel finds wrong with this file before it looks at the caller's memory; 0 if nothing
+   * is.
+   */
+  int refusal(Row row) {
+    if (isNoSocketFor(row)) {
+      return Errno.ENOTSOCK;
+    }
+    boolean open = row.result() != ResultKind.BYTES || (row.sends() ? writable() : readable());
+    return open ? 0 : Errno.EBADF;
   }
 
   /**

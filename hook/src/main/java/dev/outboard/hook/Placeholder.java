@@ -171,6 +171,8 @@ final class Placeholder {
 
   // The device's truth, as far as it is known.
   private int mask = POLLOUT;
+
+  private boolean hadUrgent;
   private long stamp;
   private boolean connected;
 
@@ -389,6 +391,16 @@ final class Placeholder {
     return flags >= 0 && (flags & Fcntl.O_NONBLOCK) != 0;
   }
 
+  /** Whether urgent data have ever been seen; the mark may still be there when they were read. */
+  synchronized boolean hadUrgent() {
+    return hadUrgent;
+  }
+
+  /** There were urgent data, which may have been read before the device told of them. */
+  synchronized void sawUrgent() {
+    hadUrgent = true;
+  }
+
   /** The device's newest mask that is known here. */
   synchronized int mask() {
     return mask;
@@ -448,6 +460,7 @@ final class Placeholder {
     if (gone || memory) {
       return false;
     }
+    hadUrgent |= (deviceMask & POLLPRI) != 0;
     // The end of a stream is readable whatever is left before it.
     boolean lookedAt = looking && (deviceMask & ENDED) == 0;
     int newMask = (ringed || lookedAt ? deviceMask & ~IN : deviceMask) | pinned;

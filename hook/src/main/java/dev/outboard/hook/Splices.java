@@ -61,6 +61,7 @@ final class Splices implements AutoCloseable {
   private static final Row PWRITE = SyscallTable.row("pwrite64");
   private static final Row LSEEK = SyscallTable.row("lseek");
   private static final Row SENDTO = SyscallTable.row("sendto");
+  private static final Row IOCTL = SyscallTable.row("ioctl");
   private static final Row RECVFROM = SyscallTable.row("recvfrom");
 
   private final Hook.Services hook;
@@ -364,6 +365,9 @@ final class Splices implements AutoCloseable {
       hook.calls().sampled(n, p, n.slot(), sourceIndex(n));
       return r;
     }
+    if (file.isTcp() && isAtMark(n, p, file)) {
+      return goesOn || p.nonBlocking() ? -Errno.EAGAIN : 0;
+    }
     Call c = n.slot().call();
     c.start(RECVFROM.canonical());
     c.carried = count;
@@ -376,6 +380,25 @@ final class Splices implements AutoCloseable {
     long r = hook.calls().execute(n, n.slot());
     hook.calls().sampled(n, p, n.slot(), sourceIndex(n));
     return r;
+  }
+
+  /**
+   * Whether urgent data are next, before which a splice stops and a receive does not: {@code
+   * tcp_read_sock()}.
+   */
+  private boolean isAtMark(Notification n, Placeholder p, OpenFile file) {
+    if (!p.watched()) {
+      hook.calls().watch(n, p);
+    }
+    if (!p.hadUrgent()) {
+      return false;
+    }
+    Call c = n.slot().call();
+    c.start(IOCTL.canonical());
+    c.fromDevice = Integer.BYTES;
+    c.args[0] = file.handle();
+    c.args[1] = Ioctl.SIOCATMARK;
+    return hook.calls().execute(n, n.slot()) == 0 && c.data.get(ValueLayout.JAVA_INT, 0) != 0;
   }
 
   /** Which argument of the notification's call the source is: sendfile has it second. */

@@ -143,6 +143,19 @@ public final class Row {
     return mayBlock;
   }
 
+  /** Whether it only takes from the caller's memory, as writes do, and puts nothing there. */
+  public boolean sends() {
+    for (Arg a : args) {
+      switch (a.kind()) {
+        case OUT, IOVEC_OUT, MSGHDR_OUT, INOUT -> {
+          return false;
+        }
+        default -> {}
+      }
+    }
+    return true;
+  }
+
   /**
    * Whether it sends a stream's bytes, so that it may end before a device at the other end of a
    * link has made it.

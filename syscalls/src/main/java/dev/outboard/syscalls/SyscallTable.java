@@ -62,12 +62,10 @@ public final class SyscallTable {
 
   /** Network requests (0x89xx, 0x8Bxx of wireless, TUN's) and four of the tty's range. */
   private static final Condition NETWORK_REQUEST =
-      all(
-          any(
-              masked(1, 0xFF00, 0x8900, 0x8B00),
-              masked(1, 0xFFE0, 0x54C0),
-              is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO, Ioctl.FIOASYNC)),
-          not(is(1, Ioctl.FIOGETOWN, Ioctl.SIOCGPGRP)));
+      any(
+          masked(1, 0xFF00, 0x8900, 0x8B00),
+          masked(1, 0xFFE0, 0x54C0),
+          is(1, Ioctl.FIONREAD, Ioctl.SIOCOUTQ, Ioctl.FIONBIO, Ioctl.FIOASYNC));
 
   /**
    * What {@code fs/ioctl.c} and file systems know: the types f, v, X, 0x15, 0x94, and three more.

@@ -200,7 +200,7 @@ class SeccompProgramTest {
     assertThat(run("ioctl", 1, 0x8B01)).as("SIOCGIWNAME").isEqualTo(trap);
     assertThat(run("ioctl", 1, Ioctl.FIOSETOWN)).isEqualTo(trap);
     assertThat(run("ioctl", 1, Ioctl.FIOASYNC)).isEqualTo(trap);
-    assertThat(run("ioctl", 1, Ioctl.FIOGETOWN)).isEqualTo(allow);
+    assertThat(run("ioctl", 1, Ioctl.FIOGETOWN)).isEqualTo(trap);
     assertThat(run("fcntl", 3, Fcntl.F_SETOWN, 1)).isEqualTo(trap);
     assertThat(run("fcntl", 3, Fcntl.F_SETOWN_EX, 1)).isEqualTo(trap);
     assertThat(run("fcntl", 3, Fcntl.F_SETSIG, 40)).isEqualTo(allow);
