@@ -55,6 +55,13 @@ enum {
   SENDFILE_BYTES = 16 << 20,
 };
 
+/* In an entry's flags, instead of those of a send: what stands behind it is the int to which the option
+ * named by the other bits, of IPPROTO_TCP, is to be set. */
+enum { SETS_OPTION = INT32_MIN };
+
+/* In `ahead` of the page of control: what may be in a ring. */
+enum { SENDS_AHEAD = 1, OPTIONS_AHEAD = 2 };
+
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most; and at
  * least if the device's thread is awake, which has the reply in a few microseconds. */
 enum { LEAST_TURNS = 16, MOST_TURNS = 512, AWAKE_TURNS = 128 };
@@ -153,7 +160,7 @@ struct control {
   volatile int32_t pid;    /* this process, as its own namespace has it */
   volatile uint64_t stayed; /* bytes of files of the device that were sent: they did not cross */
   uint64_t unused0;
-  volatile int32_t ahead; /* the hook's: whether there may be any */
+  volatile int32_t ahead; /* the hook's: what may be done without waiting */
   volatile int32_t asks;  /* the hook's: whether questions go to the device */
   volatile int32_t peeks; /* the hook's: whether the device may look at what may be received next */
   uint64_t unused1;
@@ -458,7 +465,7 @@ static int writable(const struct transfer *t, uint64_t bytes) {
 /* What the trap finds out again, and then does what goes with it; of device.LentCalls. */
 enum { TRAP = -512 };
 
-/* --- sends that nobody waits for ------------------------------------------------------------------ */
+/* --- sends and options that nobody waits for ------------------------------------------------------------------ */
 
 static inline struct credit *credit_of(struct slot *s, uint64_t handle) {
   return (struct credit *)((char *)s + CREDITS) + (handle & (MAX_CREDITS - 1));
@@ -510,12 +517,19 @@ static void wake(struct slot *s) {
   system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
 }
 
-/* Room for a send in the ring, whose thread owns the slot; 0 if there is none, or no credit. */
+/* What an entry takes of a credit: an option has no bytes that the kernel would keep. */
+static inline uint64_t cost(int flags, uint64_t bytes) {
+  return flags & SETS_OPTION ? 0 : bytes + AHEAD_COST;
+}
+
+/* Room for a send, or an option, in the ring, whose thread owns the slot; 0 if there is none, or no credit. */
 static struct entry *room(struct slot *s, uint64_t handle, uint64_t bytes, int flags,
                           uint64_t *appended) {
   struct credit *c = credit_of(s, handle);
-  if (!CONTROL->ahead || bytes > AHEAD_BYTES || (flags & MSG_PEEK) || c->handle != named(handle) ||
-      c->left < bytes + AHEAD_COST || c->generation != s->generation || s->reply >> 31)
+  int sets = flags & SETS_OPTION;
+  if (!(CONTROL->ahead & (sets ? OPTIONS_AHEAD : SENDS_AHEAD)) || bytes > AHEAD_BYTES ||
+      (!sets && (flags & MSG_PEEK)) || c->handle != named(handle) || c->left < cost(flags, bytes) ||
+      c->generation != s->generation || s->reply >> 31)
     return 0;
   uint64_t need = sizeof(struct entry) + ((bytes + sizeof(struct entry) - 1) & -sizeof(struct entry));
   uint64_t from = s->appended, used = from - __atomic_load_n(&s->drained, __ATOMIC_ACQUIRE);
@@ -538,18 +552,18 @@ static struct entry *room(struct slot *s, uint64_t handle, uint64_t bytes, int f
 }
 
 /*
- * Sends what stands behind an entry that `room` gave: it is on its way when this returns. SlotLayout
- * has the order.
+ * Makes known what stands behind an entry that `room` gave: it is on its way when this returns, but
+ * for what nobody can find out before the next call, which `now` is not. SlotLayout has the order.
  */
 static int64_t append(struct slot *s, const struct call *call, uint64_t handle,
-                      const struct entry *e, uint64_t appended) {
+                      const struct entry *e, uint64_t appended, int now) {
   struct credit *c = credit_of(s, handle);
-  uint32_t bytes = e->length;
-  c->left -= bytes + AHEAD_COST;
-  c->spared = 0;
+  uint32_t bytes = e->length, taken = cost(e->flags, bytes);
+  c->left -= taken;
+  if (taken) c->spared = 0;
   __atomic_store_n(&s->appended, appended, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&s->generation, __ATOMIC_SEQ_CST) == c->generation) {
-    wake(s);
+    if (now) wake(s);
   } else {
     // It was withdrawn meanwhile, and a drain that should have found this may not have. Any call
     // drains, also one that does nothing.
@@ -639,7 +653,7 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
   if (!gather(e ? (char *)(e + 1) : data(s), t)) return 0;
   if (e) {
     *done = 1;
-    return append(s, t->call, handle, e, appended);
+    return append(s, t->call, handle, e, appended, 1);
   }
   s->args[1] = 0;
   s->args[2] = t->bytes;
@@ -959,9 +973,19 @@ static int64_t set_option(struct slot *s, const struct call *c, uint64_t handle,
                           struct spins *spins, int *done) {
   int32_t value;
   if (!look_up(c, &value, c->r10, sizeof value)) return 0;
+  int option = (int)c->rdx;
+  uint64_t appended;
+  struct entry *e = room(s, handle, sizeof value, SETS_OPTION | option, &appended);
+  if (e) {
+    *(int32_t *)(e + 1) = value;
+    // What makes segments wait has no effect before there are any; the other way round they go.
+    append(s, c, handle, e, appended, option == TCP_CORK ? !value : value);
+    *done = 1;
+    return s->result = 0;
+  }
   *(int32_t *)data(s) = value;
   s->args[1] = (int)c->rsi;
-  s->args[2] = (int)c->rdx;
+  s->args[2] = option;
   s->flags = 0;
   int interrupted = 0;
   if (!make(s, DEVICE_setsockopt, handle, spins, &interrupted)) return 0;
@@ -986,7 +1010,7 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
   if (e && bytes == c->r10) {
     *done = 1;
     *(volatile any_long *)c->rdx = at + bytes;
-    return append(s, c, handle, e, appended);
+    return append(s, c, handle, e, appended, 1);
   }
   if (e) copy(data(s), e + 1, bytes); // The file is shorter.
   s->args[1] = 0;

@@ -693,6 +693,28 @@ static void mixed(void) {
   say("mixed");
 }
 
+// Members that share their data, of which one has an error, and one is a pipe that nobody writes to.
+static void alike(void) {
+  struct sockaddr_in a;
+  int l = listening(1, &a), pairs[8][3];
+  close(l);
+  for (int i = 0; i < 8; i++) {
+    int p[2], s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), e = epoll_create1(0);
+    CHECK(pipe(p) == 0 && close(p[1]) == 0);
+    int r = connect(s, (struct sockaddr *)&a, sizeof a);
+    CHECK(r == -1 && (errno == EINPROGRESS || errno == ECONNREFUSED));
+    CHECK(poll_until(s, EVERY, POLLHUP) & POLLHUP);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP, .data.u32 = 7}, got[2];
+    for (int k = 0; k < 2; k++) CHECK(epoll_ctl(e, EPOLL_CTL_ADD, i % 2 == k ? s : p[0], &event) == 0);
+    int n = epoll_wait(e, got, 2, 0);
+    uint32_t first = got[0].events, second = got[1].events;
+    say("alike: %d of %#x and %#x", n, first > second ? first : second, first > second ? second : first);
+    memcpy(pairs[i], (int[]){s, p[0], e}, sizeof pairs[i]);
+  }
+  for (int i = 0; i < 8; i++)
+    for (int k = 0; k < 3; k++) close(pairs[i][k]);
+}
+
 // Signals and changes of files, beside sockets, in every call that waits.
 static void notices(void) {
   int t[2];
@@ -1048,7 +1070,7 @@ static const struct {
 } CASES[] = {{"masks", masks},       {"exact", exact},     {"timeouts", timeouts},
              {"edges", edges},     {"fresh", fresh},       {"connecting", connecting}, {"oneshot", oneshot}, {"flood", flood},
              {"workers", workers},   {"shared", shared},   {"nested", nested},
-             {"mixed", mixed},       {"notices", notices}, {"high", high},       {"passed", passed},
+             {"mixed", mixed},       {"alike", alike},     {"notices", notices}, {"high", high},       {"passed", passed},
              {"files", files},       {"many", many}};
 
 int main(int argc, char **argv) {

@@ -98,7 +98,10 @@ static void messages(const char *host, const char *port) {
   }
   for (int round = 0; round < ROUNDS; round++) {
     for (int i = 0; i < CONNECTIONS; i++)
-      for (int k = 0; k < PIECES; k++) CHECK(send(fds[i], text, BYTES, 0) == BYTES);
+      for (int k = 0; k < PIECES; k++) {
+        CHECK(send(fds[i], text, BYTES, 0) == BYTES);
+        CHECK(setsockopt(fds[i], IPPROTO_TCP, TCP_CORK, &(int){k + 1 < PIECES}, sizeof on) == 0);
+      }
     // What comes back is there when it is asked for, of all but the first connections.
     for (int i = 0; i < CONNECTIONS; i++) {
       sleep_us(500);

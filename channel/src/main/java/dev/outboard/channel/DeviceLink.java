@@ -335,6 +335,11 @@ public final class DeviceLink implements AutoCloseable {
     return welcome.version() >= FrameCodec.AHEAD_VERSION;
   }
 
+  /** Whether a process may put options into the ring of its slot, between what it sends. */
+  public boolean takesOptionsInRings() {
+    return welcome.version() >= FrameCodec.RING_OPTIONS_VERSION;
+  }
+
   /**
    * Whether the device takes options and closes ahead, says with an open what the file is, and with
    * a sendfile what would come of the next.

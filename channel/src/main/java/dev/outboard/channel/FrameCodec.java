@@ -35,7 +35,7 @@ public final class FrameCodec {
   /** The versions that this side speaks. */
   public static final int LOWEST_VERSION = 3;
 
-  public static final int HIGHEST_VERSION = 7;
+  public static final int HIGHEST_VERSION = 8;
 
   /** From this version on, bytes may be sent ahead over a stream. */
   public static final int AHEAD_VERSION = 4;
@@ -51,6 +51,9 @@ public final class FrameCodec {
    * attributes, and a sendfile says what would come of the next one.
    */
   public static final int CERTAIN_VERSION = 7;
+
+  /** From this version on, options may stand in the ring of a lent slot. */
+  public static final int RING_OPTIONS_VERSION = 8;
 
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;

@@ -5,7 +5,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /**
- * The device's side of the ring in a lent slot: what a process has sent without waiting.
+ * The device's side of the ring in a lent slot: what a process has sent without waiting, and
+ * options of its connections that it has set so.
  *
  * <p>All that is in it is hostile: a header is copied out once and checked as a whole, and how far
  * it has been read is kept here. A ring whose positions or headers are wrong is not read any more.
@@ -14,7 +15,7 @@ import java.lang.foreign.ValueLayout;
  * any thread, all else by one at a time and not after {@link #close}.
  */
 public final class SendRing {
-  /** One send. */
+  /** One send, or an option. */
   public static final class Entry {
     private int handle;
     private int birth;
@@ -35,8 +36,17 @@ public final class SendRing {
       return birth;
     }
 
+    /** Those of {@code send(2)}; of an option, any number that is not negative. */
     public int flags() {
-      return flags;
+      return flags & ~SETS_OPTION;
+    }
+
+    /**
+     * Whether it sets an option of IPPROTO_TCP, whose name is in place of the flags, and whose
+     * value in place of the bytes.
+     */
+    public boolean setsOption() {
+      return (flags & SETS_OPTION) != 0;
     }
 
     /** Bytes, from 1 to {@link SlotLayout#AHEAD_BYTES}. */
@@ -49,6 +59,9 @@ public final class SendRing {
   private static final int BIRTH = 4;
   private static final int FLAGS = 8;
   private static final int LENGTH = 12;
+
+  /** In the flags. */
+  private static final int SETS_OPTION = Integer.MIN_VALUE;
 
   /** In the place of a handle: what follows is at the ring's start. */
   private static final int SKIP = -1;

@@ -116,8 +116,12 @@ final class SendsAhead {
         while (!closed && most > 0 && ring.next(entry)) {
           most -= HEADER_BYTES + entry.length();
           Handles.Handle handle = handles.enter(entry.handle());
-          if (handle != null && handle.birth == entry.birth() && (entry.flags() & ~FLAGS) == 0) {
-            send(handle, scratch);
+          if (handle != null && handle.birth == entry.birth() && isRight()) {
+            if (entry.setsOption()) {
+              setOption(handle, scratch);
+            } else {
+              send(handle, scratch);
+            }
           } else if (wrong.incrementAndGet() > LentCalls.MAX_WRONG) {
             ring.reject();
           }
@@ -127,6 +131,33 @@ final class SendsAhead {
           ring.advance(entry);
         }
       }
+    }
+
+    private boolean isRight() {
+      int flags = entry.flags();
+      return entry.setsOption()
+          ? entry.length() == Integer.BYTES
+              && (flags == Socket.TCP_NODELAY || flags == Socket.TCP_CORK)
+          : (flags & ~FLAGS) == 0;
+    }
+
+    /** Also where bytes before it have found no room: it is for those that follow. */
+    private void setOption(Handles.Handle handle, MemorySegment scratch) {
+      long start = System.nanoTime();
+      scratch.set(ValueLayout.JAVA_INT, 0, ring.data(entry).get(ValueLayout.JAVA_INT, 0));
+      long result =
+          kernel.syscall(
+              Canonical.SETSOCKOPT,
+              handle.fd,
+              Socket.IPPROTO_TCP,
+              entry.flags(),
+              scratch.address(),
+              Integer.BYTES,
+              0);
+      if (result < 0) {
+        handle.fail(result);
+      }
+      activity.call(Canonical.SETSOCKOPT, result, System.nanoTime() - start);
     }
 
     private void send(Handles.Handle handle, MemorySegment scratch) {

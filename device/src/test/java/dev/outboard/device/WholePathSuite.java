@@ -653,6 +653,48 @@ abstract class WholePathSuite {
     }
   }
 
+  /** {@code include/uapi/linux/tcp.h}. */
+  private static final int TCP_MAXSEG = 2;
+
+  @Test
+  void optionsInARingAreSetWhereTheyStand() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int a = ends[0][0];
+      int birth = ends[0][1];
+      q.call(PseudoCall.PING, 0);
+      int sets = Integer.MIN_VALUE;
+      byte[] on = {1, 0, 0, 0};
+      q.ahead(a, birth, sets | Socket.TCP_NODELAY, on);
+      q.ahead(a, birth, sets | Socket.TCP_CORK, on);
+      q.ahead(a, birth, 0, counting(0, 100));
+      // Every call finds it, and held back is what came behind it.
+      assertThat(tcpOption(p, a, Socket.TCP_CORK)).isOne();
+      assertThat(tcpOption(p, a, Socket.TCP_NODELAY)).isOne();
+      assertThat(p.call(PseudoCall.SAMPLE, ends[1][0]) & Poll.POLLIN).isZero();
+      q.ahead(a, birth, 0, counting(100, 50));
+      q.ahead(a, birth, sets | Socket.TCP_CORK, new byte[4]);
+      assertThat(expectCounting(p, ends[1][0], 0, 150)).isEqualTo(150);
+      assertThat(tcpOption(p, a, Socket.TCP_CORK)).isZero();
+      // Of another file, another option, of another length: nothing is set, and what follows is.
+      q.ahead(a, birth + 1, sets | Socket.TCP_CORK, on);
+      q.ahead(a, birth, sets | TCP_MAXSEG, on);
+      q.ahead(a, birth, sets | Socket.TCP_CORK, new byte[] {1});
+      q.ahead(a, birth, sets | Socket.TCP_CORK, new byte[] {1, 0, 0, 0, 0, 0, 0, 0});
+      assertThat(tcpOption(p, a, Socket.TCP_CORK)).isZero();
+      q.ahead(a, birth, sets | Socket.TCP_NODELAY, new byte[4]);
+      assertThat(tcpOption(p, a, Socket.TCP_NODELAY)).isZero();
+    }
+  }
+
+  private static int tcpOption(TestProgram p, int fd, int name) {
+    p.data().set(ValueLayout.JAVA_INT, 64, -1);
+    p.data().set(ValueLayout.JAVA_INT, 72, 4);
+    p.expect(Canonical.GETSOCKOPT, fd, Socket.IPPROTO_TCP, name, 64, 72);
+    return p.data().get(ValueLayout.JAVA_INT, 64);
+  }
+
   @Test
   void randomRingsNeverHarmTheDevice() throws Exception {
     long seed = Long.getLong("tests.seed", System.nanoTime());
@@ -671,7 +713,11 @@ abstract class WholePathSuite {
                   at,
                   random.nextInt(8) == 0 ? (int) odd(random) : ends[0][0],
                   random.nextInt(8) == 0 ? random.nextInt() : ends[0][1],
-                  random.nextInt(4) == 0 ? random.nextInt() : 0,
+                  switch (random.nextInt(4)) {
+                    case 0 -> random.nextInt();
+                    case 1 -> Integer.MIN_VALUE | random.nextInt(4);
+                    default -> 0;
+                  },
                   random.nextInt(4) == 0 ? (int) odd(random) : 1 + random.nextInt(3000));
             }
             position =

@@ -624,6 +624,11 @@ final class DeviceCalls {
     }
   }
 
+  /** As {@link DeviceLink#takesOptionsInRings}. */
+  boolean takesOptionsInRings() {
+    return link.takesOptionsInRings();
+  }
+
   /** Asks for the readiness of a file now, if it is watched. */
   void sample(Notification n, Placeholder p) {
     if (!p.watched() || begin(n) < 0) {

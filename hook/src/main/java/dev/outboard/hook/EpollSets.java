@@ -241,7 +241,10 @@ final class EpollSets {
     return Pollers.normal(p.mask()) & asked;
   }
 
-  /** Whose event it is: the member's that shows it; else one's with these data; else -1. */
+  /**
+   * Whose event it is: the member's that shows it; else, of those with these data, a file of the
+   * host's, of which nothing is known; else another; else -1.
+   */
   private static int memberOf(Work w, int events, long data) {
     int other = -1;
     for (int i = 0; i < w.count; i++) {
@@ -252,7 +255,9 @@ final class EpollSets {
       if (p != null && (p.shown() & w.asked[i]) == events) {
         return i;
       }
-      other = other < 0 ? i : other;
+      if (other < 0 || (p == null && w.file[other] != null)) {
+        other = i;
+      }
     }
     return other;
   }

@@ -463,7 +463,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private @Nullable ShimTable table() {
     ShimTable table = tables.take();
     if (table != null) {
-      table.ahead(ShimSwitches.AHEAD);
+      table.ahead(
+          ShimSwitches.AHEAD, ShimSwitches.OPTIONS && calls != null && calls.takesOptionsInRings());
       table.peeks(ShimSwitches.PEEKS);
       table.asks(ShimSwitches.QUESTIONS);
       table.memory(memory);

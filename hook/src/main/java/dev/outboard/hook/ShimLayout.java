@@ -122,7 +122,7 @@ final class ShimLayout {
 
   static final int AT_ONCE_NUMBERS = 64;
 
-  /** Of the same page: whether sends may go ahead. */
+  /** Of the same page: what may be done without waiting. */
   static final int AHEAD_OFFSET = CONTROL_OFFSET + 120;
 
   /** Of the same page: whether questions about sockets go to the device. */

@@ -21,6 +21,9 @@ final class ShimSwitches {
   /** Sends that nobody waits for: ADR 0046. */
   static final boolean AHEAD = isOn("ahead");
 
+  /** Options that nobody waits for, between sends: ADR 0070. */
+  static final boolean OPTIONS = isOn("options");
+
   /** Looks at what may be received next: ADR 0051. */
   static final boolean PEEKS = isOn("peeks");
 

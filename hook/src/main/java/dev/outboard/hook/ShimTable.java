@@ -38,6 +38,10 @@ final class ShimTable {
   private static final int CLOSE = 0x100;
   private static final int CHANGE = 0x1_0000;
 
+  // What may be in a ring: device.c has the same.
+  private static final int SENDS_AHEAD = 1;
+  private static final int OPTIONS_AHEAD = 2;
+
   private final MemorySegment memory;
   private final int index;
   private int closer;
@@ -426,9 +430,12 @@ final class ShimTable {
     return memory.get(ValueLayout.JAVA_LONG, ShimLayout.STAYED_OFFSET);
   }
 
-  /** Whether the process may send without waiting. */
-  void ahead(boolean on) {
-    INT.setVolatile(memory, (long) ShimLayout.AHEAD_OFFSET, on ? 1 : 0);
+  /** Whether the process may send without waiting, and set options between what it sends. */
+  void ahead(boolean sends, boolean options) {
+    INT.setVolatile(
+        memory,
+        (long) ShimLayout.AHEAD_OFFSET,
+        (sends ? SENDS_AHEAD : 0) | (options ? OPTIONS_AHEAD : 0));
   }
 
   /** Whether what the process asks about sockets goes to the device without a trap. */

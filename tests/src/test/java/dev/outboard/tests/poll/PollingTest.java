@@ -31,7 +31,7 @@ class PollingTest {
 
   @Scenario(trace = false)
   void noEdgeIsLost(Trial trial) {
-    run(trial, "edges", "connecting", "oneshot", "flood");
+    run(trial, "edges", "connecting", "oneshot", "alike", "flood");
   }
 
   /** Processes that share listening sockets, connections and epoll sets. */

@@ -54,6 +54,7 @@ class SwitchesTest {
                 + calls(json, "getsockopt", "direct")
                 + calls(json, "ioctl", "direct"));
     all.put("ahead", json -> number(json, "\"sentAhead\": (\\d+)"));
+    all.put("options", json -> calls(json, "setsockopt", "atOnce"));
     all.put("peeks", json -> number(json, "\"receivedAhead\": (\\d+)"));
     all.put("paths", json -> calls(json, "openat", "untrapped"));
     // Without it each new number's first read traps, besides those of other programs.
