@@ -20,11 +20,13 @@ final class Canonical {
   static final int MOUNT = 40;
   static final int OPENAT = 56;
   static final int CLOSE = 57;
+  static final int GETDENTS64 = 61;
   static final int LSEEK = 62;
   static final int READ = 63;
   static final int WRITE = 64;
   static final int READV = 65;
   static final int WRITEV = 66;
+  static final int PREAD64 = 67;
   static final int SENDFILE = 71;
   static final int SPLICE = 76;
   static final int PPOLL = 73;

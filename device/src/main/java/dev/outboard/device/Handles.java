@@ -55,6 +55,9 @@ final class Handles {
     /** It was found to be a stream's socket. */
     volatile boolean stream;
 
+    /** It was a regular file when it was opened. */
+    volatile boolean regular;
+
     /** Whether sends on it may go ahead. */
     volatile Sends sends = Sends.UNKNOWN;
 

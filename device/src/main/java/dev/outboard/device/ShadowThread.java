@@ -36,6 +36,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -460,6 +461,7 @@ final class ShadowThread implements Runnable {
         }
         if (call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2) {
           sample.mask = attributes(handle, own);
+          handle.regular = sample.mask == Stat.S_IFREG;
         }
       }
       if (on != null) {
@@ -521,20 +523,31 @@ final class ShadowThread implements Runnable {
           Canonical.FCNTL,
           Canonical.STATX,
           Canonical.OPENAT,
-          Canonical.OPENAT2 ->
+          Canonical.OPENAT2,
+          Canonical.LSEEK,
+          Canonical.PREAD64,
+          Canonical.GETDENTS64 ->
           false;
       case Canonical.SETSOCKOPT -> !SocketOptions.leavesSends(call.args[1], call.args[2]);
-      case Canonical.SENDTO, Canonical.SENDMSG, Canonical.WRITE, Canonical.WRITEV -> {
-        long fd = call.args[0];
-        Handles.Handle handle = enter(fd);
-        boolean network = handle != null && handle.sends == Handles.Sends.AHEAD;
-        if (handle != null) {
-          readiness.closeIfLast(handle);
-        }
-        yield !network;
-      }
+      case Canonical.SENDTO,
+          Canonical.SENDMSG,
+          Canonical.WRITE,
+          Canonical.WRITEV,
+          Canonical.SENDFILE ->
+          !subjectIs(handle -> handle.sends == Handles.Sends.AHEAD);
+      case Canonical.CLOSE -> !subjectIs(handle -> handle.regular);
       default -> true;
     };
+  }
+
+  private boolean subjectIs(Predicate<Handles.Handle> what) {
+    Handles.Handle handle = enter(call.args[0]);
+    if (handle == null) {
+      return false;
+    }
+    boolean is = what.test(handle);
+    readiness.closeIfLast(handle);
+    return is;
   }
 
   /**
