@@ -986,10 +986,11 @@ static int64_t set_option(struct slot *s, const struct call *c, uint64_t handle,
   *(int32_t *)data(s) = value;
   s->args[1] = (int)c->rsi;
   s->args[2] = option;
-  s->flags = 0;
+  s->flags = wants_credit(s, handle, 0, 0);
   int interrupted = 0;
   if (!make(s, DEVICE_setsockopt, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
+  take_credit(s, handle);
   if (r == TRAP || r == -ENETDOWN || r > 0) return 0;
   *done = 1;
   return r;

@@ -139,7 +139,7 @@ final class LentCalls {
         ring.peeks().received(handle, scratch);
         peeks = true;
       }
-      if (wantsCredit && result > 0) {
+      if (wantsCredit && (result > 0 || call.number == Canonical.SETSOCKOPT)) {
         grant(call, handle, result, generation, scratch);
       }
       boolean full = call.number != Canonical.RECVFROM && result == -Errno.EAGAIN;
@@ -189,7 +189,8 @@ final class LentCalls {
       Call call, Handles.Handle handle, long result, int generation, MemorySegment scratch) {
     boolean whole =
         call.number == Canonical.RECVFROM
-            || (call.number == Canonical.SENDTO && result == call.args[2]);
+            || (call.number == Canonical.SENDTO && result == call.args[2])
+            || (call.number == Canonical.SETSOCKOPT && result == 0);
     if (!whole || !mayGoAhead || !SendsAhead.mayGoAhead(kernel, handle, scratch)) {
       return;
     }
