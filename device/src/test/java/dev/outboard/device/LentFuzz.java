@@ -686,6 +686,7 @@ class LentFuzz {
       case 0xfb -> Socket.MSG_NOSIGNAL;
       case 0xfc -> Socket.MSG_MORE | Socket.MSG_DONTWAIT;
       case 0xfd -> 1L << next();
+      case 0xfe -> Integer.MIN_VALUE | next(); // an option in a ring
       default -> first;
     };
   }
@@ -941,7 +942,9 @@ class LentFuzz {
     Kind kind = kernel.kind(fd);
     check(isElsewhere(kind), "a credit for what is no stream to elsewhere");
     check(credit == SlotLayout.CREDIT_BYTES, "a credit of", credit);
-    check(result > 0 && kernel.foundRoom(fd), "a credit without room");
+    check(
+        (result > 0 || call.number == Canonical.SETSOCKOPT) && kernel.foundRoom(fd),
+        "a credit without room");
     check(
         readInt(s, SlotLayout.CREDIT_GENERATION) == generation, "a credit for another generation");
     Handles.Handle handle = handles[fd];

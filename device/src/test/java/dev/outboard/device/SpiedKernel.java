@@ -371,7 +371,11 @@ final class SpiedKernel implements Kernel {
             "option",
             a1,
             a2);
-        ofCall(a3, a4);
+        if (isOwn(a3)) {
+          own(a3, a4); // out of a ring
+        } else {
+          ofCall(a3, a4);
+        }
         check(a4 == Integer.BYTES, "an option of", a4);
         yield 0;
       }
