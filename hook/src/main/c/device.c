@@ -13,25 +13,11 @@
  */
 #include <stdint.h>
 
+#include "arch.h"
 #include "layout.h"
 
-/* Linux's, of asm-generic where they go to the device. */
+/* Linux's, of asm-generic where they go to the device; those of this machine's are arch.h's. */
 enum {
-  SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
-  SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
-  SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14,
-  SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
-  SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55, SYS_ioctl = 16, SYS_fcntl = 72,
-  SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, SYS_newfstatat = 262,
-  SYS_epoll_wait = 232, SYS_epoll_pwait = 281,
-  SYS_open = 2, SYS_stat = 4, SYS_lstat = 6, SYS_access = 21, SYS_mkdir = 83, SYS_rmdir = 84,
-  SYS_unlink = 87, SYS_readlink = 89, SYS_chmod = 90, SYS_openat = 257, SYS_mkdirat = 258,
-  SYS_unlinkat = 263, SYS_readlinkat = 267, SYS_fchmodat = 268, SYS_faccessat = 269,
-  SYS_statx = 332, SYS_faccessat2 = 439, SYS_getcwd = 79, SYS_creat = 85, SYS_statfs = 137,
-  SYS_mknod = 133, SYS_mknodat = 259, SYS_chown = 92, SYS_lchown = 94, SYS_fchownat = 260,
-  SYS_truncate = 76, SYS_utime = 132, SYS_utimes = 235, SYS_futimesat = 261, SYS_utimensat = 280,
-  SYS_symlink = 88, SYS_symlinkat = 266, SYS_rename = 82, SYS_renameat = 264, SYS_renameat2 = 316,
-  SYS_link = 86, SYS_linkat = 265,
   CLOCK_MONOTONIC = 1,
   DEVICE_nothing = -1,
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
@@ -45,9 +31,7 @@ enum {
   MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, MSG_MORE = 0x8000,
 };
 
-enum { CPU_SEGMENT = 15 * 8 + 3, CPU_MASK = 0xfff };
-
-enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8, PAGE = 4096 };
+enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8 };
 
 /* The options that hold segments back or do not; and how much one sendfile moves at most. */
 enum {
@@ -62,11 +46,6 @@ enum { LEAST_TURNS = 16, MOST_TURNS = 512, AWAKE_TURNS = 128 };
 /* Calls that a process makes the long way before it asks for a slot, or for one more: many end
  * before, and threads that wait for each other need fewer slots than there are threads. */
 enum { PATIENCE = 16 };
-
-/* What shim.S saved of the program's registers, and what comes of it. */
-struct call {
-  int64_t r9, r8, r10, rdx, rsi, rdi, number, stub;
-};
 
 struct iovec {
   char *base;
@@ -198,20 +177,7 @@ static inline struct spins *spins_of(int index, int number) {
   return number < SPIN_NUMBERS ? &SPINS[index * SPIN_NUMBERS + number] : 0;
 }
 
-_Static_assert(SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * sizeof(struct spins) <= TABLE_BYTES, "fits");
-
-static inline int64_t system_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d,
-                                  int64_t e, int64_t f) {
-  int64_t result;
-  register int64_t r10 __asm__("r10") = d;
-  register int64_t r8 __asm__("r8") = e;
-  register int64_t r9 __asm__("r9") = f;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return result;
-}
+_Static_assert(SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * sizeof(struct spins) <= SETS_OFFSET, "fits");
 
 /* In shim.S: the same from the page whose calls trap. */
 extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d);
@@ -219,10 +185,6 @@ extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, in
 /* Numbers that may lie at any address. */
 typedef int32_t __attribute__((aligned(1), may_alias)) any_int;
 typedef int64_t __attribute__((aligned(1), may_alias)) any_long;
-
-static inline void copy(void *to, const void *from, uint64_t bytes) {
-  __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
-}
 
 /* --- memory of the program's --------------------------------------------------------------------- */
 
@@ -296,7 +258,7 @@ static int answer(const struct call *c, int64_t to, const void *from, uint64_t b
 /* --- slots -------------------------------------------------------------------------------------- */
 
 static inline struct slot *slot(int index) {
-  return (struct slot *)(SLOTS + (uint64_t)index * SLOT_BYTES);
+  return (struct slot *)(SLOTS + (uint64_t)index * SLOT_STRIDE);
 }
 
 static inline char *data(struct slot *s) { return (char *)s + SLOT_DATA; }
@@ -316,7 +278,7 @@ static int another_slot(void) {
   int64_t fd = c->slots < MAX_SLOTS ? trapping_call(SYS_close, ASK_SLOT, 0, 0, 0) : -EAGAIN;
   int64_t r = fd;
   if (fd >= 0) {
-    int64_t address = SLOTS + (int64_t)c->slots * SLOT_BYTES;
+    int64_t address = SLOTS + (int64_t)c->slots * SLOT_STRIDE;
     int mapped = system_call(SYS_mmap, address, SLOT_BYTES, PROT_READ_WRITE,
                              MAP_SHARED_FIXED_NOREPLACE, fd, 0) == address;
     /* No child may have it: one with fewer rights could change what its parent sends. */
@@ -334,16 +296,6 @@ static int another_slot(void) {
   if (r == -ENOMEM) c->wanted = INT32_MIN; /* it will not be otherwise later */
   __sync_lock_release(&c->asking);
   return got;
-}
-
-/*
- * The processor on which this thread runs; -1 if that is not known. Where the kernel has it for the
- * vDSO's getcpu: in the limit of a segment (asm/segment.h, GDT_ENTRY_CPUNODE).
- */
-static inline int processor(void) {
-  uint32_t limit = UINT32_MAX;
-  __asm__ volatile("lsl %1,%0" : "+r"(limit) : "r"(CPU_SEGMENT) : "cc");
-  return limit == UINT32_MAX ? -1 : (int)(limit & CPU_MASK);
 }
 
 /* One that is free; of several each processor prefers another. */
@@ -398,7 +350,7 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
       if (spins) spins->won++;
       return 1;
     }
-    __asm__ volatile("pause");
+    pause_turn();
   }
   if (turns) {
     c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
@@ -740,7 +692,7 @@ static int64_t poll_now(struct slot *s, const struct call *c, struct look *l, in
   if (n == 0 || n > MAX_POLLED || !look_up(c, fds, c->rdi, n * sizeof *fds)) return 0;
   for (uint64_t i = 0; i < n; i++)
     if (!look_at(l, fds[i].fd, fds[i].events)) return 0;
-  int r = look(s, l, (int)c->rdx != 0);
+  int waits = POLL_WAITS(c), r = waits < 0 ? -1 : look(s, l, waits);
   if (r < 0) return 0;
   const struct polled *p = (const struct polled *)data(s);
   for (uint64_t i = 0; i < n; i++) fds[i].revents = p[i].revents;
@@ -815,7 +767,7 @@ static int64_t poll_call(const struct call *c, int *done) {
   struct look l;
   l.count = 0;
   l.spins = spins_of(index, c->number);
-  int64_t r = c->number == SYS_poll ? poll_now(s, c, &l, done) : select_now(s, c, &l, done);
+  int64_t r = c->number == SYS_poll_list ? poll_now(s, c, &l, done) : select_now(s, c, &l, done);
   give_slot(index);
   if (*done) DEVICE_CALLS[c->number]++;
   return r;
@@ -835,16 +787,6 @@ static int is_thread(int32_t tid) {
   know_pid();
   return c->pid == c->hook_pid && tid == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
-
-/* As the program has it: arch/x86/include/uapi/asm/stat.h. */
-struct stat {
-  uint64_t dev, inode, links;
-  uint32_t mode, uid, gid, unused0;
-  uint64_t rdev, bytes, block_bytes, blocks;
-  uint64_t accessed, accessed_nanos, modified, modified_nanos, changed, changed_nanos, unused1[3];
-};
-
-_Static_assert(sizeof(struct stat) == 144, "stat(2)");
 
 enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFSOCK = 0140000 };
 
@@ -1039,7 +981,7 @@ _Static_assert(__builtin_offsetof(struct set, members) == SET_HEADER, "ShimLayou
 _Static_assert(sizeof(struct member) == MEMBER_BYTES, "ShimLayout.MEMBER_BYTES");
 _Static_assert(__builtin_offsetof(struct set, count) == 20, "ShimTable.SET_COUNT");
 _Static_assert(__builtin_offsetof(struct member, events) == 20, "ShimTable.MEMBER_EVENTS");
-_Static_assert(SETS_OFFSET + MAX_SETS * SET_BYTES == TABLE_BYTES, "fits");
+_Static_assert(SETS_OFFSET + MAX_SETS * SET_BYTES <= TABLE_BYTES, "fits");
 
 #define KNOWN_SETS ((struct set *)(TABLE + SETS_OFFSET))
 
@@ -1050,12 +992,7 @@ enum { LEVEL_EVENTS = 0xffff };
 
 /* In a slot's data: what the device is asked of stands at their start, and what the host is asked of,
  * and the events, here. */
-enum { HOST_POLLED = 0x2000, EVENTS = 0x4000, EVENT_BYTES = 12, MOST_EVENTS = INT32_MAX / EVENT_BYTES };
-
-struct event {
-  uint32_t events;
-  uint64_t data;
-} __attribute__((packed));
+enum { HOST_POLLED = 0x2000, EVENTS = 0x4000, EVENT_BYTES = sizeof(struct event), MOST_EVENTS = INT32_MAX / (int)EVENT_BYTES };
 
 _Static_assert(MAX_MEMBERS * sizeof(struct polled) <= HOST_POLLED, "fits");
 _Static_assert(MAX_MEMBERS * sizeof(struct pollfd) <= EVENTS - HOST_POLLED, "fits");
@@ -1243,7 +1180,7 @@ static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
     }
   }
   if (!devices) return -1;
-  int64_t host_ready = hosts ? system_call(SYS_poll, (int64_t)h, hosts, 0, 0, 0, 0) : 0;
+  int64_t host_ready = hosts ? poll_at_once((int64_t)h, hosts) : 0;
   if (host_ready < 0) return -1;
   int64_t waits = host_ready ? 0 : patience(set, limit, hosts);
   s->args[2] = devices;
@@ -1559,7 +1496,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   if (c->number == SYS_epoll_ctl) return control_set(c, done);
   if (c->number == SYS_epoll_wait || c->number == SYS_epoll_pwait) return wait_in_set(c, done);
   if (c->number == SYS_fcntl) return control_file(c, done);
-  if (c->number == SYS_poll || c->number == SYS_pselect6) return poll_call(c, done);
+  if (c->number == SYS_poll_list || c->number == SYS_pselect6) return poll_call(c, done);
   if (c->number == SYS_sendfile && turns_out_host((int)c->rdi) && turns_out_host((int)c->rsi))
     return pass(c, done);
   int fd = (int)c->rdi;
