@@ -156,6 +156,9 @@ _Static_assert(CONTROL_OFFSET + sizeof(struct control) <= AT_ONCE_OFFSET, "fits"
 _Static_assert(AT_ONCE_OFFSET + AT_ONCE_NUMBERS * 8 <= NAMES_OFFSET, "fits");
 _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
+/* What the kernel has just read for this thread is older than what this thread reads next. */
+static inline void after_call(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
+
 #define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
 #define HANDLES ((volatile uint64_t *)(TABLE + HANDLES_OFFSET))
 #define STATES ((volatile uint8_t *)TABLE)
@@ -204,6 +207,15 @@ static int can_read(uint64_t from, uint64_t bytes) {
 /* FUTEX_OP_ADD of 0, and then a comparison by which nobody is woken unless -2048 was there. */
 enum { ADD_NOTHING = 1 << 28 | 0x800 };
 
+/* The same of more than one page; what a page is only the kernel knows, which refuses parts of one. */
+static inline int can_populate(uint64_t from, uint64_t to) {
+  for (uint64_t page = PAGE;; page *= 4) {
+    uint64_t start = from & -page;
+    int64_t r = system_call(SYS_madvise, start, to - start, MADV_POPULATE_WRITE, 0, 0, 0);
+    if (r != -EINVAL || page == MOST_PAGE) return r == 0;
+  }
+}
+
 /*
  * Whether memory can be written to, which changes nothing of it: one page by adding 0 to an int in it
  * (futex(2)), as nobody waits for the first word of the page of control.
@@ -212,8 +224,7 @@ static int can_write(uint64_t from, uint64_t bytes) {
   uint64_t page = from & -PAGE;
   if (bytes == 0) return 1;
   if (bytes >= -from) return 0;
-  if (from + bytes > page + PAGE)
-    return system_call(SYS_madvise, page, from + bytes - page, MADV_POPULATE_WRITE, 0, 0, 0) == 0;
+  if (from + bytes > page + PAGE) return can_populate(from, from + bytes);
   return system_call(SYS_futex, (int64_t)CONTROL, FUTEX_WAKE_OP_PRIVATE, 0, 0, from & -4,
                      ADD_NOTHING) >= 0;
 }
@@ -656,8 +667,8 @@ struct look {
 static int look_at(struct look *l, int fd, int events) {
   if (l->count == MAX_POLLED || (uint32_t)fd >= MAX_FD) return 0;
   // In this order, as everywhere: a handle that is another file's by now is refused.
-  uint64_t handle = HANDLES[fd];
-  if (STATES[fd * 4] != STATE_DEVICE) return 0;
+  uint64_t handle = ACQUIRE(HANDLES[fd]);
+  if (ACQUIRE(STATES[fd * 4]) != STATE_DEVICE) return 0;
   l->handles[l->count] = handle;
   l->events[l->count] = events;
   l->fds[l->count++] = fd;
@@ -757,7 +768,7 @@ static int64_t select_now(struct slot *s, const struct call *c, struct look *l, 
  * the hook would find out, too. Nobody waits then, so what others are shown does not matter.
  */
 static int64_t poll_call(const struct call *c, int *done) {
-  if (CONTROL->held || CONTROL->slots < 0) return 0;
+  if (ACQUIRE(CONTROL->held) || CONTROL->slots < 0) return 0;
   int where = processor();
   int index = take_slot(where);
   if (index < 0) return 0;
@@ -806,7 +817,7 @@ enum { UNKNOWN = 0, WORD_OF_CLOSE = 0xffff };
 static int look_at_unknown(int fd, struct stat *s) {
   struct control *c = CONTROL;
   uint32_t word = __atomic_load_n(WORDS + fd, __ATOMIC_SEQ_CST);
-  int32_t end = c->end;
+  int32_t end = ACQUIRE(c->end);
   while (end <= fd && !__atomic_compare_exchange_n(&c->end, &end, fd + 1, 0, __ATOMIC_SEQ_CST,
                                                    __ATOMIC_SEQ_CST)) {
   }
@@ -822,14 +833,14 @@ static int look_at_unknown(int fd, struct stat *s) {
 }
 
 static inline int is_host(int fd) {
-  return (uint32_t)fd < MAX_FD && STATES[(uint32_t)fd * 4] == STATE_HOST;
+  return (uint32_t)fd < MAX_FD && ACQUIRE(STATES[(uint32_t)fd * 4]) == STATE_HOST;
 }
 
 /* The same, after a look if nothing is known. */
 static int turns_out_host(int fd) {
   if ((uint32_t)fd >= MAX_FD) return 0;
   struct stat s;
-  if (STATES[(uint32_t)fd * 4] == UNKNOWN && CONTROL->learner >= 0) look_at_unknown(fd, &s);
+  if (ACQUIRE(STATES[(uint32_t)fd * 4]) == UNKNOWN && CONTROL->learner >= 0) look_at_unknown(fd, &s);
   return is_host(fd);
 }
 
@@ -998,8 +1009,8 @@ _Static_assert(MAX_MEMBERS * sizeof(struct polled) <= HOST_POLLED, "fits");
 _Static_assert(MAX_MEMBERS * sizeof(struct pollfd) <= EVENTS - HOST_POLLED, "fits");
 
 static struct set *set_of(int fd) {
-  if ((uint32_t)fd >= MAX_FD || STATES[fd * 4] != STATE_SET) return 0;
-  uint32_t word = WORDS[fd];
+  if ((uint32_t)fd >= MAX_FD || ACQUIRE(STATES[fd * 4]) != STATE_SET) return 0;
+  uint32_t word = ACQUIRE(WORDS[fd]);
   for (int i = 0; i < MAX_SETS; i++) {
     struct set *s = KNOWN_SETS + i;
     if (s->fd == fd && s->word == word) return s;
@@ -1020,7 +1031,7 @@ static inline void unlock(struct set *set) { __sync_lock_release(&set->lock); }
 /* Not if somebody else has it, or it has become another set's. */
 static int try_lock(struct set *set, int fd) {
   if (__sync_lock_test_and_set(&set->lock, 1)) return 0;
-  if (set->fd == fd && set->word == WORDS[fd]) return 1;
+  if (set->fd == fd && set->word == ACQUIRE(WORDS[fd])) return 1;
   unlock(set);
   return 0;
 }
@@ -1033,13 +1044,14 @@ static int is_waiter(void) { return is_thread(CONTROL->waiter); }
 
 /* Whether no other thread of the process may be waiting for anything natively. */
 static int is_alone(void) {
-  int waits = CONTROL->waits;
+  int waits = ACQUIRE(CONTROL->waits);
   return waits == 0 || (waits == 1 && is_waiter());
 }
 
 /* Follows a change that the kernel has made; 0 if what the members are is not known then. */
 static int follow(struct set *set, int operation, int fd, const struct event *e, uint32_t before) {
-  uint32_t word = WORDS[fd];
+  after_call();
+  uint32_t word = ACQUIRE(WORDS[fd]);
   int i = 0;
   while (i < set->count && set->members[i].fd != fd) i++;
   struct member *m = set->members + i;
@@ -1049,13 +1061,13 @@ static int follow(struct set *set, int operation, int fd, const struct event *e,
     if (i < set->count || i == MAX_MEMBERS || (word & 0xff) != STATE_DEVICE ||
         (e->events & ~LEVEL_EVENTS))
       return 0;
-    m->handle = HANDLES[fd];
+    m->handle = ACQUIRE(HANDLES[fd]);
     m->fd = fd;
     m->word = word;
     m->events = e->events;
     m->data = e->data;
     set->count = i + 1;
-    return WORDS[fd] == word && (m->handle & HANDLE_WATCHED);
+    return ACQUIRE(WORDS[fd]) == word && (m->handle & HANDLE_WATCHED);
   }
   if (i == set->count || !is_same(m->word, word)) return 0;
   if (operation == EPOLL_CTL_MOD) {
@@ -1077,17 +1089,17 @@ static int follow(struct set *set, int operation, int fd, const struct event *e,
 static int64_t control_set(const struct call *c, int *done) {
   int operation = (int)c->rsi, fd = (int)c->rdx;
   uint32_t at = (uint32_t)c->rdi;
-  if (at >= MAX_FD || STATES[at * 4] != STATE_SET || (uint32_t)fd >= MAX_FD) return 0;
-  uint32_t word = WORDS[fd];
+  if (at >= MAX_FD || ACQUIRE(STATES[at * 4]) != STATE_SET || (uint32_t)fd >= MAX_FD) return 0;
+  uint32_t word = ACQUIRE(WORDS[fd]);
   int state = word & 0xff;
   int passes = state == STATE_HOST || state == STATE_SET ||
-               (state == STATE_DEVICE && !CONTROL->held &&
-                (operation == EPOLL_CTL_DEL || ((HANDLES[fd] & HANDLE_WATCHED) && is_alone())));
+               (state == STATE_DEVICE && !ACQUIRE(CONTROL->held) &&
+                (operation == EPOLL_CTL_DEL || ((ACQUIRE(HANDLES[fd]) & HANDLE_WATCHED) && is_alone())));
   struct set *set = set_of((int)at);
   if (!set) return passes ? pass(c, done) : 0;
   struct event e = {0, 0};
   int locked = try_lock(set, (int)at);
-  uint64_t known = set->state;
+  uint64_t known = ACQUIRE(set->state);
   int follows = locked && (known & KNOWN) &&
                 (operation == EPOLL_CTL_DEL || look_up(c, &e, c->r10, sizeof e));
   int64_t r;
@@ -1162,7 +1174,7 @@ static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
   if (set->next >= count) set->next = 0;
   for (int i = 0; i < count; i++) {
     const struct member *m = set->members + i;
-    uint32_t word = WORDS[m->fd & (MAX_FD - 1)];
+    uint32_t word = ACQUIRE(WORDS[m->fd & (MAX_FD - 1)]);
     if (m->handle ? word != m->word : !is_same(word, m->word)) {
       forget_members(set);
       return -1;
@@ -1208,13 +1220,13 @@ static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
 static int64_t wait_in_set(const struct call *c, int *done) {
   int most = (int)c->rdx;
   if (most <= 0 || most > MOST_EVENTS || (c->number == SYS_epoll_pwait && c->r8) ||
-      CONTROL->held || CONTROL->slots < 0)
+      ACQUIRE(CONTROL->held) || CONTROL->slots < 0)
     return 0;
   struct set *set = set_of((int)c->rdi);
-  if (!set || !(set->state & KNOWN) || !try_lock(set, (int)c->rdi)) return 0;
+  if (!set || !(ACQUIRE(set->state) & KNOWN) || !try_lock(set, (int)c->rdi)) return 0;
   int where = processor(), index = -1, interrupted = BY_ANY, limit = (int)c->r10;
   int64_t r = -1;
-  if ((set->state & KNOWN) && (index = take_slot(where)) >= 0) {
+  if ((ACQUIRE(set->state) & KNOWN) && (index = take_slot(where)) >= 0) {
     struct slot *s = slot(index);
     s->where = where + 1;
     s->caller = c->number;
@@ -1299,7 +1311,7 @@ static int64_t ask_bytes(struct slot *s, const struct call *c, uint64_t handle,
 static int64_t control_file(const struct call *c, int *done) {
   int fd = (int)c->rdi;
   if (turns_out_host(fd)) return pass(c, done);
-  return (int)c->rsi == F_GETFL && (uint32_t)fd < MAX_FD && STATES[fd * 4] == STATE_DEVICE
+  return (int)c->rsi == F_GETFL && (uint32_t)fd < MAX_FD && ACQUIRE(STATES[fd * 4]) == STATE_DEVICE
              ? pass(c, done)
              : 0;
 }
@@ -1428,7 +1440,7 @@ static int is_host_path(int directory, int64_t path) {
 
 /* Whether all paths that a call names are the host's, and the working directory is. */
 static int names_host(const struct call *c) {
-  if (!CONTROL->paths) return 0;
+  if (!ACQUIRE(CONTROL->paths)) return 0;
   switch (c->number) {
     case SYS_getcwd: return 1;
     case SYS_open: case SYS_creat: case SYS_stat: case SYS_lstat: case SYS_statfs: case SYS_access:
@@ -1510,15 +1522,16 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
     if (!is_status(c, &status)) return path_call(c, done);
     if ((uint32_t)fd >= MAX_FD) return 0;
     if (is_host(fd)) {
-      uint32_t word = WORDS[fd];
+      uint32_t word = ACQUIRE(WORDS[fd]);
       // Without the path, which another thread may have changed.
       int64_t r = system_call(SYS_fstat, fd, status, 0, 0, 0, 0);
       // Or else the number may have been another file's by then.
-      *done = (uint8_t)word == STATE_HOST && WORDS[fd] == word;
+      after_call();
+      *done = (uint8_t)word == STATE_HOST && ACQUIRE(WORDS[fd]) == word;
       if (*done) HOST_CALLS[c->number]++;
       return r;
     }
-    if (STATES[fd * 4] == UNKNOWN) return unknown_status(c, fd, status, done);
+    if (ACQUIRE(STATES[fd * 4]) == UNKNOWN) return unknown_status(c, fd, status, done);
   }
   struct transfer t;
   t.call = c;
@@ -1540,8 +1553,8 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
     case SYS_sendfile:
       known = (uint32_t)fd < MAX_FD && c->rdx != 0 && c->r10 > 0;
       if ((uint32_t)c->rsi < MAX_FD) {
-        file = HANDLES[(uint32_t)c->rsi];
-        from = STATES[(uint32_t)c->rsi * 4];
+        file = ACQUIRE(HANDLES[(uint32_t)c->rsi]);
+        from = ACQUIRE(STATES[(uint32_t)c->rsi * 4]);
       }
       known = known && (from == STATE_FILE || (from == STATE_HOST && c->r10 <= PIECE_BYTES));
       t.bytes = c->r10;
@@ -1564,9 +1577,9 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   }
   if (!known || t.bytes == 0 || (flags & ~KNOWN_FLAGS)) return 0;
   // Taken together with its birth: a handle that is another file's by now is refused.
-  uint64_t handle = HANDLES[fd];
-  int state = STATES[fd * 4];
-  if (state != (of_file ? STATE_FILE : STATE_DEVICE) || CONTROL->held) return 0;
+  uint64_t handle = ACQUIRE(HANDLES[fd]);
+  int state = ACQUIRE(STATES[fd * 4]);
+  if (state != (of_file ? STATE_FILE : STATE_DEVICE) || ACQUIRE(CONTROL->held)) return 0;
   if (c->number == SYS_sendfile && !(handle & HANDLE_STREAM)) return 0;
   int where = processor();
   int index = take_slot(where);

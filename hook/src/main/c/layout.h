@@ -8,9 +8,9 @@
 #define OUTBOARD_SHIM_LAYOUT_H
 
 #ifdef __aarch64__
-#include "arch/aarch64/layout.h"
+#include "arch/aarch64/addresses.h"
 #else
-#include "arch/x86_64/layout.h"
+#include "arch/x86_64/addresses.h"
 #endif
 
 /* SELF is private to a process, zero after fork. What its first word says; its second word counts

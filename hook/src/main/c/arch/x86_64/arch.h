@@ -48,6 +48,13 @@ struct event {
   uint64_t data;
 } __attribute__((packed));
 
+/*
+ * Reads a place that the hook or another thread writes, before whatever this thread reads or writes
+ * next. Every load does so here; and as all such places are volatile, the compiler leaves them in
+ * their order, too. By __atomic_load_n gcc would call what it has inlined.
+ */
+#define ACQUIRE(place) (place)
+
 static inline int64_t system_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d,
                                   int64_t e, int64_t f) {
   int64_t result;

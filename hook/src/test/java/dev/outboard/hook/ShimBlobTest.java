@@ -28,7 +28,7 @@ class ShimBlobTest {
   void theSourceHasTheLayoutsAddresses() throws IOException {
     String s =
         Files.readString(Path.of("src/main/c/layout.h"))
-            + Files.readString(Path.of("src/main/c/arch/x86_64/layout.h"));
+            + Files.readString(Path.of("src/main/c/arch/x86_64/addresses.h"));
     assertThat(constant(s, "BASE")).isEqualTo(ShimLayout.BASE);
     assertThat(constant(s, "TEXT")).isEqualTo(ShimLayout.TEXT);
     assertThat(constant(s, "GATE")).isEqualTo(ShimLayout.GATE);
