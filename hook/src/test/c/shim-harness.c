@@ -231,6 +231,7 @@ int64_t hook(int64_t number, const int64_t a[6]) {
     // Nobody learns meanwhile what a number is.
     closing(1);
     change((int)a[0], 0xff, WORD_CHANGE);
+    sched_yield();
     r = raw(number, a);
     closing(-1);
   } else {
@@ -467,17 +468,23 @@ static void numbers_out_of_range_trap(void) {
   CHECK(CALL("read", -1, (int64_t)&c, 1) == -EBADF);
   CHECK(CALL("read", MAX_FD, (int64_t)&c, 1) == -EBADF);
   CHECK(CALL("read", 0x7fffffff, (int64_t)&c, 1) == -EBADF);
-  CHECK(traps == before_traps + 3);
+  // What would be another number, were it not looked at as a whole.
+  uint32_t word = WORDS[ends[0]];
+  CHECK((word & 0xff) == STATE_HOST);
+  CHECK(CALL("read", MAX_FD + ends[0], (int64_t)&c, 1) == -EBADF);
+  CHECK(CALL("close", MAX_FD + ends[0]) == -EBADF && WORDS[ends[0]] == word);
+  CHECK(traps == before_traps + 5);
+  before_traps = traps;
 #ifdef __aarch64__
   // A place is whoever's comes to it: the number is looked at, all of it.
   int64_t none[6] = {0};
   CHECK(at(place("read")->address, SYS_getpid, none) == getpid());
   CHECK(at(place("read")->address, 0x1ff, none) == -ENOSYS);
   CHECK(at(place("read")->address, 1000, none) == -ENOSYS);
-  CHECK(traps == before_traps + 6);
-  // As in fs/exec: the kernel reads the low half alone.
+  CHECK(traps == before_traps + 3);
+  // Of which the kernel reads the low half alone (arch/arm64/kernel/syscall.c).
   int64_t a[6] = {ends[1], (int64_t) "u", 1};
-  CHECK(at(place("read")->address, SYS_write | 1ll << 32, a) == 1 && traps == before_traps + 7);
+  CHECK(at(place("read")->address, SYS_write | 1ll << 32, a) == 1 && traps == before_traps + 4);
   CHECK(CALL("read", ends[0], (int64_t)&c, 1) == 1 && c == 'u');
 #endif
   done("what-is-not-known-traps");
@@ -836,9 +843,12 @@ static void *closer(void *argument) {
 static void *caller(void *argument) {
   unsigned x = (unsigned)(intptr_t)argument * 2654435761u + 1;
   const struct place *read_place = place("read");
-  while (!ending) {
-    x = x * 1664525 + 1013904223;
-    int i = x >> 16 & (STRESSED - 1);
+  for (int n = 0, i = 0; !ending; n++) {
+    // Often the same one again: what this thread has just put down of it is judged, too.
+    if (n % 8 == 0) {
+      x = x * 1664525 + 1013904223;
+      i = x >> 16 & (STRESSED - 1);
+    }
     uint32_t t = __atomic_load_n(&turns[i], SEQ);
     if (t & 1) continue;
     char c = 0;
@@ -856,8 +866,20 @@ static void *caller(void *argument) {
   return 0;
 }
 
+/* Stops a caller in the midst of whatever it does, for as long as a few closes take. */
+static void on_pause(int signal) {
+  (void)signal;
+  static volatile int n;
+  int saved = errno;
+  struct timespec t = {0, 200000 + 300000 * (n++ & 3)};
+  nanosleep(&t, 0);
+  errno = saved;
+}
+
 static void threads(void) {
   pthread_t t[CALLERS + CLOSERS];
+  struct sigaction act = {.sa_handler = on_pause, .sa_flags = SA_RESTART};
+  CHECK(sigaction(SIGUSR2, &act, 0) == 0);
   char file[] = "/tmp/shim-harness-XXXXXX";
   int made = mkstemp(file);
   CHECK(made >= 0);
@@ -877,8 +899,9 @@ static void threads(void) {
     CHECK(pthread_create(t + i, 0, closer, (void *)(intptr_t)i) == 0);
   for (int i = 0; i < CALLERS; i++)
     CHECK(pthread_create(t + CLOSERS + i, 0, caller, (void *)(intptr_t)(i + 1)) == 0);
-  for (int ms = 0; ms < MOST_MS && !wrong; ms += 10) {
-    sleep_ms(10);
+  for (int ms = 0; ms < MOST_MS && !wrong; ms++) {
+    sleep_ms(1);
+    for (int i = 0; i < CALLERS; i++) pthread_kill(t[CLOSERS + i], SIGUSR2);
     if (ms >= LEAST_MS && judged[0] > LEAST && judged[1] > LEAST) break;
   }
   ending = 1;

@@ -8,6 +8,7 @@ import dev.outboard.abi.Architecture;
 import dev.outboard.syscalls.SyscallTable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -213,8 +214,7 @@ class ShimHarnessTest {
   void theShimBuildsForArm64(@TempDir Path directory) throws Exception {
     assumeTrue(has("aarch64-linux-gnu-gcc"), "no compiler for arm64");
     byte[] blob = Files.readAllBytes(blobForArm64(directory));
-    assertThat(new String(blob, 0, 8, java.nio.charset.StandardCharsets.US_ASCII))
-        .isEqualTo("outboard");
+    assertThat(new String(blob, 0, 8, StandardCharsets.US_ASCII)).isEqualTo("outboard");
   }
 
   private static Path blobForArm64(Path directory) throws Exception {
@@ -232,6 +232,9 @@ class ShimHarnessTest {
         "scripts/install-packages arm64");
     Path blob = blobForArm64(directory);
     planForArm64(Files.readAllBytes(blob));
-    judge(directory, "aarch64-linux-gnu-gcc", "aarch64", blob, List.of("qemu-aarch64-static"));
+    for (int page : new int[] {4096, 16384, 65536}) {
+      List<String> by = List.of("qemu-aarch64-static", "-p", Integer.toString(page));
+      judge(directory, "aarch64-linux-gnu-gcc", "aarch64", blob, by);
+    }
   }
 }
