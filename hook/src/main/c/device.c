@@ -13,25 +13,11 @@
  */
 #include <stdint.h>
 
+#include "arch.h"
 #include "layout.h"
 
-/* Linux's, of asm-generic where they go to the device. */
+/* Linux's, of asm-generic where they go to the device; those of this machine's are arch.h's. */
 enum {
-  SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_readv = 19, SYS_writev = 20,
-  SYS_munmap = 11, SYS_madvise = 28, SYS_getpid = 39, SYS_sendto = 44, SYS_recvfrom = 45, SYS_futex = 202,
-  SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14,
-  SYS_poll = 7, SYS_pselect6 = 270, SYS_fstat = 5, SYS_pread64 = 17, SYS_sendfile = 40, SYS_setsockopt = 54, SYS_fstatfs = 138,
-  SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55, SYS_ioctl = 16, SYS_fcntl = 72,
-  SYS_gettid = 186, SYS_clock_gettime = 228, SYS_epoll_ctl = 233, SYS_newfstatat = 262,
-  SYS_epoll_wait = 232, SYS_epoll_pwait = 281,
-  SYS_open = 2, SYS_stat = 4, SYS_lstat = 6, SYS_access = 21, SYS_mkdir = 83, SYS_rmdir = 84,
-  SYS_unlink = 87, SYS_readlink = 89, SYS_chmod = 90, SYS_openat = 257, SYS_mkdirat = 258,
-  SYS_unlinkat = 263, SYS_readlinkat = 267, SYS_fchmodat = 268, SYS_faccessat = 269,
-  SYS_statx = 332, SYS_faccessat2 = 439, SYS_getcwd = 79, SYS_creat = 85, SYS_statfs = 137,
-  SYS_mknod = 133, SYS_mknodat = 259, SYS_chown = 92, SYS_lchown = 94, SYS_fchownat = 260,
-  SYS_truncate = 76, SYS_utime = 132, SYS_utimes = 235, SYS_futimesat = 261, SYS_utimensat = 280,
-  SYS_symlink = 88, SYS_symlinkat = 266, SYS_rename = 82, SYS_renameat = 264, SYS_renameat2 = 316,
-  SYS_link = 86, SYS_linkat = 265,
   CLOCK_MONOTONIC = 1,
   DEVICE_nothing = -1,
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
@@ -45,9 +31,7 @@ enum {
   MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, MSG_MORE = 0x8000,
 };
 
-enum { CPU_SEGMENT = 15 * 8 + 3, CPU_MASK = 0xfff };
-
-enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8, PAGE = 4096 };
+enum { KNOWN_FLAGS = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE, MAX_VECTORS = 8 };
 
 /* The options that hold segments back or do not; and how much one sendfile moves at most. */
 enum {
@@ -69,11 +53,6 @@ enum { LEAST_TURNS = 16, MOST_TURNS = 512, AWAKE_TURNS = 128 };
 /* Calls that a process makes the long way before it asks for a slot, or for one more: many end
  * before, and threads that wait for each other need fewer slots than there are threads. */
 enum { PATIENCE = 16 };
-
-/* What shim.S saved of the program's registers, and what comes of it. */
-struct call {
-  int64_t r9, r8, r10, rdx, rsi, rdi, number, stub;
-};
 
 struct iovec {
   char *base;
@@ -184,6 +163,9 @@ _Static_assert(CONTROL_OFFSET + sizeof(struct control) <= AT_ONCE_OFFSET, "fits"
 _Static_assert(AT_ONCE_OFFSET + AT_ONCE_NUMBERS * 8 <= NAMES_OFFSET, "fits");
 _Static_assert(__builtin_offsetof(struct control, stayed) == 104, "ShimLayout.STAYED_OFFSET");
 
+/* What the kernel has just read for this thread is older than what this thread reads next. */
+static inline void after_call(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
+
 #define CONTROL ((struct control *)(TABLE + CONTROL_OFFSET))
 #define HANDLES ((volatile uint64_t *)(TABLE + HANDLES_OFFSET))
 #define STATES ((volatile uint8_t *)TABLE)
@@ -205,20 +187,7 @@ static inline struct spins *spins_of(int index, int number) {
   return number < SPIN_NUMBERS ? &SPINS[index * SPIN_NUMBERS + number] : 0;
 }
 
-_Static_assert(SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * sizeof(struct spins) <= TABLE_BYTES, "fits");
-
-static inline int64_t system_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d,
-                                  int64_t e, int64_t f) {
-  int64_t result;
-  register int64_t r10 __asm__("r10") = d;
-  register int64_t r8 __asm__("r8") = e;
-  register int64_t r9 __asm__("r9") = f;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return result;
-}
+_Static_assert(SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * sizeof(struct spins) <= SETS_OFFSET, "fits");
 
 /* In shim.S: the same from the page whose calls trap. */
 extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d);
@@ -226,10 +195,6 @@ extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, in
 /* Numbers that may lie at any address. */
 typedef int32_t __attribute__((aligned(1), may_alias)) any_int;
 typedef int64_t __attribute__((aligned(1), may_alias)) any_long;
-
-static inline void copy(void *to, const void *from, uint64_t bytes) {
-  __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
-}
 
 /* --- memory of the program's --------------------------------------------------------------------- */
 
@@ -249,6 +214,15 @@ static int can_read(uint64_t from, uint64_t bytes) {
 /* FUTEX_OP_ADD of 0, and then a comparison by which nobody is woken unless -2048 was there. */
 enum { ADD_NOTHING = 1 << 28 | 0x800 };
 
+/* The same of more than one page; what a page is only the kernel knows, which refuses parts of one. */
+static inline int can_populate(uint64_t from, uint64_t to) {
+  for (uint64_t page = PAGE;; page *= 4) {
+    uint64_t start = from & -page;
+    int64_t r = system_call(SYS_madvise, start, to - start, MADV_POPULATE_WRITE, 0, 0, 0);
+    if (r != -EINVAL || page == MOST_PAGE) return r == 0;
+  }
+}
+
 /*
  * Whether memory can be written to, which changes nothing of it: one page by adding 0 to an int in it
  * (futex(2)), as nobody waits for the first word of the page of control.
@@ -257,8 +231,7 @@ static int can_write(uint64_t from, uint64_t bytes) {
   uint64_t page = from & -PAGE;
   if (bytes == 0) return 1;
   if (bytes >= -from) return 0;
-  if (from + bytes > page + PAGE)
-    return system_call(SYS_madvise, page, from + bytes - page, MADV_POPULATE_WRITE, 0, 0, 0) == 0;
+  if (from + bytes > page + PAGE) return can_populate(from, from + bytes);
   return system_call(SYS_futex, (int64_t)CONTROL, FUTEX_WAKE_OP_PRIVATE, 0, 0, from & -4,
                      ADD_NOTHING) >= 0;
 }
@@ -303,7 +276,7 @@ static int answer(const struct call *c, int64_t to, const void *from, uint64_t b
 /* --- slots -------------------------------------------------------------------------------------- */
 
 static inline struct slot *slot(int index) {
-  return (struct slot *)(SLOTS + (uint64_t)index * SLOT_BYTES);
+  return (struct slot *)(SLOTS + (uint64_t)index * SLOT_STRIDE);
 }
 
 static inline char *data(struct slot *s) { return (char *)s + SLOT_DATA; }
@@ -323,7 +296,7 @@ static int another_slot(void) {
   int64_t fd = c->slots < MAX_SLOTS ? trapping_call(SYS_close, ASK_SLOT, 0, 0, 0) : -EAGAIN;
   int64_t r = fd;
   if (fd >= 0) {
-    int64_t address = SLOTS + (int64_t)c->slots * SLOT_BYTES;
+    int64_t address = SLOTS + (int64_t)c->slots * SLOT_STRIDE;
     int mapped = system_call(SYS_mmap, address, SLOT_BYTES, PROT_READ_WRITE,
                              MAP_SHARED_FIXED_NOREPLACE, fd, 0) == address;
     /* No child may have it: one with fewer rights could change what its parent sends. */
@@ -341,16 +314,6 @@ static int another_slot(void) {
   if (r == -ENOMEM) c->wanted = INT32_MIN; /* it will not be otherwise later */
   __sync_lock_release(&c->asking);
   return got;
-}
-
-/*
- * The processor on which this thread runs; -1 if that is not known. Where the kernel has it for the
- * vDSO's getcpu: in the limit of a segment (asm/segment.h, GDT_ENTRY_CPUNODE).
- */
-static inline int processor(void) {
-  uint32_t limit = UINT32_MAX;
-  __asm__ volatile("lsl %1,%0" : "+r"(limit) : "r"(CPU_SEGMENT) : "cc");
-  return limit == UINT32_MAX ? -1 : (int)(limit & CPU_MASK);
 }
 
 /* One that is free; of several each processor prefers another. */
@@ -405,7 +368,7 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
       if (spins) spins->won++;
       return 1;
     }
-    __asm__ volatile("pause");
+    pause_turn();
   }
   if (turns) {
     c->turns = turns > 2 * LEAST_TURNS ? turns / 2 : LEAST_TURNS;
@@ -718,8 +681,8 @@ struct look {
 static int look_at(struct look *l, int fd, int events) {
   if (l->count == MAX_POLLED || (uint32_t)fd >= MAX_FD) return 0;
   // In this order, as everywhere: a handle that is another file's by now is refused.
-  uint64_t handle = HANDLES[fd];
-  if (STATES[fd * 4] != STATE_DEVICE) return 0;
+  uint64_t handle = ACQUIRE(HANDLES[fd]);
+  if (ACQUIRE(STATES[fd * 4]) != STATE_DEVICE) return 0;
   l->handles[l->count] = handle;
   l->events[l->count] = events;
   l->fds[l->count++] = fd;
@@ -754,7 +717,7 @@ static int64_t poll_now(struct slot *s, const struct call *c, struct look *l, in
   if (n == 0 || n > MAX_POLLED || !look_up(c, fds, c->rdi, n * sizeof *fds)) return 0;
   for (uint64_t i = 0; i < n; i++)
     if (!look_at(l, fds[i].fd, fds[i].events)) return 0;
-  int r = look(s, l, (int)c->rdx != 0);
+  int waits = POLL_WAITS(c), r = waits < 0 ? -1 : look(s, l, waits);
   if (r < 0) return 0;
   const struct polled *p = (const struct polled *)data(s);
   for (uint64_t i = 0; i < n; i++) fds[i].revents = p[i].revents;
@@ -819,7 +782,7 @@ static int64_t select_now(struct slot *s, const struct call *c, struct look *l, 
  * the hook would find out, too. Nobody waits then, so what others are shown does not matter.
  */
 static int64_t poll_call(const struct call *c, int *done) {
-  if (CONTROL->held || CONTROL->slots < 0) return 0;
+  if (ACQUIRE(CONTROL->held) || CONTROL->slots < 0) return 0;
   int where = processor();
   int index = take_slot(where);
   if (index < 0) return 0;
@@ -829,7 +792,7 @@ static int64_t poll_call(const struct call *c, int *done) {
   struct look l;
   l.count = 0;
   l.spins = spins_of(index, c->number);
-  int64_t r = c->number == SYS_poll ? poll_now(s, c, &l, done) : select_now(s, c, &l, done);
+  int64_t r = c->number == SYS_poll_list ? poll_now(s, c, &l, done) : select_now(s, c, &l, done);
   give_slot(index);
   if (*done) DEVICE_CALLS[c->number]++;
   return r;
@@ -850,16 +813,6 @@ static int is_thread(int32_t tid) {
   return c->pid == c->hook_pid && tid == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
 
-/* As the program has it: arch/x86/include/uapi/asm/stat.h. */
-struct stat {
-  uint64_t dev, inode, links;
-  uint32_t mode, uid, gid, unused0;
-  uint64_t rdev, bytes, block_bytes, blocks;
-  uint64_t accessed, accessed_nanos, modified, modified_nanos, changed, changed_nanos, unused1[3];
-};
-
-_Static_assert(sizeof(struct stat) == 144, "stat(2)");
-
 enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFSOCK = 0140000 };
 
 /* A low byte of a descriptor's word that says nothing, and no close that is going on. */
@@ -878,7 +831,7 @@ enum { UNKNOWN = 0, WORD_OF_CLOSE = 0xffff };
 static int look_at_unknown(int fd, struct stat *s) {
   struct control *c = CONTROL;
   uint32_t word = __atomic_load_n(WORDS + fd, __ATOMIC_SEQ_CST);
-  int32_t end = c->end;
+  int32_t end = ACQUIRE(c->end);
   while (end <= fd && !__atomic_compare_exchange_n(&c->end, &end, fd + 1, 0, __ATOMIC_SEQ_CST,
                                                    __ATOMIC_SEQ_CST)) {
   }
@@ -894,14 +847,14 @@ static int look_at_unknown(int fd, struct stat *s) {
 }
 
 static inline int is_host(int fd) {
-  return (uint32_t)fd < MAX_FD && STATES[(uint32_t)fd * 4] == STATE_HOST;
+  return (uint32_t)fd < MAX_FD && ACQUIRE(STATES[(uint32_t)fd * 4]) == STATE_HOST;
 }
 
 /* The same, after a look if nothing is known. */
 static int turns_out_host(int fd) {
   if ((uint32_t)fd >= MAX_FD) return 0;
   struct stat s;
-  if (STATES[(uint32_t)fd * 4] == UNKNOWN && CONTROL->learner >= 0) look_at_unknown(fd, &s);
+  if (ACQUIRE(STATES[(uint32_t)fd * 4]) == UNKNOWN && CONTROL->learner >= 0) look_at_unknown(fd, &s);
   return is_host(fd);
 }
 
@@ -1064,7 +1017,7 @@ _Static_assert(__builtin_offsetof(struct set, members) == SET_HEADER, "ShimLayou
 _Static_assert(sizeof(struct member) == MEMBER_BYTES, "ShimLayout.MEMBER_BYTES");
 _Static_assert(__builtin_offsetof(struct set, count) == 20, "ShimTable.SET_COUNT");
 _Static_assert(__builtin_offsetof(struct member, events) == 20, "ShimTable.MEMBER_EVENTS");
-_Static_assert(SETS_OFFSET + MAX_SETS * SET_BYTES == TABLE_BYTES, "fits");
+_Static_assert(SETS_OFFSET + MAX_SETS * SET_BYTES <= TABLE_BYTES, "fits");
 
 #define KNOWN_SETS ((struct set *)(TABLE + SETS_OFFSET))
 
@@ -1075,19 +1028,14 @@ enum { LEVEL_EVENTS = 0xffff };
 
 /* In a slot's data: what the device is asked of stands at their start, and what the host is asked of,
  * and the events, here. */
-enum { HOST_POLLED = 0x2000, EVENTS = 0x4000, EVENT_BYTES = 12, MOST_EVENTS = INT32_MAX / EVENT_BYTES };
-
-struct event {
-  uint32_t events;
-  uint64_t data;
-} __attribute__((packed));
+enum { HOST_POLLED = 0x2000, EVENTS = 0x4000, EVENT_BYTES = sizeof(struct event), MOST_EVENTS = INT32_MAX / (int)EVENT_BYTES };
 
 _Static_assert(MAX_MEMBERS * sizeof(struct polled) <= HOST_POLLED, "fits");
 _Static_assert(MAX_MEMBERS * sizeof(struct pollfd) <= EVENTS - HOST_POLLED, "fits");
 
 static struct set *set_of(int fd) {
-  if ((uint32_t)fd >= MAX_FD || STATES[fd * 4] != STATE_SET) return 0;
-  uint32_t word = WORDS[fd];
+  if ((uint32_t)fd >= MAX_FD || ACQUIRE(STATES[fd * 4]) != STATE_SET) return 0;
+  uint32_t word = ACQUIRE(WORDS[fd]);
   for (int i = 0; i < MAX_SETS; i++) {
     struct set *s = KNOWN_SETS + i;
     if (s->fd == fd && s->word == word) return s;
@@ -1108,7 +1056,7 @@ static inline void unlock(struct set *set) { __sync_lock_release(&set->lock); }
 /* Not if somebody else has it, or it has become another set's. */
 static int try_lock(struct set *set, int fd) {
   if (__sync_lock_test_and_set(&set->lock, 1)) return 0;
-  if (set->fd == fd && set->word == WORDS[fd]) return 1;
+  if (set->fd == fd && set->word == ACQUIRE(WORDS[fd])) return 1;
   unlock(set);
   return 0;
 }
@@ -1121,13 +1069,14 @@ static int is_waiter(void) { return is_thread(CONTROL->waiter); }
 
 /* Whether no other thread of the process may be waiting for anything natively. */
 static int is_alone(void) {
-  int waits = CONTROL->waits;
+  int waits = ACQUIRE(CONTROL->waits);
   return waits == 0 || (waits == 1 && is_waiter());
 }
 
 /* Follows a change that the kernel has made; 0 if what the members are is not known then. */
 static int follow(struct set *set, int operation, int fd, const struct event *e, uint32_t before) {
-  uint32_t word = WORDS[fd];
+  after_call();
+  uint32_t word = ACQUIRE(WORDS[fd]);
   int i = 0;
   while (i < set->count && set->members[i].fd != fd) i++;
   struct member *m = set->members + i;
@@ -1137,13 +1086,13 @@ static int follow(struct set *set, int operation, int fd, const struct event *e,
     if (i < set->count || i == MAX_MEMBERS || (word & 0xff) != STATE_DEVICE ||
         (e->events & ~LEVEL_EVENTS))
       return 0;
-    m->handle = HANDLES[fd];
+    m->handle = ACQUIRE(HANDLES[fd]);
     m->fd = fd;
     m->word = word;
     m->events = e->events;
     m->data = e->data;
     set->count = i + 1;
-    return WORDS[fd] == word && (m->handle & HANDLE_WATCHED);
+    return ACQUIRE(WORDS[fd]) == word && (m->handle & HANDLE_WATCHED);
   }
   if (i == set->count || !is_same(m->word, word)) return 0;
   if (operation == EPOLL_CTL_MOD) {
@@ -1165,17 +1114,17 @@ static int follow(struct set *set, int operation, int fd, const struct event *e,
 static int64_t control_set(const struct call *c, int *done) {
   int operation = (int)c->rsi, fd = (int)c->rdx;
   uint32_t at = (uint32_t)c->rdi;
-  if (at >= MAX_FD || STATES[at * 4] != STATE_SET || (uint32_t)fd >= MAX_FD) return 0;
-  uint32_t word = WORDS[fd];
+  if (at >= MAX_FD || ACQUIRE(STATES[at * 4]) != STATE_SET || (uint32_t)fd >= MAX_FD) return 0;
+  uint32_t word = ACQUIRE(WORDS[fd]);
   int state = word & 0xff;
   int passes = state == STATE_HOST || state == STATE_SET ||
-               (state == STATE_DEVICE && !CONTROL->held &&
-                (operation == EPOLL_CTL_DEL || ((HANDLES[fd] & HANDLE_WATCHED) && is_alone())));
+               (state == STATE_DEVICE && !ACQUIRE(CONTROL->held) &&
+                (operation == EPOLL_CTL_DEL || ((ACQUIRE(HANDLES[fd]) & HANDLE_WATCHED) && is_alone())));
   struct set *set = set_of((int)at);
   if (!set) return passes ? pass(c, done) : 0;
   struct event e = {0, 0};
   int locked = try_lock(set, (int)at);
-  uint64_t known = set->state;
+  uint64_t known = ACQUIRE(set->state);
   int follows = locked && (known & KNOWN) &&
                 (operation == EPOLL_CTL_DEL || look_up(c, &e, c->r10, sizeof e));
   int64_t r;
@@ -1250,7 +1199,7 @@ static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
   if (set->next >= count) set->next = 0;
   for (int i = 0; i < count; i++) {
     const struct member *m = set->members + i;
-    uint32_t word = WORDS[m->fd & (MAX_FD - 1)];
+    uint32_t word = ACQUIRE(WORDS[m->fd & (MAX_FD - 1)]);
     if (m->handle ? word != m->word : !is_same(word, m->word)) {
       forget_members(set);
       return -1;
@@ -1268,7 +1217,7 @@ static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
     }
   }
   if (!devices) return -1;
-  int64_t host_ready = hosts ? system_call(SYS_poll, (int64_t)h, hosts, 0, 0, 0, 0) : 0;
+  int64_t host_ready = hosts ? poll_at_once((int64_t)h, hosts) : 0;
   if (host_ready < 0) return -1;
   int64_t waits = host_ready ? 0 : patience(set, limit, hosts);
   s->args[2] = devices;
@@ -1296,13 +1245,13 @@ static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
 static int64_t wait_in_set(const struct call *c, int *done) {
   int most = (int)c->rdx;
   if (most <= 0 || most > MOST_EVENTS || (c->number == SYS_epoll_pwait && c->r8) ||
-      CONTROL->held || CONTROL->slots < 0)
+      ACQUIRE(CONTROL->held) || CONTROL->slots < 0)
     return 0;
   struct set *set = set_of((int)c->rdi);
-  if (!set || !(set->state & KNOWN) || !try_lock(set, (int)c->rdi)) return 0;
+  if (!set || !(ACQUIRE(set->state) & KNOWN) || !try_lock(set, (int)c->rdi)) return 0;
   int where = processor(), index = -1, interrupted = BY_ANY, limit = (int)c->r10;
   int64_t r = -1;
-  if ((set->state & KNOWN) && (index = take_slot(where)) >= 0) {
+  if ((ACQUIRE(set->state) & KNOWN) && (index = take_slot(where)) >= 0) {
     struct slot *s = slot(index);
     s->where = where + 1;
     s->caller = c->number;
@@ -1387,7 +1336,7 @@ static int64_t ask_bytes(struct slot *s, const struct call *c, uint64_t handle,
 static int64_t control_file(const struct call *c, int *done) {
   int fd = (int)c->rdi;
   if (turns_out_host(fd)) return pass(c, done);
-  return (int)c->rsi == F_GETFL && (uint32_t)fd < MAX_FD && STATES[fd * 4] == STATE_DEVICE
+  return (int)c->rsi == F_GETFL && (uint32_t)fd < MAX_FD && ACQUIRE(STATES[fd * 4]) == STATE_DEVICE
              ? pass(c, done)
              : 0;
 }
@@ -1516,7 +1465,7 @@ static int is_host_path(int directory, int64_t path) {
 
 /* Whether all paths that a call names are the host's, and the working directory is. */
 static int names_host(const struct call *c) {
-  if (!CONTROL->paths) return 0;
+  if (!ACQUIRE(CONTROL->paths)) return 0;
   switch (c->number) {
     case SYS_getcwd: return 1;
     case SYS_open: case SYS_creat: case SYS_stat: case SYS_lstat: case SYS_statfs: case SYS_access:
@@ -1584,7 +1533,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   if (c->number == SYS_epoll_ctl) return control_set(c, done);
   if (c->number == SYS_epoll_wait || c->number == SYS_epoll_pwait) return wait_in_set(c, done);
   if (c->number == SYS_fcntl) return control_file(c, done);
-  if (c->number == SYS_poll || c->number == SYS_pselect6) return poll_call(c, done);
+  if (c->number == SYS_poll_list || c->number == SYS_pselect6) return poll_call(c, done);
   if (c->number == SYS_sendfile && turns_out_host((int)c->rdi) && turns_out_host((int)c->rsi))
     return pass(c, done);
   int fd = (int)c->rdi;
@@ -1598,15 +1547,16 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
     if (!is_status(c, &status)) return path_call(c, done);
     if ((uint32_t)fd >= MAX_FD) return 0;
     if (is_host(fd)) {
-      uint32_t word = WORDS[fd];
+      uint32_t word = ACQUIRE(WORDS[fd]);
       // Without the path, which another thread may have changed.
       int64_t r = system_call(SYS_fstat, fd, status, 0, 0, 0, 0);
       // Or else the number may have been another file's by then.
-      *done = (uint8_t)word == STATE_HOST && WORDS[fd] == word;
+      after_call();
+      *done = (uint8_t)word == STATE_HOST && ACQUIRE(WORDS[fd]) == word;
       if (*done) HOST_CALLS[c->number]++;
       return r;
     }
-    if (STATES[fd * 4] == UNKNOWN) return unknown_status(c, fd, status, done);
+    if (ACQUIRE(STATES[fd * 4]) == UNKNOWN) return unknown_status(c, fd, status, done);
   }
   struct transfer t;
   t.call = c;
@@ -1628,8 +1578,8 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
     case SYS_sendfile:
       known = (uint32_t)fd < MAX_FD && c->rdx != 0 && c->r10 > 0;
       if ((uint32_t)c->rsi < MAX_FD) {
-        file = HANDLES[(uint32_t)c->rsi];
-        from = STATES[(uint32_t)c->rsi * 4];
+        file = ACQUIRE(HANDLES[(uint32_t)c->rsi]);
+        from = ACQUIRE(STATES[(uint32_t)c->rsi * 4]);
       }
       known = known && (from == STATE_FILE || (from == STATE_HOST && c->r10 <= PIECE_BYTES));
       t.bytes = c->r10;
@@ -1652,9 +1602,9 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   }
   if (!known || t.bytes == 0 || (flags & ~KNOWN_FLAGS)) return 0;
   // Taken together with its birth: a handle that is another file's by now is refused.
-  uint64_t handle = HANDLES[fd];
-  int state = STATES[fd * 4];
-  if (state != (of_file ? STATE_FILE : STATE_DEVICE) || CONTROL->held) return 0;
+  uint64_t handle = ACQUIRE(HANDLES[fd]);
+  int state = ACQUIRE(STATES[fd * 4]);
+  if (state != (of_file ? STATE_FILE : STATE_DEVICE) || ACQUIRE(CONTROL->held)) return 0;
   if (c->number == SYS_sendfile && !(handle & HANDLE_STREAM)) return 0;
   int where = processor();
   int index = take_slot(where);

@@ -1,52 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where things lie in a program's memory, and what is said by them: the same as ShimLayout.java, and
- * SlotLayout.java for slots. ShimBlobTest compares them. For C and for the assembler.
+ * SlotLayout.java for slots. ShimBlobTest compares them. For C and for the assembler. What depends on
+ * the machine is in arch/.
  */
 #ifndef OUTBOARD_SHIM_LAYOUT_H
 #define OUTBOARD_SHIM_LAYOUT_H
 
-/* Pointers to stubs, then stubs, then this code: one mapping. */
-#define BASE 0x050f0000
-#define TEXT 0x05140000
-#define GATE 0x05146000
-#define FILE_BYTES 0x57000
+#ifdef __aarch64__
+#include "arch/aarch64/addresses.h"
+#else
+#include "arch/x86_64/addresses.h"
+#endif
 
-/* Private to a process, zero after fork. */
-#define SELF 0x05147000
-#define SELF_BYTES 0x1000
-
-/* SELF: what the first word says. Its second word counts trapped calls of a forked child. */
+/* SELF is private to a process, zero after fork. What its first word says; its second word counts
+ * trapped calls of a forked child. */
 #define DETACHED 0 /* fork has wiped it: the table is the parent's */
 #define ATTACHED 1 /* the table is this process's own */
 #define TRAPS 2    /* everything traps, for good */
 #define ASKING 3   /* a thread is in `attach` */
 
-/* Shared with the hook: a word for each descriptor, counters, a page of control, handles, and what
- * looking for replies came to. */
-#define TABLE 0x05150000
+/* TABLE is shared with the hook: a word for each descriptor, counters, a page of control, handles, and
+ * what looking for replies came to. */
 #define MAX_FD 0x10000
 #define COUNTERS_OFFSET 0x40000
 #define DEVICE_COUNTERS_OFFSET 0x41000
 #define DEVICE_BYTES_OFFSET 0x42000
 #define CONTROL_OFFSET 0x43000
-/* For each call, how often it was sent ahead or found what had been looked at: nobody waited. */
-#define AT_ONCE_OFFSET 0x43200
-#define AT_ONCE_NUMBERS 64
+/* AT_ONCE: for each call, how often it was sent ahead or found what had been looked at: nobody
+ * waited. */
 /* Names of which a path of the host's, that needs no trap, has none. */
 #define NAMES_OFFSET 0x43800
 #define NAMES_BYTES 0x800
 #define HANDLES_OFFSET 0x44000
 /* For each call slot and call: how often a reply was looked for and came then, and did not. */
 #define SPINS_OFFSET 0xc4000
-#define SPIN_NUMBERS 64
-/* The members of some epoll sets. */
-#define SETS_OFFSET 0xc8000
+/* SETS: the members of some epoll sets. */
 #define MAX_SETS 4
 #define SET_BYTES 0x2000
 #define SET_HEADER 64
 #define MEMBER_BYTES 32
-#define TABLE_BYTES 0xd0000
 
 /* The low byte of a descriptor's word. */
 #define STATE_HOST 1
@@ -59,8 +52,7 @@
 #define HANDLE_STREAM 0x40000000  /* a socket of a stream */
 #define HANDLE_NUMBER 0x3fffffff
 
-/* Call slots, shared with the device. */
-#define SLOTS 0x05220000
+/* SLOTS: call slots, shared with the device; SLOT_STRIDE from one to the next. */
 #define MAX_SLOTS 16
 #define SLOT_BYTES 0x39000
 #define SLOT_DATA 0x1000

@@ -8,7 +8,7 @@
 // in the stubs or in .text up to `gate`; the one in `gate` traps, whatever the fd, and asks the hook.
 // Integer instructions only, and no use of the program's stack but below its red zone.
 
-#include "layout.h"
+#include "../../layout.h"
 
         // A forked child asks for a table of its own when it has made so many calls from patched
         // sites: most children execute another program before.
