@@ -52,14 +52,20 @@ final class Handles {
     /** What it is of BPF. */
     volatile BpfObject object = BpfObject.NONE;
 
-    /** It was found to be a stream's socket. */
-    volatile boolean stream;
+    /** The type of its socket; 0 until somebody has asked. */
+    volatile int type;
+
+    /** Something was done to it after which MSG_PEEK does not find what a receive would. */
+    volatile boolean unpeekable;
 
     /** Whether sends on it may go ahead. */
     volatile Sends sends = Sends.UNKNOWN;
 
     /** The only ring that may have sends on it. */
     volatile SendsAhead.@Nullable Ring ring;
+
+    /** Calls under way that may take something out of its queue, but for those of lent slots. */
+    private final AtomicInteger takers = new AtomicInteger();
 
     /** What may have something of it on offer: said before it is, and until it is taken back. */
     volatile @Nullable Peeks peeks;
@@ -95,6 +101,35 @@ final class Handles {
       if (by != null) {
         by.settle(this);
       }
+    }
+
+    /**
+     * The same, but for what a reply has offered that may still be taken: of a caller who takes
+     * nothing.
+     */
+    void settleLooks() {
+      Peeks by = peeks;
+      if (by != null) {
+        by.settleLooks(this);
+      }
+    }
+
+    /**
+     * The caller, who has entered it, begins a call that may take something out of its queue: until
+     * {@link #endTaking} nothing of it is offered.
+     */
+    void beginTaking() {
+      takers.incrementAndGet();
+      settlePeeks();
+    }
+
+    void endTaking() {
+      takers.decrementAndGet();
+    }
+
+    /** Whether somebody is between {@link #beginTaking} and {@link #endTaking}. */
+    boolean isBeingTaken() {
+      return takers.get() != 0;
     }
 
     /** What was found out of {@link #sends}, if nothing else is known by now. */

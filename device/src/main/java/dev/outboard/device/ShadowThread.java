@@ -57,6 +57,8 @@ final class ShadowThread implements Runnable {
   /** Sends up to which the thread that made them writes their segments to the network, too. */
   private static final long LITTLE_BYTES = 16 << 10;
 
+  private static final long NANOS_PER_SECOND = 1_000_000_000;
+
   /** How often a call is made again whose interruption was not meant for it. */
   private static final int MAX_REPEATS = 1000;
 
@@ -307,9 +309,19 @@ final class ShadowThread implements Runnable {
       @Nullable LentCalls lent,
       @Nullable KeptKicks kicks) {
     Placement placement = lent == null ? null : new Placement();
-    int sequence;
-    while ((sequence = slot.await(placement == null || !placement.together()))
-        != DeviceSlot.CLOSED) {
+    int sequence = 0;
+    while (true) {
+      boolean spins = (placement == null || !placement.together()) && sequence != DeviceSlot.LATER;
+      sequence = slot.await(spins, ring == null ? 0 : timeout(ring.peeks(), own));
+      if (sequence == DeviceSlot.CLOSED) {
+        break;
+      }
+      if (sequence == DeviceSlot.LATER) {
+        if (ring != null) {
+          ring.peeks().settleTaken();
+        }
+        continue;
+      }
       if (sequence == DeviceSlot.AHEAD) {
         if (ring != null) {
           // Nothing for Lookers: the process may look, and wait, by now.
@@ -378,6 +390,17 @@ final class ShadowThread implements Runnable {
         lent.lookAhead(own);
       }
     }
+  }
+
+  /** How long to wait for a call before what was taken is thrown away; 0 for as long as it takes. */
+  private static long timeout(Peeks peeks, MemorySegment own) {
+    long nanos = peeks.settlesWithin();
+    if (nanos == 0) {
+      return 0;
+    }
+    own.set(ValueLayout.JAVA_LONG, 0, nanos / NANOS_PER_SECOND);
+    own.set(ValueLayout.JAVA_LONG, Long.BYTES, nanos % NANOS_PER_SECOND);
+    return own.address();
   }
 
   /** A call of a lent slot; what it sends goes out on this thread, if it is little. */
@@ -458,6 +481,7 @@ final class ShadowThread implements Runnable {
         if (on != null && on.sends == Handles.Sends.NEVER) {
           handle.showsSends(); // A connection has the options of the socket that listens.
         }
+        handle.unpeekable = on != null && on.unpeekable;
         if (call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2) {
           sample.mask = attributes(handle, own);
         }
@@ -529,7 +553,7 @@ final class ShadowThread implements Runnable {
         Handles.Handle handle = enter(fd);
         boolean network = handle != null && handle.sends == Handles.Sends.AHEAD;
         if (handle != null) {
-          readiness.closeIfLast(handle);
+          leave(handle);
         }
         yield !network;
       }
@@ -551,7 +575,7 @@ final class ShadowThread implements Runnable {
     boolean sends =
         row.mayGoAhead() || call.number == Canonical.SENDFILE || call.number == Canonical.SPLICE;
     if (!sends) {
-      return 0;
+      return handle.failed() && isToldByReceive(handle, own) ? -handle.takeError() : 0;
     }
     while (!session.rests().push(handle)) {
       if (!waits(row, handle)) {
@@ -563,6 +587,17 @@ final class ShadowThread implements Runnable {
       }
     }
     return -handle.takeError();
+  }
+
+  /** Whether the call is a receive that natively would end with the socket's error now. */
+  private boolean isToldByReceive(Handles.Handle handle, MemorySegment own) {
+    long flags =
+        call.number == Canonical.RECVFROM
+            ? call.args[3]
+            : call.number == Canonical.RECVMSG ? call.args[2] : 0;
+    return Canonical.receives(call.number)
+        && (flags & Socket.MSG_ERRQUEUE) == 0
+        && (Pollfds.now(kernel, own, 0, handle.fd, Poll.POLLIN) & Poll.POLLIN) == 0;
   }
 
   private boolean waits(Row row, Handles.Handle handle) {
@@ -584,6 +619,9 @@ final class ShadowThread implements Runnable {
       case Canonical.SETSOCKOPT -> {
         if (!SocketOptions.leavesSends(call.args[1], call.args[2])) {
           handle.showsSends();
+        }
+        if (SocketOptions.changesPeeks(call.args[1], call.args[2])) {
+          handle.unpeekable = true;
         }
       }
       case Canonical.SHUTDOWN -> {
@@ -715,10 +753,35 @@ final class ShadowThread implements Runnable {
   /** The handle of a number, in use from now on, for a call on it; null if there is none. */
   private Handles.@Nullable Handle enter(long fd) {
     Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
-    if (handle != null) {
-      handle.settlePeeks();
+    if (handle != null && takes()) {
+      handle.beginTaking();
+    } else if (handle != null) {
+      handle.settleLooks();
     }
     return handle;
+  }
+
+  /** Ends a use of a handle that {@link #enter(long)} has begun, for the same call. */
+  private void leave(Handles.Handle handle) {
+    if (takes()) {
+      handle.endTaking();
+    }
+    readiness.closeIfLast(handle);
+  }
+
+  /** Whether the call may take something out of a socket's queue. */
+  private boolean takes() {
+    return switch (call.number) {
+      case Canonical.SENDTO,
+          Canonical.SENDMSG,
+          Canonical.WRITE,
+          Canonical.WRITEV,
+          PseudoCall.SEND,
+          PseudoCall.SAMPLE,
+          PseudoCall.WATCH ->
+          false;
+      default -> true;
+    };
   }
 
   /** Looks up every descriptor that the call names. */
@@ -766,7 +829,7 @@ final class ShadowThread implements Runnable {
       Handles.Handle handle = entered[i];
       if (handle != null) {
         entered[i] = null;
-        readiness.closeIfLast(handle);
+        leave(handle);
       }
     }
   }
@@ -861,7 +924,7 @@ final class ShadowThread implements Runnable {
             default -> receive(handle.fd, sequence, own);
           };
         } finally {
-          readiness.closeIfLast(handle);
+          leave(handle);
         }
       }
       default -> {
