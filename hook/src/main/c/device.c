@@ -161,6 +161,7 @@ struct control {
   volatile int32_t ahead; /* the hook's: whether there may be any */
   volatile int32_t asks;  /* the hook's: whether questions go to the device */
   volatile int32_t peeks; /* the hook's: whether the device may look at what may be received next */
+  volatile int32_t takes; /* the hook's: whether receives are taken */
   uint64_t unused1;
   volatile int32_t paths; /* the hook's: whether paths are looked at here */
   volatile uint64_t memory; /* the hook's: the file system of what stands for files of the device */
@@ -173,6 +174,7 @@ _Static_assert(__builtin_offsetof(struct control, slots) == 16, "ShimLayout.SLOT
 _Static_assert(__builtin_offsetof(struct control, ahead) == 120, "ShimLayout.AHEAD_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, asks) == 124, "ShimLayout.ASKS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, peeks) == 128, "ShimLayout.PEEKS_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, takes) == 132, "ShimLayout.TAKES_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, paths) == 144, "ShimLayout.PATHS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, memory) == 152, "ShimLayout.MEMORY_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, learner) == 160, "ShimLayout.LEARNER_OFFSET");
@@ -645,7 +647,8 @@ static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint
   s->args[1] = 0;
   s->args[2] = bytes;
   s->args[3] = flags;
-  s->flags = wants_credit(s, handle, 0, 0) | (peeks ? WANTS_PEEKS : 0) | WANTS_TAKING;
+  s->flags = wants_credit(s, handle, 0, 0) | (peeks ? WANTS_PEEKS : 0) |
+             (CONTROL->takes ? WANTS_TAKING : 0);
   int interrupted = 0;
   if (!make(s, DEVICE_recvfrom, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;

@@ -108,8 +108,8 @@ public final class DeviceSlot {
   /**
    * The same.
    *
-   * @param timeout address of a relative timespec, after which it returns {@link #LATER}, or earlier;
-   *     0 for none
+   * @param timeout address of a relative timespec, after which it returns {@link #LATER}, or
+   *     earlier; 0 for none
    */
   public int await(boolean spins, long timeout) {
     boolean later = false;
@@ -176,6 +176,11 @@ public final class DeviceSlot {
   /** The call that is completed next is this one, which has come another way than by the slot. */
   public void took(int sequence) {
     taken = sequence;
+  }
+
+  /** The sequence number of the last call whose outcome the host has dealt with. Any thread. */
+  public int settled() {
+    return (int) SlotLayout.INT.getVolatile(slot, SlotLayout.SETTLED);
   }
 
   /** Whether the wait for the call taken last has slept. */

@@ -11,8 +11,8 @@ import java.lang.foreign.ValueLayout;
  * <p>The memory is hostile. Whose an entry is, how long, and which state it was given last is kept
  * here; of the program's only its taking is believed, and how much, within the entry's length.
  *
- * <p>{@link #isTaken()}, {@link #isReplyOnOffer} and {@link #close} may be called by any thread, all
- * else by one at a time and not after {@link #close}.
+ * <p>{@link #isTaken()}, {@link #isReplyOnOffer} and {@link #close} may be called by any thread,
+ * all else by one at a time and not after {@link #close}.
  */
 public final class PeekedReceives {
   /** The most bytes that an entry has. */

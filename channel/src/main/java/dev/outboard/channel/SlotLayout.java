@@ -16,7 +16,7 @@ import java.lang.invoke.VarHandle;
  * <pre>
  *    offset  0        4               8                                                  64
  *           +--------+---------------+--------------------------------------------------+
- *         0 |request | deviceSleeps  |                                                  |
+ *         0 |request | deviceSleeps  | settled |                                        |
  *           +--------+---------------+--------------------------------------------------+
  *        64 |reply   | hostSleeps    | together |                                       |
  *           +--------+-------+-------+---------+---------+------+---------+-------+-----+
@@ -94,6 +94,11 @@ import java.lang.invoke.VarHandle;
  * call. It may take the offer back at any time, by exchanging it for {@link #OFFER_TAKEN} alone:
  * then the process has received nothing.
  *
+ * <p><b>Settled.</b> Between a reply and the moment when the caller has what was received, that is
+ * with the host alone. {@code settled} is the sequence number of the last call of which the host
+ * has given the caller all that came, or keeps it for others; until then the device has nobody else
+ * receive from the same socket by a lent slot.
+ *
  * <p><b>Abandoning.</b> {@link #ABANDONED} is set in a word by the side that <i>waits</i> on it, to
  * make its own waiter look up: the host in {@code reply} when the link is lost, or when a relay's
  * thread has something else to do, the device in {@code request} when the session ends. A changed
@@ -105,6 +110,9 @@ public final class SlotLayout {
 
   /** Not zero: the device sleeps, or is about to sleep, on {@link #REQUEST}. */
   public static final long DEVICE_SLEEPS = 4;
+
+  /** The sequence number of the last call whose outcome the host has dealt with; not if lent. */
+  public static final long SETTLED = 8;
 
   /** Futex: the sequence number of the last call that the device completed. */
   public static final long REPLY = 64;

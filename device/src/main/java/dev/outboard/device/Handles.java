@@ -5,6 +5,8 @@ import dev.outboard.abi.Errno;
 import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.BpfObject;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
@@ -67,6 +69,9 @@ final class Handles {
     /** Calls under way that may take something out of its queue, but for those of lent slots. */
     private final AtomicInteger takers = new AtomicInteger();
 
+    private final List<ShadowThread> givers = new ArrayList<>(0); // guarded by itself
+    private volatile boolean gives;
+
     /** What may have something of it on offer: said before it is, and until it is taken back. */
     volatile @Nullable Peeks peeks;
 
@@ -127,9 +132,38 @@ final class Handles {
       takers.decrementAndGet();
     }
 
-    /** Whether somebody is between {@link #beginTaking} and {@link #endTaking}. */
+    /** What the caller has taken out of its queue may be with the host alone for a while. */
+    void beginGiving(ShadowThread by) {
+      synchronized (givers) {
+        givers.add(by);
+        gives = true;
+      }
+    }
+
+    void endGiving(ShadowThread by) {
+      synchronized (givers) {
+        givers.remove(by);
+        gives = !givers.isEmpty();
+      }
+    }
+
+    /**
+     * Whether somebody is between {@link #beginTaking} and {@link #endTaking}, or has taken
+     * something that nobody has yet.
+     */
     boolean isBeingTaken() {
-      return takers.get() != 0;
+      return takers.get() != 0 || isBeingGiven();
+    }
+
+    private boolean isBeingGiven() {
+      if (!gives) {
+        return false;
+      }
+      synchronized (givers) {
+        givers.removeIf(by -> by.hasGiven(this));
+        gives = !givers.isEmpty();
+        return gives;
+      }
     }
 
     /** What was found out of {@link #sends}, if nothing else is known by now. */

@@ -29,13 +29,14 @@ import org.jspecify.annotations.Nullable;
  * them.
  *
  * <p><b>Replies.</b> What a receive by the slot finds is offered in the same way, by its reply
- * ({@link #receive}): a process that is ended before it has the bytes has not received them, and they
- * are there for others. Such an offer is as good as a receive that has been made. So it is taken back
- * only before a call that receives itself, and that gives the process a moment to take it.
+ * ({@link #receive}): a process that is ended before it has the bytes has not received them, and
+ * they are there for others. Such an offer is as good as a receive that has been made. So it is
+ * taken back only before a call that receives itself, and that gives the process a moment to take
+ * it.
  *
- * <p>{@link #look}, {@link #received}, {@link #receive}, {@link #endReply} and {@link #settlesWithin}
- * belong to the slot's thread, all else may be called by any thread with a task, with scratch memory
- * of its own.
+ * <p>{@link #look}, {@link #received}, {@link #receive}, {@link #endReply} and {@link
+ * #settlesWithin} belong to the slot's thread, all else may be called by any thread with a task,
+ * with scratch memory of its own.
  */
 final class Peeks {
   /** Sockets of one slot, the ones received on last. */
@@ -257,8 +258,8 @@ final class Peeks {
   }
 
   /**
-   * Receives without waiting, and leaves in the queue what is found: it is the process's when it has
-   * taken it. Nothing of an earlier reply is on offer.
+   * Receives without waiting, and leaves in the queue what is found: it is the process's when it
+   * has taken it. Nothing of an earlier reply is on offer.
    *
    * @param handle that the caller has entered
    * @param sequence of the call whose reply is to offer it

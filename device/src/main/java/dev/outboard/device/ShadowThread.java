@@ -95,6 +95,9 @@ final class ShadowThread implements Runnable {
   private final List<Frame.Sample> edges = new ArrayList<>();
   private final Handles.@Nullable Handle[] entered = new Handles.Handle[6];
   private Handles.@Nullable Handle subject;
+  // Of the last call, if what it has received may not be its caller's yet.
+  private volatile Handles.@Nullable Handle given;
+  private volatile int givenBy;
   private final @Nullable SlotLoan loan;
   private final Lookers.Looker looker;
   private int newBirth;
@@ -248,6 +251,7 @@ final class ShadowThread implements Runnable {
       }
       session.lookers().leave(pid, loan != null);
       leaveSlot();
+      endGiving();
       session.ended(this, entered > 0);
     }
   }
@@ -347,6 +351,7 @@ final class ShadowThread implements Runnable {
           }
           result = makeLent(lent, kicks, own);
         } else {
+          endGiving();
           boolean pseudo = PseudoCall.isPseudo(call.number);
           // Judged before the call: what changes a file's sends meanwhile withdraws by itself.
           boolean withdraws = !pseudo && withdraws();
@@ -392,7 +397,9 @@ final class ShadowThread implements Runnable {
     }
   }
 
-  /** How long to wait for a call before what was taken is thrown away; 0 for as long as it takes. */
+  /**
+   * How long to wait for a call before what was taken is thrown away; 0 for as long as it takes.
+   */
   private static long timeout(Peeks peeks, MemorySegment own) {
     long nanos = peeks.settlesWithin();
     if (nanos == 0) {
@@ -487,6 +494,11 @@ final class ShadowThread implements Runnable {
         }
       }
       if (on != null) {
+        if (result > 0 && gives()) {
+          givenBy = sequence;
+          given = on;
+          on.beginGiving(this);
+        }
         Readiness.Watch watch = on.watch;
         if (watch != null) {
           readiness.sample(watch, own, sample);
@@ -769,6 +781,28 @@ final class ShadowThread implements Runnable {
     readiness.closeIfLast(handle);
   }
 
+  /** Whether the host has what the call has taken out of a queue until it has dealt with it. */
+  private boolean gives() {
+    return switch (call.number) {
+      case Canonical.READ, Canonical.READV, Canonical.RECVFROM, Canonical.RECVMSG -> true;
+      default -> false;
+    };
+  }
+
+  /** The host has dealt with what the last call has received: it makes another one. */
+  private void endGiving() {
+    Handles.Handle handle = given;
+    if (handle != null) {
+      given = null;
+      handle.endGiving(this);
+    }
+  }
+
+  /** Whether it has nothing of a handle that only the host has. Any thread. */
+  synchronized boolean hasGiven(Handles.Handle handle) {
+    return gone || given != handle || slot.settled() == givenBy;
+  }
+
   /** Whether the call may take something out of a socket's queue. */
   private boolean takes() {
     return switch (call.number) {
@@ -908,6 +942,7 @@ final class ShadowThread implements Runnable {
           PseudoCall.RECEIVE,
           PseudoCall.SEND,
           PseudoCall.LOOK,
+          PseudoCall.KEEPS,
           PseudoCall.TAKE -> {
         long fd = call.args[0];
         Handles.Handle handle = enter(fd);
@@ -921,6 +956,10 @@ final class ShadowThread implements Runnable {
             case PseudoCall.SEND -> send(handle.fd, sequence, own);
             case PseudoCall.LOOK -> look(handle, own);
             case PseudoCall.TAKE -> take(handle.fd);
+            case PseudoCall.KEEPS -> {
+              handle.unpeekable = true;
+              yield 0L;
+            }
             default -> receive(handle.fd, sequence, own);
           };
         } finally {

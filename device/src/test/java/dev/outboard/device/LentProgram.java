@@ -121,8 +121,7 @@ final class LentProgram implements AutoCloseable {
     boolean mine =
         ValueLayout.JAVA_INT
             .varHandle()
-            .compareAndSet(
-                slot, SlotLayout.OFFER, sequence, sequence | SlotLayout.OFFER_TAKEN);
+            .compareAndSet(slot, SlotLayout.OFFER, sequence, sequence | SlotLayout.OFFER_TAKEN);
     if (mine) {
       int takings = slot.get(ValueLayout.JAVA_INT, SlotLayout.TAKINGS);
       ValueLayout.JAVA_INT.varHandle().setVolatile(slot, SlotLayout.TAKINGS, takings + 1);

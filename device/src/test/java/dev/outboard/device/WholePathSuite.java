@@ -264,9 +264,7 @@ abstract class WholePathSuite {
   /** What is there for everybody else to receive, without waiting. */
   private static String receiveText(TestProgram p, int fd) {
     long r = p.receive(fd, 1000, Socket.MSG_DONTWAIT);
-    return r < 0
-        ? Errno.name((int) -r)
-        : new String(p.received(r), StandardCharsets.US_ASCII);
+    return r < 0 ? Errno.name((int) -r) : new String(p.received(r), StandardCharsets.US_ASCII);
   }
 
   /** Of a stream, and of messages; what a process does not take that has ended is others'. */
@@ -387,22 +385,57 @@ abstract class WholePathSuite {
         boolean direct = random.nextInt(4) != 0;
         int most = 1 + random.nextInt(30_000);
         long n =
-            direct
-                ? by.receive(ends[1][0], ends[1][1], most, 0)
-                : p.receive(ends[1][0], most, 0);
+            direct ? by.receive(ends[1][0], ends[1][1], most, 0) : p.receive(ends[1][0], most, 0);
         if (n == -Errno.EAGAIN) {
           continue;
         }
         assertThat(n).isBetween(1L, (long) Math.min(most, sent - received));
         byte[] got =
-            direct
-                ? by.data().asSlice(0, n).toArray(ValueLayout.JAVA_BYTE)
-                : p.received(n);
+            direct ? by.data().asSlice(0, n).toArray(ValueLayout.JAVA_BYTE) : p.received(n);
         assertThat(got).isEqualTo(counting(received, (int) n));
         if (!direct || (random.nextInt(4) != 0 && by.take())) {
           received += (int) n;
         }
       }
+    }
+  }
+
+  /** Nobody receives what comes behind bytes that the hook has, and nobody else yet. */
+  @Test
+  void whatTheHookHasComesFirst() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int b = ends[1][0];
+      int birth = ends[1][1];
+      for (int call : new int[] {Canonical.RECVFROM, Canonical.READ}) {
+        sendText(p, ends[0][0], "one-two-");
+        assertThat(p.call(call, b, 4096, 4, 0, Call.NULL, Call.NULL)).isEqualTo(4);
+        assertThat(q.receive(b, birth, 4, 0)).isEqualTo(LentCalls.TRAP);
+        p.slot.settle();
+        assertThat(q.receive(b, birth, 4, 0)).isEqualTo(4);
+        assertThat(text(q, 4)).isEqualTo("two-");
+        assertThat(q.take()).isTrue();
+      }
+      // Another call says it, too; and the end of the thread.
+      sendText(p, ends[0][0], "three");
+      assertThat(p.call(Canonical.READ, b, 4096, 1)).isEqualTo(1);
+      assertThat(p.call(PseudoCall.PING)).isZero();
+      assertThat(q.receive(b, birth, 1, 0)).isEqualTo(1);
+      assertThat(q.take()).isTrue();
+      int slots = link.counts().slots();
+      try (TestProgram ends1 = new TestProgram(link)) {
+        assertThat(ends1.call(Canonical.READ, b, 4096, 1)).isEqualTo(1);
+        assertThat(q.receive(b, birth, 1, 0)).isEqualTo(LentCalls.TRAP);
+      }
+      eventually("slots", slots, () -> link.counts().slots());
+      assertThat(q.receive(b, birth, 1, 0)).isEqualTo(1);
+      assertThat(q.take()).isTrue();
+      // What the hook keeps is the hook's to give, for good.
+      assertThat(p.call(PseudoCall.KEEPS, b)).isZero();
+      assertThat(q.receive(b, birth, 1, 0)).isEqualTo(LentCalls.TRAP);
+      assertThat(receiveText(p, b)).isEqualTo("e");
+      assertThat(p.call(PseudoCall.KEEPS, 9999)).isEqualTo(-Errno.EBADF);
     }
   }
 

@@ -465,6 +465,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     if (table != null) {
       table.ahead(ShimSwitches.AHEAD);
       table.peeks(ShimSwitches.PEEKS);
+      table.takes(ShimSwitches.TAKES);
       table.asks(ShimSwitches.QUESTIONS);
       table.memory(memory);
       if (names != null) {
