@@ -69,7 +69,8 @@ struct slot {
   int64_t result;
   uint32_t unused2[5], credit, credit_generation, unused3;
   int64_t credit_since;
-  uint64_t unused4[2];
+  volatile uint32_t offer;
+  uint32_t unused4[3];
   volatile uint32_t generation, unused5;
   volatile uint64_t drained, unused6[6];
   volatile uint64_t appended;
@@ -101,6 +102,9 @@ struct peeked {
 
 enum { PEEKED_FRESH = 1, PEEKED_TAKEN = 2, PEEKED_STATES = 3 };
 
+/* SlotLayout.OFFER_TAKEN */
+#define OFFER_TAKEN 0x80000000u
+
 _Static_assert(__builtin_offsetof(struct slot, reply) == 64, "SlotLayout.REPLY");
 _Static_assert(__builtin_offsetof(struct slot, number) == 128, "SlotLayout.NUMBER");
 _Static_assert(__builtin_offsetof(struct slot, args) == 136, "SlotLayout.ARGS");
@@ -112,6 +116,7 @@ _Static_assert(__builtin_offsetof(struct slot, result) == 192, "SlotLayout.RESUL
 _Static_assert(__builtin_offsetof(struct slot, credit) == 220, "SlotLayout.CREDIT");
 _Static_assert(__builtin_offsetof(struct slot, credit_generation) == 224, "SlotLayout.CREDIT_GENERATION");
 _Static_assert(__builtin_offsetof(struct slot, credit_since) == 232, "SlotLayout.CREDIT_SINCE");
+_Static_assert(__builtin_offsetof(struct slot, offer) == 240, "SlotLayout.OFFER");
 _Static_assert(__builtin_offsetof(struct slot, generation) == 256, "SlotLayout.GENERATION");
 _Static_assert(__builtin_offsetof(struct slot, drained) == 264, "SlotLayout.DRAINED");
 _Static_assert(__builtin_offsetof(struct slot, appended) == 320, "SlotLayout.APPENDED");
@@ -142,6 +147,7 @@ struct control {
   volatile int32_t ahead; /* the hook's: what may be done without waiting */
   volatile int32_t asks;  /* the hook's: whether questions go to the device */
   volatile int32_t peeks; /* the hook's: whether the device may look at what may be received next */
+  volatile int32_t takes; /* the hook's: whether receives are taken */
   uint64_t unused1;
   volatile int32_t paths; /* the hook's: whether paths are looked at here */
   volatile uint64_t memory; /* the hook's: the file system of what stands for files of the device */
@@ -154,6 +160,7 @@ _Static_assert(__builtin_offsetof(struct control, slots) == 16, "ShimLayout.SLOT
 _Static_assert(__builtin_offsetof(struct control, ahead) == 120, "ShimLayout.AHEAD_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, asks) == 124, "ShimLayout.ASKS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, peeks) == 128, "ShimLayout.PEEKS_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, takes) == 132, "ShimLayout.TAKES_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, paths) == 144, "ShimLayout.PATHS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, memory) == 152, "ShimLayout.MEMORY_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, learner) == 160, "ShimLayout.LEARNER_OFFSET");
@@ -560,6 +567,11 @@ static void hand_out(const struct transfer *t, const char *from, int64_t left) {
 
 /* --- receives of what the device has looked at --------------------------------------------------- */
 
+/* Counts what was taken, so that the device looks for it before any other call. */
+static void count_taking(struct slot *s) {
+  __atomic_store_n(&s->takings, s->takings + 1, __ATOMIC_SEQ_CST);
+}
+
 /* Takes what is there for a handle; how much, or 0 if there is nothing. */
 static int64_t take_peeked(struct slot *s, const struct transfer *t, uint64_t handle) {
   struct peeked *p = (struct peeked *)((char *)s + PEEKED) + (handle & (PEEKED_ENTRIES - 1));
@@ -578,10 +590,26 @@ static int64_t take_peeked(struct slot *s, const struct transfer *t, uint64_t ha
   if (!__atomic_compare_exchange_n(&p->state, &state, state - PEEKED_FRESH + PEEKED_TAKEN, 0,
                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
     return 0;
-  __atomic_store_n(&s->takings, s->takings + 1, __ATOMIC_SEQ_CST);
+  count_taking(s);
   if (credit && wants_credit(s, handle, 0, 0)) keep_credit(s, handle, credit, since, generation);
   AT_ONCE[t->call->number]++;
   return bytes;
+}
+
+/*
+ * Puts what a reply has brought where the program wants it. It stays in the socket until it is taken,
+ * and a process that is ended here has received nothing. 0 if somebody else may have it by now.
+ */
+static int take_reply(struct slot *s, const struct transfer *t, int64_t bytes) {
+  uint32_t offer = __atomic_load_n(&s->offer, __ATOMIC_ACQUIRE), mine = s->request & INT32_MAX;
+  if (offer && offer != mine) return 0;
+  hand_out(t, data(s), bytes);
+  if (!offer) return 1;
+  if (!__atomic_compare_exchange_n(&s->offer, &offer, offer | OFFER_TAKEN, 0, __ATOMIC_SEQ_CST,
+                                   __ATOMIC_SEQ_CST))
+    return 0;
+  count_taking(s);
+  return 1;
 }
 
 static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint64_t handle,
@@ -596,15 +624,15 @@ static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint
   s->args[1] = 0;
   s->args[2] = bytes;
   s->args[3] = flags;
-  s->flags = wants_credit(s, handle, 0, 0) | (peeks ? WANTS_PEEKS : 0);
+  s->flags = wants_credit(s, handle, 0, 0) | (peeks ? WANTS_PEEKS : 0) |
+             (CONTROL->takes ? WANTS_TAKING : 0);
   int interrupted = 0;
   if (!make(s, DEVICE_recvfrom, handle, spins, &interrupted)) return 0;
   int64_t r = s->result;
   take_credit(s, handle);
   if (r == TRAP && interrupted) r = -EINTR;
   if (r == TRAP || r == -ENETDOWN || r > (int64_t)bytes) return 0;
-  *done = 1;
-  hand_out(t, data(s), r);
+  *done = take_reply(s, t, r);
   return r;
 }
 

@@ -75,6 +75,7 @@
 #define PEEKED_ENTRIES 64
 #define PEEKED_BYTES 1024
 #define WANTS_PEEKS 0x20000
+#define WANTS_TAKING 0x40000
 
 /* Questions about a socket: how much an answer may be, and where in a slot's data it is; which
  * options may be asked for, a bit each of the socket, of IP, of IPv6 and of TCP. */

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// killed SEED ROUNDS: receivers are killed in their receives, again and again, while other processes have the socket, too. Bytes
+// killed SEED ROUNDS [WARM]: receivers are killed in their receives, again and again, while other processes have the socket, too. Bytes
 // that come then, right after the end of a receiver, are the others': each once, and in order. All receive into memory that
-// outlives them, so that what a kernel has put there for one that was killed would be seen.
+// outlives them, so that what a kernel has put there for one that was killed would be seen. With WARM they have made so many calls
+// before that those on the shared socket need no trap.
 #include "check.h"
 
 #include <sys/prctl.h>
 
-enum { TOTAL = 1 << 20, LONGEST = 4096, NUMBERS = 1 << 16 };
+enum { TOTAL = 1 << 20, LONGEST = 4096, NUMBERS = 1 << 16, WARM_CALLS = 60 };
 
 static uint32_t seed;
 
@@ -177,12 +178,178 @@ static void beside(int rounds) {
   close(t[0]), close(t[1]);
 }
 
+/* Makes calls, of the kind that are to need no trap soon. */
+static void warm_up(void) {
+  int t[2];
+  char c;
+  tcp_pair(t);
+  for (int i = 0; i < WARM_CALLS; i++) {
+    CHECK(send(t[0], "x", 1, 0) == 1);
+    CHECK((i % 2 ? read(t[1], &c, 1) : recv(t[1], &c, 1, 0)) == 1);
+  }
+  close(t[0]), close(t[1]);
+}
+
+static void warm_victim(int s, uint8_t *stream, size_t at, uint32_t own) {
+  warm_up();
+  *begun = 1;
+  while (at < TOTAL) {
+    size_t most = 1 + next(&own) % LONGEST;
+    ssize_t n = receive(s, stream + at, most, next(&own) % 3 ? 6 : next(&own) % 2);
+    if (n <= 0) _exit(3);
+    at += n;
+  }
+  _exit(4);
+}
+
+static size_t await_received(const uint8_t *stream, size_t at, size_t least) {
+  int64_t limit = now_us() + 20000000;
+  while ((at = received(stream, at)) < least && now_us() < limit) sleep_us(20);
+  return at;
+}
+
+/* All that there is; more than nothing, soon. */
+static size_t drain(int s, uint8_t *to, size_t most) {
+  struct timeval limit = {10, 0};
+  CHECK(setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+  ssize_t n = recv(s, to, most, 0);
+  size_t got = n > 0 ? n : 0;
+  while (n > 0 && (n = recv(s, to + got, most - got, MSG_DONTWAIT)) > 0) got += n;
+  CHECK(n < 0 && errno == EAGAIN);
+  limit.tv_sec = 0;
+  CHECK(setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+  return got;
+}
+
+/*
+ * Receivers are killed in receives that began a moment ago, or while bytes are on their way to them. What a receiver was being
+ * given when it was killed may be in its memory and come again; nothing else may, and nothing may be missing.
+ */
+static void warm(int rounds) {
+  uint8_t *stream = shared(TOTAL + 1);
+  static uint8_t rest[16 * LONGEST];
+  int t[2], again = 0;
+  tcp_pair(t);
+  size_t sent = 0, at = 0;
+  for (int i = 0; i < rounds && sent < TOTAL - 16 * LONGEST; i++) {
+    uint32_t own = next(&seed);
+    pid_t pid = child();
+    if (pid == 0) warm_victim(t[1], stream, at, own);
+    await_begin();
+    for (int k = 4 + next(&seed) % 8; k > 0; k--) {
+      sent = send_some(t[0], sent);
+      at = await_received(stream, at, sent);
+      CHECK(at == sent);
+    }
+    size_t sure = at;
+    int given = i % 3 == 0;
+    if (given) sent = send_some(t[0], sent);
+    // With nothing on its way: within the time that a receive waits without a trap, or a little later.
+    int64_t pause = next(&seed) % (given ? 150 : i % 3 == 1 ? 300 : 2000);
+    for (int64_t until = now_us() + pause; now_us() < until;) {
+    }
+    end(pid);
+    at = received(stream, at);
+    sent = send_some(t[0], sent);
+    size_t n = drain(t[1], rest, sizeof rest);
+    if (n > sent - sure) {
+      fprintf(stderr, "round %d: %zu bytes of %zu came\n", i, n, sent - sure);
+      exit(1);
+    }
+    size_t from = sent - n;
+    // What was being put into the memory of a process that is ending may be there a little later.
+    if (from > at) at = await_received(stream, at, from);
+    if (from > at) {
+      fprintf(stderr, "round %d: bytes from %zu to %zu are lost\n", i, at, from);
+      exit(1);
+    }
+    if (!given) CHECK(from == at);
+    again += from < at;
+    for (size_t k = 0; k < n; k++) {
+      CHECK(rest[k] == byte_at(from + k));
+      stream[from + k] = rest[k];
+    }
+    at = sent;
+  }
+  CHECK(errno_of(recv(t[1], rest, 1, MSG_DONTWAIT)) == EAGAIN);
+  fprintf(stderr, "%d rounds in which something came again\n", again);
+  close(t[0]), close(t[1]);
+  CHECK(munmap(stream, TOTAL + 1) == 0);
+}
+
+/* Counts the numbers in order that a process has, and where they are in all. */
+static int count(volatile uint32_t *numbers, uint8_t *seen, int most) {
+  int n = 0;
+  for (uint32_t before = 0; numbers[n]; before = numbers[n++]) {
+    if (numbers[n] <= before || numbers[n] > (uint32_t)most) {
+      fprintf(stderr, "%u comes behind %u\n", numbers[n], before);
+      exit(1);
+    }
+    seen[numbers[n]]++;
+  }
+  return n;
+}
+
+/* Two that receive at one time without traps, one of which is killed meanwhile. */
+static void warm_beside(int rounds) {
+  volatile uint32_t *first = shared(NUMBERS * 4), *second = shared(NUMBERS * 4);
+  int t[2], one = 1, shares = 0;
+  tcp_pair(t);
+  CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+  for (int i = 0; i < rounds; i++) {
+    memset((void *)first, 0, 4096 * 4);
+    memset((void *)second, 0, 4096 * 4);
+    pid_t victim = child();
+    if (victim == 0) warm_up(), collect(t[1], first, 0);
+    await_begin();
+    pid_t survivor = child();
+    if (survivor == 0) warm_up(), collect(t[1], second, 0);
+    await_begin();
+    int all = 200 + next(&seed) % 200, killed = all / 2 + next(&seed) % (all / 2);
+    for (int k = 1; k <= all; k++) {
+      uint32_t number = k;
+      CHECK(send(t[0], &number, 4, 0) == 4);
+      if (next(&seed) % 4 == 0) sleep_us(next(&seed) % 400);
+      if (k == killed) end(victim);
+    }
+    uint8_t seen[512];
+    int64_t limit = now_us() + 20000000;
+    int missing, n = 0, m = 0;
+    do {
+      sleep_us(200);
+      memset(seen, 0, sizeof seen);
+      n = count(first, seen, all), m = count(second, seen, all);
+      missing = 0;
+      for (int k = 1; k <= all; k++) missing += seen[k] == 0;
+    } while (missing && now_us() < limit);
+    end(survivor);
+    for (int k = 1; k <= all; k++) {
+      // Only the last of what the victim was being given.
+      int last = n > 0 && (uint32_t)k >= first[n > 16 ? n - 16 : 0];
+      if (seen[k] != 1 && !(seen[k] == 2 && last)) {
+        fprintf(stderr, "round %d: %d of %d came %d times\n", i, k, all, seen[k]);
+        exit(1);
+      }
+    }
+    shares += n > 0 && m > 0;
+  }
+  CHECK(shares > rounds / 2);
+  close(t[0]), close(t[1]);
+}
+
 int main(int argc, char **argv) {
-  CHECK(argc == 3);
+  CHECK(argc == 3 || argc == 4);
   alarm(120 + 3 * atoi(argv[2]));
   seed = strtoul(argv[1], NULL, 10);
   int rounds = atoi(argv[2]);
   begun = shared(4096);
+  if (argc == 4) {
+    warm(rounds);
+    say("one after another, warm");
+    warm_beside(rounds / 8 + 1);
+    say("beside another, warm");
+    return 0;
+  }
   in_turn(rounds);
   say("one after another");
   beside(rounds);

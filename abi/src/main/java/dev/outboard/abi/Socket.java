@@ -59,7 +59,9 @@ public final class Socket {
   public static final int IPPROTO_TCP = 6;
   public static final int TCP_NODELAY = 1;
   public static final int TCP_CORK = 3;
+  public static final int TCP_REPAIR = 19;
   public static final int TCP_ULP = 31;
+  public static final int SOL_TLS = 282;
   public static final int IPPROTO_UDP = 17;
   public static final int IPPROTO_SCTP = 132;
   public static final int IPPROTO_MPTCP = 262;

@@ -122,6 +122,14 @@ public final class CallSlot {
   }
 
   /**
+   * Says that the caller has all that its last call has brought, or that it is kept for others. By
+   * the slot's user; no call is pending.
+   */
+  public void settle() {
+    SlotLayout.INT.setVolatile(slot, SlotLayout.SETTLED, sequence);
+  }
+
+  /**
    * Waits for the call's end: spins for a bounded time, then sleeps.
    *
    * @param nanos how long at most; {@link Long#MAX_VALUE} for as long as it takes

@@ -20,6 +20,9 @@ public final class DeviceSlot {
   /** What {@link #await} returns when there is no call, but something in {@link #ring}. */
   public static final int AHEAD = -1;
 
+  /** What {@link #await(boolean, long)} returns when it has slept and there is nothing new. */
+  public static final int LATER = -2;
+
   /** How many arguments a call has that comes by a slot which is lent; the others are 0. */
   private static final int LENT_ARGS = 5;
 
@@ -99,6 +102,17 @@ public final class DeviceSlot {
    * @param spins whether to look for it for a while before sleeping
    */
   public int await(boolean spins) {
+    return await(spins, 0);
+  }
+
+  /**
+   * The same.
+   *
+   * @param timeout address of a relative timespec, after which it returns {@link #LATER}, or
+   *     earlier; 0 for none
+   */
+  public int await(boolean spins, long timeout) {
+    boolean later = false;
     int now = spins ? request.spin(seen) : request.get();
     slept = !isNew(now);
     if (slept) {
@@ -110,9 +124,13 @@ public final class DeviceSlot {
         if (closed || isNew(now) || isAhead()) {
           break;
         }
-        request.sleep(now, 0);
+        request.sleep(now, timeout);
         now = request.get();
         if (isNew(now)) {
+          break;
+        }
+        if (timeout != 0 && !closed && !isAhead()) {
+          later = true;
           break;
         }
       }
@@ -123,6 +141,9 @@ public final class DeviceSlot {
     }
     seen = now;
     if (!isNew(now)) {
+      if (later) {
+        return LATER;
+      }
       return AHEAD;
     }
     // Acquire on all paths to here; pairs with CallSlot.submit.
@@ -157,6 +178,11 @@ public final class DeviceSlot {
     taken = sequence;
   }
 
+  /** The sequence number of the last call whose outcome the host has dealt with. Any thread. */
+  public int settled() {
+    return (int) SlotLayout.INT.getVolatile(slot, SlotLayout.SETTLED);
+  }
+
   /** Whether the wait for the call taken last has slept. */
   public boolean slept() {
     return slept;
@@ -180,6 +206,16 @@ public final class DeviceSlot {
   /** Whether the reply to the call taken last is to bring a credit. */
   public boolean wantsCredit() {
     return (flags & SlotLayout.WANTS_CREDIT) != 0;
+  }
+
+  /** Whether the process takes what the reply to the call taken last offers. */
+  public boolean wantsTaking() {
+    return (flags & SlotLayout.WANTS_TAKING) != 0;
+  }
+
+  /** The sequence number of the call taken last. */
+  public int sequence() {
+    return taken;
   }
 
   /** Whether the device may look, after a receive, what else there is to receive. */

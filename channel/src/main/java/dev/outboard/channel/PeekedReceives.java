@@ -11,8 +11,8 @@ import java.lang.foreign.ValueLayout;
  * <p>The memory is hostile. Whose an entry is, how long, and which state it was given last is kept
  * here; of the program's only its taking is believed, and how much, within the entry's length.
  *
- * <p>{@link #isTaken()} and {@link #close} may be called by any thread, all else by one at a time
- * and not after {@link #close}.
+ * <p>{@link #isTaken()}, {@link #isReplyOnOffer} and {@link #close} may be called by any thread,
+ * all else by one at a time and not after {@link #close}.
  */
 public final class PeekedReceives {
   /** The most bytes that an entry has. */
@@ -24,6 +24,7 @@ public final class PeekedReceives {
   private final MemorySegment slot;
   private final int[] states = new int[SlotLayout.PEEKED_ENTRIES];
   private final int[] lengths = new int[SlotLayout.PEEKED_ENTRIES];
+  private volatile int reply;
   private int settled; // guarded by this
   private boolean closed; // guarded by this
 
@@ -109,6 +110,50 @@ public final class PeekedReceives {
     int bytes = slot.get(ValueLayout.JAVA_INT, at + SlotLayout.PEEKED_TAKE);
     SlotLayout.INT.setVolatile(slot, at, states[entry]);
     return bytes < 1 || bytes > lengths[entry] ? UNTAKEN : bytes;
+  }
+
+  /** From the next reply on nothing is on offer. Before a call is made. */
+  public void noReply() {
+    reply = 0;
+    SlotLayout.INT.setVolatile(slot, SlotLayout.OFFER, 0);
+  }
+
+  /**
+   * Says that what the reply to a call brings is the program's only when it takes it. Before the
+   * reply.
+   *
+   * @param sequence of that call
+   */
+  public void offerReply(int sequence) {
+    reply = sequence;
+    SlotLayout.INT.setVolatile(slot, SlotLayout.OFFER, sequence);
+  }
+
+  /** Whether the program may still take what a reply has offered. */
+  public synchronized boolean isReplyOnOffer() {
+    return !closed
+        && reply != 0
+        && (int) SlotLayout.INT.getVolatile(slot, SlotLayout.OFFER) == reply;
+  }
+
+  /** Whether the program has taken what was offered last. */
+  public boolean isReplyTaken() {
+    return (int) SlotLayout.INT.getVolatile(slot, SlotLayout.OFFER)
+        == (reply | SlotLayout.OFFER_TAKEN);
+  }
+
+  /**
+   * Takes back what was offered last.
+   *
+   * @return whether the program has received it; if not, it cannot any more
+   */
+  public boolean endReply() {
+    int offered = reply;
+    reply = 0;
+    return (int)
+            SlotLayout.INT.compareAndExchange(
+                slot, SlotLayout.OFFER, offered, SlotLayout.OFFER_TAKEN)
+        == (offered | SlotLayout.OFFER_TAKEN);
   }
 
   private int taken(int entry) {

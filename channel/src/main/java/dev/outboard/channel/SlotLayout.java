@@ -16,13 +16,13 @@ import java.lang.invoke.VarHandle;
  * <pre>
  *    offset  0        4               8                                                  64
  *           +--------+---------------+--------------------------------------------------+
- *         0 |request | deviceSleeps  |                                                  |
+ *         0 |request | deviceSleeps  | settled |                                        |
  *           +--------+---------------+--------------------------------------------------+
  *        64 |reply   | hostSleeps    | together |                                       |
  *           +--------+-------+-------+---------+---------+------+---------+-------+-----+
  *       128 |number  | flags | args[0]         | args[1] | ...  | args[5] | birth |where|
  *           +--------+-------+--------+--------+---------+------+---------+-------+-----+
- *       192 |result          |mask    |newBirth| stamp    | looked | credit | given |since|
+ *       192 |result      |mask    |newBirth| stamp  | looked | credit | given |since|offer|
  *           +----------------+--------+--------+----------+--------+--------+-------+-----+
  *       256 |generation|     | drained                                                  |
  *           +----------------+----------------------------------------------------------+
@@ -86,6 +86,19 @@ import java.lang.invoke.VarHandle;
  * the program has received the bytes, and the device throws them out of the socket before any other
  * call, or it has not.
  *
+ * <p><b>Receives on offer.</b> A process with a lent slot may be ended between a reply and the
+ * moment when it has what came. So a receive that {@link #WANTS_TAKING} leaves in the socket what
+ * its reply brings, and {@code offer} is that call's sequence number. The process copies the bytes
+ * out, exchanges the word for the same with {@link #OFFER_TAKEN} if it is still what it was, and
+ * counts {@code takings} up. Then the device throws the bytes out of the socket, before any other
+ * call. It may take the offer back at any time, by exchanging it for {@link #OFFER_TAKEN} alone:
+ * then the process has received nothing.
+ *
+ * <p><b>Settled.</b> Between a reply and the moment when the caller has what was received, that is
+ * with the host alone. {@code settled} is the sequence number of the last call of which the host
+ * has given the caller all that came, or keeps it for others; until then the device has nobody else
+ * receive from the same socket by a lent slot.
+ *
  * <p><b>Abandoning.</b> {@link #ABANDONED} is set in a word by the side that <i>waits</i> on it, to
  * make its own waiter look up: the host in {@code reply} when the link is lost, or when a relay's
  * thread has something else to do, the device in {@code request} when the session ends. A changed
@@ -97,6 +110,9 @@ public final class SlotLayout {
 
   /** Not zero: the device sleeps, or is about to sleep, on {@link #REQUEST}. */
   public static final long DEVICE_SLEEPS = 4;
+
+  /** The sequence number of the last call whose outcome the host has dealt with; not if lent. */
+  public static final long SETTLED = 8;
 
   /** Futex: the sequence number of the last call that the device completed. */
   public static final long REPLY = 64;
@@ -159,6 +175,12 @@ public final class SlotLayout {
   /** When it began to be good: nanoseconds of CLOCK_MONOTONIC. */
   public static final long CREDIT_SINCE = 232;
 
+  /** What a reply offers is to be taken: the call's sequence number; 0 if it is the process's. */
+  public static final long OFFER = 240;
+
+  /** Set in {@link #OFFER} when it was taken; alone there when it was taken back. */
+  public static final int OFFER_TAKEN = 1 << 31;
+
   /** Which credits are good: those of another generation are void. */
   public static final long GENERATION = 256;
 
@@ -173,6 +195,9 @@ public final class SlotLayout {
 
   /** How long calls took on the device, as {@link DirectTimes} counts; in a slot that is lent. */
   public static final long TIMES = 384;
+
+  /** A flag of a receive: the process takes what the reply offers. */
+  public static final int WANTS_TAKING = 1 << 18;
 
   /** A flag of a receive: the device may look what else there is to receive. */
   public static final int WANTS_PEEKS = 1 << 17;

@@ -68,6 +68,8 @@ class SlotTest {
     assertThat(SlotLayout.CREDIT).isEqualTo(220);
     assertThat(SlotLayout.CREDIT_GENERATION).isEqualTo(224);
     assertThat(SlotLayout.CREDIT_SINCE).isEqualTo(232);
+    assertThat(SlotLayout.OFFER).isEqualTo(240);
+    assertThat(SlotLayout.SETTLED).isEqualTo(8);
     assertThat(SlotLayout.GENERATION).isEqualTo(256);
     assertThat(SlotLayout.DRAINED).isEqualTo(264);
     assertThat(SlotLayout.APPENDED).isEqualTo(320);
@@ -93,7 +95,7 @@ class SlotTest {
         }
       }
     }
-    assertThat(fields).hasSize(27);
+    assertThat(fields).hasSize(29);
   }
 
   @Test

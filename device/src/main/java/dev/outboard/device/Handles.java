@@ -5,6 +5,8 @@ import dev.outboard.abi.Errno;
 import dev.outboard.posix.Linux;
 import dev.outboard.syscalls.BpfObject;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
@@ -52,8 +54,11 @@ final class Handles {
     /** What it is of BPF. */
     volatile BpfObject object = BpfObject.NONE;
 
-    /** It was found to be a stream's socket. */
-    volatile boolean stream;
+    /** The type of its socket; 0 until somebody has asked. */
+    volatile int type;
+
+    /** Something was done to it after which MSG_PEEK does not find what a receive would. */
+    volatile boolean unpeekable;
 
     /** It was a regular file when it was opened. */
     volatile boolean regular;
@@ -63,6 +68,12 @@ final class Handles {
 
     /** The only ring that may have sends on it. */
     volatile SendsAhead.@Nullable Ring ring;
+
+    /** Calls under way that may take something out of its queue, but for those of lent slots. */
+    private final AtomicInteger takers = new AtomicInteger();
+
+    private final List<ShadowThread> givers = new ArrayList<>(0); // guarded by itself
+    private volatile boolean gives;
 
     /** What may have something of it on offer: said before it is, and until it is taken back. */
     volatile @Nullable Peeks peeks;
@@ -97,6 +108,64 @@ final class Handles {
       Peeks by = peeks;
       if (by != null) {
         by.settle(this);
+      }
+    }
+
+    /**
+     * The same, but for what a reply has offered that may still be taken: of a caller who takes
+     * nothing.
+     */
+    void settleLooks() {
+      Peeks by = peeks;
+      if (by != null) {
+        by.settleLooks(this);
+      }
+    }
+
+    /**
+     * The caller, who has entered it, begins a call that may take something out of its queue: until
+     * {@link #endTaking} nothing of it is offered.
+     */
+    void beginTaking() {
+      takers.incrementAndGet();
+      settlePeeks();
+    }
+
+    void endTaking() {
+      takers.decrementAndGet();
+    }
+
+    /** What the caller has taken out of its queue may be with the host alone for a while. */
+    void beginGiving(ShadowThread by) {
+      synchronized (givers) {
+        givers.add(by);
+        gives = true;
+      }
+    }
+
+    void endGiving(ShadowThread by) {
+      synchronized (givers) {
+        givers.remove(by);
+        gives = !givers.isEmpty();
+      }
+    }
+
+    /**
+     * Whether somebody is between {@link #beginTaking} and {@link #endTaking}, or has taken
+     * something that nobody has yet.
+     */
+    boolean isBeingTaken() {
+      return takers.get() != 0 || isBeingGiven();
+    }
+
+    private boolean isBeingGiven() {
+      if (!gives) {
+        return false;
+      }
+      synchronized (givers) {
+        givers.removeIf(by -> by.hasGiven(this));
+        gives = !givers.isEmpty();
+        return gives;
       }
     }
 

@@ -72,6 +72,7 @@ final class LentCalls {
   private final AtomicInteger wrong;
   private final DeviceSlot slot;
   private final boolean mayGoAhead;
+  private final boolean copies;
   private boolean peeks;
 
   /**
@@ -87,6 +88,7 @@ final class LentCalls {
     // Not with a kernel whose other programs are at the other end, nor where programs of BPF may
     // say what becomes of a send.
     this.mayGoAhead = kernel.ownsDescriptorTable() && !session.bpf();
+    this.copies = session.bpf(); // Programs of BPF may receive in the place of a protocol.
     this.slot = slot;
     this.ring = ring;
     this.wrong = wrong;
@@ -102,6 +104,7 @@ final class LentCalls {
   long make(Call call, int birth, MemorySegment scratch) {
     peeks = false;
     boolean wantsCredit = slot.wantsCredit();
+    ring.peeks().endReply();
     if (wantsCredit) {
       slot.credit(0, 0, 0);
     }
@@ -112,8 +115,10 @@ final class LentCalls {
     if (handle == null) {
       return TRAP;
     }
-    if (tells(call)) {
+    if (call.number == Canonical.RECVFROM) {
       handle.settlePeeks();
+    } else if (tells(call)) {
+      handle.settleLooks();
     }
     // Before the call: what makes it untrue that a send succeeds withdraws this one's credit.
     int generation = wantsCredit ? ring.generation() : 0;
@@ -348,7 +353,11 @@ final class LentCalls {
   }
 
   private boolean isStream(Handles.Handle handle, MemorySegment scratch) {
-    if (!handle.stream) {
+    return type(handle, scratch) == Socket.SOCK_STREAM;
+  }
+
+  private int type(Handles.Handle handle, MemorySegment scratch) {
+    if (handle.type == 0) {
       scratch.set(ValueLayout.JAVA_INT, OPTION_LENGTH, OPTION_BYTES);
       long r =
           kernel.syscall(
@@ -359,9 +368,9 @@ final class LentCalls {
               scratch.address(),
               scratch.address() + OPTION_LENGTH,
               0);
-      handle.stream = r == 0 && scratch.get(ValueLayout.JAVA_INT, 0) == Socket.SOCK_STREAM;
+      handle.type = r == 0 ? scratch.get(ValueLayout.JAVA_INT, 0) : -1;
     }
-    return handle.stream;
+    return handle.type;
   }
 
   private boolean waits(Handles.Handle handle) {
@@ -381,7 +390,7 @@ final class LentCalls {
   }
 
   private long receive(Call call, Handles.Handle handle, long flags, MemorySegment scratch) {
-    long result = once(call, handle, flags);
+    long result = receiveOnce(call, handle, flags, scratch);
     if (result != -Errno.EAGAIN || (flags & Socket.MSG_DONTWAIT) != 0) {
       return result;
     }
@@ -390,7 +399,53 @@ final class LentCalls {
     }
     Pollfds.set(scratch, 0, 0, handle.fd, Poll.POLLIN | Poll.POLLRDHUP);
     long ready = Pollfds.poll(kernel, scratch, 0, 1, WAIT_NANOS);
-    result = ready > 0 ? once(call, handle, flags) : TRAP;
+    result = ready > 0 ? receiveOnce(call, handle, flags, scratch) : TRAP;
     return result == -Errno.EAGAIN ? TRAP : result;
+  }
+
+  private long receiveOnce(Call call, Handles.Handle handle, long flags, MemorySegment scratch) {
+    boolean takes = slot.wantsTaking() && (flags & Socket.MSG_PEEK) == 0;
+    if (takes && handle.unpeekable) {
+      return TRAP;
+    }
+    long result =
+        takes
+            ? ring.peeks()
+                .receive(
+                    handle,
+                    slot.sequence(),
+                    call.data.address(),
+                    call.args[2],
+                    flags,
+                    !isStream(handle, scratch),
+                    copies)
+            : once(call, handle, flags);
+    if (!slot.wantsTaking()
+        || result >= 0
+        || result == -Errno.EAGAIN
+        || result == TRAP
+        || ShadowThread.isRestart(result)) {
+      return result;
+    }
+    // A socket tells an error once. The trap finds it, or whoever calls next.
+    if (isKept(result)) {
+      handle.fail(result);
+    }
+    return TRAP;
+  }
+
+  /** Whether an error was the socket's, and not the call's, which the trap finds anew. */
+  private static boolean isKept(long result) {
+    return switch ((int) -result) {
+      case Errno.ENOTCONN,
+          Errno.EINVAL,
+          Errno.EFAULT,
+          Errno.ENOMEM,
+          Errno.EBADF,
+          Errno.ENOTSOCK,
+          Errno.EOPNOTSUPP ->
+          false;
+      default -> true;
+    };
   }
 }

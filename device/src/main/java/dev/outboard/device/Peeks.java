@@ -28,8 +28,15 @@ import org.jspecify.annotations.Nullable;
  * the other. Only then are the bytes copied, so what a call that is out has received is not among
  * them.
  *
- * <p>{@link #look} and {@link #received} belong to the slot's thread, all else may be called by any
- * thread with a task, with scratch memory of its own.
+ * <p><b>Replies.</b> What a receive by the slot finds is offered in the same way, by its reply
+ * ({@link #receive}): a process that is ended before it has the bytes has not received them, and
+ * they are there for others. Such an offer is as good as a receive that has been made. So it is
+ * taken back only before a call that receives itself, and that gives the process a moment to take
+ * it.
+ *
+ * <p>{@link #look}, {@link #received}, {@link #receive}, {@link #endReply} and {@link
+ * #settlesWithin} belong to the slot's thread, all else may be called by any thread with a task,
+ * with scratch memory of its own.
  */
 final class Peeks {
   /** Sockets of one slot, the ones received on last. */
@@ -43,6 +50,20 @@ final class Peeks {
 
   /** In use: it is open, and somebody is in a call on it. */
   private static final int OPEN_AND_HERE = 2;
+
+  /** How long a call waits that would take a reply's offer back: it is about to be taken. */
+  private static final long GRACE_NANOS = 30_000;
+
+  /** How often a receive begins anew since another slot has been faster. */
+  private static final int TRIES = 4;
+
+  /** From so many bytes on a reply's are not left in the queue until the next call. */
+  private static final int LONG_REPLY = 8 * 1024;
+
+  /** How long the slot's thread sleeps before it looks for that; twice as long each time. */
+  private static final long FIRST_LOOK_NANOS = 1_000_000;
+
+  private static final int MOST_LOOKS = 7;
 
   private static final int EVENTS = Poll.POLLIN | Poll.POLLPRI | Poll.POLLOUT | Poll.POLLRDHUP;
 
@@ -60,6 +81,13 @@ final class Peeks {
   private final Handles.@Nullable Handle[] offered =
       new Handles.@Nullable Handle[SlotLayout.PEEKED_ENTRIES];
   private boolean closed;
+
+  // Written under this: of which socket a reply has something on offer.
+  private volatile Handles.@Nullable Handle reply;
+  private int replyBytes;
+  private boolean replyIsMessage;
+  private boolean replyIsCopied;
+  private int looks;
 
   Peeks(Kernel kernel, Handles handles, Readiness readiness, PeekedReceives table) {
     this.kernel = kernel;
@@ -186,17 +214,123 @@ final class Peeks {
           endUnused(entry, handle);
         }
       }
+      if (reply != null && table.isReplyTaken()) {
+        endUnusedReply();
+      }
       // Not before: who finds nothing taken goes on with its call.
       table.settled(takings);
     }
   }
 
   /** Takes back what is on offer of a handle, which the caller has entered. */
-  synchronized void settle(Handles.Handle handle) {
+  void settle(Handles.Handle handle) {
+    if (reply == handle) {
+      awaitTaken();
+    }
+    synchronized (this) {
+      settleEntry(handle);
+      if (reply == handle) {
+        endReply(true);
+      }
+    }
+  }
+
+  /** The same, but for a reply's offer that is not taken yet. */
+  synchronized void settleLooks(Handles.Handle handle) {
+    settleEntry(handle);
+    if (reply == handle && table.isReplyTaken()) {
+      endReply(true);
+    }
+  }
+
+  private void settleEntry(Handles.Handle handle) {
     int entry = PeekedReceives.of(handle.fd);
     if (offered[entry] == handle) {
       end(entry, true);
     }
+  }
+
+  private void awaitTaken() {
+    long start = System.nanoTime();
+    while (table.isReplyOnOffer() && System.nanoTime() - start < GRACE_NANOS) {
+      Thread.onSpinWait();
+    }
+  }
+
+  /**
+   * Receives without waiting, and leaves in the queue what is found: it is the process's when it
+   * has taken it. Nothing of an earlier reply is on offer.
+   *
+   * @param handle that the caller has entered
+   * @param sequence of the call whose reply is to offer it
+   * @param flags without MSG_PEEK and MSG_DONTWAIT
+   * @param messages whether a receive takes one message, which may be empty
+   * @param copies whether MSG_TRUNC may copy
+   * @return what the receive would have come to; {@link LentCalls#TRAP} if others are receiving
+   */
+  long receive(
+      Handles.Handle handle,
+      int sequence,
+      long address,
+      long bytes,
+      long flags,
+      boolean messages,
+      boolean copies) {
+    for (int i = 0; i < TRIES; i++) {
+      handle.settlePeeks();
+      synchronized (this) {
+        if (closed) {
+          return LentCalls.TRAP;
+        }
+        if (!handle.offers(this)) {
+          continue;
+        }
+        long r =
+            handle.isBeingTaken()
+                ? LentCalls.TRAP
+                : kernel.syscall(
+                    Canonical.RECVFROM,
+                    handle.fd,
+                    address,
+                    bytes,
+                    flags | Socket.MSG_PEEK | Socket.MSG_DONTWAIT,
+                    0,
+                    0);
+        if (r > 0 || (r == 0 && messages)) {
+          replyBytes = (int) r;
+          replyIsMessage = messages;
+          replyIsCopied = copies;
+          looks = 0;
+          reply = handle;
+          table.offerReply(sequence);
+        } else {
+          handle.peeks = null;
+        }
+        return r;
+      }
+    }
+    return LentCalls.TRAP;
+  }
+
+  /** Takes back what an earlier reply has offered: the process makes another call. */
+  synchronized void endReply() {
+    if (closed) {
+      return;
+    }
+    endUnusedReply();
+    table.noReply();
+  }
+
+  /**
+   * How long the slot's thread may sleep before it is to call {@link #settleTaken}: much that was
+   * received is to make room in the queue, though the process calls nothing for long.
+   *
+   * @return nanoseconds; 0 for as long as it likes
+   */
+  synchronized long settlesWithin() {
+    return reply == null || replyBytes < LONG_REPLY || looks == MOST_LOOKS
+        ? 0
+        : FIRST_LOOK_NANOS << looks++;
   }
 
   /** Takes everything back; nothing is offered any more, and the memory may go. */
@@ -208,7 +342,37 @@ final class Peeks {
         endUnused(entry, handle);
       }
     }
+    endUnusedReply();
     table.close();
+  }
+
+  /** As {@link #endUnused}. */
+  private void endUnusedReply() {
+    Handles.Handle handle = reply;
+    if (handle == null) {
+      return;
+    }
+    Handles.Handle entered = handles.enter(handle.fd);
+    endReply(entered == handle);
+    if (entered != null) {
+      readiness.closeIfLast(entered);
+    }
+  }
+
+  private void endReply(boolean open) {
+    Handles.Handle handle = reply;
+    if (handle == null) {
+      return;
+    }
+    reply = null;
+    if (table.endReply() && open) {
+      // Where it may be copied, nothing else is there.
+      MemorySegment to = table.data(0);
+      int most = replyIsCopied ? PeekedReceives.MOST : replyBytes;
+      discard(handle, replyBytes, replyIsMessage ? 0 : most, to);
+    }
+    // Last, as in `end`.
+    handle.peeks = null;
   }
 
   /** Takes an entry back whose handle the caller has not entered; it may be closed by now. */
@@ -228,28 +392,36 @@ final class Peeks {
     }
     int bytes = table.end(entry);
     if (bytes != PeekedReceives.UNTAKEN && open) {
-      discard(handle, bytes, table.data(entry));
+      discard(handle, bytes, bytes, table.data(entry));
     }
     // Last: who does not find it on offer goes on at once.
     handle.peeks = null;
   }
 
-  /** Under MSG_TRUNC TCP throws away what it would copy: {@code tcp(7)}. */
-  private void discard(Handles.Handle handle, int bytes, MemorySegment data) {
+  /**
+   * Under MSG_TRUNC TCP throws away what it would copy: {@code tcp(7)}.
+   *
+   * @param most bytes of one receive; 0 of a message, which is thrown away as a whole
+   */
+  private void discard(Handles.Handle handle, int bytes, int most, MemorySegment data) {
     int left = bytes;
-    for (int tries = 0; left > 0 && tries < SendsAhead.MAX_REPEATS; tries++) {
+    int failures = 0;
+    while (failures < SendsAhead.MAX_REPEATS) {
       long r =
           kernel.syscall(
               Canonical.RECVFROM,
               handle.fd,
               data.address(),
-              left,
+              Math.min(left, most),
               Socket.MSG_TRUNC | Socket.MSG_DONTWAIT,
               0,
               0);
-      if (r > 0) {
-        left -= (int) r;
-      } else if (!ShadowThread.isRestart(r)) {
+      if (ShadowThread.isRestart(r)) {
+        failures++;
+        continue;
+      }
+      left -= (int) Math.max(0, r);
+      if (r <= 0 || left <= 0 || most == 0) {
         break;
       }
     }

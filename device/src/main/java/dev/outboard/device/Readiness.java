@@ -395,7 +395,7 @@ final class Readiness {
           continue;
         }
         // Who is told of more than was looked at must find it.
-        handle.settlePeeks();
+        handle.settleLooks();
         Watch watch = handle.watch;
         if (watch != null && watch != quiet) {
           int count;

@@ -58,6 +58,8 @@ final class ShadowThread implements Runnable {
   /** Sends up to which the thread that made them writes their segments to the network, too. */
   private static final long LITTLE_BYTES = 16 << 10;
 
+  private static final long NANOS_PER_SECOND = 1_000_000_000;
+
   /** How often a call is made again whose interruption was not meant for it. */
   private static final int MAX_REPEATS = 1000;
 
@@ -94,6 +96,9 @@ final class ShadowThread implements Runnable {
   private final List<Frame.Sample> edges = new ArrayList<>();
   private final Handles.@Nullable Handle[] entered = new Handles.Handle[6];
   private Handles.@Nullable Handle subject;
+  // Of the last call, if what it has received may not be its caller's yet.
+  private volatile Handles.@Nullable Handle given;
+  private volatile int givenBy;
   private final @Nullable SlotLoan loan;
   private final Lookers.Looker looker;
   private int newBirth;
@@ -247,6 +252,7 @@ final class ShadowThread implements Runnable {
       }
       session.lookers().leave(pid, loan != null);
       leaveSlot();
+      endGiving();
       session.ended(this, entered > 0);
     }
   }
@@ -308,9 +314,19 @@ final class ShadowThread implements Runnable {
       @Nullable LentCalls lent,
       @Nullable KeptKicks kicks) {
     Placement placement = lent == null ? null : new Placement();
-    int sequence;
-    while ((sequence = slot.await(placement == null || !placement.together()))
-        != DeviceSlot.CLOSED) {
+    int sequence = 0;
+    while (true) {
+      boolean spins = (placement == null || !placement.together()) && sequence != DeviceSlot.LATER;
+      sequence = slot.await(spins, ring == null ? 0 : timeout(ring.peeks(), own));
+      if (sequence == DeviceSlot.CLOSED) {
+        break;
+      }
+      if (sequence == DeviceSlot.LATER) {
+        if (ring != null) {
+          ring.peeks().settleTaken();
+        }
+        continue;
+      }
       if (sequence == DeviceSlot.AHEAD) {
         if (ring != null) {
           // Nothing for Lookers: the process may look, and wait, by now.
@@ -336,6 +352,7 @@ final class ShadowThread implements Runnable {
           }
           result = makeLent(lent, kicks, own);
         } else {
+          endGiving();
           boolean pseudo = PseudoCall.isPseudo(call.number);
           // Judged before the call: what changes a file's sends meanwhile withdraws by itself.
           boolean withdraws = !pseudo && withdraws();
@@ -379,6 +396,19 @@ final class ShadowThread implements Runnable {
         lent.lookAhead(own);
       }
     }
+  }
+
+  /**
+   * How long to wait for a call before what was taken is thrown away; 0 for as long as it takes.
+   */
+  private static long timeout(Peeks peeks, MemorySegment own) {
+    long nanos = peeks.settlesWithin();
+    if (nanos == 0) {
+      return 0;
+    }
+    own.set(ValueLayout.JAVA_LONG, 0, nanos / NANOS_PER_SECOND);
+    own.set(ValueLayout.JAVA_LONG, Long.BYTES, nanos % NANOS_PER_SECOND);
+    return own.address();
   }
 
   /** A call of a lent slot; what it sends goes out on this thread, if it is little. */
@@ -459,12 +489,18 @@ final class ShadowThread implements Runnable {
         if (on != null && on.sends == Handles.Sends.NEVER) {
           handle.showsSends(); // A connection has the options of the socket that listens.
         }
+        handle.unpeekable = on != null && on.unpeekable;
         if (call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2) {
           sample.mask = attributes(handle, own);
           handle.regular = sample.mask == Stat.S_IFREG;
         }
       }
       if (on != null) {
+        if (result > 0 && gives()) {
+          givenBy = sequence;
+          given = on;
+          on.beginGiving(this);
+        }
         Readiness.Watch watch = on.watch;
         if (watch != null) {
           readiness.sample(watch, own, sample);
@@ -546,7 +582,7 @@ final class ShadowThread implements Runnable {
       return false;
     }
     boolean is = what.test(handle);
-    readiness.closeIfLast(handle);
+    leave(handle);
     return is;
   }
 
@@ -564,7 +600,7 @@ final class ShadowThread implements Runnable {
     boolean sends =
         row.mayGoAhead() || call.number == Canonical.SENDFILE || call.number == Canonical.SPLICE;
     if (!sends) {
-      return 0;
+      return handle.failed() && isToldByReceive(handle, own) ? -handle.takeError() : 0;
     }
     while (!session.rests().push(handle)) {
       if (!waits(row, handle)) {
@@ -576,6 +612,17 @@ final class ShadowThread implements Runnable {
       }
     }
     return -handle.takeError();
+  }
+
+  /** Whether the call is a receive that natively would end with the socket's error now. */
+  private boolean isToldByReceive(Handles.Handle handle, MemorySegment own) {
+    long flags =
+        call.number == Canonical.RECVFROM
+            ? call.args[3]
+            : call.number == Canonical.RECVMSG ? call.args[2] : 0;
+    return Canonical.receives(call.number)
+        && (flags & Socket.MSG_ERRQUEUE) == 0
+        && (Pollfds.now(kernel, own, 0, handle.fd, Poll.POLLIN) & Poll.POLLIN) == 0;
   }
 
   private boolean waits(Row row, Handles.Handle handle) {
@@ -597,6 +644,9 @@ final class ShadowThread implements Runnable {
       case Canonical.SETSOCKOPT -> {
         if (!SocketOptions.leavesSends(call.args[1], call.args[2])) {
           handle.showsSends();
+        }
+        if (SocketOptions.changesPeeks(call.args[1], call.args[2])) {
+          handle.unpeekable = true;
         }
       }
       case Canonical.SHUTDOWN -> {
@@ -728,10 +778,57 @@ final class ShadowThread implements Runnable {
   /** The handle of a number, in use from now on, for a call on it; null if there is none. */
   private Handles.@Nullable Handle enter(long fd) {
     Handles.Handle handle = fd == (int) fd ? handles.enter((int) fd) : null;
-    if (handle != null) {
-      handle.settlePeeks();
+    if (handle != null && takes()) {
+      handle.beginTaking();
+    } else if (handle != null) {
+      handle.settleLooks();
     }
     return handle;
+  }
+
+  /** Ends a use of a handle that {@link #enter(long)} has begun, for the same call. */
+  private void leave(Handles.Handle handle) {
+    if (takes()) {
+      handle.endTaking();
+    }
+    readiness.closeIfLast(handle);
+  }
+
+  /** Whether the host has what the call has taken out of a queue until it has dealt with it. */
+  private boolean gives() {
+    return switch (call.number) {
+      case Canonical.READ, Canonical.READV, Canonical.RECVFROM, Canonical.RECVMSG -> true;
+      default -> false;
+    };
+  }
+
+  /** The host has dealt with what the last call has received: it makes another one. */
+  private void endGiving() {
+    Handles.Handle handle = given;
+    if (handle != null) {
+      given = null;
+      handle.endGiving(this);
+    }
+  }
+
+  /** Whether it has nothing of a handle that only the host has. Any thread. */
+  synchronized boolean hasGiven(Handles.Handle handle) {
+    return gone || given != handle || slot.settled() == givenBy;
+  }
+
+  /** Whether the call may take something out of a socket's queue. */
+  private boolean takes() {
+    return switch (call.number) {
+      case Canonical.SENDTO,
+          Canonical.SENDMSG,
+          Canonical.WRITE,
+          Canonical.WRITEV,
+          PseudoCall.SEND,
+          PseudoCall.SAMPLE,
+          PseudoCall.WATCH ->
+          false;
+      default -> true;
+    };
   }
 
   /** Looks up every descriptor that the call names. */
@@ -779,7 +876,7 @@ final class ShadowThread implements Runnable {
       Handles.Handle handle = entered[i];
       if (handle != null) {
         entered[i] = null;
-        readiness.closeIfLast(handle);
+        leave(handle);
       }
     }
   }
@@ -858,6 +955,7 @@ final class ShadowThread implements Runnable {
           PseudoCall.RECEIVE,
           PseudoCall.SEND,
           PseudoCall.LOOK,
+          PseudoCall.KEEPS,
           PseudoCall.TAKE -> {
         long fd = call.args[0];
         Handles.Handle handle = enter(fd);
@@ -871,10 +969,14 @@ final class ShadowThread implements Runnable {
             case PseudoCall.SEND -> send(handle.fd, sequence, own);
             case PseudoCall.LOOK -> look(handle, own);
             case PseudoCall.TAKE -> take(handle.fd);
+            case PseudoCall.KEEPS -> {
+              handle.unpeekable = true;
+              yield 0L;
+            }
             default -> receive(handle.fd, sequence, own);
           };
         } finally {
-          readiness.closeIfLast(handle);
+          leave(handle);
         }
       }
       default -> {

@@ -103,6 +103,43 @@ final class LentProgram implements AutoCloseable {
     }
   }
 
+  /** Receives as the shim does: what comes is the process's when it has taken it. */
+  long receive(int handle, int birth, int bytes, int flags) {
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, SlotLayout.WANTS_TAKING);
+    long r = call(Canonical.RECVFROM, birth, handle, 0, bytes, flags);
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, 0);
+    return r;
+  }
+
+  /** Whether something is on offer, or was and has been taken back. */
+  boolean isOffered() {
+    return (int) ValueLayout.JAVA_INT.varHandle().getVolatile(slot, SlotLayout.OFFER) != 0;
+  }
+
+  /** Takes what the last reply has offered; false if it has been taken back. */
+  boolean take() {
+    boolean mine =
+        ValueLayout.JAVA_INT
+            .varHandle()
+            .compareAndSet(slot, SlotLayout.OFFER, sequence, sequence | SlotLayout.OFFER_TAKEN);
+    if (mine) {
+      int takings = slot.get(ValueLayout.JAVA_INT, SlotLayout.TAKINGS);
+      ValueLayout.JAVA_INT.varHandle().setVolatile(slot, SlotLayout.TAKINGS, takings + 1);
+    }
+    return mine;
+  }
+
+  /** Writes anything where offers and what is taken of them are told. */
+  void scribble(int offer, int takings) {
+    ValueLayout.JAVA_INT.varHandle().setVolatile(slot, SlotLayout.OFFER, offer);
+    ValueLayout.JAVA_INT.varHandle().setVolatile(slot, SlotLayout.TAKINGS, takings);
+  }
+
+  /** Sets the flags of the calls that follow. */
+  void flags(int flags) {
+    slot.set(ValueLayout.JAVA_INT, SlotLayout.FLAGS, flags);
+  }
+
   /** Sends without waiting, and without waking anybody. */
   void ahead(int handle, int birth, int flags, byte[] bytes) {
     long size = 16 + ((bytes.length + 15L) & -16L);

@@ -141,7 +141,9 @@ final class TestProgram implements AutoCloseable {
   }
 
   long receive(int fd, int bytes, int flags) {
-    return call(Canonical.RECVFROM, fd, 4096, bytes, flags, NULL, NULL);
+    long r = call(Canonical.RECVFROM, fd, 4096, bytes, flags, NULL, NULL);
+    slot.settle();
+    return r;
   }
 
   byte[] received(long bytes) {

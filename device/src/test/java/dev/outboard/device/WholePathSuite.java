@@ -252,6 +252,250 @@ abstract class WholePathSuite {
     eventually("slots", slots, () -> link.counts().slots());
   }
 
+  private static String text(LentProgram q, long bytes) {
+    return new String(
+        q.data().asSlice(0, bytes).toArray(ValueLayout.JAVA_BYTE), StandardCharsets.US_ASCII);
+  }
+
+  private static void sendText(TestProgram p, int fd, String text) {
+    assertThat(p.send(fd, text.getBytes(StandardCharsets.US_ASCII))).isEqualTo(text.length());
+  }
+
+  /** What is there for everybody else to receive, without waiting. */
+  private static String receiveText(TestProgram p, int fd) {
+    long r = p.receive(fd, 1000, Socket.MSG_DONTWAIT);
+    return r < 0 ? Errno.name((int) -r) : new String(p.received(r), StandardCharsets.US_ASCII);
+  }
+
+  /** Of a stream, and of messages; what a process does not take that has ended is others'. */
+  @Test
+  void whatAProcessHasNotTakenIsOthers() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link);
+        LentProgram r = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int to = p.socket(Socket.SOCK_DGRAM | Socket.SOCK_NONBLOCK);
+      int toBirth = p.slot.newBirth();
+      p.address(0);
+      p.expect(Canonical.BIND, to, 0, 16);
+      int from = p.socket(Socket.SOCK_DGRAM);
+      assertThat(p.connect(from, p.port(to))).isZero();
+      int[][] ways = {
+        {ends[0][0], ends[1][0], ends[1][1]}, {from, to, toBirth},
+      };
+      for (int[] way : ways) {
+        int a = way[0];
+        int b = way[1];
+        int birth = way[2];
+        p.watch(b);
+        sendText(p, a, "hello");
+        assertThat(q.receive(b, birth, 100, 0)).isEqualTo(5);
+        assertThat(text(q, 5)).isEqualTo("hello");
+        assertThat(receiveText(p, b)).isEqualTo("hello");
+        assertThat(q.take()).isFalse();
+
+        sendText(p, a, "taken");
+        assertThat(q.receive(b, birth, 100, 0)).isEqualTo(5);
+        assertThat(q.take()).isTrue();
+        assertThat((int) p.call(PseudoCall.SAMPLE, b) & Poll.POLLIN).isZero();
+        assertThat(receiveText(p, b)).isEqualTo("EAGAIN");
+        sendText(p, a, "next");
+        assertThat(q.receive(b, birth, 100, 0)).isEqualTo(4);
+        assertThat(q.take()).isTrue();
+        assertThat(q.receive(b, birth, 100, Socket.MSG_DONTWAIT)).isEqualTo(-Errno.EAGAIN);
+        assertThat(q.isOffered()).isFalse();
+
+        // Not taken before the next call of the same process, nor by a second one.
+        sendText(p, a, "again");
+        assertThat(q.receive(b, birth, 100, 0)).isEqualTo(5);
+        assertThat(q.receive(b, birth, 100, 0)).isEqualTo(5);
+        assertThat(r.receive(b, birth, 100, 0)).isEqualTo(5);
+        assertThat(text(r, 5)).isEqualTo("again");
+        assertThat(q.take()).isFalse();
+        assertThat(r.take()).isTrue();
+        assertThat(q.receive(b, birth, 100, Socket.MSG_DONTWAIT)).isEqualTo(-Errno.EAGAIN);
+
+        // Looks take nothing, and nothing away.
+        sendText(p, a, "looks");
+        assertThat(q.receive(b, birth, 100, Socket.MSG_PEEK)).isEqualTo(5);
+        assertThat(q.isOffered()).isFalse();
+        assertThat(q.receive(b, birth, 100, 0)).isEqualTo(5);
+        assertThat((int) p.call(PseudoCall.SAMPLE, b) & Poll.POLLIN).isNotZero();
+        assertThat(q.take()).isTrue();
+        assertThat((int) p.call(PseudoCall.SAMPLE, b) & Poll.POLLIN).isZero();
+
+        // Who waits in the kernel is the one who gets it.
+        try (TestProgram waits = new TestProgram(link)) {
+          p.expect(Canonical.FCNTL, b, Fcntl.F_SETFL, 0);
+          waits.submit(Canonical.RECVFROM, b, 0, 100, 0, 0, 0);
+          assertThat(waits.slot.await(20_000_000)).isFalse();
+          assertThat(q.receive(b, birth, 100, 0)).isEqualTo(LentCalls.TRAP);
+          sendText(p, a, "waits");
+          assertThat(waits.await()).isEqualTo(5);
+          p.expect(Canonical.FCNTL, b, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+        }
+
+        // The process ends.
+        sendText(p, a, "ended");
+        try (LentProgram ends1 = new LentProgram(link)) {
+          assertThat(ends1.receive(b, birth, 100, 0)).isEqualTo(5);
+        }
+        assertThat(receiveText(p, b)).isEqualTo("ended");
+        sendText(p, a, "had it");
+        int slots = link.counts().slots();
+        try (LentProgram ends2 = new LentProgram(link)) {
+          assertThat(ends2.receive(b, birth, 100, 0)).isEqualTo(6);
+          assertThat(ends2.take()).isTrue();
+        }
+        assertThat(receiveText(p, b)).isEqualTo("EAGAIN");
+        eventually("slots", slots, () -> link.counts().slots());
+
+        // From an option on that would be moved by looks, all is the hook's.
+        p.data().set(ValueLayout.JAVA_INT, 64, 0);
+        p.expect(Canonical.SETSOCKOPT, b, Socket.SOL_SOCKET, Socket.SO_PEEK_OFF, 64, 4);
+        sendText(p, a, "offset");
+        assertThat(q.receive(b, birth, 100, 0)).isEqualTo(LentCalls.TRAP);
+        assertThat(receiveText(p, b)).isEqualTo("offset");
+        p.close(b);
+        assertThat(q.take()).isFalse();
+      }
+      assertThat(q.call(PseudoCall.PING, 0)).isEqualTo(LentCalls.TRAP);
+    }
+  }
+
+  @Test
+  void aStreamsBytesAreTakenInOrderWhateverIsAskedFor() throws Exception {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("aStreamsBytesAreTakenInOrderWhateverIsAskedFor -Dtests.seed=" + seed);
+    Random random = new Random(seed);
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link);
+        LentProgram r = new LentProgram(link)) {
+      int[][] ends = born(p);
+      p.expect(Canonical.FCNTL, ends[1][0], Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      int sent = 0;
+      int received = 0;
+      for (int i = 0; i < 2000 || received < sent; i++) {
+        LentProgram by = random.nextBoolean() ? q : r;
+        if (i < 2000 && random.nextInt(3) != 0 && sent - received < 60_000) {
+          byte[] bytes = counting(sent, 1 + random.nextInt(20_000));
+          assertThat(p.send(ends[0][0], bytes)).isEqualTo(bytes.length);
+          sent += bytes.length;
+        }
+        boolean direct = random.nextInt(4) != 0;
+        int most = 1 + random.nextInt(30_000);
+        long n =
+            direct ? by.receive(ends[1][0], ends[1][1], most, 0) : p.receive(ends[1][0], most, 0);
+        if (n == -Errno.EAGAIN) {
+          continue;
+        }
+        assertThat(n).isBetween(1L, (long) Math.min(most, sent - received));
+        byte[] got =
+            direct ? by.data().asSlice(0, n).toArray(ValueLayout.JAVA_BYTE) : p.received(n);
+        assertThat(got).isEqualTo(counting(received, (int) n));
+        if (!direct || (random.nextInt(4) != 0 && by.take())) {
+          received += (int) n;
+        }
+      }
+    }
+  }
+
+  /** Nobody receives what comes behind bytes that the hook has, and nobody else yet. */
+  @Test
+  void whatTheHookHasComesFirst() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int[][] ends = born(p);
+      int b = ends[1][0];
+      int birth = ends[1][1];
+      for (int call : new int[] {Canonical.RECVFROM, Canonical.READ}) {
+        sendText(p, ends[0][0], "one-two-");
+        assertThat(p.call(call, b, 4096, 4, 0, Call.NULL, Call.NULL)).isEqualTo(4);
+        assertThat(q.receive(b, birth, 4, 0)).isEqualTo(LentCalls.TRAP);
+        p.slot.settle();
+        assertThat(q.receive(b, birth, 4, 0)).isEqualTo(4);
+        assertThat(text(q, 4)).isEqualTo("two-");
+        assertThat(q.take()).isTrue();
+      }
+      // Another call says it, too; and the end of the thread.
+      sendText(p, ends[0][0], "three");
+      assertThat(p.call(Canonical.READ, b, 4096, 1)).isEqualTo(1);
+      assertThat(p.call(PseudoCall.PING)).isZero();
+      assertThat(q.receive(b, birth, 1, 0)).isEqualTo(1);
+      assertThat(q.take()).isTrue();
+      int slots = link.counts().slots();
+      try (TestProgram ends1 = new TestProgram(link)) {
+        assertThat(ends1.call(Canonical.READ, b, 4096, 1)).isEqualTo(1);
+        assertThat(q.receive(b, birth, 1, 0)).isEqualTo(LentCalls.TRAP);
+      }
+      eventually("slots", slots, () -> link.counts().slots());
+      assertThat(q.receive(b, birth, 1, 0)).isEqualTo(1);
+      assertThat(q.take()).isTrue();
+      // What the hook keeps is the hook's to give, for good.
+      assertThat(p.call(PseudoCall.KEEPS, b)).isZero();
+      assertThat(q.receive(b, birth, 1, 0)).isEqualTo(LentCalls.TRAP);
+      assertThat(receiveText(p, b)).isEqualTo("e");
+      assertThat(p.call(PseudoCall.KEEPS, 9999)).isEqualTo(-Errno.EBADF);
+    }
+  }
+
+  @Test
+  void anEmptyMessageIsTakenToo() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      int to = p.socket(Socket.SOCK_DGRAM | Socket.SOCK_NONBLOCK);
+      int birth = p.slot.newBirth();
+      p.address(0);
+      p.expect(Canonical.BIND, to, 0, 16);
+      int from = p.socket(Socket.SOCK_DGRAM);
+      assertThat(p.connect(from, p.port(to))).isZero();
+      assertThat(p.send(from, new byte[0])).isZero();
+      sendText(p, from, "long");
+      sendText(p, from, "last");
+      assertThat(q.receive(to, birth, 100, 0)).isZero();
+      assertThat(q.take()).isTrue();
+      assertThat(q.receive(to, birth, 2, 0)).isEqualTo(2);
+      assertThat(q.take()).isTrue();
+      assertThat(receiveText(p, to)).isEqualTo("last");
+    }
+  }
+
+  /** Nor is an error lost with the process that was about to be told. */
+  @Test
+  void anErrorIsForWhoeverReceivesNext() throws Exception {
+    try (TestProgram p = new TestProgram(link);
+        LentProgram q = new LentProgram(link)) {
+      for (int flags : new int[] {0, Socket.MSG_PEEK}) {
+        int[][] ends = born(p);
+        int a = ends[0][0];
+        p.data().set(ValueLayout.JAVA_INT, 64, 1);
+        p.data().set(ValueLayout.JAVA_INT, 68, 0);
+        p.expect(Canonical.SETSOCKOPT, ends[1][0], Socket.SOL_SOCKET, Socket.SO_LINGER, 64, 8);
+        p.close(ends[1][0]);
+        eventually("reset", Poll.POLLERR, () -> (int) p.call(PseudoCall.SAMPLE, a) & Poll.POLLERR);
+        assertThat(q.receive(a, ends[0][1], 10, flags)).isEqualTo(LentCalls.TRAP);
+        assertThat(p.receive(a, 10, 0)).isEqualTo(-Errno.ECONNRESET);
+        assertThat(p.receive(a, 10, 0)).isZero();
+        p.close(a);
+        // Nothing listens there: of a datagram, too.
+        int to = p.socket(Socket.SOCK_DGRAM);
+        p.address(0);
+        p.expect(Canonical.BIND, to, 0, 16);
+        int from = p.socket(Socket.SOCK_DGRAM | Socket.SOCK_NONBLOCK);
+        int birth = p.slot.newBirth();
+        assertThat(p.connect(from, p.port(to))).isZero();
+        p.close(to);
+        sendText(p, from, "x");
+        eventually(
+            "refusal", Poll.POLLERR, () -> (int) p.call(PseudoCall.SAMPLE, from) & Poll.POLLERR);
+        assertThat(q.receive(from, birth, 10, flags)).isEqualTo(LentCalls.TRAP);
+        assertThat(receiveText(p, from)).isEqualTo("ECONNREFUSED");
+        assertThat(receiveText(p, from)).isEqualTo("EAGAIN");
+        p.close(from);
+      }
+    }
+  }
+
   @Test
   void aSlotThatIsLentLooksAndHoldsSegmentsBack() throws Exception {
     try (TestProgram p = new TestProgram(link);
@@ -1506,6 +1750,12 @@ abstract class WholePathSuite {
             args[3] =
                 random.nextInt(3) == 0 ? odd(random) : (long) Socket.MSG_PEEK * random.nextInt(4);
             int birth = random.nextInt(20) == 0 ? random.nextInt() : end[1];
+            q.flags(random.nextInt());
+            if (random.nextBoolean()) {
+              q.take();
+            } else if (random.nextInt(4) == 0) {
+              q.scribble((int) odd(random), (int) odd(random));
+            }
             long r = q.call(numbers[random.nextInt(numbers.length)], birth, args);
             assertThat(r).isBetween(LentCalls.TRAP, (long) Call.PIECE_BYTES);
             served += r > 0 ? 1 : 0;

@@ -175,6 +175,15 @@ final class DeviceCalls {
     return known.sum();
   }
 
+  /**
+   * Something is about to be kept of a file that comes before what the device has: processes
+   * receive none of that by themselves from now on.
+   */
+  void keeps(Notification n, OpenFile file) {
+    n.willBlock();
+    service(PseudoCall.KEEPS, file.handle(), 0, 0, CLOSE_NANOS);
+  }
+
   /** Counts frames that calls must come after, and that take another way to the link's end. */
   AtomicInteger issued() {
     return issued;
@@ -232,6 +241,10 @@ final class DeviceCalls {
 
   /** Ends what {@link #begin} began; before the notification is answered. */
   void end(Notification n) {
+    CallSlot used = n.thread().slot();
+    if (used != null) {
+      used.settle();
+    }
     CallSlot unused = n.thread().endCall();
     if (unused != null) {
       link.detach(unused);

@@ -308,7 +308,7 @@ final class FileCalls {
         }
       }
       if (r < 0 && c.undelivered > 0 && !sends) {
-        keepUndelivered(row, args, p, file, c);
+        keepUndelivered(n, row, args, p, file, c);
       }
       hook.calls().sampled(n, p, n.slot());
       if (r > 0 && row.mayGoAhead() && hook.ahead() != null && !p.watched()) {
@@ -403,12 +403,14 @@ final class FileCalls {
   }
 
   /** As tcp_recvmsg(), which takes off its queue only what it could copy. */
-  private static void keepUndelivered(Row row, long[] args, Placeholder p, OpenFile file, Call c) {
+  private void keepUndelivered(
+      Notification n, Row row, long[] args, Placeholder p, OpenFile file, Call c) {
     boolean stays = (flags(args, row) & (NOT_KEPT | Socket.MSG_PEEK | Socket.MSG_TRUNC)) != 0;
     if (stays || file.messages()) {
       return;
     }
     long at = HostMarshaller.transferAt(row, c);
+    hook.calls().keeps(n, file);
     file.keep(c.data.asSlice(at, c.undelivered).toArray(ValueLayout.JAVA_BYTE));
     showKept(p, file);
   }

@@ -466,6 +466,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       table.ahead(
           ShimSwitches.AHEAD, ShimSwitches.OPTIONS && calls != null && calls.takesOptionsInRings());
       table.peeks(ShimSwitches.PEEKS);
+      table.takes(ShimSwitches.TAKES);
       table.asks(ShimSwitches.QUESTIONS);
       table.memory(memory);
       if (names != null) {

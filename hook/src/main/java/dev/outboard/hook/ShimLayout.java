@@ -131,6 +131,8 @@ final class ShimLayout {
   /** Whether the device may look at what is received next. */
   static final int PEEKS_OFFSET = CONTROL_OFFSET + 128;
 
+  static final int TAKES_OFFSET = CONTROL_OFFSET + 132;
+
   /** The device number of the file system in which placeholders of regular files are. */
   static final int MEMORY_OFFSET = CONTROL_OFFSET + 152;
 

@@ -27,6 +27,9 @@ final class ShimSwitches {
   /** Looks at what may be received next: ADR 0051. */
   static final boolean PEEKS = isOn("peeks");
 
+  /** Receives that leave in the socket what the process has not taken: ADR 0067. */
+  static final boolean TAKES = isOn("takes");
+
   /** Paths of the host: ADR 0055. */
   static final boolean PATHS = isOn("paths");
 

@@ -484,6 +484,11 @@ final class ShimTable {
     INT.setVolatile(memory, (long) ShimLayout.PEEKS_OFFSET, on ? 1 : 0);
   }
 
+  /** Whether the process takes what it receives, and it is in the socket until then. */
+  void takes(boolean on) {
+    INT.setVolatile(memory, (long) ShimLayout.TAKES_OFFSET, on ? 1 : 0);
+  }
+
   /** How often call {@code number} did not wait for the device, which had to do it all the same. */
   long atOnce(int number) {
     return number < ShimLayout.AT_ONCE_NUMBERS ? count(ShimLayout.AT_ONCE_OFFSET, number) : 0;

@@ -78,6 +78,7 @@ class ShimBlobTest {
     assertThat(constant(s, "PEEKED_ENTRIES")).isEqualTo(SlotLayout.PEEKED_ENTRIES);
     assertThat(constant(s, "PEEKED_BYTES")).isEqualTo(SlotLayout.PEEKED_BYTES);
     assertThat(constant(s, "WANTS_PEEKS")).isEqualTo(SlotLayout.WANTS_PEEKS);
+    assertThat(constant(s, "WANTS_TAKING")).isEqualTo(SlotLayout.WANTS_TAKING);
     assertThat(constant(s, "WANTS_CREDIT")).isEqualTo(SlotLayout.WANTS_CREDIT);
     assertThat(constant(s, "ANSWER_BYTES")).isEqualTo(SocketOptions.ASKED_BYTES);
     assertThat(constant(s, "ASKED_SOCKET")).isEqualTo(SocketOptions.asked(Socket.SOL_SOCKET));

@@ -86,6 +86,13 @@ public final class PseudoCall {
    */
   public static final int TAKE = FIRST + 8;
 
+  /**
+   * The host has bytes of the socket that come before what the device has: receives by slots that
+   * are lent end there from now on as those that the host is to make. {@code args[0]} handle; the
+   * result is 0.
+   */
+  public static final int KEEPS = FIRST + 9;
+
   /** Edges are counted modulo this number, a power of two. */
   public static final int EDGES = 1 << 14;
 
@@ -132,6 +139,7 @@ public final class PseudoCall {
       case SEND -> "send";
       case LOOK -> "look";
       case TAKE -> "take";
+      case KEEPS -> "keeps";
       default -> "pseudo_" + Integer.toHexString(number);
     };
   }

@@ -797,6 +797,16 @@ public final class SocketOptions {
     return name >= 0 && name <= 63 && (options & 1L << name) != 0;
   }
 
+  /**
+   * Whether from this option on MSG_PEEK may find something else than a receive would, or MSG_TRUNC
+   * not throw it away.
+   */
+  public static boolean changesPeeks(long level, long name) {
+    return (level == Socket.SOL_SOCKET && name == Socket.SO_PEEK_OFF)
+        || (level == Socket.IPPROTO_TCP && name == Socket.TCP_REPAIR)
+        || level == Socket.SOL_TLS;
+  }
+
   // Options that may be asked for without the hook, which neither answers nor learns from them. The
   // shim has the same sets (layout.h).
   private static final long ASKED_SOCKET =

@@ -9,14 +9,17 @@ import dev.outboard.tests.support.HostKernelByJudges;
 import dev.outboard.tests.support.Mode;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.Statistics;
 import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.List;
 import org.junit.jupiter.api.Assumptions;
 
 /** What programs seldom do to descriptors, files and processes, and what is refused them. */
@@ -46,19 +49,35 @@ class CornersTest {
     trial.outcome("output", corners(trial, "thread").run(LIMIT).expectSuccess().output());
   }
 
-  /**
-   * Bytes that come when their receiver has just been killed go to others, once and in order. By
-   * traps alone: what comes within the moment of a receive without one may be lost
-   * (docs/differences.md).
-   */
+  /** Bytes that come when their receiver has just been killed go to others, once and in order. */
   @Scenario(trace = false)
   void noByteIsLostWithItsReceiver(Trial trial) {
+    killed(trial, "--hook=notifier", "" + trial.amount(40, 400));
+  }
+
+  /** The same of receivers whose receives need no trap. */
+  @Scenario(trace = false)
+  void noByteIsLostWithAReceiverThatNeedsNoTrap(Trial trial) throws IOException {
+    Path stats = trial.directory().resolve("stats.json");
+    int rounds = trial.amount(60, 3000);
+    killed(trial, "--stats=" + stats, "" + rounds, "warm");
+    if (trial.mode().offloaded()) {
+      Statistics counted = Statistics.whole(stats, LIMIT);
+      assertThat(counted.number("\"recvfrom\", [^}]*\"direct\": (\\d+)"))
+          .as("without a trap in %s", counted)
+          .isGreaterThan(5L * rounds);
+    }
+  }
+
+  private static void killed(Trial trial, String option, String... words) {
     long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
     System.out.println("-Dtests.seed=" + seed);
+    List<String> all = new ArrayList<>(List.of(Programs.c("killed"), "" + seed));
+    all.addAll(List.of(words));
     Finished done =
         trial
-            .program(Programs.c("killed"), Long.toString(seed), "" + trial.amount(40, 400))
-            .with("--hook=notifier")
+            .program(all.toArray(new String[0]))
+            .with(option)
             .run(Duration.ofMinutes(25))
             .expectSuccess();
     trial.outcome("output", done.output());
