@@ -41,6 +41,7 @@ final class Paths {
   private static final byte[] PROC = ascii("/proc/");
   private static final byte[] TASK = ascii("/task/");
   private static final byte[] NET = ascii("/net");
+  private static final byte[] EXE = ascii("/exe");
   private static final byte[] OWN_NET = ascii("/proc/self/net");
 
   private static final byte[][] STANDARD = {
@@ -111,6 +112,26 @@ final class Paths {
     /** The path as the program wrote it. */
     byte[] written() {
       return Arrays.copyOf(raw, rawLength);
+    }
+
+    /** Puts the path as the program wrote it where {@link #address} is, and reads it from there. */
+    long keepWritten(Work w) {
+      put(w, slot, raw, 0, rawLength);
+      return ProcessMemory.SUBSTITUTE + (long) slot * SLOT_BYTES;
+    }
+
+    /** Where the text at {@link #address} ends: an empty path. */
+    long emptyAddress() {
+      return address() + length;
+    }
+
+    boolean isEmpty() {
+      return rawLength == 0;
+    }
+
+    /** There is no path at all: the argument is a null pointer. */
+    boolean isAbsent() {
+      return absent;
     }
 
     /** The path as the program wrote it is this. */
@@ -186,6 +207,7 @@ final class Paths {
       names.add(lastName(path));
     }
     names.add(ascii("fd"));
+    names.add(ascii("exe"));
     names.add(lastName(PathCalls.RESOLV_CONF));
     int bytes = 0;
     for (byte[] name : names) {
@@ -253,6 +275,22 @@ final class Paths {
     MemorySegment.copy(w.text, JAVA_BYTE, 0, look.raw, 0, (int) length);
     Owner owner =
         resolve == 0 ? decide(n, look, directory) : resolve(n, look, n.intArg(directory), resolve);
+    return settle(w, look, owner);
+  }
+
+  /** The same for a path that is no argument of the call's, seen from the working directory. */
+  Owner look(Notification n, Work w, Look look, byte[] path) {
+    look.file = null;
+    look.start = 0;
+    look.byDescriptor = false;
+    look.absent = false;
+    look.directory = Fcntl.AT_FDCWD;
+    look.rawLength = path.length;
+    System.arraycopy(path, 0, look.raw, 0, path.length);
+    return settle(w, look, decide(n, look, -1));
+  }
+
+  private static Owner settle(Work w, Look look, Owner owner) {
     if (owner == Owner.DEVICE) {
       if (look.length >= PATH_BYTES) {
         look.errno = Errno.ENAMETOOLONG;
@@ -357,7 +395,9 @@ final class Paths {
     boolean absolute = look.rawLength > 0 && look.raw[0] == '/';
     if (absolute) {
       look.length = normalize(look.raw, look.rawLength, look.text, 0, 0);
-      return namesDescriptor(n, look) ? Owner.DEVICE : classify(look);
+      return namesDescriptor(n, look) || namesProgram(look, n.process())
+          ? Owner.DEVICE
+          : classify(look);
     }
     int fd = directory < 0 ? Fcntl.AT_FDCWD : n.intArg(directory);
     if (fd == Fcntl.AT_FDCWD) {
@@ -447,6 +487,32 @@ final class Paths {
     Placeholder p = fd < 0 ? null : descriptors.lookup(n, fd);
     OpenFile file = p == null ? null : files.get(p.handle());
     byte[] path = file == null ? null : file.path();
+    if (path == null) {
+      return false;
+    }
+    System.arraycopy(path, 0, look.text, 0, path.length);
+    look.length = path.length;
+    look.byDescriptor = true;
+    return true;
+  }
+
+  /**
+   * {@code /proc/self/exe} and the like of a process that executes a file of the device: replaced
+   * by that file's path, since the host would find the copy that it executes.
+   */
+  private boolean namesProgram(Look look, ProcessEntry self) {
+    int end = look.length - EXE.length;
+    if (end < PROC.length
+        || !starts(look.text, 0, look.length, PROC)
+        || !starts(look.text, end, look.length, EXE)) {
+      return false;
+    }
+    String of = new String(look.text, PROC.length, end - PROC.length, StandardCharsets.US_ASCII);
+    ProcessEntry p =
+        of.equals("self") || of.equals("thread-self")
+            ? self
+            : of.matches("[1-9][0-9]{0,6}") ? processes.process(Integer.parseInt(of)) : null;
+    byte[] path = p == null ? null : p.deviceProgram();
     if (path == null) {
       return false;
     }

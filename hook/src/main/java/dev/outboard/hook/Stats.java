@@ -108,6 +108,16 @@ final class Stats {
     return r < 0 ? (int) r : scratch.get().get(SHORT, X_MODE) & Stat.S_IFMT;
   }
 
+  /**
+   * The size of an open file in bytes if it is a regular one; {@code -EACCES} if it is none, as of
+   * what is to be executed; or another {@code -errno}.
+   */
+  long regularSize(Notification n, OpenFile file) {
+    long size = size(n, file);
+    boolean regular = (scratch.get().get(SHORT, X_MODE) & Stat.S_IFMT) == Stat.S_IFREG;
+    return size < 0 || regular ? size : -Errno.EACCES;
+  }
+
   /** The size of a regular file in bytes, or {@code -errno}. */
   long size(Notification n, OpenFile file) {
     long r = ask(n, file.handle(), NOTHING, file, Fcntl.AT_EMPTY_PATH, Stat.STATX_BASIC);
