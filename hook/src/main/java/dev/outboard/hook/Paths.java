@@ -120,11 +120,6 @@ final class Paths {
       return ProcessMemory.SUBSTITUTE + (long) slot * SLOT_BYTES;
     }
 
-    /** Where the text at {@link #address} ends: an empty path. */
-    long emptyAddress() {
-      return address() + length;
-    }
-
     boolean isEmpty() {
       return rawLength == 0;
     }
@@ -167,10 +162,12 @@ final class Paths {
   static final class Work {
     final Look first = new Look(0);
     final Look second = new Look(1);
-    final MemorySegment substitute = Arena.ofAuto().allocate(TIMES + 32, 8);
+    /** A text is read in pieces of some size, whatever its length. */
+    final MemorySegment substitute = Arena.ofAuto().allocate(TIMES + PATH_BYTES, 8);
+
     private final MemorySegment text = Arena.ofAuto().allocate(PATH_BYTES, 8);
 
-    /** 32 bytes for the times of utimensat, at {@link #timesAddress}. */
+    /** 32 bytes for the times of utimensat, or a text, at {@link #timesAddress}. */
     MemorySegment times() {
       return substitute.asSlice(TIMES, 32);
     }
