@@ -28,6 +28,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
@@ -49,6 +50,9 @@ final class Executions {
 
   /** As {@code exec_binprm()}: so many interpreters, one behind the other. */
   private static final int MOST_INTERPRETERS = 5;
+
+  /** As {@code MAXSYMLINKS}. */
+  private static final int MOST_LINKS = 40;
 
   private static final int PATH_BYTES = 4096;
   private static final int NAME_BYTES = 200;
@@ -187,10 +191,11 @@ final class Executions {
       OpenFile own = look.isEmpty() ? look.file : null;
       boolean follow = (flags & Fcntl.AT_SYMLINK_NOFOLLOW) == 0;
       byte[] path = look.absolute();
-      OpenFile file = own != null && own.readable() ? own : open(n, look, own, follow);
+      OpenFile file =
+          own == null ? open(n, look, follow) : own.readable() ? own : reopen(n, w, own);
       Copy first;
       try {
-        first = copy(n, w, plan, file, path, 0);
+        first = copy(n, w, plan, file, 0);
       } finally {
         if (file != own) {
           hook.calls().close(file.handle());
@@ -254,28 +259,22 @@ final class Executions {
 
   // --- what the device has
 
-  /** Opens a program for reading; the handle is the caller's. */
-  private OpenFile open(Notification n, Look look, @Nullable OpenFile own, boolean follow)
-      throws Refused {
+  /**
+   * Opens a program for reading; the handle is the caller's. What the file's path says is where
+   * links have led.
+   */
+  private OpenFile open(Notification n, Look look, boolean follow) throws Refused {
     if (!paths.exported(look)) {
       throw new Refused(Errno.EACCES); // of the network's files none is one
     }
-    if (own != null && own.writable()) {
-      throw new Refused(Errno.ETXTBSY);
-    }
-    int flags = Fcntl.O_RDONLY | Fcntl.O_NONBLOCK | (follow ? 0 : Fcntl.O_NOFOLLOW);
     byte[] path = look.absolute();
-    long r =
-        own == null
-            ? hook.calls()
-                .runAt(
-                    n,
-                    OPENAT,
-                    new long[] {look.directory, look.address(), flags, 0, 0, 0},
-                    look.file,
-                    null)
-            : reopen(n, own, flags);
-    if (r == -Errno.EACCES && own == null && mayExecute(n, look, follow)) {
+    // Mostly it is no link, and where one leads is not asked.
+    long r = open(n, look, Fcntl.O_NOFOLLOW);
+    if (r == -Errno.ELOOP && follow) {
+      path = target(n, look);
+      r = open(n, look, 0);
+    }
+    if (r == -Errno.EACCES && mayExecute(n, look, follow)) {
       hook.messages()
           .once(
               "exec unreadable",
@@ -292,14 +291,43 @@ final class Executions {
     return file;
   }
 
-  /** Opens what a descriptor names that cannot be read: by the link to it, on the device. */
-  private long reopen(Notification n, OpenFile own, int flags) {
-    MemorySegment text = paths.begin(n).times();
-    byte[] link = ("/proc/self/fd/" + own.handle() + "\0").getBytes(StandardCharsets.US_ASCII);
-    MemorySegment.copy(link, 0, text, JAVA_BYTE, 0, link.length);
-    return hook.calls()
-        .runAt(
-            n, OPENAT, new long[] {Fcntl.AT_FDCWD, Work.timesAddress(), flags, 0, 0, 0}, own, null);
+  private long open(Notification n, Look look, int more) {
+    long flags = Fcntl.O_RDONLY | Fcntl.O_NONBLOCK | more;
+    long[] args = {look.directory, look.address(), flags, 0, 0, 0};
+    return hook.calls().runAt(n, OPENAT, args, look.file, null);
+  }
+
+  /** Where a link leads, over other links, as far as that shows; its own path if it does not. */
+  private byte[] target(Notification n, Look look) {
+    byte[] at = look.absolute();
+    for (int i = 0; i < MOST_LINKS; i++) {
+      byte[] link = stats.link(n, at);
+      if (link.length == 0) {
+        return at;
+      }
+      int directory = link[0] == '/' ? 0 : at.length - lastName(at).length - 1;
+      byte[] whole = Arrays.copyOf(at, directory + link.length + 4);
+      int length = Paths.normalize(link, link.length, whole, directory, 0);
+      at = Arrays.copyOf(whole, Paths.bare(whole, length));
+    }
+    return look.absolute();
+  }
+
+  /** Opens what a descriptor names that cannot be read: by its path, if it is there still. */
+  private OpenFile reopen(Notification n, Work w, OpenFile own) throws Refused {
+    byte[] path = own.path();
+    if (own.writable()) {
+      throw new Refused(Errno.ETXTBSY);
+    }
+    if (path == null || paths.look(n, w, w.second, path) != Owner.DEVICE) {
+      throw new Refused(Errno.EACCES);
+    }
+    OpenFile file = open(n, w.second, true);
+    if (!stats.isSame(n, own, file)) {
+      hook.calls().close(file.handle());
+      throw new Refused(Errno.ENOENT);
+    }
+    return file;
   }
 
   private boolean mayExecute(Notification n, Look look, boolean follow) {
@@ -309,8 +337,8 @@ final class Executions {
   }
 
   /** Copies a file of the device, as far as a kernel needs it, and what interprets it. */
-  private Copy copy(Notification n, Work w, Plan plan, OpenFile file, byte[] path, int depth)
-      throws Refused {
+  private Copy copy(Notification n, Work w, Plan plan, OpenFile file, int depth) throws Refused {
+    byte[] path = Objects.requireNonNull(file.path());
     long size = stats.regularSize(n, file);
     check(size);
     MemorySegment empty = w.times();
@@ -368,10 +396,9 @@ final class Executions {
       throw new Refused(Errno.ELOOP);
     }
     Look look = w.second;
-    byte[] path = look.absolute();
-    OpenFile file = open(n, look, null, true);
+    OpenFile file = open(n, look, true);
     try {
-      return copy(n, w, plan, file, path, depth + 1);
+      return copy(n, w, plan, file, depth + 1);
     } finally {
       hook.calls().close(file.handle());
     }

@@ -66,6 +66,9 @@ final class Paths {
     private int rawLength;
     private int length;
 
+    /** Of a path that names a descriptor: where the path below that begins. */
+    private int rest;
+
     /** What to give the device as directory: AT_FDCWD or a handle. */
     int directory;
 
@@ -460,14 +463,15 @@ final class Paths {
   }
 
   /**
-   * {@code /proc/self/fd/N}, {@code /dev/fd/N} and the like, where N is a file that was opened on
-   * the device: replaced by its path, since the host would open the placeholder.
+   * {@code /proc/self/fd/N}, {@code /dev/fd/N} and the like, and what lies below, where N is a file
+   * that was opened on the device: replaced by its path, since the host would open the placeholder.
    */
   private boolean namesDescriptor(Notification n, Look look) {
     if (!n.process().mayHoldDevice()) {
       return false;
     }
     int fd = -1;
+    look.rest = look.length;
     for (int i = 0; i < STANDARD.length && fd < 0; i++) {
       boolean same = look.length == STANDARD[i].length;
       fd = same && starts(look.text, 0, look.length, STANDARD[i]) ? i : -1;
@@ -487,9 +491,11 @@ final class Paths {
     if (path == null) {
       return false;
     }
+    int below = look.length - look.rest;
+    System.arraycopy(look.text, look.rest, look.text, path.length, below);
     System.arraycopy(path, 0, look.text, 0, path.length);
-    look.length = path.length;
-    look.byDescriptor = true;
+    look.length = path.length + below;
+    look.byDescriptor = below == 0;
     return true;
   }
 
@@ -519,13 +525,17 @@ final class Paths {
     return true;
   }
 
-  /** The number that the rest of the path is, or -1. */
+  /** The number that the next name of the path is, or -1; {@link Look#rest} is behind it then. */
   private static int number(Look look, int from) {
-    int value = from == look.length || look.length - from > 9 ? -1 : 0;
-    for (int i = from; i < look.length && value >= 0; i++) {
-      int digit = look.text[i] - '0';
-      value = digit < 0 || digit > 9 ? -1 : value * 10 + digit;
+    int end = from;
+    int value = 0;
+    while (end < look.length && end - from < 9 && look.text[end] >= '0' && look.text[end] <= '9') {
+      value = value * 10 + look.text[end++] - '0';
     }
+    if (end == from || (end < look.length && look.text[end] != '/')) {
+      return -1;
+    }
+    look.rest = end;
     return value;
   }
 

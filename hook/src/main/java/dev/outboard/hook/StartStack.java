@@ -74,7 +74,7 @@ final class StartStack {
     }
   }
 
-  static final int SPARE_BYTES = 112;
+  static final int SPARE_BYTES = 104;
 
   private static final int WORD = Long.BYTES;
   private static final int PIECE_BYTES = 64 * 1024;
