@@ -737,7 +737,8 @@ final class Executions {
       done = name(t, plan, first, a, memory, p);
       Linux.close(memory);
     }
-    if (!done && Processes.kill(p.pid(), 0) == 0) {
+    TaskStatus status = n.statusScratch();
+    if (!done && status.read(a, p.pid()) == 0 && "ZX".indexOf(status.state) < 0) {
       // Of a script the interpreter would read a line of ours. Nothing else can be answered now.
       hook.messages()
           .bug("executing " + text(first.path), new IllegalStateException("no start of a stack"));

@@ -165,6 +165,7 @@ final class Paths {
   static final class Work {
     final Look first = new Look(0);
     final Look second = new Look(1);
+
     /** A text is read in pieces of some size, whatever its length. */
     final MemorySegment substitute = Arena.ofAuto().allocate(TIMES + PATH_BYTES, 8);
 

@@ -89,13 +89,13 @@ class StartStackTest {
   @Test
   void aProgramGetsItsName() {
     StartStack before = stack("/dev/fd/3", List.of("tool", "a", ""), List.of("PATH=/bin", "X="));
-    StartStack.Rewritten r =
-        before.rewrite(bytes("/export/bin/tool"), 0, List.of(), bytes("tool"));
+    StartStack.Rewritten r = before.rewrite(bytes("/export/bin/tool"), 0, List.of(), bytes("tool"));
     assertThat(r.arguments()).isZero();
     assertThat(textAt(r.threadName())).isEqualTo("tool");
     assertThat(read(r.spare(), StartStack.SPARE_BYTES)).containsOnly(0);
     StartStack after = rewritten(r);
-    assertThat(new String(after.name(100), StandardCharsets.US_ASCII)).isEqualTo("/export/bin/tool");
+    assertThat(new String(after.name(100), StandardCharsets.US_ASCII))
+        .isEqualTo("/export/bin/tool");
     assertThat(after.arguments()).isEqualTo(3);
     assertThat(argument(after, 0)).isEqualTo("tool");
     assertThat(argument(after, 1)).isEqualTo("a");
@@ -135,8 +135,7 @@ class StartStackTest {
   void aStackOfManyWordsIsReadInPieces() {
     List<String> many = Collections.nCopies(30_000, "a");
     StartStack before = stack("/dev/fd/3", many, many);
-    StartStack after =
-        rewritten(before.rewrite(bytes("/e/s"), 0, List.of(bytes("0")), bytes("s")));
+    StartStack after = rewritten(before.rewrite(bytes("/e/s"), 0, List.of(bytes("0")), bytes("s")));
     assertThat(after.arguments()).isEqualTo(30_000);
     assertThat(argument(after, 0)).isEqualTo("0");
     assertThat(argument(after, 29_999)).isEqualTo("a");

@@ -32,8 +32,7 @@ class DeviceProgramsTest {
         trial.file(name, text), PosixFilePermissions.fromString("rwxr-xr-x"));
   }
 
-  private static Finished executed(Trial trial, String part, String... options)
-      throws IOException {
+  private static Finished executed(Trial trial, String part, String... options) throws IOException {
     Path share = share(trial);
     Path host = Files.createDirectory(trial.directory().resolve("host"));
     return trial
@@ -80,7 +79,8 @@ class DeviceProgramsTest {
   @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
   void noneByTheNotifier(Trial trial) throws IOException {
     Finished done = executed(trial, "ways", "--hook=notifier").expectSuccess();
-    assertThat(done.output()).contains("by its path: EACCES", "of a script by one that stays: EACCES");
+    assertThat(done.output())
+        .contains("by its path: EACCES", "of a script by one that stays: EACCES");
     assertThat(done.output()).doesNotContain("exit 7");
     assertThat(done.errors())
         .containsOnlyOnce("cannot be executed on the host (EACCES) with --hook notifier");
@@ -110,8 +110,10 @@ class DeviceProgramsTest {
         import os, sys
         print(os.path.basename(sys.argv[0]), sys.argv[1:], len(open(__file__).read()))
         """);
-    executable(trial, "share/hello", "#!/bin/sh\necho \"${0##*/}\" $#; exec \"${0%/*}/hello.py\" more\n");
-    executable(trial, "share/boxed", "#!" + share + "/box sh\necho boxed \"$@\"; cat /proc/$$/comm\n");
+    executable(
+        trial, "share/hello", "#!/bin/sh\necho \"${0##*/}\" $#; exec \"${0%/*}/hello.py\" more\n");
+    executable(
+        trial, "share/boxed", "#!" + share + "/box sh\necho boxed \"$@\"; cat /proc/$$/comm\n");
     Finished done =
         trial
             .shell(
@@ -167,7 +169,8 @@ class DeviceProgramsTest {
   /** As another user: what that one may execute, and not what the hook may. */
   @Scenario
   void asAnotherUser(Trial trial) throws IOException {
-    Assumptions.assumeTrue(System.getProperty("user.name").equals("root"), "becoming another takes it");
+    Assumptions.assumeTrue(
+        System.getProperty("user.name").equals("root"), "becoming another takes it");
     Path share = share(trial);
     Files.setPosixFilePermissions(trial.directory(), PosixFilePermissions.fromString("rwxr-xr-x"));
     for (String mode : List.of("rwxr-xr-x", "rwx------", "rwxr-xr--", "rwx--x--x")) {
