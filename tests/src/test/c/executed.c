@@ -434,6 +434,29 @@ static void traced(void) {
   }
 }
 
+/* Ends children while they execute a program, sooner or later; what is left of them is an end. */
+static void killed(void) {
+  static const char *const names[] = {"tool", "counting", "script", "large"};
+  copy(path_of("tool"), path_of("large"));
+  CHECK(truncate(path_of("large"), 8 << 20) == 0);
+  int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  CHECK(null >= 0);
+  for (int i = 0; i < 120; i++) {
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+      dup2(null, 1);
+      execve(path_of(names[i % 4]), show_arguments, environ);
+      _exit(99);
+    }
+    sleep_us(i * 250);
+    kill(child, i % 3 ? SIGKILL : SIGTERM);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) ? WTERMSIG(status) == (i % 3 ? SIGKILL : SIGTERM) : WEXITSTATUS(status) < 10);
+  }
+}
+
 int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++)
     if (strcmp(argv[i], "show") == 0) return show(argc, argv);
@@ -468,6 +491,7 @@ int main(int argc, char **argv) {
   if (strcmp(argv[3], "callers") == 0) callers();
   if (strcmp(argv[3], "programs") == 0) programs(self);
   if (strcmp(argv[3], "traced") == 0) traced();
+  if (strcmp(argv[3], "killed") == 0) killed();
   say("all");
   return 0;
 }

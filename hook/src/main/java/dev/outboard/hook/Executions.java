@@ -578,6 +578,9 @@ final class Executions {
   private void begin(Notification n, Work w, Plan plan, Copy first) throws Refused {
     try (Arena a = Arena.ofConfined()) {
       HeldThread t = seize(n, a);
+      if (t == null && !n.valid()) {
+        throw new Refused(Errno.EINTR); // It is gone, and nobody gets that.
+      }
       if (t == null) {
         hook.messages()
             .once(
@@ -737,8 +740,7 @@ final class Executions {
       done = name(t, plan, first, a, memory, p);
       Linux.close(memory);
     }
-    TaskStatus status = n.statusScratch();
-    if (!done && status.read(a, p.pid()) == 0 && "ZX".indexOf(status.state) < 0) {
+    if (!done && t.isStopped()) {
       // Of a script the interpreter would read a line of ours. Nothing else can be answered now.
       hook.messages()
           .bug("executing " + text(first.path), new IllegalStateException("no start of a stack"));

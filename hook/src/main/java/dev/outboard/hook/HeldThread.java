@@ -161,6 +161,12 @@ final class HeldThread {
     return r;
   }
 
+  /** Whether it waits for what comes next: it has not been killed. */
+  boolean isStopped() {
+    return !gone
+        && Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, registers.address()) == 0;
+  }
+
   /** Of a thread that has begun a program: the address of its first instruction. */
   long entry() {
     return before.get(ValueLayout.JAVA_LONG, RIP);

@@ -75,6 +75,23 @@ class DeviceProgramsTest {
     asNatively(trial, "programs");
   }
 
+  @Scenario(trace = false)
+  void thatAreKilledAsTheyBegin(Trial trial) throws IOException {
+    asNatively(trial, "killed");
+  }
+
+  /** A tracer has the caller to itself: it is refused, and one line says why. */
+  @Scenario(modes = {Mode.NATIVE, Mode.LIBRARY})
+  void byACallerThatIsTraced(Trial trial) throws IOException {
+    Finished done = executed(trial, "traced").expectSuccess();
+    if (trial.mode() == Mode.NATIVE) {
+      assertThat(done.output()).contains("traced: exit 7");
+    } else {
+      assertThat(done.output()).contains("traced: EACCES");
+      assertThat(done.errors()).containsOnlyOnce("by a process that is traced");
+    }
+  }
+
   /** Without the shim it is refused, and one line says why; scripts of the host are the host's. */
   @Scenario(modes = {Mode.LIBRARY, Mode.HOST})
   void noneByTheNotifier(Trial trial) throws IOException {
