@@ -212,6 +212,8 @@ public enum Architecture {
     put(n, SyscallNumbers.WAIT4, 260);
     put(n, SyscallNumbers.PRLIMIT64, 261);
     put(n, SyscallNumbers.SYNCFS, 267);
+    put(n, SyscallNumbers.EXECVEAT, 281);
+    put(n, SyscallNumbers.FACCESSAT2, 439);
     put(n, SyscallNumbers.SETNS, 268);
     put(n, SyscallNumbers.SENDMMSG, 269);
     put(n, SyscallNumbers.PROCESS_VM_READV, 270);

@@ -38,6 +38,15 @@ public final class Fcntl {
   public static final int AT_SYMLINK_FOLLOW = 0x400;
   public static final int AT_EMPTY_PATH = 0x1000;
 
+  /** Of {@code faccessat2(2)}. */
+  public static final int AT_EACCESS = 0x200;
+
+  /** Of {@code execveat(2)}, since Linux 6.14. */
+  public static final int AT_EXECVE_CHECK = 0x10000;
+
+  /** Of {@code access(2)} and its kin. */
+  public static final int X_OK = 1;
+
   /** Of {@code openat2(2)}: {@code include/uapi/linux/openat2.h}. */
   public static final int RESOLVE_BENEATH = 0x08;
 

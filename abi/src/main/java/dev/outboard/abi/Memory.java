@@ -28,6 +28,7 @@ public final class Memory {
 
   public static final int MFD_CLOEXEC = 1;
   public static final int MFD_ALLOW_SEALING = 2;
+  public static final int MFD_EXEC = 0x10;
 
   public static final int F_ADD_SEALS = 1033;
   public static final int F_GET_SEALS = 1034;

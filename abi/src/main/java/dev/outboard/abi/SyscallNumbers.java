@@ -43,6 +43,8 @@ public final class SyscallNumbers {
   public static final int SETSOCKOPT = 54;
   public static final int GETSOCKOPT = 55;
   public static final int KILL = 62;
+  public static final int EXECVEAT = 322;
+  public static final int FACCESSAT2 = 439;
   public static final int FCNTL = 72;
   public static final int FTRUNCATE = 77;
   public static final int FCHMOD = 91;

@@ -345,6 +345,7 @@ final class RunCommand implements Command {
               .statistics(statistics)
               .trace(trace.sink())
               .shim(shim)
+              .executes(!NOTIFIER.equals(arguments.value(HOOK)))
               .ahead(ahead(arguments).contains("send"))
               .certain(ahead(arguments).contains("call"))
               .looks(ahead(arguments).contains("receive"))

@@ -35,6 +35,7 @@ final class HeldThread {
   private static final int RAX = 10 * 8;
   private static final int ORIGINAL_RAX = 15 * 8;
   private static final int RIP = 16 * 8;
+  private static final int RSP = 19 * 8;
 
   /** Where the registers of a call's arguments are, in their order: rdi, rsi, rdx, r10, r8, r9. */
   private static final int[] ARGUMENTS = {14 * 8, 13 * 8, 12 * 8, 7 * 8, 9 * 8, 8 * 8};
@@ -54,13 +55,19 @@ final class HeldThread {
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(10);
 
   private final Notification n;
-  private final int tid;
+  private int tid;
   private final MemorySegment before;
   private final MemorySegment registers;
   private final MemorySegment mask;
   private final MemorySegment info;
   private boolean stopDue;
   private boolean gone;
+
+  /** Where the {@code syscall} is by which calls are made; 0 for the one that has trapped. */
+  private long instruction;
+
+  /** It may be in a call that replaces the program, and gives it the first thread's number. */
+  private boolean executes;
 
   private HeldThread(Notification n, Arena a) {
     this.n = n;
@@ -137,6 +144,49 @@ final class HeldThread {
     return gone ? GONE : registers.get(ValueLayout.JAVA_LONG, RAX);
   }
 
+  /**
+   * Has the thread execute a program.
+   *
+   * @return 0 if it does now: then it is stopped before the new program's first instruction, and is
+   *     the process's only thread; {@code -errno}, or {@link #GONE}
+   */
+  long execute(int number, long... arguments) {
+    executes = true;
+    long r = call(number, arguments);
+    executes = false;
+    if (r == 0) {
+      n.process().held = true;
+      before.copyFrom(registers);
+    }
+    return r;
+  }
+
+  /** Whether it waits for what comes next: it has not been killed. */
+  boolean isStopped() {
+    return !gone
+        && Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, registers.address()) == 0;
+  }
+
+  /** Of a thread that has begun a program: the address of its first instruction. */
+  long entry() {
+    return before.get(ValueLayout.JAVA_LONG, RIP);
+  }
+
+  /** Of a thread that has begun a program: its stack pointer. */
+  long stack() {
+    return before.get(ValueLayout.JAVA_LONG, RSP);
+  }
+
+  /** Of a thread that has begun a program: the stack pointer that it is to go on with. */
+  void stack(long address) {
+    before.set(ValueLayout.JAVA_LONG, RSP, address);
+  }
+
+  /** Calls are made by the {@code syscall} instruction that is there, from now on. */
+  void callAt(long address) {
+    instruction = address;
+  }
+
   /** Lets the thread go on with a result of the call that had trapped. */
   void finish(long result) {
     before.set(ValueLayout.JAVA_LONG, RAX, result);
@@ -195,12 +245,14 @@ final class HeldThread {
     registers.set(ValueLayout.JAVA_LONG, RAX, number);
     registers.set(ValueLayout.JAVA_LONG, ORIGINAL_RAX, -1);
     registers.set(
-        ValueLayout.JAVA_LONG, RIP, before.get(ValueLayout.JAVA_LONG, RIP) - SYSCALL_BYTES);
+        ValueLayout.JAVA_LONG,
+        RIP,
+        instruction != 0 ? instruction : before.get(ValueLayout.JAVA_LONG, RIP) - SYSCALL_BYTES);
     Processes.ptrace(Processes.PTRACE_SETREGS, tid, 0, registers.address());
     for (int i = 0; i < MOST_STOPS; i++) {
       Processes.ptrace(Processes.PTRACE_SYSCALL, tid, 0, 0);
       if (!stopped(registers)) {
-        n.thread().held = false;
+        free();
         return false;
       }
       long r = Processes.ptrace(Processes.PTRACE_GET_SYSCALL_INFO, tid, INFO_BYTES, info.address());
@@ -231,7 +283,12 @@ final class HeldThread {
     while (Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, into.address()) < 0) {
       try (Arena a = Arena.ofConfined()) {
         TaskStatus status = new TaskStatus(a);
-        if (status.read(a, tid) < 0 || status.state == 'Z') {
+        long known = status.read(a, tid);
+        if (known < 0 && executes && tid != n.process().pid()) {
+          tid = n.process().pid();
+          continue;
+        }
+        if (known < 0 || status.state == 'Z') {
           // A dead one stays until its tracer has seen its end; but the program's first process is
           // waited for by somebody else.
           if (tid != n.process().pid() || n.process().parentPid() != Processes.getpid()) {
@@ -240,7 +297,8 @@ final class HeldThread {
           return false;
         }
       }
-      if (System.nanoTime() - deadline > 0) {
+      // What it executes may lie on a disk, or a file system that lets it wait for long.
+      if (System.nanoTime() - deadline > 0 && !executes) {
         return false;
       }
       LockSupport.parkNanos(LOOK_NANOS);
@@ -248,8 +306,13 @@ final class HeldThread {
     return true;
   }
 
-  private void release() {
+  private void free() {
     n.thread().held = false;
+    n.process().held = false;
+  }
+
+  private void release() {
+    free();
     Processes.ptrace(Processes.PTRACE_DETACH, tid, 0, 0);
     if (stopDue) {
       Processes.tgkill(n.process().pid(), tid, Processes.SIG_STOP);

@@ -165,7 +165,6 @@ public final class Hook {
 
     Services(HookOptions options, DeviceLink link, Messages messages) throws HookException {
       this.messages = messages;
-      this.executables = new Executables(messages);
       this.link = link;
       this.processes = new ProcessTable(this);
       this.shim = options.shim() && options.policy().isNone() ? shim(processes, messages) : null;
@@ -200,8 +199,9 @@ public final class Hook {
         shim.connect(calls, deviceSet, descriptors.memoryDevice());
       }
       Stats stats = new Stats(calls);
+      this.executables = new Executables(messages, !devicePaths.isEmpty());
       Paths set = new Paths(deviceSet, descriptors, files, processes);
-      this.paths = new PathCalls(this, set, stats, link.welcome().resolvConf());
+      this.paths = new PathCalls(this, set, stats, link.welcome().resolvConf(), options.executes());
       Statistics statistics = options.statistics();
       if (statistics != null) {
         statistics.countsOn(link.traffic());
@@ -453,9 +453,20 @@ public final class Hook {
       n.answer(result);
     }
 
-    /** The caller is about to execute another program. */
-    void execing(Notification n) {
+    /**
+     * The caller is about to execute another program.
+     *
+     * @param program a hash of its path
+     */
+    void execing(Notification n, int program) {
       launcher.execing(n);
+      n.process().dropEntries();
+      if (shim != null) {
+        shim.execing(n.thread(), program);
+      }
+      // Close-on-exec closes some; a set-user-ID program has another identity.
+      descriptors.closing(n, 0, Integer.MAX_VALUE, true);
+      n.thread().credentialsDirty = true;
     }
 
     int run() throws HookException {
@@ -501,7 +512,7 @@ public final class Hook {
           n.answerContinue();
           return;
         }
-        if (t.held) {
+        if (t.held || t.process().held) {
           n.answerContinue();
           return;
         }

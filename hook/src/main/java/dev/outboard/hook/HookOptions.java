@@ -20,6 +20,8 @@ import org.jspecify.annotations.Nullable;
  * @param trace takes a line for each call that is trapped, if given
  * @param shim whether calls on the host's descriptors may be spared the trap by code in the
  *     program; not while there is a trace
+ * @param executes whether programs may be executed from files of the device; without, that is
+ *     EACCES
  * @param ahead whether sends may be answered before the device has made them: for one at the other
  *     end of a link
  * @param certain whether calls whose result is certain, or was told with another one, may be
@@ -38,6 +40,7 @@ public record HookOptions(
     @Nullable Statistics statistics,
     @Nullable Consumer<String> trace,
     boolean shim,
+    boolean executes,
     boolean ahead,
     boolean certain,
     boolean bpf,
@@ -68,6 +71,7 @@ public record HookOptions(
     private @Nullable Statistics statistics;
     private @Nullable Consumer<String> trace;
     private boolean shim = true;
+    private boolean executes = true;
     private boolean ahead;
     private boolean certain;
     private boolean bpf;
@@ -113,6 +117,11 @@ public record HookOptions(
       return this;
     }
 
+    public Builder executes(boolean executes) {
+      this.executes = executes;
+      return this;
+    }
+
     public Builder ahead(boolean ahead) {
       this.ahead = ahead;
       return this;
@@ -153,6 +162,7 @@ public record HookOptions(
           statistics,
           trace,
           shim,
+          executes,
           ahead,
           certain,
           bpf,

@@ -66,19 +66,22 @@ final class PathCalls implements AutoCloseable {
   private static final Row UTIMENSAT = SyscallTable.row("utimensat");
 
   /** No hash of a path. */
-  static final int REFUSED = -1;
+  static final int ANSWERED = -1;
 
   private final Hook.Services hook;
   private final Paths paths;
   private final Stats stats;
+  private final @Nullable Executions executions;
   private final Arena arena = Arena.ofShared();
   private final int memfd;
   private final MemorySegment memfdPath;
 
   /**
    * @param text the device's resolv.conf; if empty, the host's is used
+   * @param executes whether programs may be executed from files of the device
    */
-  PathCalls(Hook.Services hook, Paths paths, Stats stats, String text) {
+  PathCalls(Hook.Services hook, Paths paths, Stats stats, String text, boolean executes) {
+    this.executions = executes ? new Executions(hook, paths, stats) : null;
     this.hook = hook;
     this.paths = paths;
     this.stats = stats;
@@ -146,26 +149,35 @@ final class PathCalls implements AutoCloseable {
   /**
    * A program is about to be executed.
    *
-   * @return a hash of its path; or {@link #REFUSED} after it was answered, as the program is a file
-   *     of the device
+   * @return a hash of its path; or {@link #ANSWERED} if it was, as the program is a file of the
+   *     device, or is interpreted by one
    */
   int executed(Notification n) {
     int path = pathIndex(n.row());
     Work w = paths.begin(n);
     Owner owner = paths.look(n, w, w.first, path - 1, path);
     if (owner == Owner.HOST) {
-      hook.executables()
-          .executing(n, path == 0 ? Fcntl.AT_FDCWD : n.intArg(path - 1), w.first.written());
-      return w.first.hash();
+      byte[] head =
+          hook.executables()
+              .executing(n, path == 0 ? Fcntl.AT_FDCWD : n.intArg(path - 1), w.first.written());
+      boolean answered = executions != null && executions.script(n, w, head);
+      return answered ? ANSWERED : w.first.hash();
     }
-    hook.messages()
-        .once(
-            "exec",
-            "A program that lies on the device cannot be executed on the host (EACCES): "
-                + new String(w.first.absolute(), StandardCharsets.UTF_8)
-                + ". Copy it to a directory of this machine.");
-    n.answerErrno(Errno.EACCES);
-    return REFUSED;
+    if (owner == Owner.WRONG) {
+      n.answerErrno(w.first.errno);
+    } else if (executions != null) {
+      executions.execute(n, w);
+    } else {
+      hook.messages()
+          .once(
+              "exec",
+              "A program that lies on the device cannot be executed on the host (EACCES) with"
+                  + " --hook notifier: "
+                  + new String(w.first.absolute(), StandardCharsets.UTF_8)
+                  + ". Leave that option out, or copy the program to a directory of this machine.");
+      n.answerErrno(Errno.EACCES);
+    }
+    return ANSWERED;
   }
 
   private static int pathIndex(Row row) {

@@ -41,6 +41,7 @@ final class Paths {
   private static final byte[] PROC = ascii("/proc/");
   private static final byte[] TASK = ascii("/task/");
   private static final byte[] NET = ascii("/net");
+  private static final byte[] EXE = ascii("/exe");
   private static final byte[] OWN_NET = ascii("/proc/self/net");
 
   private static final byte[][] STANDARD = {
@@ -64,6 +65,9 @@ final class Paths {
     private byte[] spare = new byte[SLOT_BYTES];
     private int rawLength;
     private int length;
+
+    /** Of a path that names a descriptor: where the path below that begins. */
+    private int rest;
 
     /** What to give the device as directory: AT_FDCWD or a handle. */
     int directory;
@@ -113,6 +117,21 @@ final class Paths {
       return Arrays.copyOf(raw, rawLength);
     }
 
+    /** Puts the path as the program wrote it where {@link #address} is, and reads it from there. */
+    long keepWritten(Work w) {
+      put(w, slot, raw, 0, rawLength);
+      return ProcessMemory.SUBSTITUTE + (long) slot * SLOT_BYTES;
+    }
+
+    boolean isEmpty() {
+      return rawLength == 0;
+    }
+
+    /** There is no path at all: the argument is a null pointer. */
+    boolean isAbsent() {
+      return absent;
+    }
+
     /** The path as the program wrote it is this. */
     boolean isRaw(byte[] path) {
       return Arrays.equals(raw, 0, rawLength, path, 0, path.length);
@@ -146,10 +165,13 @@ final class Paths {
   static final class Work {
     final Look first = new Look(0);
     final Look second = new Look(1);
-    final MemorySegment substitute = Arena.ofAuto().allocate(TIMES + 32, 8);
+
+    /** A text is read in pieces of some size, whatever its length. */
+    final MemorySegment substitute = Arena.ofAuto().allocate(TIMES + PATH_BYTES, 8);
+
     private final MemorySegment text = Arena.ofAuto().allocate(PATH_BYTES, 8);
 
-    /** 32 bytes for the times of utimensat, at {@link #timesAddress}. */
+    /** 32 bytes for the times of utimensat, or a text, at {@link #timesAddress}. */
     MemorySegment times() {
       return substitute.asSlice(TIMES, 32);
     }
@@ -186,6 +208,7 @@ final class Paths {
       names.add(lastName(path));
     }
     names.add(ascii("fd"));
+    names.add(ascii("exe"));
     names.add(lastName(PathCalls.RESOLV_CONF));
     int bytes = 0;
     for (byte[] name : names) {
@@ -253,6 +276,22 @@ final class Paths {
     MemorySegment.copy(w.text, JAVA_BYTE, 0, look.raw, 0, (int) length);
     Owner owner =
         resolve == 0 ? decide(n, look, directory) : resolve(n, look, n.intArg(directory), resolve);
+    return settle(w, look, owner);
+  }
+
+  /** The same for a path that is no argument of the call's, seen from the working directory. */
+  Owner look(Notification n, Work w, Look look, byte[] path) {
+    look.file = null;
+    look.start = 0;
+    look.byDescriptor = false;
+    look.absent = false;
+    look.directory = Fcntl.AT_FDCWD;
+    look.rawLength = path.length;
+    System.arraycopy(path, 0, look.raw, 0, path.length);
+    return settle(w, look, decide(n, look, -1));
+  }
+
+  private static Owner settle(Work w, Look look, Owner owner) {
     if (owner == Owner.DEVICE) {
       if (look.length >= PATH_BYTES) {
         look.errno = Errno.ENAMETOOLONG;
@@ -357,7 +396,9 @@ final class Paths {
     boolean absolute = look.rawLength > 0 && look.raw[0] == '/';
     if (absolute) {
       look.length = normalize(look.raw, look.rawLength, look.text, 0, 0);
-      return namesDescriptor(n, look) ? Owner.DEVICE : classify(look);
+      return namesDescriptor(n, look) || namesProgram(look, n.process())
+          ? Owner.DEVICE
+          : classify(look);
     }
     int fd = directory < 0 ? Fcntl.AT_FDCWD : n.intArg(directory);
     if (fd == Fcntl.AT_FDCWD) {
@@ -423,14 +464,15 @@ final class Paths {
   }
 
   /**
-   * {@code /proc/self/fd/N}, {@code /dev/fd/N} and the like, where N is a file that was opened on
-   * the device: replaced by its path, since the host would open the placeholder.
+   * {@code /proc/self/fd/N}, {@code /dev/fd/N} and the like, and what lies below, where N is a file
+   * that was opened on the device: replaced by its path, since the host would open the placeholder.
    */
   private boolean namesDescriptor(Notification n, Look look) {
     if (!n.process().mayHoldDevice()) {
       return false;
     }
     int fd = -1;
+    look.rest = look.length;
     for (int i = 0; i < STANDARD.length && fd < 0; i++) {
       boolean same = look.length == STANDARD[i].length;
       fd = same && starts(look.text, 0, look.length, STANDARD[i]) ? i : -1;
@@ -450,19 +492,51 @@ final class Paths {
     if (path == null) {
       return false;
     }
+    int below = look.length - look.rest;
+    System.arraycopy(look.text, look.rest, look.text, path.length, below);
+    System.arraycopy(path, 0, look.text, 0, path.length);
+    look.length = path.length + below;
+    look.byDescriptor = below == 0;
+    return true;
+  }
+
+  /**
+   * {@code /proc/self/exe} and the like of a process that executes a file of the device: replaced
+   * by that file's path, since the host would find the copy that it executes.
+   */
+  private boolean namesProgram(Look look, ProcessEntry self) {
+    int end = look.length - EXE.length;
+    if (end < PROC.length
+        || !starts(look.text, 0, look.length, PROC)
+        || !starts(look.text, end, look.length, EXE)) {
+      return false;
+    }
+    String of = new String(look.text, PROC.length, end - PROC.length, StandardCharsets.US_ASCII);
+    ProcessEntry p =
+        of.equals("self") || of.equals("thread-self")
+            ? self
+            : of.matches("[1-9][0-9]{0,6}") ? processes.process(Integer.parseInt(of)) : null;
+    byte[] path = p == null ? null : p.deviceProgram();
+    if (path == null) {
+      return false;
+    }
     System.arraycopy(path, 0, look.text, 0, path.length);
     look.length = path.length;
     look.byDescriptor = true;
     return true;
   }
 
-  /** The number that the rest of the path is, or -1. */
+  /** The number that the next name of the path is, or -1; {@link Look#rest} is behind it then. */
   private static int number(Look look, int from) {
-    int value = from == look.length || look.length - from > 9 ? -1 : 0;
-    for (int i = from; i < look.length && value >= 0; i++) {
-      int digit = look.text[i] - '0';
-      value = digit < 0 || digit > 9 ? -1 : value * 10 + digit;
+    int end = from;
+    int value = 0;
+    while (end < look.length && end - from < 9 && look.text[end] >= '0' && look.text[end] <= '9') {
+      value = value * 10 + look.text[end++] - '0';
     }
+    if (end == from || (end < look.length && look.text[end] != '/')) {
+      return -1;
+    }
+    look.rest = end;
     return value;
   }
 

@@ -115,17 +115,10 @@ final class ProcessCalls {
 
   private void exec(Notification n) {
     int program = hook.paths().executed(n);
-    if (program == PathCalls.REFUSED) {
+    if (program == PathCalls.ANSWERED) {
       return;
     }
-    hook.execing(n);
-    n.process().dropEntries();
-    if (hook.shim() != null) {
-      hook.shim().execing(n.thread(), program);
-    }
-    // Close-on-exec closes some; a set-user-ID program has another identity.
-    hook.descriptors().closing(n, 0, Integer.MAX_VALUE, true);
-    n.thread().credentialsDirty = true;
+    hook.execing(n, program);
     hook.onHost(n);
   }
 

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+
 import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
@@ -86,6 +92,12 @@ final class ProcessEntry {
    */
   private volatile byte @Nullable [] deviceDirectory;
 
+  /** The file of the device that it, or an ancestor, was made to execute last; null for none. */
+  private volatile @Nullable Program program;
+
+  /** What it does are calls of the hook's: it has begun with a new program, and is held. */
+  volatile boolean held;
+
   /** Where {@link HandlerEntries} lie in its memory; 0 for nowhere, or nobody knows. */
   private volatile long entries;
 
@@ -123,6 +135,46 @@ final class ProcessEntry {
   /** A pidfd, for {@code pidfd_getfd(2)} and {@code pidfd_send_signal(2)}; owned by this entry. */
   int pidfd() {
     return pidfd;
+  }
+
+  /** A file of the device, and the copy of it that is executed. */
+  static final class Program {
+    private final byte[] path;
+    private final long device;
+    private final long inode;
+
+    /**
+     * @param path absolute, as the device has it
+     * @param device the copy's file system
+     * @param inode the copy's number there, which no other file has as long as it is executed
+     */
+    Program(byte[] path, long device, long inode) {
+      this.path = path;
+      this.device = device;
+      this.inode = inode;
+    }
+  }
+
+  /** Notes that it executes a file of the device. */
+  void program(Program p) {
+    program = p;
+  }
+
+  /** The path of the file of the device that the process executes; null if it is the host's. */
+  byte @Nullable [] deviceProgram() {
+    Program p = program;
+    if (p == null) {
+      return null;
+    }
+    try (Arena a = Arena.ofConfined()) {
+      MemorySegment stat = a.allocate(Processes.STAT_BYTES, 8);
+      long r = Processes.fstatat(directory, Linux.cString(a, "exe").address(), stat.address(), 0);
+      return r == 0
+              && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_DEV) == p.device
+              && stat.get(JAVA_LONG_UNALIGNED, Processes.STAT_INO) == p.inode
+          ? p.path
+          : null;
+    }
   }
 
   /** An O_PATH descriptor of {@code /proc/PID}; owned by this entry. */
@@ -254,6 +306,7 @@ final class ProcessEntry {
       deviceNumbers.or(theirs);
     }
     deviceDirectory(parent.deviceDirectory);
+    program = parent.program;
   }
 
   /** The placeholders known at the numbers from {@code first} to {@code last}. */

@@ -53,6 +53,8 @@ final class Stats {
   private static final ValueLayout.OfLong LONG =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
+  private static final int PATH_BYTES = 4096;
+  private static final Row READLINKAT = SyscallTable.row("readlinkat");
   private static final Row STATX = SyscallTable.row("statx");
   private static final byte[] NOTHING = {};
   private static final byte[] HERE = {'.'};
@@ -106,6 +108,57 @@ final class Stats {
   int type(Notification n, int handle) {
     long r = ask(n, handle, NOTHING, null, Fcntl.AT_EMPTY_PATH, Stat.STATX_TYPE);
     return r < 0 ? (int) r : scratch.get().get(SHORT, X_MODE) & Stat.S_IFMT;
+  }
+
+  /**
+   * The size of an open file in bytes if it is a regular one; {@code -EACCES} if it is none, as of
+   * what is to be executed; or another {@code -errno}.
+   */
+  long regularSize(Notification n, OpenFile file) {
+    long size = size(n, file);
+    boolean regular = (scratch.get().get(SHORT, X_MODE) & Stat.S_IFMT) == Stat.S_IFREG;
+    return size < 0 || regular ? size : -Errno.EACCES;
+  }
+
+  /** What a link of the device names; nothing if it is none, or the caller may not know. */
+  byte[] link(Notification n, byte[] path) {
+    if (calls.begin(n) < 0) {
+      return NOTHING;
+    }
+    try {
+      Call c = n.slot().call();
+      long r;
+      do {
+        c.start(READLINKAT.canonical());
+        c.toDevice = path.length + 1L;
+        c.fromDevice = PATH_BYTES;
+        c.args[0] = Fcntl.AT_FDCWD;
+        c.args[1] = PATH_BYTES;
+        c.args[2] = 0;
+        c.args[3] = PATH_BYTES;
+        MemorySegment.copy(path, 0, c.data, JAVA_BYTE, PATH_BYTES, path.length);
+        c.data.set(JAVA_BYTE, PATH_BYTES + path.length, (byte) 0);
+        r = calls.execute(n, n.slot());
+      } while (r == DeviceCalls.AGAIN);
+      return r <= 0 || r > PATH_BYTES ? NOTHING : c.data.asSlice(0, r).toArray(JAVA_BYTE);
+    } finally {
+      calls.end(n);
+    }
+  }
+
+  /** Whether two open files are one and the same. */
+  boolean isSame(Notification n, OpenFile one, OpenFile other) {
+    long[] inodes = new long[2];
+    long[] devices = new long[2];
+    for (int i = 0; i < 2; i++) {
+      if (size(n, i == 0 ? one : other) < 0) {
+        return false;
+      }
+      inodes[i] = scratch.get().get(LONG, X_INODE);
+      // Major and minor number, side by side.
+      devices[i] = scratch.get().get(LONG, X_DEV_MAJOR);
+    }
+    return inodes[0] == inodes[1] && devices[0] == devices[1];
   }
 
   /** The size of a regular file in bytes, or {@code -errno}. */

@@ -363,7 +363,7 @@ public final class SyscallTable {
     t.hook  (435, 435, "clone3(in cl_args[size], size) -> pid").note("CLONE_NEWNET is EINVAL");
     t.hook  ( 57,  -1, "fork() -> pid").via("clone").note("the child inherits placeholders, hence handles");
     t.hook  ( 58,  -1, "vfork() -> pid").via("clone");
-    t.hook  ( 59, 221, "execve(path, ptr argv, ptr envp)").note("continued; close-on-exec is the host kernel's work; a file of the device is EACCES");
+    t.hook  ( 59, 221, "execve(path, ptr argv, ptr envp)").note("continued; close-on-exec is the host kernel's work; of a file of the device a copy is executed");
     t.hook  (322, 281, "execveat(fd dirfd, path, ptr argv, ptr envp, flags)").note("as execve");
     t.host  ( 60,  93, "exit(status) -> never");
     t.host  (231,  94, "exit_group(status) -> never");
