@@ -35,7 +35,7 @@ public final class FrameCodec {
   /** The versions that this side speaks. */
   public static final int LOWEST_VERSION = 3;
 
-  public static final int HIGHEST_VERSION = 7;
+  public static final int HIGHEST_VERSION = 8;
 
   /** From this version on, bytes may be sent ahead over a stream. */
   public static final int AHEAD_VERSION = 4;
@@ -51,6 +51,9 @@ public final class FrameCodec {
    * attributes, and a sendfile says what would come of the next one.
    */
   public static final int CERTAIN_VERSION = 7;
+
+  /** From this version on, a device says whether names may be asked of nobody but it. */
+  public static final int NAMES_VERSION = 8;
 
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;
@@ -83,6 +86,8 @@ public final class FrameCodec {
 
   /** Attach: the slot is for the program itself. */
   private static final int LENT = 1;
+
+  private static final int OWN_NAMES = 1;
 
   /** Ahead: nothing else of the slot's is on its way. */
   private static final int FIRST = 1;
@@ -147,6 +152,9 @@ public final class FrameCodec {
             }
             for (String notice : f.notices()) {
               putString(to, notice);
+            }
+            if (f.version() >= NAMES_VERSION) {
+              to.putInt(f.ownNames() ? OWN_NAMES : 0);
             }
             yield WELCOME;
           }
@@ -338,8 +346,10 @@ public final class FrameCodec {
     for (int i = 0; in.good && i < noticeCount; i++) {
       notices.add(in.string());
     }
+    int flags = version >= NAMES_VERSION ? in.i32() : 0;
+    in.good &= (flags & ~OWN_NAMES) == 0;
     return new Welcome(
-        version, slots, slotBytes, kernel, release, system, resolvConf, paths, notices);
+        version, slots, slotBytes, kernel, release, system, resolvConf, paths, notices, flags != 0);
   }
 
   private static Frame attach(Reader in) {
