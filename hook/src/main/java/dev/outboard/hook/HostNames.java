@@ -45,7 +45,7 @@ final class HostNames {
       return false;
     }
     MemorySegment address = n.statScratch();
-    return n.memory().read(n.args()[1], address, 0, bytes) == bytes
+    return n.memory().read(n.args()[1], address, 0, bytes) >= 0
         && address.get(JAVA_SHORT_UNALIGNED, 0) == Socket.AF_UNIX
         && isOne(path(address, bytes));
   }
