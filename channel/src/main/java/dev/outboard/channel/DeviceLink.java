@@ -349,6 +349,14 @@ public final class DeviceLink implements AutoCloseable {
   }
 
   /**
+   * Whether programs are to find out names from the device's name servers alone, and not from
+   * services of the host: the device says so, or is on another machine, whose names are others.
+   */
+  public boolean ownNames() {
+    return welcome.ownNames() || (near != null && !welcome.resolvConf().isEmpty());
+  }
+
+  /**
    * Has something done to a file of the device and does not wait for what becomes of it: {@link
    * LinkListener#sent} says it later. The caller sees to the bounds of {@link Frame.Ahead}.
    *

@@ -55,6 +55,9 @@ public final class FrameCodec {
   /** From this version on, options may stand in the ring of a lent slot. */
   public static final int RING_OPTIONS_VERSION = 8;
 
+  /** From this version on, a device says whether names may be asked of nobody but it. */
+  public static final int NAMES_VERSION = 8;
+
   /** The most samples that one Ready frame carries. */
   public static final int MAX_SAMPLES = 1024;
 
@@ -86,6 +89,8 @@ public final class FrameCodec {
 
   /** Attach: the slot is for the program itself. */
   private static final int LENT = 1;
+
+  private static final int OWN_NAMES = 1;
 
   /** Ahead: nothing else of the slot's is on its way. */
   private static final int FIRST = 1;
@@ -150,6 +155,9 @@ public final class FrameCodec {
             }
             for (String notice : f.notices()) {
               putString(to, notice);
+            }
+            if (f.version() >= NAMES_VERSION) {
+              to.putInt(f.ownNames() ? OWN_NAMES : 0);
             }
             yield WELCOME;
           }
@@ -341,8 +349,10 @@ public final class FrameCodec {
     for (int i = 0; in.good && i < noticeCount; i++) {
       notices.add(in.string());
     }
+    int flags = version >= NAMES_VERSION ? in.i32() : 0;
+    in.good &= (flags & ~OWN_NAMES) == 0;
     return new Welcome(
-        version, slots, slotBytes, kernel, release, system, resolvConf, paths, notices);
+        version, slots, slotBytes, kernel, release, system, resolvConf, paths, notices, flags != 0);
   }
 
   private static Frame attach(Reader in) {

@@ -18,6 +18,8 @@ import java.util.List;
  *     its kernel, and patterns that it was told. What matches one, and all below, is the device's
  *     for the program. Each is {@link DevicePaths#valid}
  * @param notices lines for the user, about what the device had to decide
+ * @param ownNames names are to be asked of the name servers in {@code resolvConf} alone; not told
+ *     before {@link FrameCodec#NAMES_VERSION}
  */
 public record Welcome(
     int version,
@@ -28,7 +30,8 @@ public record Welcome(
     String system,
     String resolvConf,
     List<String> devicePaths,
-    List<String> notices)
+    List<String> notices,
+    boolean ownNames)
     implements Frame {
   public Welcome {
     devicePaths = List.copyOf(devicePaths);

@@ -88,7 +88,7 @@ class DeviceLinkTest {
 
   private static Welcome welcome(int version, int slots, long slotBytes) {
     return new Welcome(
-        version, slots, slotBytes, "k", "r", "s", "", List.of("/srv"), List.of("hello"));
+        version, slots, slotBytes, "k", "r", "s", "", List.of("/srv"), List.of("hello"), false);
   }
 
   private static void greet(FrameStream stream) {

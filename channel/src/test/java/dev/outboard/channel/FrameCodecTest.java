@@ -26,7 +26,8 @@ class FrameCodecTest {
               "Linux 6.12.1 x",
               "nameserver é\n",
               List.of("/srv/a", "/data é"),
-              List.of("one", "two")),
+              List.of("one", "two"),
+              false),
           new Frame.Attach(
               7,
               10,
@@ -87,7 +88,18 @@ class FrameCodecTest {
                       List.of(
                           new ServiceFrame.Program(1, 2, "a"),
                           new ServiceFrame.Program(3, 4, "b"))))),
-          new Frame.Bye(""));
+          new Frame.Bye(""),
+          new Welcome(
+              FrameCodec.NAMES_VERSION,
+              64,
+              SlotLayout.BYTES,
+              "library",
+              "6.12.1",
+              "Linux 6.12.1 x",
+              "",
+              List.of(),
+              List.of("one"),
+              true));
 
   private static byte[] bytes(Frame frame) {
     ByteBuffer b = FrameCodec.newBuffer();
@@ -234,6 +246,9 @@ class FrameCodecTest {
       view(attach).putInt(groupCount, count);
       assertThat(decode(attach)).as("%d groups", count).isInstanceOf(Decoded.Malformed.class);
     }
+    byte[] welcome = bytes(FRAMES.getLast());
+    view(welcome).putInt(welcome.length - 4, 3);
+    assertThat(decode(welcome)).isInstanceOf(Decoded.Malformed.class);
     byte[] flags = bytes(FRAMES.get(2));
     view(flags).putInt(FrameCodec.HEADER_BYTES + 20, 3);
     assertThat(decode(flags)).as("an unknown flag").isInstanceOf(Decoded.Malformed.class);

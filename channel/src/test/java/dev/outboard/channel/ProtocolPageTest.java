@@ -49,7 +49,22 @@ class ProtocolPageTest {
             "Linux",
             "",
             List.of("/srv/é", "/d"),
-            List.of("hi")));
+            List.of("hi"),
+            false));
+    m.put(
+        "2 Welcome: version 8, 64 slots, \"host\", \"6.18\", \"Linux\", \"nameserver ::1\", no"
+            + " paths, no notices, its own names",
+        new Welcome(
+            8,
+            64,
+            SlotLayout.BYTES,
+            "host",
+            "6.18",
+            "Linux",
+            "nameserver ::1",
+            List.of(),
+            List.of(),
+            true));
     m.put(
         "3 Attach: id 7, pid 16, tid 17, like slot -1, lent; ids 1000 to 1003 and 100 to 103;"
             + " capabilities 0, 12 and 40; groups 27 and 44",

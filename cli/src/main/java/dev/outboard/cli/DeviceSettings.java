@@ -41,6 +41,9 @@ record DeviceSettings(
   private static final long MIN_MEMORY_BYTES = 32L << 20;
   private static final long MAX_MEMORY_BYTES = 64L << 30;
 
+  /** {@code MAXNS} of {@code resolv.h}. */
+  private static final int MAX_NAMESERVERS = 3;
+
   private static final String KERNEL = "--kernel";
   private static final String NET = "--net";
   private static final String PUBLISH = "--publish";
@@ -98,7 +101,11 @@ record DeviceSettings(
               (char) 0,
               "FILE[:AT][:ro]",
               "The same with an image of a file system: ext4, squashfs or erofs."),
-          Option.list(DNS, "ADDR", "Name servers in place of this machine's."),
+          Option.list(
+              DNS,
+              "ADDR",
+              "Name servers in place of this machine's, at most three. Programs then do not",
+              "reach services of the host that look names up (nscd, systemd-resolved, avahi)."),
           Option.repeated(
               DEVICE_PATH,
               (char) 0,
@@ -150,7 +157,7 @@ record DeviceSettings(
           arguments.all(PUBLISH).stream().map(PortMapping::parse).toList(),
           arguments.all(HOST_LOOPBACK).stream().map(DeviceSettings::port).toList(),
           exports(arguments),
-          arguments.all(DNS).stream().map(DeviceSettings::address).toList(),
+          nameservers(arguments.all(DNS)),
           paths(arguments.all(DEVICE_PATH)),
           memory == null ? DeviceOptions.DEFAULT_MEMORY_BYTES : bytes(memory),
           bpf);
@@ -255,6 +262,14 @@ record DeviceSettings(
       }
     }
     return given;
+  }
+
+  private static List<InetAddress> nameservers(List<String> given) {
+    if (given.size() > MAX_NAMESERVERS) {
+      throw new IllegalArgumentException(
+          "--dns: more than " + MAX_NAMESERVERS + ", of which a C library asks no other");
+    }
+    return given.stream().map(DeviceSettings::address).toList();
   }
 
   private static InetAddress address(String text) {

@@ -84,6 +84,7 @@ class DeviceSettingsTest {
         "--host-loopback=ssh",
         "--dns=example.org",
         "--dns=1.2.3.4.5",
+        "--dns=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4",
         "--memory=1",
         "--memory=1T",
         "--memory=99999999999G"

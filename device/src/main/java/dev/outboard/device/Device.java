@@ -13,6 +13,7 @@ import dev.outboard.virtio.NetException;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.Network;
 import dev.outboard.virtio.NetworkConfig;
+import dev.outboard.virtio.Resolver;
 import java.net.InetAddress;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -92,6 +93,7 @@ public final class Device implements AutoCloseable {
             kernel,
             options.limits(),
             resolvConf(options, null),
+            !options.nameservers().isEmpty(),
             devicePaths(options, options.exports().stream().map(ExportSpec::at).toList()),
             notices,
             options.log(),
@@ -153,6 +155,7 @@ public final class Device implements AutoCloseable {
               kernel,
               options.limits(),
               resolvConf(options, config),
+              !options.nameservers().isEmpty(),
               devicePaths(options, exports.paths()),
               notices,
               options.log(),
@@ -217,12 +220,12 @@ public final class Device implements AutoCloseable {
 
   private static String resolvConf(DeviceOptions options, @Nullable NetworkConfig config) {
     List<InetAddress> given = options.nameservers();
-    List<String> search = config == null ? List.of() : config.searchDomains();
     if (!given.isEmpty()) {
-      return ResolvConf.of(given, search);
+      Resolver machine = Resolver.ofMachine();
+      return ResolvConf.of(given, machine.searchDomains(), machine.options());
     }
     if (config != null) {
-      return ResolvConf.of(config.nameservers(), search);
+      return ResolvConf.of(config.nameservers(), config.searchDomains(), config.resolverOptions());
     }
     return options.hostKernel() ? ResolvConf.ofMachine() : "";
   }

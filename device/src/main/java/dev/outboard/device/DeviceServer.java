@@ -25,6 +25,7 @@ final class DeviceServer implements AutoCloseable {
   private final Kernel kernel;
   private final Limits limits;
   private final String resolvConf;
+  private final boolean ownNames;
   private final List<String> devicePaths;
   private final PathSet paths;
   private final List<String> notices;
@@ -51,6 +52,7 @@ final class DeviceServer implements AutoCloseable {
       Kernel kernel,
       Limits limits,
       String resolvConf,
+      boolean ownNames,
       List<String> devicePaths,
       List<String> notices,
       Consumer<String> log,
@@ -58,6 +60,7 @@ final class DeviceServer implements AutoCloseable {
     this.kernel = kernel;
     this.limits = limits;
     this.resolvConf = resolvConf;
+    this.ownNames = ownNames;
     this.devicePaths = List.copyOf(devicePaths);
     this.paths = PathSet.of(devicePaths);
     this.notices = List.copyOf(notices);
@@ -81,6 +84,11 @@ final class DeviceServer implements AutoCloseable {
 
   String resolvConf() {
     return resolvConf;
+  }
+
+  /** Name servers were given, so that no others are to be asked. */
+  boolean ownNames() {
+    return ownNames;
   }
 
   PathSet paths() {

@@ -11,7 +11,7 @@ import java.util.List;
 /** The text that programs find as {@code /etc/resolv.conf}; see {@code resolv.conf(5)}. */
 final class ResolvConf {
   /** What a C library looks at. */
-  private static final int MAX_SERVERS = 3;
+  static final int MAX_SERVERS = 3;
 
   private static final int MAX_BYTES = 16 * 1024;
 
@@ -23,7 +23,8 @@ final class ResolvConf {
    * @param nameservers the first three are used; if there is none, the text is empty and programs
    *     keep their own file
    */
-  static String of(List<InetAddress> nameservers, List<String> searchDomains) {
+  static String of(
+      List<InetAddress> nameservers, List<String> searchDomains, List<String> options) {
     if (nameservers.isEmpty()) {
       return "";
     }
@@ -33,6 +34,9 @@ final class ResolvConf {
     }
     if (!searchDomains.isEmpty()) {
       text.append("search ").append(String.join(" ", searchDomains)).append('\n');
+    }
+    if (!options.isEmpty()) {
+      text.append("options ").append(String.join(" ", options)).append('\n');
     }
     return text.toString();
   }

@@ -289,7 +289,8 @@ final class Session implements Runnable {
             kernel.system(),
             server.resolvConf(),
             server.devicePaths(),
-            server.notices()),
+            server.notices(),
+            server.ownNames()),
         memfd);
     server.log(name + ": " + hello.client() + ", " + slots + " call slots");
     return null;

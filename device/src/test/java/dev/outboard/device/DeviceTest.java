@@ -136,12 +136,12 @@ class DeviceTest {
             InetAddress.ofLiteral("192.0.2.2"),
             InetAddress.ofLiteral("2001:db8::1"),
             InetAddress.ofLiteral("192.0.2.4"));
-    String text = ResolvConf.of(four, List.of("example.org", "example.com"));
+    String text = ResolvConf.of(four, List.of("example.org", "example.com"), List.of("ndots:2"));
     assertThat(text.getBytes(StandardCharsets.US_ASCII)).isNotEmpty();
     assertThat(text.lines().filter(l -> l.startsWith("nameserver")))
         .containsExactly(
             "nameserver 192.0.2.1", "nameserver 192.0.2.2", "nameserver 2001:db8:0:0:0:0:0:1");
-    assertThat(text).endsWith("search example.org example.com\n");
-    assertThat(ResolvConf.of(List.of(), List.of("x"))).isEmpty();
+    assertThat(text).endsWith("search example.org example.com\noptions ndots:2\n");
+    assertThat(ResolvConf.of(List.of(), List.of("x"), List.of())).isEmpty();
   }
 }

@@ -155,6 +155,7 @@ class LentFuzz {
             kernel,
             new Limits(1, SLOTS, SLOTS, HANDLES),
             "",
+            false,
             List.of(),
             List.of(),
             line -> {

@@ -40,7 +40,7 @@ class RestsTest {
         };
     DeviceServer server =
         new DeviceServer(
-            kernel, new Limits(1, 1, 1, 8), "", List.of(), List.of(), line -> {}, false);
+            kernel, new Limits(1, 1, 1, 8), "", false, List.of(), List.of(), line -> {}, false);
     session =
         new Session(
             server,

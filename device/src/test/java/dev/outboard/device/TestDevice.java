@@ -25,6 +25,7 @@ final class TestDevice implements AutoCloseable {
             kernel,
             limits,
             "nameserver 192.0.2.1\n",
+            true,
             List.of(),
             List.of("a notice"),
             line -> {

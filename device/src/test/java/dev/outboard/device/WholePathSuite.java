@@ -80,6 +80,7 @@ abstract class WholePathSuite {
     assertThat(link.welcome().system()).startsWith("Linux ").contains(kernel().release());
     assertThat(link.welcome().slots()).isEqualTo(64);
     assertThat(link.welcome().resolvConf()).isEqualTo("nameserver 192.0.2.1\n");
+    assertThat(link.ownNames()).isTrue();
     assertThat(ear.notices).containsExactly("a notice");
   }
 

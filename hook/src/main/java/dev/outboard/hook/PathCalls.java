@@ -30,7 +30,8 @@ import org.jspecify.annotations.Nullable;
  * architecture.
  *
  * <p>{@code /etc/resolv.conf} is the device's text, for the program's name look-ups go out there:
- * the program gets a file of its own (a new open file on one memfd), read-only. Owns the memfd.
+ * the program gets a file of its own (a new open file on one memfd), read-only, and its attributes
+ * are that one's, so that a C library which compares them need not read it anew. Owns the memfd.
  */
 final class PathCalls implements AutoCloseable {
   static final byte[] RESOLV_CONF = "/etc/resolv.conf".getBytes(StandardCharsets.US_ASCII);
@@ -207,7 +208,13 @@ final class PathCalls implements AutoCloseable {
     Work w = paths.begin(n);
     Look look = w.first;
     switch (paths.look(n, w, look, directory, path)) {
-      case HOST -> hook.onHost(n);
+      case HOST -> {
+        if (row == READLINKAT && isResolvConf(n, look, directory)) {
+          n.answerErrno(Errno.EINVAL); // no link, whatever the host's is
+        } else {
+          hook.onHost(n);
+        }
+      }
       case WRONG -> n.answerErrno(look.errno);
       case DEVICE -> {
         byte[] text = row == READLINKAT ? look.descriptorPath() : null;
@@ -264,7 +271,7 @@ final class PathCalls implements AutoCloseable {
     Work w = paths.begin(n);
     Look look = w.first;
     switch (paths.look(n, w, look, directory, path)) {
-      case HOST -> openOnHost(n, look, flags);
+      case HOST -> openOnHost(n, look, directory, flags);
       case WRONG -> n.answerErrno(look.errno);
       case DEVICE -> {
         boolean creates = (flags & (Fcntl.O_CREAT | Fcntl.O_TMPFILE_ALONE)) != 0;
@@ -290,7 +297,7 @@ final class PathCalls implements AutoCloseable {
     Look look = w.first;
     Owner owner = paths.look(n, w, look, 0, 1, resolve);
     if (owner == Owner.HOST) {
-      openOnHost(n, look, r < 0 ? Fcntl.O_PATH : flags); // what is wrong is its kernel's to say
+      openOnHost(n, look, 0, r < 0 ? Fcntl.O_PATH : flags); // what is wrong is its kernel's to say
     } else if (r < 0) {
       hook.answer(n, hook.calls().memoryError(n, r));
     } else if (owner == Owner.WRONG) {
@@ -418,9 +425,14 @@ final class PathCalls implements AutoCloseable {
         : path.length > 5 && path[1] == 'd'; // /dev/net/tun
   }
 
-  private void openOnHost(Notification n, Look look, long flags) {
+  /** Whether a path of the host is that of {@code resolv.conf}, of which the device has another. */
+  private boolean isResolvConf(Notification n, Look look, int directory) {
+    return memfd >= 0 && !look.isAbsent() && Paths.names(n, look, directory, RESOLV_CONF);
+  }
+
+  private void openOnHost(Notification n, Look look, int directory, long flags) {
     int never = Fcntl.O_ACCMODE | Fcntl.O_CREAT | Fcntl.O_TRUNC | Fcntl.O_DIRECTORY | Fcntl.O_PATH;
-    if (memfd < 0 || (flags & never) != 0 || !look.isRaw(RESOLV_CONF)) {
+    if ((flags & never) != 0 || !isResolvConf(n, look, directory)) {
       hook.onHost(n);
       return;
     }
@@ -466,7 +478,13 @@ final class PathCalls implements AutoCloseable {
     Work w = paths.begin(n);
     Look look = w.first;
     switch (paths.look(n, w, look, directory, path)) {
-      case HOST -> hook.onHost(n);
+      case HOST -> {
+        if (isResolvConf(n, look, directory)) {
+          hook.answer(n, stats.statOwn(n, memfd, flags, n.args()[to]));
+        } else {
+          hook.onHost(n);
+        }
+      }
       case WRONG -> n.answerErrno(look.errno);
       case DEVICE -> {
         if ((flags & Fcntl.AT_SYMLINK_NOFOLLOW) != 0 && look.descriptorPath() != null) {
@@ -482,7 +500,14 @@ final class PathCalls implements AutoCloseable {
     Work w = paths.begin(n);
     Look look = w.first;
     switch (paths.look(n, w, look, 0, 1)) {
-      case HOST -> hook.onHost(n);
+      case HOST -> {
+        if (isResolvConf(n, look, 0)) {
+          long r = stats.statxOwn(n, memfd, n.intArg(2), n.intArg(3), n.args()[4]);
+          hook.answer(n, r);
+        } else {
+          hook.onHost(n);
+        }
+      }
       case WRONG -> n.answerErrno(look.errno);
       case DEVICE -> hook.answer(n, stats.statx(n, look, n.intArg(2), n.intArg(3), n.args()[4]));
     }

@@ -112,6 +112,11 @@ final class Paths {
       return hash & Integer.MAX_VALUE;
     }
 
+    /** The call has no path and means a descriptor. */
+    boolean isAbsent() {
+      return absent;
+    }
+
     /** The path as the program wrote it. */
     byte[] written() {
       return Arrays.copyOf(raw, rawLength);
@@ -308,6 +313,31 @@ final class Paths {
       }
     }
     return owner;
+  }
+
+  /**
+   * Whether a path of the host, which {@link #look} has just looked at, names a file by any text
+   * that does.
+   *
+   * @param directory as for {@link #look}
+   * @param file absolute and in its shortest form
+   */
+  static boolean names(Notification n, Look look, int directory, byte[] file) {
+    byte[] name = lastName(file);
+    if (look.rawLength < name.length
+        || !starts(look.raw, look.rawLength - name.length, look.rawLength, name)) {
+      return false;
+    }
+    byte[] whole = look.spare;
+    int base = 0;
+    if (look.raw[0] != '/') {
+      base = readLink(n, directory < 0 ? Fcntl.AT_FDCWD : n.intArg(directory), whole);
+      if (base <= 0) {
+        return false;
+      }
+    }
+    int length = normalize(look.raw, look.rawLength, whole, base, 0);
+    return Arrays.equals(whole, 0, length, file, 0, file.length);
   }
 
   private static void put(Work w, int slot, byte[] text, int from, int length) {

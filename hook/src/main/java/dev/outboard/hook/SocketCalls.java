@@ -174,7 +174,11 @@ final class SocketCalls {
   private void connect(Notification n) {
     Placeholder p = hook.lookup(n, 0);
     if (p == null) {
-      hook.onHost(n);
+      if (hook.link().ownNames() && HostNames.asked(n)) {
+        n.answerErrno(Errno.ENOENT); // as where no such service is
+      } else {
+        hook.onHost(n);
+      }
       return;
     }
     OpenFile again = p.isConnected() ? hook.files().get(p.handle()) : null;

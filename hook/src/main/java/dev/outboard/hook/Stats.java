@@ -7,6 +7,9 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.Stat;
 import dev.outboard.abi.Struct;
+import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Linux;
+import dev.outboard.posix.Processes;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
@@ -79,6 +82,9 @@ final class Stats {
   private final ThreadLocal<MemorySegment> scratch =
       ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(STATX_BYTES + STAT_BYTES, 8));
 
+  /** An empty path. */
+  private final MemorySegment nothing = Arena.ofAuto().allocate(1);
+
   Stats(DeviceCalls calls) {
     this.calls = calls;
   }
@@ -102,6 +108,30 @@ final class Stats {
     MemorySegment s = scratch.get();
     s.set(INT, X_DEV_MAJOR, s.get(INT, X_DEV_MAJOR) | DEVICE_MAJOR);
     return calls.memoryError(n, n.memory().write(to, s, 0, STATX_BYTES));
+  }
+
+  /** {@code newfstatat} of a file of the hook's own, into a structure of the program. */
+  long statOwn(Notification n, int fd, int flags, long to) {
+    MemorySegment s = scratch.get();
+    long r =
+        Processes.fstatat(
+            fd, nothing.address(), s.address() + STATX_BYTES, flags | Fcntl.AT_EMPTY_PATH);
+    return r < 0 ? r : calls.memoryError(n, n.memory().write(to, s, STATX_BYTES, STAT_BYTES));
+  }
+
+  /** {@code statx} of one, likewise. */
+  long statxOwn(Notification n, int fd, int flags, int mask, long to) {
+    MemorySegment s = scratch.get();
+    long r =
+        Linux.syscall(
+            SyscallNumbers.STATX,
+            fd,
+            nothing.address(),
+            flags | Fcntl.AT_EMPTY_PATH,
+            mask,
+            s.address(),
+            0);
+    return r < 0 ? r : calls.memoryError(n, n.memory().write(to, s, 0, STATX_BYTES));
   }
 
   /** The type bits of an open file's mode, or {@code -errno}. */

@@ -369,7 +369,7 @@ class RelayTest {
 
   private static Welcome welcome(int version) {
     return new Welcome(
-        version, SLOTS, SlotLayout.BYTES, "test", "1", "a test", "", List.of(), List.of());
+        version, SLOTS, SlotLayout.BYTES, "test", "1", "a test", "", List.of(), List.of(), false);
   }
 
   /** A device whose calls are sums, and blocks. */

@@ -19,6 +19,7 @@ import org.jspecify.annotations.Nullable;
  * @param nameservers addresses for {@code /etc/resolv.conf}, reachable from the device; may be
  *     empty
  * @param searchDomains domains for its {@code search} line; may be empty
+ * @param resolverOptions words for its {@code options} line; may be empty
  * @param notices sentences that the user should be told once
  */
 public record NetworkConfig(
@@ -29,12 +30,14 @@ public record NetworkConfig(
     List<InetAddress> gateways,
     List<InetAddress> nameservers,
     List<String> searchDomains,
+    List<String> resolverOptions,
     List<String> notices) {
   public NetworkConfig {
     addresses = List.copyOf(addresses);
     gateways = List.copyOf(gateways);
     nameservers = List.copyOf(nameservers);
     searchDomains = List.copyOf(searchDomains);
+    resolverOptions = List.copyOf(resolverOptions);
     notices = List.copyOf(notices);
   }
 
@@ -53,6 +56,7 @@ public record NetworkConfig(
         present(link.gateway(), link.gateway6()),
         resolver.nameservers(),
         resolver.searchDomains(),
+        resolver.options(),
         resolver.notices());
   }
 

@@ -153,6 +153,7 @@ final class PasstBackend implements NetBackend {
             ipv6 ? List.of(spec.gateway(), GATEWAY6) : List.of(spec.gateway()),
             nameservers,
             resolver.searchDomains(),
+            resolver.options(),
             notices);
     PasstBackend backend = spawn(command(program, spec, ipv6, publish, forward, resolver), config);
     try {

@@ -15,12 +15,14 @@ import java.util.List;
  *
  * @param nameservers without loopback addresses; may be empty
  * @param searchDomains of the last {@code search} or {@code domain} line
+ * @param options of all {@code options} lines, in their order
  * @param loopback the stub that was left out because nothing better was found, or empty
  * @param notices what the user should know
  */
-record Resolver(
+public record Resolver(
     List<InetAddress> nameservers,
     List<String> searchDomains,
+    List<String> options,
     List<InetAddress> loopback,
     List<String> notices) {
   /** What resolv.conf(5) allows. */
@@ -28,15 +30,16 @@ record Resolver(
 
   private static final long MAX_BYTES = 64 << 10;
 
-  Resolver {
+  public Resolver {
     nameservers = List.copyOf(nameservers);
     searchDomains = List.copyOf(searchDomains);
+    options = List.copyOf(options);
     loopback = List.copyOf(loopback);
     notices = List.copyOf(notices);
   }
 
   /** Of this machine. */
-  static Resolver ofMachine() {
+  public static Resolver ofMachine() {
     return of(Path.of("/etc/resolv.conf"), Path.of("/run/systemd/resolve/resolv.conf"));
   }
 
@@ -47,16 +50,17 @@ record Resolver(
   static Resolver of(Path file, Path upstream) {
     Parsed first = parse(file);
     if (!first.usable.isEmpty() || first.loopback.isEmpty()) {
-      return new Resolver(first.usable, first.search, List.of(), List.of());
+      return new Resolver(first.usable, first.search, first.options, List.of(), List.of());
     }
     String stub = first.loopback.getFirst().getHostAddress();
     Parsed second = parse(upstream);
     if (second.usable.isEmpty()) {
-      return new Resolver(List.of(), first.search, first.loopback, List.of());
+      return new Resolver(List.of(), first.search, first.options, first.loopback, List.of());
     }
     return new Resolver(
         second.usable,
         first.search,
+        first.options,
         List.of(),
         List.of(
             "the name server "
@@ -69,12 +73,16 @@ record Resolver(
   }
 
   private record Parsed(
-      List<InetAddress> usable, List<InetAddress> loopback, List<String> search) {}
+      List<InetAddress> usable,
+      List<InetAddress> loopback,
+      List<String> search,
+      List<String> options) {}
 
   private static Parsed parse(Path file) {
     List<InetAddress> usable = new ArrayList<>();
     List<InetAddress> loopback = new ArrayList<>();
     List<String> search = new ArrayList<>();
+    List<String> options = new ArrayList<>();
     List<String> lines;
     try {
       lines =
@@ -107,9 +115,10 @@ record Resolver(
           search.clear();
           search.addAll(List.of(words).subList(1, words.length));
         }
+        case "options" -> options.addAll(List.of(words).subList(1, words.length));
         default -> {}
       }
     }
-    return new Parsed(usable, loopback, search);
+    return new Parsed(usable, loopback, search, options);
   }
 }

@@ -575,6 +575,7 @@ class NetDeviceTest {
               List.of(InetAddress.ofLiteral("10.0.0.1")),
               List.of(),
               List.of(),
+              List.of(),
               List.of());
     }
 

@@ -260,6 +260,7 @@ class NetFuzz implements AutoCloseable {
             List.of(InetAddress.ofLiteral("10.0.0.1")),
             List.of(),
             List.of(),
+            List.of(),
             List.of());
     private final List<Sent> sent = new ArrayList<>();
     private int again;

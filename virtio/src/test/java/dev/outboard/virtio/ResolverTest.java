@@ -39,22 +39,25 @@ class ResolverTest {
         nameserver 127.0.0.1
         nameserver nonsense
         nameserver 2001:db8::53
-        options ndots:1
+        options ndots:1 timeout:2
+        options rotate
         """);
     Resolver r = Resolver.of(file, upstream);
     assertThat(text(r.nameservers())).containsExactly("192.0.2.53", "2001:db8:0:0:0:0:0:53");
     assertThat(r.searchDomains()).containsExactly("example.com", "example.org");
+    assertThat(r.options()).containsExactly("ndots:1", "timeout:2", "rotate");
     assertThat(r.notices()).isEmpty();
     assertThat(r.loopback()).isEmpty();
   }
 
   @Test
   void replacesAStubByWhatIsBehindItAndSaysSo() throws IOException {
-    Files.writeString(file, "nameserver 127.0.0.53\nsearch lan\n");
+    Files.writeString(file, "nameserver 127.0.0.53\nsearch lan\noptions edns0\n");
     Files.writeString(upstream, "nameserver 192.0.2.1\n");
     Resolver r = Resolver.of(file, upstream);
     assertThat(text(r.nameservers())).containsExactly("192.0.2.1");
     assertThat(r.searchDomains()).containsExactly("lan");
+    assertThat(r.options()).containsExactly("edns0");
     assertThat(r.notices())
         .singleElement()
         .asString()
