@@ -132,11 +132,6 @@ final class Paths {
       return rawLength == 0;
     }
 
-    /** There is no path at all: the argument is a null pointer. */
-    boolean isAbsent() {
-      return absent;
-    }
-
     /** The path as the program wrote it is this. */
     boolean isRaw(byte[] path) {
       return Arrays.equals(raw, 0, rawLength, path, 0, path.length);
