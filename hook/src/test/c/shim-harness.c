@@ -1131,8 +1131,8 @@ int main(int argc, char **argv) {
   memory_is_tried();
   paths();
   sleeps_and_wakes();
+  ahead(); // while there is one slot
   signals();
-  ahead();
   children();
   threads();
   done("all");
