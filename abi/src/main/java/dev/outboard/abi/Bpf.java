@@ -42,6 +42,7 @@ public final class Bpf {
   public static final int RET_ERRNO = 0x00050000;
   public static final int RET_USER_NOTIF = 0x7fc00000;
 
+  public static final int AUDIT_ARCH_AARCH64 = 0xC00000B7;
   public static final int AUDIT_ARCH_X86_64 = 0xC000003E;
   public static final int AUDIT_ARCH_I386 = 0x40000003;
 

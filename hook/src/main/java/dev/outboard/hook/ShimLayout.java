@@ -2,8 +2,8 @@
 package dev.outboard.hook;
 
 /**
- * Where the parts of the shim lie in a program's memory: the constants of {@code layout.h}, in
- * bytes.
+ * Where the parts of the shim lie in a program's memory: the constants of {@code layout.h} and, of
+ * x86-64, {@code addresses.h}, in bytes.
  *
  * <p>All of it is below 2 GiB, so that an instruction can name it by a 32-bit address; where it
  * begins is chosen by {@link PatchSite}: an address whose upper half is the code of {@code

@@ -42,8 +42,8 @@ class ShimHarnessTest {
           "memory-is-tried",
           "paths-are-looked-at",
           "both-sleep-and-wake",
-          "signals-while-it-looks-and-sleeps",
           "sends-and-receives-without-waiting",
+          "signals-while-it-looks-and-sleeps",
           "a-child-asks-for-its-table",
           "no-call-reaches-the-wrong-kernel",
           "all");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.syscalls;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Bpf;
 import dev.outboard.abi.Errno;
 import java.lang.foreign.Arena;
@@ -13,7 +14,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * The seccomp filter, made from the table: trapped rows notify the hook, refused ones and numbers
  * without a row answer an errno, all others are allowed. Calls of other ABIs (i386 by {@code int
- * 0x80}, x32) answer ENOSYS, since their numbers mean something else.
+ * 0x80}, x32; 32-bit ARM) answer ENOSYS, since their numbers mean something else.
  *
  * <p>A binary search over runs of numbers with the same treatment, so that a call costs some eight
  * comparisons; the kernel finds out by itself which numbers are always allowed and then does not
@@ -66,13 +67,13 @@ public final class SeccompProgram {
   private SeccompProgram() {}
 
   /**
-   * The filter as a {@code struct sock_filter[]}.
+   * The filter for this machine's programs as a {@code struct sock_filter[]}.
    *
    * @param arena owns the memory
    * @param options what depends on the session
    */
   public static MemorySegment build(Arena arena, Options options) {
-    long[] code = code(options);
+    long[] code = code(options, Architecture.MACHINE);
     MemorySegment program = arena.allocate((long) code.length * Bpf.INSTRUCTION_BYTES, 8);
     for (int i = 0; i < code.length; i++) {
       program.setAtIndex(ValueLayout.JAVA_LONG, i, code[i]);
@@ -80,22 +81,26 @@ public final class SeccompProgram {
     return program;
   }
 
-  /** The instructions, each a sock_filter as a little-endian number. */
-  static long[] code(Options options) {
+  /**
+   * The instructions, each a sock_filter as a little-endian number.
+   *
+   * @param machine whose numbers the programs have
+   */
+  static long[] code(Options options, Architecture machine) {
     int numbers = SyscallTable.NUMBERS;
     // From the last number that has a row on, none has.
     int[] starts = new int[numbers + 1];
     int runs = 0;
     for (int nr = 0; nr < numbers; nr++) {
-      if (nr == 0 || !sameTreatment(SyscallTable.byX86(nr - 1), SyscallTable.byX86(nr), options)) {
+      if (nr == 0 || !sameTreatment(row(machine, nr - 1), row(machine, nr), options)) {
         starts[runs++] = nr;
       }
     }
-    long[] tree = search(starts, 0, runs, options);
+    long[] tree = search(machine, starts, 0, runs, options);
     long[] refuse = {instruction(Bpf.RETURN, 0, 0, NO_CALL)};
     long[] head = {
       instruction(Bpf.LOAD_WORD, 0, 0, Bpf.DATA_ARCH),
-      instruction(Bpf.JUMP_EQUAL, 1, 0, Bpf.AUDIT_ARCH_X86_64),
+      instruction(Bpf.JUMP_EQUAL, 1, 0, audited(machine)),
       refuse[0],
       instruction(Bpf.LOAD_WORD, 0, 0, Bpf.DATA_NUMBER),
       // Also x32's numbers, which have bit 30 set.
@@ -107,6 +112,20 @@ public final class SeccompProgram {
       throw new IllegalStateException("a filter of " + code.length + " instructions");
     }
     return code;
+  }
+
+  private static int audited(Architecture machine) {
+    return switch (machine) {
+      case X86_64 -> Bpf.AUDIT_ARCH_X86_64;
+      case ARM64 -> Bpf.AUDIT_ARCH_AARCH64;
+    };
+  }
+
+  private static @Nullable Row row(Architecture machine, int number) {
+    return switch (machine) {
+      case X86_64 -> SyscallTable.byX86(number);
+      case ARM64 -> SyscallTable.byCanonical(number);
+    };
   }
 
   private static boolean sameTreatment(@Nullable Row a, @Nullable Row b, Options options) {
@@ -152,13 +171,14 @@ public final class SeccompProgram {
   }
 
   /** Finds the run that the number in A belongs to. */
-  private static long[] search(int[] starts, int from, int to, Options options) {
+  private static long[] search(
+      Architecture machine, int[] starts, int from, int to, Options options) {
     if (to - from == 1) {
-      return treatment(SyscallTable.byX86(starts[from]), options);
+      return treatment(row(machine, starts[from]), options);
     }
     int middle = (from + to) >>> 1;
-    long[] below = search(starts, from, middle, options);
-    long[] above = search(starts, middle, to, options);
+    long[] below = search(machine, starts, from, middle, options);
+    long[] above = search(machine, starts, middle, to, options);
     return branch(Bpf.JUMP_NOT_BELOW, starts[middle], above, below);
   }
 

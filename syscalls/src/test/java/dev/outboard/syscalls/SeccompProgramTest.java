@@ -3,6 +3,7 @@ package dev.outboard.syscalls;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Bpf;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
@@ -15,11 +16,16 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 import java.util.Random;
+import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
 class SeccompProgramTest {
-  private static final long[] CODE = SeccompProgram.code(new SeccompProgram.Options(false));
-  private static final long[] WITH_EXPORTS = SeccompProgram.code(new SeccompProgram.Options(true));
+  private static final Architecture X86_64 = Architecture.X86_64;
+
+  private static final long[] CODE = SeccompProgram.code(new SeccompProgram.Options(false), X86_64);
+  private static final long[] WITH_EXPORTS =
+      SeccompProgram.code(new SeccompProgram.Options(true), X86_64);
   private static final int ENOSYS = Bpf.RET_ERRNO | Errno.ENOSYS;
 
   /** Runs the program as the kernel would; jumps go forward only, so it ends. */
@@ -77,7 +83,10 @@ class SeccompProgramTest {
   }
 
   private static int expected(int number, long[] args, boolean exports) {
-    Row r = SyscallTable.byX86(number);
+    return expected(SyscallTable.byX86(number), args, exports);
+  }
+
+  private static int expected(@Nullable Row r, long[] args, boolean exports) {
     if (r == null) {
       return ENOSYS;
     }
@@ -92,6 +101,42 @@ class SeccompProgramTest {
 
   @Test
   void treatsEveryNumberAsItsRowSays() {
+    treatsNumbers(Bpf.AUDIT_ARCH_X86_64, CODE, WITH_EXPORTS, SyscallTable::byX86);
+  }
+
+  /** By arm64's numbers: what a call is does not depend on the machine. */
+  @Test
+  void treatsArm64sNumbersAsTheirRowsSay() {
+    treatsNumbers(
+        Bpf.AUDIT_ARCH_AARCH64,
+        SeccompProgram.code(new SeccompProgram.Options(false), Architecture.ARM64),
+        SeccompProgram.code(new SeccompProgram.Options(true), Architecture.ARM64),
+        SyscallTable::byCanonical);
+  }
+
+  @Test
+  void aFilterOfOneMachineRefusesCallsOfAnother() {
+    long[] arm64 = SeccompProgram.code(new SeccompProgram.Options(false), Architecture.ARM64);
+    for (int number = 0; number < 1200; number++) {
+      assertThat(run(arm64, Bpf.AUDIT_ARCH_X86_64, number)).isEqualTo(ENOSYS);
+      assertThat(run(Bpf.AUDIT_ARCH_AARCH64, number)).isEqualTo(ENOSYS);
+    }
+  }
+
+  /** A call of the gate is trapped on arm64, too, and one from the text before it is not. */
+  @Test
+  void arm64sCallsFromOneRangePass() {
+    long[] code =
+        SeccompProgram.code(
+            new SeccompProgram.Options(false, 0x0514_0000L, 0x0514_7004L), Architecture.ARM64);
+    int read = SyscallTable.row("read").number(Architecture.ARM64);
+    // What is seen is the address behind the `svc`.
+    assertThat(run(0x0514_7000L, code, Bpf.AUDIT_ARCH_AARCH64, read)).isEqualTo(Bpf.RET_ALLOW);
+    assertThat(run(0x0514_7004L, code, Bpf.AUDIT_ARCH_AARCH64, read)).isEqualTo(Bpf.RET_USER_NOTIF);
+  }
+
+  private static void treatsNumbers(
+      int arch, long[] code, long[] withExports, IntFunction<@Nullable Row> rows) {
     Random random = Seeds.random("treatsEveryNumberAsItsRowSays");
     long[] interesting = {
       0,
@@ -131,19 +176,20 @@ class SeccompProgramTest {
                   ? random.nextLong()
                   : interesting[random.nextInt(interesting.length)];
         }
-        assertThat(run(Bpf.AUDIT_ARCH_X86_64, number, args))
+        assertThat(run(code, arch, number, args))
             .as("%d %s", number, args)
-            .isEqualTo(expected(number, args, false));
-        assertThat(run(WITH_EXPORTS, Bpf.AUDIT_ARCH_X86_64, number, args))
+            .isEqualTo(expected(rows.apply(number), args, false));
+        assertThat(run(withExports, arch, number, args))
             .as("%d %s", number, args)
-            .isEqualTo(expected(number, args, true));
+            .isEqualTo(expected(rows.apply(number), args, true));
       }
     }
   }
 
   @Test
   void callsFromOneRangePassUnlessNobodyRunsThem() {
-    long[] code = SeccompProgram.code(new SeccompProgram.Options(true, 0x1000, 0x8100_0000L));
+    long[] code =
+        SeccompProgram.code(new SeccompProgram.Options(true, 0x1000, 0x8100_0000L), X86_64);
     for (Row r : SyscallTable.rows()) {
       for (long from : new long[] {0x1000, 0x1001, 0x7fff_ffffL, 0x80ff_ffffL}) {
         int wanted = r.route() == Route.REFUSED ? Bpf.RET_ERRNO | r.errno() : Bpf.RET_ALLOW;
