@@ -277,9 +277,21 @@ static void from_socket(void) {
   TELL(splice(s[1], NULL, p[1], NULL, PIPE, 0));
   TELL(splice(s[1], NULL, p[1], NULL, PIPE, SPLICE_F_NONBLOCK));
   close_all(2, s);
-  /* A reset. */
-  tcp_pair(s);
+  /* A reset, and one behind urgent data; so far they are in the way of an end only. */
   struct linger hard = {1, 0};
+  for (int resets = 0; resets < 2; resets++) {
+    tcp_pair(s);
+    CHECK(send(s[0], "!", 1, MSG_OOB) == 1);
+    if (resets) CHECK(setsockopt(s[0], SOL_SOCKET, SO_LINGER, &hard, sizeof hard) == 0);
+    close(s[0]);
+    CHECK(poll(&(struct pollfd){s[1], resets ? POLLERR : POLLRDHUP, 0}, 1, 5000) == 1);
+    set_flag(s[1], O_NONBLOCK, 1);
+    for (int i = 0; i < 3; i++) TELL(splice(s[1], NULL, p[1], NULL, PIPE, 0));
+    TELL(recv(s[1], b, 1, MSG_OOB));
+    TELL(splice(s[1], NULL, p[1], NULL, PIPE, 0));
+    close(s[1]);
+  }
+  tcp_pair(s);
   CHECK(setsockopt(s[0], SOL_SOCKET, SO_LINGER, &hard, sizeof hard) == 0);
   close(s[0]);
   ready.fd = s[1];

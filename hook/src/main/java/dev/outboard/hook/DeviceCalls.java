@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.File;
 import dev.outboard.abi.Poll;
+import dev.outboard.abi.Socket;
 import dev.outboard.abi.Struct;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Credentials;
@@ -613,28 +614,38 @@ final class DeviceCalls {
     if (r < 0) {
       return r;
     }
-    boolean gets = call == GETSOCKOPT;
     try {
-      Call c = n.slot().call();
-      do {
-        c.start(call);
-        c.toDevice = Long.BYTES + Integer.BYTES;
-        c.fromDevice = gets ? Long.BYTES + Integer.BYTES : 0;
-        c.args[0] = handle;
-        c.args[1] = level;
-        c.args[2] = name;
-        c.args[3] = Long.BYTES;
-        c.args[4] = gets ? 0 : Integer.BYTES;
-        c.data.set(ValueLayout.JAVA_INT, 0, Integer.BYTES);
-        c.data.set(ValueLayout.JAVA_INT, Long.BYTES, value);
-        r = execute(n, n.slot());
-      } while (r == AGAIN);
-      return r < 0 || !gets
-          ? r
-          : Integer.toUnsignedLong(c.data.get(ValueLayout.JAVA_INT, Long.BYTES));
+      return optionNow(n, call, handle, level, name, value);
     } finally {
       end(n);
     }
+  }
+
+  /** The error of a socket, which it tells once; between {@link #begin} and {@link #end}. */
+  long takeError(Notification n, int handle) {
+    return optionNow(n, GETSOCKOPT, handle, Socket.SOL_SOCKET, Socket.SO_ERROR, 0);
+  }
+
+  private long optionNow(Notification n, int call, int handle, int level, int name, int value) {
+    boolean gets = call == GETSOCKOPT;
+    Call c = n.slot().call();
+    long r;
+    do {
+      c.start(call);
+      c.toDevice = Long.BYTES + Integer.BYTES;
+      c.fromDevice = gets ? Long.BYTES + Integer.BYTES : 0;
+      c.args[0] = handle;
+      c.args[1] = level;
+      c.args[2] = name;
+      c.args[3] = Long.BYTES;
+      c.args[4] = gets ? 0 : Integer.BYTES;
+      c.data.set(ValueLayout.JAVA_INT, 0, Integer.BYTES);
+      c.data.set(ValueLayout.JAVA_INT, Long.BYTES, value);
+      r = execute(n, n.slot());
+    } while (r == AGAIN);
+    return r < 0 || !gets
+        ? r
+        : Integer.toUnsignedLong(c.data.get(ValueLayout.JAVA_INT, Long.BYTES));
   }
 
   /** As {@link DeviceLink#takesOptionsInRings}. */

@@ -366,7 +366,7 @@ final class Splices implements AutoCloseable {
       return r;
     }
     if (file.isTcp() && isAtMark(n, p, file)) {
-      return goesOn || p.nonBlocking() ? -Errno.EAGAIN : 0;
+      return goesOn ? -Errno.EAGAIN : nothingBefore(n, p, file);
     }
     Call c = n.slot().call();
     c.start(RECVFROM.canonical());
@@ -399,6 +399,16 @@ final class Splices implements AutoCloseable {
     c.args[0] = file.handle();
     c.args[1] = Ioctl.SIOCATMARK;
     return hook.calls().execute(n, n.slot()) == 0 && c.data.get(ValueLayout.JAVA_INT, 0) != 0;
+  }
+
+  /** What a splice ends with that finds urgent data only: {@code tcp_splice_read()}. */
+  private long nothingBefore(Notification n, Placeholder p, OpenFile file) {
+    long error = hook.calls().takeError(n, file.handle());
+    hook.calls().sampleNow(n, p);
+    if (error != 0) {
+      return -Math.abs(error);
+    }
+    return (p.mask() & Poll.POLLRDHUP) == 0 && p.nonBlocking() ? -Errno.EAGAIN : 0;
   }
 
   /** Which argument of the notification's call the source is: sendfile has it second. */
