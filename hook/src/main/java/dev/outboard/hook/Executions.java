@@ -765,9 +765,11 @@ final class Executions {
     StartStack stack =
         StartStack.read(
             (address, bytes) -> {
-              MemorySegment to = a.allocate(bytes);
-              long got = Processes.pread(memory, to.address(), bytes, address);
-              return got <= 0 ? new byte[0] : to.asSlice(0, got).toArray(JAVA_BYTE);
+              try (Arena own = Arena.ofConfined()) {
+                MemorySegment to = own.allocate(bytes);
+                long got = Processes.pread(memory, to.address(), bytes, address);
+                return got <= 0 ? new byte[0] : to.asSlice(0, got).toArray(JAVA_BYTE);
+              }
             },
             t.stack());
     if (stack == null) {
