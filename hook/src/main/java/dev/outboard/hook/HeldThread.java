@@ -163,8 +163,7 @@ final class HeldThread {
 
   /** Whether it waits for what comes next: it has not been killed. */
   boolean isStopped() {
-    return !gone
-        && Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, registers.address()) == 0;
+    return !gone && Processes.ptrace(Processes.PTRACE_GETREGS, tid, 0, registers.address()) == 0;
   }
 
   /** Of a thread that has begun a program: the address of its first instruction. */
