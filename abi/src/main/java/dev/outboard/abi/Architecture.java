@@ -212,8 +212,6 @@ public enum Architecture {
     put(n, SyscallNumbers.WAIT4, 260);
     put(n, SyscallNumbers.PRLIMIT64, 261);
     put(n, SyscallNumbers.SYNCFS, 267);
-    put(n, SyscallNumbers.EXECVEAT, 281);
-    put(n, SyscallNumbers.FACCESSAT2, 439);
     put(n, SyscallNumbers.SETNS, 268);
     put(n, SyscallNumbers.SENDMMSG, 269);
     put(n, SyscallNumbers.PROCESS_VM_READV, 270);
@@ -223,6 +221,7 @@ public enum Architecture {
     put(n, SyscallNumbers.SECCOMP, 277);
     put(n, SyscallNumbers.GETRANDOM, 278);
     put(n, SyscallNumbers.MEMFD_CREATE, 279);
+    put(n, SyscallNumbers.EXECVEAT, 281);
     put(n, SyscallNumbers.COPY_FILE_RANGE, 285);
     put(n, SyscallNumbers.PREADV2, 286);
     put(n, SyscallNumbers.PWRITEV2, 287);
@@ -232,6 +231,7 @@ public enum Architecture {
     put(n, SyscallNumbers.CLOSE_RANGE, 436);
     put(n, SyscallNumbers.OPENAT2, 437);
     put(n, SyscallNumbers.PIDFD_GETFD, 438);
+    put(n, SyscallNumbers.FACCESSAT2, 439);
     return n;
   }
 

@@ -51,6 +51,9 @@ final class Executions {
   /** As {@code exec_binprm()}: so many interpreters, one behind the other. */
   private static final int MOST_INTERPRETERS = 5;
 
+  /** In the place of a depth: what a program names, whose own interpreter is not asked for. */
+  private static final int LINKER = Integer.MAX_VALUE;
+
   /** As {@code MAXSYMLINKS}. */
   private static final int MOST_LINKS = 40;
 
@@ -222,12 +225,15 @@ final class Executions {
    */
   boolean script(Notification n, Work w, byte[] head) {
     ScriptLine line = ScriptLine.of(head);
-    if (line == null || isHosts(n, w, line.interpreter())) {
+    boolean at = n.row().argCount() > 3;
+    int flags = at ? n.intArg(4) : 0;
+    // A check alone is of the script, which is the host's.
+    boolean executes = (flags & ~(Fcntl.AT_SYMLINK_NOFOLLOW | Fcntl.AT_EMPTY_PATH)) == 0;
+    if (line == null || !executes || isHosts(n, w, line.interpreter())) {
       return false;
     }
-    boolean at = n.row().argCount() > 3;
     Plan plan = plan(n, w.first, at);
-    plan.flags = at ? n.intArg(4) : 0;
+    plan.flags = flags;
     plan.asks = true;
     plan.thread = lastName(plan.name);
     n.willBlock();
@@ -349,7 +355,7 @@ final class Executions {
     check(hook.calls().runAt(n, FACCESSAT2, asked, file, null));
     byte[] head = new byte[Executables.LOOKED_BYTES];
     head = Arrays.copyOf(head, (int) read(n, file, 0, head.length, MemorySegment.ofArray(head)));
-    ScriptLine line = ScriptLine.of(head);
+    ScriptLine line = depth == LINKER ? null : ScriptLine.of(head);
     if (line != null && !isHosts(n, w, line.interpreter())) {
       return scripted(n, w, plan, line, path, depth);
     }
@@ -372,7 +378,9 @@ final class Executions {
       throw new Refused(Errno.ENOMEM);
     }
     long copied = read(n, file, copy, size);
-    findInterpreter(n, w, plan, copy, copied, depth);
+    if (depth != LINKER) {
+      findInterpreter(n, w, plan, copy, copied);
+    }
     return copy;
   }
 
@@ -381,7 +389,7 @@ final class Executions {
       throws Refused {
     Copy copy = create(plan, path);
     copy.line = line;
-    copy.interpreter = interpreter(n, w, plan, depth);
+    copy.interpreter = interpreter(n, w, plan, depth + 1);
     return copy;
   }
 
@@ -390,15 +398,19 @@ final class Executions {
     return paths.look(n, w, w.second, path) != Owner.DEVICE;
   }
 
-  /** Copies {@code w.second}, which has been looked at and is the device's. */
+  /**
+   * Copies {@code w.second}, which has been looked at and is the device's.
+   *
+   * @param depth how many files name each other before it, or {@link #LINKER}
+   */
   private Copy interpreter(Notification n, Work w, Plan plan, int depth) throws Refused {
-    if (depth >= MOST_INTERPRETERS) {
+    if (depth > MOST_INTERPRETERS && depth != LINKER) {
       throw new Refused(Errno.ELOOP);
     }
     Look look = w.second;
     OpenFile file = open(n, look, true);
     try {
-      return copy(n, w, plan, file, depth + 1);
+      return copy(n, w, plan, file, depth);
     } finally {
       hook.calls().close(file.handle());
     }
@@ -417,7 +429,7 @@ final class Executions {
    * If the program names an interpreter of the device's, that is copied, too; its name gets room
    * behind the program, for that of a descriptor may be longer.
    */
-  private void findInterpreter(Notification n, Work w, Plan plan, Copy copy, long size, int depth)
+  private void findInterpreter(Notification n, Work w, Plan plan, Copy copy, long size)
       throws Refused {
     try (Arena a = Arena.ofConfined()) {
       MemorySegment header = interpreterHeader(a, copy, size);
@@ -437,7 +449,7 @@ final class Executions {
       byte[] path =
           text.getString(0, StandardCharsets.ISO_8859_1).getBytes(StandardCharsets.ISO_8859_1);
       if (path.length > 0 && !isHosts(n, w, path)) {
-        copy.interpreter = interpreter(n, w, plan, depth);
+        copy.interpreter = interpreter(n, w, plan, LINKER);
       }
     }
   }
@@ -753,9 +765,11 @@ final class Executions {
     StartStack stack =
         StartStack.read(
             (address, bytes) -> {
-              MemorySegment to = a.allocate(bytes);
-              long got = Processes.pread(memory, to.address(), bytes, address);
-              return got <= 0 ? new byte[0] : to.asSlice(0, got).toArray(JAVA_BYTE);
+              try (Arena own = Arena.ofConfined()) {
+                MemorySegment to = own.allocate(bytes);
+                long got = Processes.pread(memory, to.address(), bytes, address);
+                return got <= 0 ? new byte[0] : to.asSlice(0, got).toArray(JAVA_BYTE);
+              }
             },
             t.stack());
     if (stack == null) {

@@ -286,6 +286,10 @@ final class Paths {
     look.byDescriptor = false;
     look.absent = false;
     look.directory = Fcntl.AT_FDCWD;
+    if (path.length >= PATH_BYTES) {
+      look.errno = Errno.ENAMETOOLONG;
+      return Owner.WRONG;
+    }
     look.rawLength = path.length;
     System.arraycopy(path, 0, look.raw, 0, path.length);
     return settle(w, look, decide(n, look, -1));

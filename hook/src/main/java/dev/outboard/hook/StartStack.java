@@ -181,17 +181,8 @@ final class StartStack {
    * @param thread the thread's name
    */
   Rewritten rewrite(byte[] name, int argument, List<byte[]> first, byte[] thread) {
-    byte[][] texts = new byte[arguments][];
-    long total = 0;
-    if (!first.isEmpty()) {
-      for (int i = 0; i < arguments && total < MOST_TEXTS; i++) {
-        boolean other = i >= argument && i < argument + first.size();
-        byte[] text = other ? first.get(i - argument) : argument(i, MOST_TEXTS);
-        texts[i] = text;
-        total += text.length + 1L;
-      }
-    }
-    boolean all = !first.isEmpty() && total < MOST_TEXTS;
+    byte[][] texts = first.isEmpty() ? null : texts(argument, first);
+    boolean all = texts != null;
     ByteArrayOutputStream room = new ByteArrayOutputStream();
     room.writeBytes(new byte[SPARE_BYTES]);
     int threadAt = put(room, thread);
@@ -200,7 +191,8 @@ final class StartStack {
     int argumentsAt = room.size();
     for (int i = 0; i < arguments; i++) {
       boolean other = i >= argument && i < argument + first.size();
-      offsets[i] = all || other ? put(room, other ? first.get(i - argument) : texts[i]) : -1;
+      byte[] text = other ? first.get(i - argument) : texts == null ? null : texts[i];
+      offsets[i] = text == null ? -1 : put(room, text);
     }
     int argumentsEnd = room.size();
     room.writeBytes(new byte[-room.size() & (ALIGNMENT - 1)]);
@@ -221,6 +213,37 @@ final class StartStack {
     bytes.put(room.toByteArray());
     return new Rewritten(
         bytes.array(), stack, roomAt, threadAt, all ? argumentsAt : 0, argumentsEnd);
+  }
+
+  /**
+   * All arguments; null if they are too much to be moved. Behind those that are others, which come
+   * first, they stand in a row.
+   */
+  private byte @Nullable [][] texts(int argument, List<byte[]> first) {
+    byte[][] texts = new byte[arguments][];
+    int next = argument + first.size();
+    long base = next < arguments ? words[1 + next] : 0;
+    byte[] row = next < arguments ? memory.read(base, MOST_TEXTS) : new byte[0];
+    long total = 0;
+    for (int i = 0; i < arguments && total < MOST_TEXTS; i++) {
+      if (i >= argument && i < next) {
+        texts[i] = first.get(i - argument);
+      } else if (i < argument) {
+        texts[i] = argument(i, PIECE_BYTES);
+      } else {
+        long from = words[1 + i] - base;
+        int end = Math.clamp(from, 0, row.length);
+        while (end < row.length && row[end] != 0) {
+          end++;
+        }
+        if (from < 0 || end == row.length) {
+          return null;
+        }
+        texts[i] = Arrays.copyOfRange(row, (int) from, end);
+      }
+      total += texts[i].length + 1L;
+    }
+    return total < MOST_TEXTS ? texts : null;
   }
 
   private static int put(ByteArrayOutputStream room, byte[] text) {

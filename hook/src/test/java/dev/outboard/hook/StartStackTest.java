@@ -91,9 +91,9 @@ class StartStackTest {
     StartStack before = stack("/dev/fd/3", List.of("tool", "a", ""), List.of("PATH=/bin", "X="));
     StartStack.Rewritten r = before.rewrite(bytes("/export/bin/tool"), 0, List.of(), bytes("tool"));
     assertThat(r.arguments()).isZero();
+    StartStack after = rewritten(r);
     assertThat(textAt(r.threadName())).isEqualTo("tool");
     assertThat(read(r.spare(), StartStack.SPARE_BYTES)).containsOnly(0);
-    StartStack after = rewritten(r);
     assertThat(new String(after.name(100), StandardCharsets.US_ASCII))
         .isEqualTo("/export/bin/tool");
     assertThat(after.arguments()).isEqualTo(3);
