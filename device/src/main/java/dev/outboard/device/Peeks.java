@@ -167,6 +167,8 @@ final class Peeks {
       // A call may have come and gone since the poll, and have had it show what is received.
       if (handle.uses() == OPEN_AND_HERE
           && handle.sends == Handles.Sends.AHEAD
+          && !handle.unpeekable
+          && !handle.isBeingTaken()
           && !handle.failed()) {
         r =
             kernel.syscall(

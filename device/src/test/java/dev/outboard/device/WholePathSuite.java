@@ -274,6 +274,7 @@ abstract class WholePathSuite {
     try (TestProgram p = new TestProgram(link);
         LentProgram q = new LentProgram(link);
         LentProgram r = new LentProgram(link)) {
+      int slots = link.counts().slots();
       int[][] ends = born(p);
       int to = p.socket(Socket.SOCK_DGRAM | Socket.SOCK_NONBLOCK);
       int toBirth = p.slot.newBirth();
@@ -343,7 +344,6 @@ abstract class WholePathSuite {
         }
         assertThat(receiveText(p, b)).isEqualTo("ended");
         sendText(p, a, "had it");
-        int slots = link.counts().slots();
         try (LentProgram ends2 = new LentProgram(link)) {
           assertThat(ends2.receive(b, birth, 100, 0)).isEqualTo(6);
           assertThat(ends2.take()).isTrue();

@@ -507,7 +507,7 @@ final class DeviceCalls {
       receives.awaitLooked(s.looked());
       receives.after(received);
     }
-    long r = s.result();
+    long r = result(s);
     if (follows >= 0 && before != null && r >= 0) {
       OpenFile file = files.get((int) s.call().args[0]);
       if (file != null) {
@@ -536,6 +536,18 @@ final class DeviceCalls {
       s.call().result = r;
     }
     return r;
+  }
+
+  /** What a call has come to; the device may say anything. */
+  private static long result(CallSlot s) {
+    Call c = s.call();
+    Row row = c.number >= PseudoCall.FIRST ? null : SyscallTable.byCanonical(c.number);
+    long r = s.result();
+    if (row == null || !row.onDevice()) {
+      // AGAIN is the hook's own.
+      return Math.max(r, Integer.MIN_VALUE);
+    }
+    return HostMarshaller.checked(row, c);
   }
 
   /** Whether a call may change what a regular file is: its size, its times, its mode, its links. */

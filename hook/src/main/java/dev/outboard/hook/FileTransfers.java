@@ -533,6 +533,7 @@ final class FileTransfers {
       while (r == SendAhead.NOT_TAKEN || r == DeviceCalls.AGAIN) {
         c.start((socket ? SENDTO : WRITE).canonical());
         c.toDevice = have;
+        c.carried = have;
         c.args[0] = out.handle();
         c.args[2] = have;
         if (socket) {

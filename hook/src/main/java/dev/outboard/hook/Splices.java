@@ -509,6 +509,7 @@ final class Splices implements AutoCloseable {
     do {
       c.start((socket ? SENDTO : position < 0 ? WRITE : PWRITE).canonical());
       c.toDevice = count;
+      c.carried = count;
       c.args[0] = file.handle();
       c.args[2] = count;
       if (socket) {

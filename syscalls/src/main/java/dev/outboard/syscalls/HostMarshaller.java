@@ -39,6 +39,9 @@ public final class HostMarshaller {
   private static final int CONTROL_BYTES = 5;
   private static final int SKIP = 6;
 
+  /** As the kernel has it: no error has a greater number. */
+  private static final long MAX_ERRNO = 4095;
+
   private HostMarshaller() {}
 
   /** {@link #encode(Row, long[], ProgramMemory, Call, long)} from the first byte on. */
@@ -117,7 +120,7 @@ public final class HostMarshaller {
    * @return the value to answer the program with: the result or {@code -errno}
    */
   public static long decode(Row r, long[] programArgs, Call done, ProgramMemory m) {
-    long result = done.result;
+    long result = checked(r, done);
     if (result < 0) {
       return result;
     }
@@ -148,6 +151,65 @@ public final class HostMarshaller {
       }
     }
     return result;
+  }
+
+  /**
+   * The result of a call, if it is one that a kernel could give; else {@code -EIO}, which is the
+   * call's result then, too: a device could have the program believe in bytes that it has not got,
+   * or the host look for them.
+   *
+   * @param r the call's row
+   * @param done the call as encode left it, or made with the bytes that it asks for as {@link
+   *     Call#carried}, with its result
+   */
+  public static long checked(Row r, Call done) {
+    long result = done.result;
+    boolean possible =
+        result < 0
+            ? result >= -MAX_ERRNO
+            : switch (r.result()) {
+              case FD -> result <= Integer.MAX_VALUE;
+              case BYTES -> result <= mostBytes(r, done);
+              default -> true;
+            };
+    if (!possible) {
+      done.result = -Errno.EIO;
+    }
+    return done.result;
+  }
+
+  /** How many bytes a call can say that it has moved. */
+  private static long mostBytes(Row r, Call c) {
+    boolean transfers = false;
+    long asked = Long.MAX_VALUE;
+    for (int i = 0; i < r.argCount(); i++) {
+      Arg arg = r.arg(i);
+      switch (arg.kind()) {
+        case IN, OUT, INOUT, IOVEC_IN, IOVEC_OUT -> {
+          if (arg.lengthArg() >= 0) {
+            transfers = true;
+            // Asks how much there would be.
+            if (c.wanted == 0 && r.arg(arg.lengthArg()).name().equals("size")) {
+              return Integer.MAX_VALUE;
+            }
+          }
+        }
+        case MSGHDR_IN, MSGHDR_OUT -> transfers = true;
+        case FLAGS -> {
+          // Says how long the message was.
+          if (arg.set().equals("MSG") && (c.args[i] & Socket.MSG_TRUNC) != 0) {
+            return Integer.MAX_VALUE;
+          }
+        }
+        case SCALAR -> {
+          if (arg.name().equals("count") || arg.name().equals("len")) {
+            asked = Math.max(0, c.args[i]);
+          }
+        }
+        default -> {}
+      }
+    }
+    return transfers ? c.carried : asked;
   }
 
   /** Where in the call's data the bytes are that a receive of row {@code r} transfers. */

@@ -2,6 +2,7 @@
 package dev.outboard.syscalls;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import dev.outboard.abi.Socket;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
@@ -60,6 +61,13 @@ class ReplyFuzz {
     } finally {
       program.unwatch();
     }
+    if (answer < -4095) {
+      throw new AssertionError(row + " ends with " + answer);
+    }
+    boolean counts = row.result() == ResultKind.BYTES && call.wanted > 0 && !truncates(row, call);
+    if (counts && answer > call.carried) {
+      throw new AssertionError(row + " says " + answer + " of " + call.carried + " bytes");
+    }
     if (answer != result && answer >= 0) {
       throw new AssertionError(row + " ends with " + answer + ", the device says " + result);
     }
@@ -71,5 +79,17 @@ class ReplyFuzz {
         throw new AssertionError("the program's argument " + i + " was changed");
       }
     }
+  }
+
+  /** Whether the call asks how long a message was. */
+  static boolean truncates(Row row, Call call) {
+    for (int i = 0; i < row.argCount(); i++) {
+      if (row.arg(i).kind() == Arg.Kind.FLAGS
+          && row.arg(i).set().equals("MSG")
+          && (call.args[i] & Socket.MSG_TRUNC) != 0) {
+        return true;
+      }
+    }
+    return false;
   }
 }
