@@ -16,6 +16,7 @@ import org.junit.jupiter.api.Tag;
  * curl by each of its protocols but HTTP, which others test; both ways where there are two, and
  * with TLS. The server is beside it on the same kernel.
  */
+@Tag("judges")
 class CurlTest {
   private static final Duration LIMIT = Duration.ofMinutes(3);
 
@@ -54,71 +55,60 @@ class CurlTest {
     judge(trial, "ftp");
   }
 
-  @Tag("judges")
   @Scenario(trace = false)
   void ftps(Trial trial) {
     judge(trial, "ftps");
   }
 
   /** Datagrams, by blocks of three sizes. */
-  @Tag("judges")
   @Scenario(trace = false)
   void tftp(Trial trial) {
     judge(trial, "tftp");
   }
 
-  @Tag("judges")
   @Scenario(trace = false)
   void smtp(Trial trial) {
     judge(trial, "smtp", "smtps");
   }
 
-  @Tag("judges")
   @Scenario(trace = false)
   void imap(Trial trial) {
     judge(trial, "imap", "imaps");
   }
 
-  @Tag("judges")
   @Scenario(trace = false)
   void pop3(Trial trial) {
     judge(trial, "pop3", "pop3s");
   }
 
   /** By libssh2, with Debian's server. */
-  @Tag("judges")
   @Scenario(trace = false)
   void scpAndSftp(Trial trial) {
     Programs.require("sshd", "ssh-keygen");
     judge(trial, "scp", "sftp");
   }
 
-  @Tag("judges")
   @Scenario(trace = false)
   void ldap(Trial trial) {
     judge(trial, "ldap", "ldaps");
   }
 
-  @Tag("judges")
   @Scenario(trace = false)
   void dictAndGopher(Trial trial) {
     judge(trial, "dict", "gopher", "gophers");
   }
 
-  @Tag("judges")
   @Scenario(trace = false)
   void mqttAndRtsp(Trial trial) {
     judge(trial, "mqtt", "rtsp");
   }
 
   /** Reads of standard input between polls of the socket. */
-  @Tag("judges")
   @Scenario(trace = false)
   void telnet(Trial trial) {
     judge(trial, "telnet");
   }
 
-  @Tag("judges")
   @Scenario(trace = false)
   void file(Trial trial) {
     judge(trial, "file");
