@@ -435,7 +435,7 @@ static int writable(const struct transfer *t, uint64_t bytes) {
 /* What the trap finds out again, and then does what goes with it; of device.LentCalls. */
 enum { TRAP = -512 };
 
-/* --- sends and options that nobody waits for ------------------------------------------------------------------ */
+/* --- sends and options that nobody waits for ----------------------------------------------------- */
 
 static inline struct credit *credit_of(struct slot *s, uint64_t handle) {
   return (struct credit *)((char *)s + CREDITS) + (handle & (MAX_CREDITS - 1));
@@ -498,7 +498,7 @@ static struct entry *room(struct slot *s, uint64_t handle, uint64_t bytes, int f
   struct credit *c = credit_of(s, handle);
   int sets = flags & SETS_OPTION;
   if (!(CONTROL->ahead & (sets ? OPTIONS_AHEAD : SENDS_AHEAD)) || bytes > AHEAD_BYTES ||
-      (!sets && (flags & MSG_PEEK)) || c->handle != named(handle) || c->left < cost(flags, bytes) ||
+      (!sets && (flags & MSG_PEEK)) || c->handle != named(handle) || !c->left || c->left < cost(flags, bytes) ||
       c->generation != s->generation || s->reply >> 31)
     return 0;
   uint64_t need = sizeof(struct entry) + ((bytes + sizeof(struct entry) - 1) & -sizeof(struct entry));
