@@ -334,6 +334,8 @@ abstract class WholePathSuite {
           assertThat(q.receive(b, birth, 100, 0)).isEqualTo(LentCalls.TRAP);
           sendText(p, a, "waits");
           assertThat(waits.await()).isEqualTo(5);
+          assertThat(q.receive(b, birth, 100, 0)).as("not settled").isEqualTo(LentCalls.TRAP);
+          waits.slot.settle();
           p.expect(Canonical.FCNTL, b, Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
         }
 
