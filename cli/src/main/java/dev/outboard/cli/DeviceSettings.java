@@ -105,7 +105,7 @@ record DeviceSettings(
               DNS,
               "ADDR",
               "Name servers in place of this machine's, at most three. Programs then do not",
-              "reach services of the host that look names up (nscd, systemd-resolved, avahi)."),
+              "reach the host's services for names (nscd, systemd-resolved, avahi)."),
           Option.repeated(
               DEVICE_PATH,
               (char) 0,
