@@ -104,8 +104,8 @@ record DeviceSettings(
           Option.list(
               DNS,
               "ADDR",
-              "Name servers in place of this machine's, at most three. Programs then do not",
-              "reach the host's services for names (nscd, systemd-resolved, avahi)."),
+              "Name servers in place of this machine's, three at most. Programs then do",
+              "not reach the host's services for names (nscd, systemd-resolved, avahi)."),
           Option.repeated(
               DEVICE_PATH,
               (char) 0,
