@@ -89,6 +89,9 @@ final class Peeks {
   private boolean replyIsCopied;
   private int looks;
 
+  /** Whether the last reply has offered something; the slot's thread's. */
+  private boolean replyOffers;
+
   Peeks(Kernel kernel, Handles handles, Readiness readiness, PeekedReceives table) {
     this.kernel = kernel;
     this.handles = handles;
@@ -304,6 +307,7 @@ final class Peeks {
           replyIsCopied = copies;
           looks = 0;
           reply = handle;
+          replyOffers = true;
           table.offerReply(sequence);
         } else {
           handle.peeks = null;
@@ -315,12 +319,17 @@ final class Peeks {
   }
 
   /** Takes back what an earlier reply has offered: the process makes another call. */
-  synchronized void endReply() {
-    if (closed) {
-      return;
+  void endReply() {
+    if (!replyOffers) {
+      return; // Most calls are no receives, and pay for none of it.
     }
-    endUnusedReply();
-    table.noReply();
+    replyOffers = false;
+    synchronized (this) {
+      if (!closed) {
+        endUnusedReply();
+        table.noReply();
+      }
+    }
   }
 
   /**
