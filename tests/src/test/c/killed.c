@@ -277,11 +277,15 @@ static void warm(int rounds) {
   CHECK(munmap(stream, TOTAL + 1) == 0);
 }
 
-/* Counts the numbers in order that a process has, and where they are in all. */
-static int count(volatile uint32_t *numbers, uint8_t *seen, int most) {
+/* How far from the kill something may be out of order: docs/differences.md. */
+enum { MOMENT = 16 };
+
+/* Counts the numbers that a process has, and where they are in all: in order but for those around one. */
+static int count(volatile uint32_t *numbers, uint8_t *seen, int most, uint32_t around) {
   int n = 0;
   for (uint32_t before = 0; numbers[n]; before = numbers[n++]) {
-    if (numbers[n] <= before || numbers[n] > (uint32_t)most) {
+    int close = numbers[n] + MOMENT > around && numbers[n] < around + MOMENT;
+    if ((numbers[n] <= before && !close) || numbers[n] > (uint32_t)most) {
       fprintf(stderr, "%u comes behind %u\n", numbers[n], before);
       exit(1);
     }
@@ -323,7 +327,7 @@ static void warm_beside(int rounds) {
       CHECK(send(t[0], &number, 4, 0) == 4);
       if (next(&seed) % 4 == 0) sleep_us(next(&seed) % 400);
       if (k == killed) end(victim);
-      // docs/differences.md: where two of them trap, what comes at that moment may be out of order.
+      // Not more than that moment: what comes at it may be out of order.
       if (k == killed + 1) await_number(first, second, k);
     }
     uint8_t seen[512];
@@ -332,7 +336,7 @@ static void warm_beside(int rounds) {
     do {
       sleep_us(200);
       memset(seen, 0, sizeof seen);
-      n = count(first, seen, all), m = count(second, seen, all);
+      n = count(first, seen, all, killed), m = count(second, seen, all, killed);
       missing = 0;
       for (int k = 1; k <= all; k++) missing += seen[k] == 0;
     } while (missing && now_us() < limit);
