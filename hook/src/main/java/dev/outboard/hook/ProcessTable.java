@@ -71,6 +71,10 @@ final class ProcessTable implements AutoCloseable {
 
   private final AtomicReferenceArray<@Nullable AtomicReferenceArray<@Nullable ThreadEntry>> chunks =
       new AtomicReferenceArray<>(MAX_TID / CHUNK);
+
+  /** How many threads each chunk has; guarded by this. */
+  private final short[] used = new short[MAX_TID / CHUNK];
+
   private final Listener listener;
   private final int self = Processes.getpid();
   private final int epoll;
@@ -313,13 +317,22 @@ final class ProcessTable implements AutoCloseable {
     return new ProcessEntry(tgid, ppid, (int) pidfd, (int) directory);
   }
 
+  /**
+   * Changes a thread's entry, under the lock. A chunk without any is let go: numbers go up on a
+   * machine that makes many processes, ours or not, and each chunk would stay.
+   */
   private void put(int tid, @Nullable ThreadEntry t) {
-    AtomicReferenceArray<@Nullable ThreadEntry> chunk = chunks.get(tid / CHUNK);
+    int index = tid / CHUNK;
+    AtomicReferenceArray<@Nullable ThreadEntry> chunk = chunks.get(index);
     if (chunk == null) {
       chunk = new AtomicReferenceArray<>(CHUNK);
-      chunks.set(tid / CHUNK, chunk);
+      chunks.set(index, chunk);
     }
-    chunk.set(tid % CHUNK, t);
+    boolean had = chunk.getAndSet(tid % CHUNK, t) != null;
+    used[index] += (short) ((t != null ? 1 : 0) - (had ? 1 : 0));
+    if (used[index] == 0) {
+      chunks.set(index, null);
+    }
   }
 
   private synchronized void watch(int fd, int pid) {
