@@ -408,6 +408,11 @@ final class LentCalls {
     if (takes && handle.unpeekable) {
       return TRAP;
     }
+    // Urgent data behind the bytes are skipped by a receive, and not by what throws the bytes out.
+    takes =
+        takes
+            && !(isStream(handle, scratch)
+                && (Pollfds.now(kernel, scratch, 0, handle.fd, Poll.POLLPRI) & Poll.POLLPRI) != 0);
     long result =
         takes
             ? ring.peeks()
