@@ -429,7 +429,8 @@ final class LentCalls {
         || result >= 0
         || result == -Errno.EAGAIN
         || result == TRAP
-        || ShadowThread.isRestart(result)) {
+        || ShadowThread.isRestart(result)
+        || !isStream(handle, scratch)) { // of messages the error comes before those that are there
       return result;
     }
     // A socket tells an error once. The trap finds it, or whoever calls next.
