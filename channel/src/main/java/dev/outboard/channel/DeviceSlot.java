@@ -141,10 +141,7 @@ public final class DeviceSlot {
     }
     seen = now;
     if (!isNew(now)) {
-      if (later) {
-        return LATER;
-      }
-      return AHEAD;
+      return later ? LATER : AHEAD;
     }
     // Acquire on all paths to here; pairs with CallSlot.submit.
     taken = now;

@@ -118,7 +118,7 @@ public sealed interface Frame
     private static final int TCP_CORK = 3;
 
     /** Whether a frame may set this option of TCP: setting it cannot fail. */
-    public static boolean isOption(int name) {
+    public static boolean isOption(long name) {
       return name == TCP_NODELAY || name == TCP_CORK;
     }
 

@@ -7,6 +7,7 @@ import dev.outboard.device.Limits;
 import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.PortMapping;
+import dev.outboard.virtio.Resolver;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.util.ArrayList;
@@ -40,9 +41,6 @@ record DeviceSettings(
   private static final long MEMORY_UNIT_BYTES = 4L << 20;
   private static final long MIN_MEMORY_BYTES = 32L << 20;
   private static final long MAX_MEMORY_BYTES = 64L << 30;
-
-  /** {@code MAXNS} of {@code resolv.h}. */
-  private static final int MAX_NAMESERVERS = 3;
 
   private static final String KERNEL = "--kernel";
   private static final String NET = "--net";
@@ -265,9 +263,9 @@ record DeviceSettings(
   }
 
   private static List<InetAddress> nameservers(List<String> given) {
-    if (given.size() > MAX_NAMESERVERS) {
+    if (given.size() > Resolver.MAX_SERVERS) {
       throw new IllegalArgumentException(
-          "--dns: more than " + MAX_NAMESERVERS + ", of which a C library asks no other");
+          "--dns: more than " + Resolver.MAX_SERVERS + ", of which a C library asks no other");
     }
     return given.stream().map(DeviceSettings::address).toList();
   }

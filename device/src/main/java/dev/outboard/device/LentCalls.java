@@ -8,6 +8,7 @@ import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.Stat;
 import dev.outboard.channel.DeviceSlot;
+import dev.outboard.channel.Frame;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.SocketOptions;
@@ -219,8 +220,7 @@ final class LentCalls {
           a[2] >= 0 && a[2] <= Call.PIECE_BYTES && (a[3] & ~FLAGS) == 0;
       case Canonical.SENDFILE -> a[2] > 0 && a[2] <= SENDFILE_BYTES;
       case Canonical.PPOLL -> a[2] > 0 && a[2] <= MAX_POLLED && a[4] >= 0 && a[4] <= WAIT_NANOS;
-      case Canonical.SETSOCKOPT ->
-          a[1] == Socket.IPPROTO_TCP && (a[2] == Socket.TCP_NODELAY || a[2] == Socket.TCP_CORK);
+      case Canonical.SETSOCKOPT -> a[1] == Socket.IPPROTO_TCP && Frame.Ahead.isOption(a[2]);
       case Canonical.GETSOCKNAME, Canonical.GETPEERNAME -> hasRoom(a[3]);
       case Canonical.GETSOCKOPT -> hasRoom(a[3]) && SocketOptions.isAsked(a[1], a[2]);
       case Canonical.IOCTL -> a[1] == Ioctl.FIONREAD;
@@ -353,10 +353,6 @@ final class LentCalls {
   }
 
   private boolean isStream(Handles.Handle handle, MemorySegment scratch) {
-    return type(handle, scratch) == Socket.SOCK_STREAM;
-  }
-
-  private int type(Handles.Handle handle, MemorySegment scratch) {
     if (handle.type == 0) {
       scratch.set(ValueLayout.JAVA_INT, OPTION_LENGTH, OPTION_BYTES);
       long r =
@@ -370,7 +366,7 @@ final class LentCalls {
               0);
       handle.type = r == 0 ? scratch.get(ValueLayout.JAVA_INT, 0) : -1;
     }
-    return handle.type;
+    return handle.type == Socket.SOCK_STREAM;
   }
 
   private boolean waits(Handles.Handle handle) {
@@ -404,33 +400,32 @@ final class LentCalls {
   }
 
   private long receiveOnce(Call call, Handles.Handle handle, long flags, MemorySegment scratch) {
-    boolean takes = slot.wantsTaking() && (flags & Socket.MSG_PEEK) == 0;
-    if (takes && handle.unpeekable) {
+    if (!slot.wantsTaking()) {
+      return once(call, handle, flags);
+    }
+    boolean looks = (flags & Socket.MSG_PEEK) != 0;
+    if (!looks && handle.unpeekable) {
       return TRAP;
     }
+    boolean stream = isStream(handle, scratch);
     // Urgent data behind the bytes are skipped by a receive, and not by what throws the bytes out.
-    takes =
-        takes
-            && !(isStream(handle, scratch)
-                && (Pollfds.now(kernel, scratch, 0, handle.fd, Poll.POLLPRI) & Poll.POLLPRI) != 0);
     long result =
-        takes
-            ? ring.peeks()
+        looks || (stream && isUrgent(handle, scratch))
+            ? once(call, handle, flags)
+            : ring.peeks()
                 .receive(
                     handle,
                     slot.sequence(),
                     call.data.address(),
                     call.args[2],
                     flags,
-                    !isStream(handle, scratch),
-                    copies)
-            : once(call, handle, flags);
-    if (!slot.wantsTaking()
-        || result >= 0
+                    !stream,
+                    copies);
+    if (result >= 0
         || result == -Errno.EAGAIN
         || result == TRAP
         || ShadowThread.isRestart(result)
-        || !isStream(handle, scratch)) { // of messages the error comes before those that are there
+        || !stream) { // of messages the error comes before those that are there
       return result;
     }
     // A socket tells an error once. The trap finds it, or whoever calls next.
@@ -438,6 +433,10 @@ final class LentCalls {
       handle.fail(result);
     }
     return TRAP;
+  }
+
+  private boolean isUrgent(Handles.Handle handle, MemorySegment scratch) {
+    return (Pollfds.now(kernel, scratch, 0, handle.fd, Poll.POLLPRI) & Poll.POLLPRI) != 0;
   }
 
   /** Whether an error was the socket's, and not the call's, which the trap finds anew. */

@@ -338,10 +338,15 @@ final class Peeks {
    *
    * @return nanoseconds; 0 for as long as it likes
    */
-  synchronized long settlesWithin() {
-    return reply == null || replyBytes < LONG_REPLY || looks == MOST_LOOKS
-        ? 0
-        : FIRST_LOOK_NANOS << looks++;
+  long settlesWithin() {
+    if (reply == null) {
+      return 0; // Mostly; it is asked before each wait for a call.
+    }
+    synchronized (this) {
+      return reply == null || replyBytes < LONG_REPLY || looks == MOST_LOOKS
+          ? 0
+          : FIRST_LOOK_NANOS << looks++;
+    }
   }
 
   /** Takes everything back; nothing is offered any more, and the memory may go. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.virtio.Resolver;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.charset.StandardCharsets;
@@ -10,9 +11,6 @@ import java.util.List;
 
 /** The text that programs find as {@code /etc/resolv.conf}; see {@code resolv.conf(5)}. */
 final class ResolvConf {
-  /** What a C library looks at. */
-  static final int MAX_SERVERS = 3;
-
   private static final int MAX_BYTES = 16 * 1024;
 
   private ResolvConf() {}
@@ -29,7 +27,8 @@ final class ResolvConf {
       return "";
     }
     StringBuilder text = new StringBuilder("# The device's name servers.\n");
-    for (InetAddress server : nameservers.subList(0, Math.min(MAX_SERVERS, nameservers.size()))) {
+    for (InetAddress server :
+        nameservers.subList(0, Math.min(Resolver.MAX_SERVERS, nameservers.size()))) {
       text.append("nameserver ").append(server.getHostAddress()).append('\n');
     }
     if (!searchDomains.isEmpty()) {

@@ -4,6 +4,7 @@ package dev.outboard.device;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.channel.Frame;
 import dev.outboard.channel.SendRing;
 import dev.outboard.channel.SlotLayout;
 import java.lang.foreign.MemorySegment;
@@ -136,8 +137,7 @@ final class SendsAhead {
     private boolean isRight() {
       int flags = entry.flags();
       return entry.setsOption()
-          ? entry.length() == Integer.BYTES
-              && (flags == Socket.TCP_NODELAY || flags == Socket.TCP_CORK)
+          ? entry.length() == Integer.BYTES && Frame.Ahead.isOption(flags)
           : (flags & ~FLAGS) == 0;
     }
 

@@ -25,9 +25,9 @@ final class Executables {
   /** What a kernel looks at: {@code BINPRM_BUF_SIZE}. */
   static final int LOOKED_BYTES = 256;
 
-  private static final int MAGIC = 'F' << 24 | 'L' << 16 | 'E' << 8 | 0x7f;
-  private static final int CLASS = 4;
-  private static final int CLASS_32 = 1;
+  static final int MAGIC = 'F' << 24 | 'L' << 16 | 'E' << 8 | 0x7f;
+  static final int CLASS = 4;
+  static final int CLASS_32 = 1;
 
   private final Messages messages;
   private final boolean scripts;

@@ -65,10 +65,7 @@ final class Executions {
       Memory.F_SEAL_SEAL | Memory.F_SEAL_SHRINK | Memory.F_SEAL_GROW | Memory.F_SEAL_WRITE;
 
   // ELF of 64 bits.
-  private static final int MAGIC = 'F' << 24 | 'L' << 16 | 'E' << 8 | 0x7f;
   private static final int ELF_BYTES = 64;
-  private static final int ELF_CLASS = 4;
-  private static final int CLASS_32 = 1;
   private static final int ELF_MACHINE = 18;
   private static final int EM_386 = 3;
   private static final int EM_X86_64 = 62;
@@ -204,7 +201,7 @@ final class Executions {
           hook.calls().close(file.handle());
         }
       }
-      plan.thread = lastName(look.isEmpty() ? path : plan.name);
+      plan.thread = Paths.lastName(look.isEmpty() ? path : plan.name);
       if ((flags & Fcntl.AT_EXECVE_CHECK) != 0) {
         n.answer(0);
       } else {
@@ -235,7 +232,7 @@ final class Executions {
     Plan plan = plan(n, w.first, at);
     plan.flags = flags;
     plan.asks = true;
-    plan.thread = lastName(plan.name);
+    plan.thread = Paths.lastName(plan.name);
     n.willBlock();
     try {
       begin(n, w, plan, scripted(n, w, plan, line, plan.name, 0));
@@ -311,7 +308,7 @@ final class Executions {
       if (link.length == 0) {
         return at;
       }
-      int directory = link[0] == '/' ? 0 : at.length - lastName(at).length - 1;
+      int directory = link[0] == '/' ? 0 : at.length - Paths.lastName(at).length - 1;
       byte[] whole = Arrays.copyOf(at, directory + link.length + 4);
       int length = Paths.normalize(link, link.length, whole, directory, 0);
       at = Arrays.copyOf(whole, Paths.bare(whole, length));
@@ -422,7 +419,8 @@ final class Executions {
     }
     MemorySegment h = MemorySegment.ofArray(head);
     int machine = h.get(JAVA_SHORT_UNALIGNED, ELF_MACHINE);
-    return h.get(JAVA_INT_UNALIGNED, 0) == MAGIC && (machine == EM_X86_64 || machine == EM_386);
+    return h.get(JAVA_INT_UNALIGNED, 0) == Executables.MAGIC
+        && (machine == EM_X86_64 || machine == EM_386);
   }
 
   /**
@@ -458,7 +456,7 @@ final class Executions {
   private static @Nullable MemorySegment interpreterHeader(Arena a, Copy copy, long size) {
     MemorySegment elf = a.allocate(ELF_BYTES, 8);
     if (Processes.pread(copy.fd, elf.address(), ELF_BYTES, 0) != ELF_BYTES
-        || elf.get(JAVA_BYTE, ELF_CLASS) == CLASS_32
+        || elf.get(JAVA_BYTE, Executables.CLASS) == Executables.CLASS_32
         || elf.get(JAVA_SHORT_UNALIGNED, ELF_HEADERS_SIZE) != HEADER_BYTES) {
       return null;
     }
@@ -480,7 +478,7 @@ final class Executions {
   // --- copies
 
   private static Copy create(Plan plan, byte[] path) throws Refused {
-    byte[] name = lastName(path);
+    byte[] name = Paths.lastName(path);
     try (Arena a = Arena.ofConfined()) {
       MemorySegment text =
           a.allocateFrom(
@@ -864,14 +862,6 @@ final class Executions {
     if (r < 0) {
       throw new Refused((int) -r);
     }
-  }
-
-  private static byte[] lastName(byte[] path) {
-    int from = path.length;
-    while (from > 0 && path[from - 1] != '/') {
-      from--;
-    }
-    return Arrays.copyOfRange(path, from, path.length);
   }
 
   private static String text(byte[] path) {

@@ -220,7 +220,8 @@ final class Paths {
     return bytes <= most ? names : null;
   }
 
-  private static byte[] lastName(byte[] path) {
+  /** What stands behind the last slash. */
+  static byte[] lastName(byte[] path) {
     int from = path.length;
     while (from > 0 && path[from - 1] != '/') {
       from--;

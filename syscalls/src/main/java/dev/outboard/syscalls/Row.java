@@ -31,6 +31,7 @@ public final class Row {
   private final int fdIndex;
   private final int offsetIndex;
   private final boolean passes;
+  private final boolean sends;
   private final Arg[] fast; // what args holds, without a list's bounds and casts
 
   Row(
@@ -76,9 +77,16 @@ public final class Row {
     }
     this.fdIndex = fd;
     int fds = 0;
+    boolean puts = false;
     for (Arg a : fast) {
       fds += a.kind() == Kind.FD ? 1 : 0;
+      puts |=
+          switch (a.kind()) {
+            case OUT, IOVEC_OUT, MSGHDR_OUT, INOUT -> true;
+            default -> false;
+          };
     }
+    this.sends = !puts;
     this.passes = mayPass && device && route == Route.FD && fds == 1 && fd == 0;
     this.offsetIndex = result == ResultKind.BYTES ? offset : -1;
   }
@@ -145,15 +153,7 @@ public final class Row {
 
   /** Whether it only takes from the caller's memory, as writes do, and puts nothing there. */
   public boolean sends() {
-    for (Arg a : args) {
-      switch (a.kind()) {
-        case OUT, IOVEC_OUT, MSGHDR_OUT, INOUT -> {
-          return false;
-        }
-        default -> {}
-      }
-    }
-    return true;
+    return sends;
   }
 
   /**

@@ -25,8 +25,8 @@ public record Resolver(
     List<String> options,
     List<InetAddress> loopback,
     List<String> notices) {
-  /** What resolv.conf(5) allows. */
-  private static final int MAX_SERVERS = 3;
+  /** How many name servers a C library asks: MAXNS of resolv.conf(5). */
+  public static final int MAX_SERVERS = 3;
 
   private static final long MAX_BYTES = 64 << 10;
 

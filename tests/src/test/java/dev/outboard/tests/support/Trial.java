@@ -147,6 +147,15 @@ public final class Trial implements AutoCloseable {
     return TestFiles.random(directory.resolve(name), bytes);
   }
 
+  /** Makes a directory in the trial's. */
+  public Path newDirectory(String name) {
+    try {
+      return Files.createDirectory(directory.resolve(name));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   /** Writes a text file into the trial's directory. */
   public Path file(String name, String text) {
     try {
@@ -164,6 +173,13 @@ public final class Trial implements AutoCloseable {
                 .split(" ", -1))
         .run(Duration.ofSeconds(30))
         .expectSuccess();
+  }
+
+  /** States that a program succeeds, and prints the same in every mode. */
+  public void prints(Finished done) {
+    outcome("errors", done.errors());
+    outcome("output", done.output());
+    done.expectSuccess();
   }
 
   /**

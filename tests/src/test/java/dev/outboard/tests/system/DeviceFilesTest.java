@@ -27,31 +27,20 @@ import java.util.stream.Stream;
 class DeviceFilesTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
 
-  /** A directory of the trial that is the device's when offloaded, on the device's own machine. */
-  private static Path share(Trial trial) {
-    try {
-      return Files.createDirectory(trial.directory().resolve("share"));
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
   @Scenario
   void whatProgramsDoToFiles(Trial trial) {
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     Finished done =
         trial
             .program(Programs.c("files"), share.toString(), trial.directory().toString())
             .withDirectoryOfDevice(share)
             .run(LIMIT);
-    trial.outcome("errors", done.errors());
-    trial.outcome("output", done.output());
-    done.expectSuccess();
+    trial.prints(done);
   }
 
   @Scenario
   void toolsForFiles(Trial trial) {
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     trial.file("data", 3_000_000);
     Finished done =
         trial
@@ -80,14 +69,12 @@ class DeviceFilesTest {
                 """)
             .withDirectoryOfDevice(share)
             .run(LIMIT);
-    trial.outcome("errors", done.errors());
-    trial.outcome("output", done.output());
-    done.expectSuccess();
+    trial.prints(done);
   }
 
   @Scenario
   void pythonAndADatabase(Trial trial) {
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     Finished done =
         trial
             .program(
@@ -125,7 +112,7 @@ class DeviceFilesTest {
   /** Whatever way a file's last descriptor goes, the device closes it. */
   @Scenario(modes = {Mode.NATIVE, Mode.HOST})
   void noFileIsLeftOpen(Trial trial) {
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     trial.file("share/f", "text");
     Running python =
         trial
@@ -239,7 +226,7 @@ class DeviceFilesTest {
   /** What a file's bytes cost the host: nothing, when they go from the device to its network. */
   @Scenario(link = Link.TO_MACHINE)
   void onlyTheCallsOfASendfileCross(Trial trial) throws Exception {
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     long bytes = 64L << 20;
     Path large = trial.file("share/large", bytes);
     Path stats = trial.directory().resolve("stats.json");
@@ -363,7 +350,7 @@ class DeviceFilesTest {
     if (!trial.mode().offloaded()) {
       return;
     }
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     Files.copy(Path.of("/bin/true"), share.resolve("true"));
     Finished done =
         trial.shell("share/true; echo status $?").withDirectoryOfDevice(share).run(LIMIT);

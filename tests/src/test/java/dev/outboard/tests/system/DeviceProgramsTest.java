@@ -23,18 +23,14 @@ import org.junit.jupiter.api.Assumptions;
 class DeviceProgramsTest {
   private static final Duration LIMIT = Duration.ofMinutes(3);
 
-  private static Path share(Trial trial) throws IOException {
-    return Files.createDirectory(trial.directory().resolve("share"));
-  }
-
   private static void executable(Trial trial, String name, String text) throws IOException {
     Files.setPosixFilePermissions(
         trial.file(name, text), PosixFilePermissions.fromString("rwxr-xr-x"));
   }
 
   private static Finished executed(Trial trial, String part, String... options) throws IOException {
-    Path share = share(trial);
-    Path host = Files.createDirectory(trial.directory().resolve("host"));
+    Path share = trial.newDirectory("share");
+    Path host = trial.newDirectory("host");
     return trial
         .program(Programs.c("executed"), share.toString(), host.toString(), part)
         .withDirectoryOfDevice(share)
@@ -44,9 +40,7 @@ class DeviceProgramsTest {
 
   private static void asNatively(Trial trial, String part) throws IOException {
     Finished done = executed(trial, part);
-    trial.outcome("errors", done.errors());
-    trial.outcome("output", done.output());
-    done.expectSuccess();
+    trial.prints(done);
     assertThat(done.output()).endsWith("all\n");
   }
 
@@ -106,7 +100,7 @@ class DeviceProgramsTest {
   /** Real ones: linked dynamically, with a library beside them, and statically; interpreted. */
   @Scenario
   void realPrograms(Trial trial) throws IOException {
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     Files.copy(Path.of("/bin/ls"), share.resolve("list"), StandardCopyOption.COPY_ATTRIBUTES);
     Files.copy(Path.of("/bin/busybox"), share.resolve("box"), StandardCopyOption.COPY_ATTRIBUTES);
     trial.file("library.c", "int seven(void) { return 7; }\n");
@@ -148,15 +142,13 @@ class DeviceProgramsTest {
                 """)
             .withDirectoryOfDevice(share)
             .run(LIMIT);
-    trial.outcome("errors", done.errors());
-    trial.outcome("output", done.output());
-    done.expectSuccess();
+    trial.prints(done);
   }
 
   /** What {@code outboard run} begins with may be one, too; what cannot is told by its status. */
   @Scenario
   void theFirstProgram(Trial trial) throws IOException {
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     Files.copy(Path.of("/bin/echo"), share.resolve("say"), StandardCopyOption.COPY_ATTRIBUTES);
     executable(trial, "share/script", "#!/bin/sh\necho script \"$@\"; exit 5\n");
     for (String program : List.of("say", "script")) {
@@ -188,7 +180,7 @@ class DeviceProgramsTest {
   void asAnotherUser(Trial trial) throws IOException {
     Assumptions.assumeTrue(
         System.getProperty("user.name").equals("root"), "becoming another takes it");
-    Path share = share(trial);
+    Path share = trial.newDirectory("share");
     Files.setPosixFilePermissions(trial.directory(), PosixFilePermissions.fromString("rwxr-xr-x"));
     for (String mode : List.of("rwxr-xr-x", "rwx------", "rwxr-xr--", "rwx--x--x")) {
       Path copy = share.resolve(mode);

@@ -24,9 +24,7 @@ class TransfersTest {
             .program(Programs.c("transfers"), share.toString(), beside.toString())
             .withDirectoryOfDevice(share);
     Finished done = command.run(LIMIT);
-    trial.outcome("errors", done.errors());
-    trial.outcome("output", done.output());
-    done.expectSuccess();
+    trial.prints(done);
   }
 
   /** Over loopback, where a kernel copies, too. */
