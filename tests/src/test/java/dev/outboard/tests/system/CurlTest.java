@@ -103,6 +103,21 @@ class CurlTest {
     judge(trial, "mqtt", "rtsp");
   }
 
+  /** By nginx, which plays and records. */
+  @Scenario(trace = false)
+  void rtmp(Trial trial) {
+    Programs.require("nginx");
+    judge(trial, "rtmp");
+  }
+
+  /** With Samba, which has a process for each connection. */
+  @Scenario(trace = false)
+  void smb(Trial trial) {
+    Programs.require("smbd", "smbpasswd", "socat");
+    judge(trial, "smb");
+    judge(trial, "smbs");
+  }
+
   /** Reads of standard input between polls of the socket. */
   @Scenario(trace = false)
   void telnet(Trial trial) {
