@@ -1544,6 +1544,9 @@ static int64_t handler_call(const struct call *c, int *done) {
   return pass(c, done);
 }
 
+/* Whether a state is that of a regular file of the device. */
+static int is_file(int state) { return state == STATE_FILE || state == STATE_QUIET_FILE; }
+
 /*
  * A call of which it has to be found out whose it is, or one on a descriptor of the device. *done is
  * TRAPPED if it has to trap, and then nothing has happened that the trap could not find; or PASSED,
@@ -1609,7 +1612,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
         file = ACQUIRE(HANDLES[(uint32_t)c->rsi]);
         from = ACQUIRE(STATES[(uint32_t)c->rsi * 4]);
       }
-      known = known && (from == STATE_FILE || (from == STATE_HOST && c->r10 <= PIECE_BYTES));
+      known = known && (is_file(from) || (from == STATE_HOST && c->r10 <= PIECE_BYTES));
       t.bytes = c->r10;
       break;
     case SYS_setsockopt:
@@ -1632,7 +1635,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   // Taken together with its birth: a handle that is another file's by now is refused.
   uint64_t handle = ACQUIRE(HANDLES[fd]);
   int state = ACQUIRE(STATES[fd * 4]);
-  if (state != (of_file ? STATE_FILE : STATE_DEVICE) || ACQUIRE(CONTROL->held)) return 0;
+  if (!(of_file ? is_file(state) : state == STATE_DEVICE) || ACQUIRE(CONTROL->held)) return 0;
   if (c->number == SYS_sendfile && !(handle & HANDLE_STREAM)) return 0;
   int where = processor();
   int index = take_slot(where);
@@ -1658,8 +1661,8 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
       r = ask_status(s, c, status, handle, spins, done);
       break;
     case SYS_sendfile:
-      r = from == STATE_FILE ? send_device_file(s, c, handle, file, spins, done)
-                             : send_file(s, c, handle, spins, done);
+      r = is_file(from) ? send_device_file(s, c, handle, file, spins, done)
+                        : send_file(s, c, handle, spins, done);
       break;
     default:
       r = sends ? transmit(s, &t, flags, handle, fd, spins, done)
@@ -1671,7 +1674,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   if (*done == DONE) {
     DEVICE_CALLS[c->number]++;
     if (moved > 0) DEVICE_MOVED[c->number] += moved;
-    if (moved > 0 && from == STATE_FILE) CONTROL->stayed += moved;
+    if (moved > 0 && is_file(from)) CONTROL->stayed += moved;
   }
   return r;
 }

@@ -46,6 +46,7 @@
 #define STATE_DEVICE 2 /* a socket of the device, whose handle is known */
 #define STATE_FILE 3   /* a regular file of the device, likewise, which can be sent to one */
 #define STATE_SET 4    /* an epoll set: whoever else could change it is known to the hook */
+#define STATE_QUIET_FILE 5 /* as STATE_FILE; its stub may close it, as nobody can tell when it ends */
 
 /* Beside a handle: */
 #define HANDLE_WATCHED 0x80000000 /* the device reports its readiness */

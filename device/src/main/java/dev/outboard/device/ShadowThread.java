@@ -950,6 +950,9 @@ final class ShadowThread implements Runnable {
         Credentials changed = Credentials.decode(call.data, call.args[0]);
         return changed == null ? -Errno.EINVAL : identity.apply(changed);
       }
+      case PseudoCall.CLOSES -> {
+        return closeAll();
+      }
       case PseudoCall.WATCH,
           PseudoCall.SAMPLE,
           PseudoCall.RECEIVE,
@@ -983,6 +986,22 @@ final class ShadowThread implements Runnable {
         return -Errno.ENOSYS;
       }
     }
+  }
+
+  private long closeAll() {
+    long count = call.args[0];
+    if (count < 0 || count > PseudoCall.MAX_CLOSES) {
+      return -Errno.EINVAL;
+    }
+    long closed = 0;
+    for (long i = 0; i < count; i++) {
+      Handles.Handle handle = enter(call.data.get(ValueLayout.JAVA_INT, i * Integer.BYTES));
+      if (handle != null) {
+        closed += handles.close(handle) ? 1 : 0;
+        leave(handle);
+      }
+    }
+    return closed;
   }
 
   private long watch(Handles.Handle handle, MemorySegment own) {

@@ -443,6 +443,28 @@ abstract class WholePathSuite {
   }
 
   @Test
+  void manyHandlesAreClosedByOneCall() throws Exception {
+    try (TestProgram p = new TestProgram(link)) {
+      int[] handles = new int[5];
+      for (int i = 0; i < 3; i++) {
+        handles[i] = p.socket(Socket.SOCK_DGRAM);
+      }
+      handles[3] = -1;
+      handles[4] = handles[0];
+      int other = p.socket(Socket.SOCK_DGRAM);
+      MemorySegment.copy(handles, 0, p.data(), ValueLayout.JAVA_INT, 0, handles.length);
+      assertThat(p.call(PseudoCall.CLOSES, handles.length)).isEqualTo(3);
+      for (int handle : handles) {
+        assertThat(p.call(Canonical.LISTEN, handle, 1)).isEqualTo(-Errno.EBADF);
+      }
+      assertThat(p.call(Canonical.CLOSE, other)).isZero();
+      assertThat(p.call(PseudoCall.CLOSES, 0)).isZero();
+      assertThat(p.call(PseudoCall.CLOSES, -1)).isEqualTo(-Errno.EINVAL);
+      assertThat(p.call(PseudoCall.CLOSES, PseudoCall.MAX_CLOSES + 1)).isEqualTo(-Errno.EINVAL);
+    }
+  }
+
+  @Test
   void anEmptyMessageIsTakenToo() throws Exception {
     try (TestProgram p = new TestProgram(link);
         LentProgram q = new LentProgram(link)) {

@@ -33,6 +33,8 @@ import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -45,7 +47,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Between {@link #begin} and {@link #end} the slot is the notifier thread's.
  */
-final class DeviceCalls {
+final class DeviceCalls implements Placeholders.HandleCloser {
   /** How long to wait in the seat: less than it costs to wake another thread, if that is idle. */
   private static final long SHORT_NANOS = 50_000;
 
@@ -89,6 +91,17 @@ final class DeviceCalls {
           "socket",
           "statfs",
           "statx");
+
+  /**
+   * Calls that can tell whether a file which was only read is closed: leases, space, file systems.
+   */
+  private static final BitSet TELLS_ENDS = new BitSet();
+
+  static {
+    Stream.of("fcntl", "flock", "statfs", "fstatfs", "umount2", "mount")
+        .mapToInt(DeviceCalls::canonical)
+        .forEach(TELLS_ENDS::set);
+  }
 
   private static final int SOCKET = canonical("socket");
   private static final int GETSOCKOPT = canonical("getsockopt");
@@ -454,6 +467,9 @@ final class DeviceCalls {
   long execute(Notification n, CallSlot s) {
     Placeholders all = placeholders;
     if (all != null) {
+      if (TELLS_ENDS.get(s.call().number)) {
+        all.settleLate();
+      }
       all.reapClosing();
     }
     // What was read is the caller's, and what was found out is about the caller, only if it waits
@@ -831,7 +847,8 @@ final class DeviceCalls {
    * The last descriptor of a handle is gone: closes it on the device, now or when the last call on
    * it has ended.
    */
-  void close(int handle) {
+  @Override
+  public void close(int handle) {
     OpenFile file = files.get(handle);
     if (file == null) {
       closeNow(handle);
@@ -846,6 +863,37 @@ final class DeviceCalls {
     RingFeed ring = file.takeRing();
     if (ring != null) {
       ring.stop();
+    }
+  }
+
+  @Override
+  public void closeAll(int[] handles) {
+    int count = 0;
+    for (int handle : handles) {
+      OpenFile file = files.get(handle);
+      if (ahead != null || file == null) {
+        close(handle);
+      } else if (file.abandon()) {
+        files.remove(handle);
+        handles[count++] = handle;
+      }
+    }
+    int closing = count;
+    if (closing > 0
+        && service(
+                PseudoCall.CLOSES,
+                closing,
+                0,
+                0,
+                CLOSE_NANOS,
+                call -> {
+                  MemorySegment.copy(handles, 0, call.data, ValueLayout.JAVA_INT, 0, closing);
+                  call.toDevice = (long) closing * Integer.BYTES;
+                })
+            == -Errno.ENOSYS) {
+      for (int i = 0; i < closing; i++) {
+        service(CLOSE, handles[i], 0, 0, CLOSE_NANOS);
+      }
     }
   }
 
@@ -878,6 +926,15 @@ final class DeviceCalls {
    * @return its result, or -EINPROGRESS
    */
   long service(int number, long a0, long a1, long a2, long nanos) {
+    return service(number, a0, a1, a2, nanos, call -> {});
+  }
+
+  /**
+   * The same.
+   *
+   * @param data puts down the call's data
+   */
+  private long service(int number, long a0, long a1, long a2, long nanos, Consumer<Call> data) {
     CallSlot s;
     synchronized (serviceLock) {
       reclaim();
@@ -894,6 +951,7 @@ final class DeviceCalls {
     c.args[0] = a0;
     c.args[1] = a1;
     c.args[2] = a2;
+    data.accept(c);
     after(c);
     s.submit();
     boolean done = s.await(nanos);

@@ -171,7 +171,7 @@ public final class Hook {
       this.policy = options.policy();
       this.sampler = new SignalSampler(link);
       this.calls = new DeviceCalls(link, sampler, files, processes, messages);
-      this.placeholders = new Placeholders(calls::close, capacity());
+      this.placeholders = new Placeholders(calls, capacity());
       this.readiness = new Readiness(placeholders, new HolderScan(processes));
       this.calls.connect(readiness, placeholders);
       this.certain = options.certain() && link.takesCertain();

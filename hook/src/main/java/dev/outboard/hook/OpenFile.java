@@ -190,6 +190,14 @@ final class OpenFile {
     }
   }
 
+  /**
+   * Whether programs may close it without a word, and its end on the device come a little later: it
+   * can only be read, so that few calls can tell ({@link DeviceCalls}).
+   */
+  boolean quiet() {
+    return ShimSwitches.ENDS && sendable && exported && !writable();
+  }
+
   /** Whether the shim may send from it to a socket. */
   boolean sendable() {
     return sendable;

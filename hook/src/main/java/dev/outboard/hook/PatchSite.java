@@ -92,7 +92,10 @@ final class PatchSite {
   enum Kind {
     /** Lets a call on a descriptor of the host pass. */
     PASS,
-    /** The same for {@code close}, which makes the number's meaning unknown. */
+    /**
+     * The same for {@code close}, also of a file of the device if nobody can tell when that ends;
+     * it makes the number's meaning unknown.
+     */
     CLOSE,
     /** Always asks the shim, for a call that its first descriptor says too little of. */
     ASK
@@ -313,8 +316,16 @@ final class PatchSite {
     put(b, 0x81, 0xff).putInt(ShimLayout.MAX_FD); // cmp $MAX_FD,%edi
     int tooHigh = jump(b, 0x73); // jae slow
     put(b, 0x89, 0xf9); // mov %edi,%ecx
-    put(b, 0x80, 0x3c, 0x8d).putInt(table).put((byte) 1); // cmpb $1,TABLE(,%rcx,4)
+    int known = 0;
+    if (kind == Kind.CLOSE) {
+      compareState(b, table, ShimLayout.STATE_QUIET_FILE);
+      known = jump(b, 0x74); // je over
+    }
+    compareState(b, table, ShimLayout.STATE_HOST);
     int unknown = jump(b, 0x75); // jne slow
+    if (kind == Kind.CLOSE) {
+      land(b, known);
+    }
     int counter = table + ShimLayout.COUNTERS_OFFSET + number * Long.BYTES;
     put(b, 0x48, 0xff, 0x04, 0x25).putInt(counter); // incq COUNTER: some are lost among threads
     if (kind == Kind.CLOSE) {
@@ -334,6 +345,11 @@ final class PatchSite {
     land(b, unknown);
     leave(b, stub, slow, back);
     return b.array();
+  }
+
+  /** {@code cmpb $state,TABLE(,%rcx,4)} */
+  private static void compareState(ByteBuffer b, int table, int state) {
+    put(b, 0x80, 0x3c, 0x8d).putInt(table).put((byte) state);
   }
 
   private static void jumpBack(ByteBuffer b) {

@@ -402,7 +402,7 @@ final class PathCalls implements AutoCloseable {
     boolean nonBlocking = (flags & Fcntl.O_NONBLOCK) != 0;
     Placeholder p =
         regular
-            ? hook.placeholders().createMemory(handle, path)
+            ? hook.placeholders().createMemory(handle, path, file.quiet())
             : hook.placeholders().create(handle, nonBlocking, false);
     if (p != null && !regular && !waits(type, path, exported)) {
       p.ready();

@@ -132,6 +132,7 @@ final class Placeholder {
   /** The program's last descriptor of the memory file is closed; guarded likewise. */
   boolean closed;
 
+  private final boolean endsUnseen;
   private final int handle;
   private final long inode;
   private final int endA;
@@ -220,8 +221,10 @@ final class Placeholder {
       int endB,
       boolean connected,
       boolean memory,
+      boolean endsUnseen,
       AtomicInteger inexactOnes) {
     this.memory = memory;
+    this.endsUnseen = endsUnseen;
     this.inexactOnes = inexactOnes;
     this.handle = handle;
     this.inode = inode;
@@ -256,7 +259,7 @@ final class Placeholder {
       Linux.close(b);
       return null;
     }
-    return new Placeholder(handle, inode, a, b, connected, false, inexactOnes);
+    return new Placeholder(handle, inode, a, b, connected, false, false, inexactOnes);
   }
 
   /**
@@ -265,9 +268,11 @@ final class Placeholder {
    * no mapping can write.
    *
    * @param name what {@code /proc/PID/fd} shows
+   * @param endsUnseen whether programs may close it without a word
    * @return null when the hook has no descriptor or memory left
    */
-  static @Nullable Placeholder openMemory(int handle, byte[] name, AtomicInteger inexactOnes) {
+  static @Nullable Placeholder openMemory(
+      int handle, byte[] name, boolean endsUnseen, AtomicInteger inexactOnes) {
     try (Arena arena = Arena.ofConfined()) {
       int length = Math.min(name.length, MAX_NAME_BYTES);
       MemorySegment text = arena.allocate(MAX_NAME_BYTES + 1L);
@@ -288,7 +293,8 @@ final class Placeholder {
         }
         return null;
       }
-      Placeholder p = new Placeholder(handle, inode, (int) a, (int) b, true, true, inexactOnes);
+      Placeholder p =
+          new Placeholder(handle, inode, (int) a, (int) b, true, true, endsUnseen, inexactOnes);
       p.ready();
       return p;
     }
@@ -308,6 +314,11 @@ final class Placeholder {
   /** Whether epoll would refuse the file that it stands for. */
   boolean alwaysReady() {
     return alwaysReady;
+  }
+
+  /** {@link OpenFile#quiet} of what it stands for. */
+  boolean endsUnseen() {
+    return endsUnseen;
   }
 
   /** Whether it is a memory file and not a socket. */

@@ -8,10 +8,12 @@ import dev.outboard.abi.Poll;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Uninterrupted;
+import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -35,8 +37,12 @@ import org.jspecify.annotations.Nullable;
  *       of (exit of a child, exec, dup2): looks at the whole set.
  * </ul>
  *
- * Events are taken from the set and acted on under one lock, so that a caller of {@code reapGone}
- * never returns while another thread is still busy with an event that it has taken.
+ * <p>The end of a file that could only be read is in no hurry ({@link OpenFile#quiet}): such ends
+ * are collected for {@link #LATE_NANOS}, and so is the news of them. {@link #settleLate} carries
+ * them out, before a call that could tell.
+ *
+ * <p>Events are taken from the set and acted on under one lock, so that a caller of {@code
+ * reapGone} never returns while another thread is still busy with an event that it has taken.
  *
  * <p>Bounded by {@link #capacity}, which the caller derives from the hook's own limit of
  * descriptors. Any thread may call any method.
@@ -49,6 +55,13 @@ final class Placeholders implements AutoCloseable {
      * called next; but without waiting for long: a close that lingers goes on in the background.
      */
     void close(int handle);
+
+    /** As {@link #close} of each. */
+    default void closeAll(int[] handles) {
+      for (int handle : handles) {
+        close(handle);
+      }
+    }
   }
 
   // struct epoll_event is packed on x86-64: events at 0, data at 4.
@@ -60,11 +73,23 @@ final class Placeholders implements AutoCloseable {
   private static final int CLOSE_EVENT_BYTES = 16;
   private static final int CLOSES_BYTES = 64 * CLOSE_EVENT_BYTES;
 
+  private static final MemorySegment ONE = Arena.global().allocate(Long.BYTES, 8);
+
+  static {
+    ONE.set(ValueLayout.JAVA_LONG, 0, 1);
+  }
+
   private static final int HANDLE_CHUNKS = 1024;
   private static final int HANDLES_A_CHUNK = 1024;
 
   /** So many closes in flight are kept before those that have happened are looked for. */
   private static final int CLOSES_KEPT = 512;
+
+  /** For how long ends that may wait are collected. */
+  private static final long LATE_NANOS = 5_000_000L;
+
+  /** So many at most. */
+  private static final int MAX_LATE = PseudoCall.MAX_CLOSES;
 
   /** A close that was let through ends in this time, unless the thread was stopped or killed. */
   private static final long CLOSE_NANOS = 200_000_000L;
@@ -81,13 +106,21 @@ final class Placeholders implements AutoCloseable {
 
   private final Arena arena = Arena.ofShared();
   private final int epoll;
-  private final int stop;
+  // An event for the watcher: the first end that waits, or its own end.
+  private final int wake;
   private final int inotify;
   private final Object drainLock = new Object();
   private final MemorySegment events = arena.allocate(EVENT_BYTES * EVENTS_AT_ONCE, 8);
   private final MemorySegment closes = arena.allocate(CLOSES_BYTES, 8);
   private final MemorySegment pollfds = arena.allocate(24, 8);
+  private final MemorySegment woken = arena.allocate(Long.BYTES, 8);
   private final Thread watcher;
+
+  // Held while they are closed, so that whoever settles them returns only when all are.
+  private final Object lateLock = new Object();
+  // Handles; guarded by drainLock.
+  private final int[] late = new int[MAX_LATE];
+  private volatile int lateCount;
 
   private final Object closingLock = new Object();
   private final List<Placeholder> closing = new ArrayList<>();
@@ -97,7 +130,7 @@ final class Placeholders implements AutoCloseable {
   private final AtomicInteger inexact = new AtomicInteger();
   private final AtomicLong created = new AtomicLong();
   private final AtomicLong reaped = new AtomicLong();
-  private boolean closed;
+  private volatile boolean closed;
 
   /**
    * @param closer called on the watcher thread and on threads that reap, never under a
@@ -108,10 +141,10 @@ final class Placeholders implements AutoCloseable {
     this.closer = closer;
     this.capacity = capacity;
     this.epoll = (int) Linux.epollCreate(Poll.EPOLL_CLOEXEC);
-    this.stop = (int) Linux.eventfd(0, File.EFD_CLOEXEC);
+    this.wake = (int) Linux.eventfd(0, File.EFD_CLOEXEC | File.EFD_NONBLOCK);
     this.inotify =
         (int) Linux.syscall(SyscallNumbers.INOTIFY_INIT1, Fcntl.O_NONBLOCK | Fcntl.O_CLOEXEC);
-    if (epoll < 0 || stop < 0 || inotify < 0) {
+    if (epoll < 0 || wake < 0 || inotify < 0) {
       throw new IllegalStateException("no descriptors left for the hook itself");
     }
     this.watcher = Thread.ofPlatform().name("outboard-hangup").daemon().start(this::watch);
@@ -132,8 +165,13 @@ final class Placeholders implements AutoCloseable {
   }
 
   /** The same for a regular file of the device, whose placeholder is a memory file. */
-  @Nullable Placeholder createMemory(int handle, byte[] name) {
-    return live() >= capacity ? null : add(Placeholder.openMemory(handle, name, inexact));
+  @Nullable Placeholder createMemory(int handle, byte[] name, boolean endsUnseen) {
+    if (live() >= capacity) {
+      settleLate(); // News of some may be waiting.
+    }
+    return live() >= capacity
+        ? null
+        : add(Placeholder.openMemory(handle, name, endsUnseen, inexact));
   }
 
   private @Nullable Placeholder add(@Nullable Placeholder p) {
@@ -281,6 +319,25 @@ final class Placeholders implements AutoCloseable {
     }
   }
 
+  /** Carries out what may wait, up to all last closes that have happened by now. */
+  void settleLate() {
+    if (lateCount == 0 && memoryByInode.isEmpty()) {
+      return;
+    }
+    synchronized (lateLock) {
+      int[] handles;
+      synchronized (drainLock) {
+        if (closed) {
+          return;
+        }
+        takeCloses();
+        handles = Arrays.copyOf(late, lateCount);
+        lateCount = 0;
+      }
+      closer.closeAll(handles);
+    }
+  }
+
   /** Acts on all last closes that have happened by now, whatever caused them. */
   void reapGone() {
     synchronized (drainLock) {
@@ -314,10 +371,7 @@ final class Placeholders implements AutoCloseable {
       }
       closed = true;
     }
-    synchronized (drainLock) {
-      events.set(ValueLayout.JAVA_LONG, 0, 1);
-      Linux.write(stop, events.address(), 8);
-    }
+    nudge();
     Uninterrupted.join(watcher);
     synchronized (drainLock) {
       forEach(p -> {
@@ -328,35 +382,62 @@ final class Placeholders implements AutoCloseable {
     }
     Linux.close(inotify);
     Linux.close(epoll);
-    Linux.close(stop);
+    Linux.close(wake);
     arena.close();
   }
 
   private void watch() {
     pollfds.set(ValueLayout.JAVA_INT, 0, epoll);
     pollfds.set(ValueLayout.JAVA_SHORT, 4, (short) Poll.POLLIN);
-    pollfds.set(ValueLayout.JAVA_INT, 8, stop);
+    pollfds.set(ValueLayout.JAVA_INT, 8, wake);
     pollfds.set(ValueLayout.JAVA_SHORT, 12, (short) Poll.POLLIN);
     pollfds.set(ValueLayout.JAVA_INT, 16, inotify);
     pollfds.set(ValueLayout.JAVA_SHORT, 20, (short) Poll.POLLIN);
-    for (; ; ) {
+    long end = 0;
+    for (boolean collecting = false; ; ) {
+      long left = collecting ? Math.max(0, end - System.nanoTime()) : -1;
+      pollfds.set(ValueLayout.JAVA_INT, 16, collecting ? -1 : inotify);
       // Looks, but takes nothing: events are taken under the lock only.
-      Linux.poll(pollfds.address(), 3, -1);
-      if (pollfds.get(ValueLayout.JAVA_SHORT, 14) != 0) {
+      Linux.poll(pollfds.address(), 3, left < 0 ? -1 : (int) ((left + 999_999) / 1_000_000));
+      if (closed) {
         return;
       }
+      Linux.read(wake, woken.address(), Long.BYTES);
+      if (collecting && end - System.nanoTime() <= 0) {
+        settleLate();
+        collecting = false;
+      }
       reapGone();
+      if (!collecting && lateCount > 0) {
+        collecting = true;
+        end = System.nanoTime() + LATE_NANOS;
+      }
     }
+  }
+
+  /** Wakes the watcher. */
+  private void nudge() {
+    Linux.write(wake, ONE.address(), Long.BYTES);
   }
 
   /** Under {@link #drainLock}. */
   private void reap(Placeholder p) {
-    if (p.reap()) {
-      // In this order: once closed on the device, the handle may be given to a new file at once.
-      forget(p);
-      closer.close(p.handle());
-      reaped.incrementAndGet();
+    if (!p.reap()) {
+      return;
     }
+    // In this order: once closed on the device, the handle may be given to a new file at once.
+    forget(p);
+    int n = lateCount;
+    if (n < MAX_LATE && p.endsUnseen()) {
+      late[n] = p.handle();
+      lateCount = n + 1;
+      if (n == 0 && !Thread.currentThread().equals(watcher)) {
+        nudge();
+      }
+    } else {
+      closer.close(p.handle());
+    }
+    reaped.incrementAndGet();
   }
 
   private void forget(Placeholder p) {

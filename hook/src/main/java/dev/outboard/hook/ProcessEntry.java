@@ -287,13 +287,22 @@ final class ProcessEntry {
   /** What {@code fd} is known to be, or null. */
   synchronized @Nullable Object known(int fd) {
     Object what = fd < known.length ? known[fd] : null;
-    // The shim closes descriptors of the host without a word.
-    return what == HOST && table != null && !table.isHost(fd) ? null : what;
+    return closedUnseen(fd, what) ? null : what;
+  }
+
+  /** The shim closes descriptors of the host without a word, and files that nobody misses. */
+  private boolean closedUnseen(int fd, @Nullable Object what) {
+    ShimTable t = table;
+    return t != null
+        && ((what == HOST && !t.isHost(fd))
+            || (what instanceof Placeholder p && p.endsUnseen() && !t.isFile(fd, p.handle())));
   }
 
   /** Whether {@code fd} may be a device fd, as far as one can tell without a look. */
   synchronized boolean mayBeDevice(int fd) {
-    return fd >= 0 && deviceNumbers.get(fd);
+    return fd >= 0
+        && deviceNumbers.get(fd)
+        && !(fd < known.length && known[fd] != HOST && closedUnseen(fd, known[fd]));
   }
 
   /** A child has what its parent has. */
@@ -344,7 +353,7 @@ final class ProcessEntry {
       return;
     }
     if (file.sendable()) {
-      table.learnFile(fd, mark, file.handle(), file.birth());
+      table.learnFile(fd, mark, file.handle(), file.birth(), file.quiet());
     } else if (file.direct()) {
       table.learnDevice(fd, mark, file.handle(), file.birth(), file.stream());
       if (!file.direct()) {

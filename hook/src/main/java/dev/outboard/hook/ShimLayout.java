@@ -91,6 +91,9 @@ final class ShimLayout {
   /** An epoll set: {@link KnownSets} knows of whoever else could change it. */
   static final int STATE_SET = 4;
 
+  /** As {@link #STATE_FILE}; the shim may close it, since nobody can tell when it ends. */
+  static final int STATE_QUIET_FILE = 5;
+
   /** Beside a handle: the device reports its readiness. */
   static final int HANDLE_WATCHED = 0x8000_0000;
 

@@ -15,6 +15,9 @@ final class ShimSwitches {
   /** {@code sendfile}: ADR 0041. */
   static final boolean FILES = isOn("files");
 
+  /** Ends of files that were only read: ADR 0076. */
+  static final boolean ENDS = isOn("ends");
+
   /** Questions about sockets and files: ADRs 0049 and 0054. */
   static final boolean QUESTIONS = isOn("questions");
 

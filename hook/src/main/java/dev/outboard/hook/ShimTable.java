@@ -12,12 +12,13 @@ import org.jspecify.annotations.Nullable;
  * of the device that the shim may use, in memory that it shares with the shim in that process.
  *
  * <p>A word for each descriptor. Bits 0–7 are 1 if it is the host's, 2 if it is such a socket, 3 if
- * it is a file that may be sent to one, 4 if it is an epoll set, and 0 if nothing is known. For a
- * socket or file its handle and birth stand elsewhere in the table; the device compares them, so
- * that handles read too early or too late lead to no other file. Bits 8–15 count closes that are
- * going on in the shim, the others all that may have made knowledge stale. The shim's {@code close}
- * counts itself in and clears the low byte, closes, and counts itself out; so a number that is free
- * is never known, and {@link #learn} fails for a look-up that a close overtook.
+ * it is a file that may be sent to one, 4 if it is an epoll set, 5 if it is such a file that the
+ * shim may close, and 0 if nothing is known. For a socket or file its handle and birth stand
+ * elsewhere in the table; the device compares them, so that handles read too early or too late lead
+ * to no other file. Bits 8–15 count closes that are going on in the shim, the others all that may
+ * have made knowledge stale. The shim's {@code close} counts itself in and clears the low byte,
+ * closes, and counts itself out; so a number that is free is never known, and {@link #learn} fails
+ * for a look-up that a close overtook.
  *
  * <p>The program could write anything here. It would harm no other than itself: what a process
  * makes its own kernel do with its own descriptors it could do without the hook as well.
@@ -86,12 +87,16 @@ final class ShimTable {
     }
   }
 
-  /** The same of a regular file of the device. */
-  void learnFile(int fd, int mark, int handle, int birth) {
+  /**
+   * The same of a regular file of the device.
+   *
+   * @param quiet whether the shim may close it
+   */
+  void learnFile(int fd, int mark, int handle, int birth, boolean quiet) {
     if (covers(fd)) {
       long what = (long) birth << 32 | Integer.toUnsignedLong(handle);
       LONG.setVolatile(memory, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES, what);
-      learn(fd, mark, ShimLayout.STATE_FILE);
+      learn(fd, mark, quiet ? ShimLayout.STATE_QUIET_FILE : ShimLayout.STATE_FILE);
     }
   }
 
@@ -118,6 +123,19 @@ final class ShimTable {
     cover(fd);
     int word = (mark & ~KNOWLEDGE) | ShimLayout.STATE_SET;
     return INT.compareAndSet(memory, (long) fd * Integer.BYTES, mark, word) ? word : 0;
+  }
+
+  /** Whether {@code fd} is known to be the regular file of the device that has this handle. */
+  boolean isFile(int fd, int handle) {
+    return isFile(mark(fd) & KNOWLEDGE) && isOf(fd, handle);
+  }
+
+  private static boolean isFile(int state) {
+    return state == ShimLayout.STATE_FILE || state == ShimLayout.STATE_QUIET_FILE;
+  }
+
+  private boolean isOf(int fd, int handle) {
+    return ((int) handle(fd) & ShimLayout.HANDLE_NUMBER) == handle;
   }
 
   /** Whether {@code fd} is known to be an epoll set. */
@@ -348,10 +366,8 @@ final class ShimTable {
   void withdraw(int handle) {
     int end = end();
     for (int fd = 0; fd < end; fd++) {
-      if ((mark(fd) & KNOWLEDGE) == ShimLayout.STATE_DEVICE
-          && (memory.get(ValueLayout.JAVA_INT, ShimLayout.HANDLES_OFFSET + (long) fd * Long.BYTES)
-                  & ShimLayout.HANDLE_NUMBER)
-              == handle) {
+      int state = mark(fd) & KNOWLEDGE;
+      if (state == ShimLayout.STATE_DEVICE && isOf(fd, handle)) {
         forget(fd, fd);
       }
     }

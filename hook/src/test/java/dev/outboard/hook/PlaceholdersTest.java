@@ -2,6 +2,7 @@
 package dev.outboard.hook;
 
 import static dev.outboard.abi.Poll.*;
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.abi.SyscallNumbers;
@@ -102,6 +103,64 @@ class PlaceholdersTest {
       }
       assertThat(closedHandles).as("round %d", i).hasSize(i + 1);
     }
+  }
+
+  /** Their ends are not news for each, but are all there when somebody asks. */
+  @Test
+  void endsThatWaitAreSettledBeforeSomebodyCouldTell() {
+    for (int round = 0; round < 50; round++) {
+      int[] fds = new int[5];
+      for (int i = 0; i < fds.length; i++) {
+        fds[i] = installFile(100 + i, true);
+      }
+      for (int fd : fds) {
+        Linux.close(fd);
+      }
+      placeholders.settleLate();
+      assertThat(closedHandles).containsExactlyInAnyOrder(100, 101, 102, 103, 104);
+      assertThat(placeholders.live()).isZero();
+      closedHandles.clear();
+    }
+  }
+
+  @Test
+  void endsThatWaitComeByThemselvesWhoeverNoticesThem() throws InterruptedException {
+    int n = 1000;
+    for (int i = 0; i < n; i++) {
+      int fd = installFile(i, true);
+      int copy = (int) Linux.syscall(SyscallNumbers.DUP, fd);
+      Linux.close(fd);
+      placeholders.reapGone();
+      assertThat(placeholders.byHandle(i)).as("a copy is open").isNotNull();
+      Linux.close(copy);
+      if (i % 3 == 0) {
+        placeholders.reapGone();
+        assertThat(placeholders.byHandle(i)).isNull();
+      }
+    }
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(10);
+    while (closedHandles.size() < n && System.nanoTime() < deadline) {
+      Thread.sleep(1);
+    }
+    assertThat(closedHandles).hasSize(n).doesNotHaveDuplicates();
+    assertThat(placeholders.live()).isZero();
+  }
+
+  @Test
+  void endsOfOtherFilesDoNotWait() {
+    Linux.close(installFile(7, false));
+    placeholders.reapGone();
+    assertThat(closedHandles).containsExactly(7);
+  }
+
+  /** As many as there may be, again and again, though the news of their ends waits. */
+  @Test
+  void endsThatWaitAreNoBound() {
+    for (int i = 0; i < 3 * 2000; i++) {
+      Linux.close(installFile(i, true));
+    }
+    placeholders.settleLate();
+    assertThat(closedHandles).hasSize(3 * 2000).doesNotHaveDuplicates();
   }
 
   @Test
@@ -258,6 +317,15 @@ class PlaceholdersTest {
       Linux.close(b);
       Linux.close(later);
     }
+  }
+
+  private int installFile(int handle, boolean endsUnseen) {
+    Placeholder p =
+        Objects.requireNonNull(
+            placeholders.createMemory(handle, "/a/file".getBytes(UTF_8), endsUnseen));
+    int fd = (int) Linux.syscall(SyscallNumbers.DUP, p.endB());
+    p.releaseEndB();
+    return fd;
   }
 
   private int install(int handle) {

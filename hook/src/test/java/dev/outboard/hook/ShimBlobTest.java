@@ -58,6 +58,7 @@ class ShimBlobTest {
     assertThat(constant(s, "STATE_HOST")).isEqualTo(ShimLayout.STATE_HOST);
     assertThat(constant(s, "STATE_DEVICE")).isEqualTo(ShimLayout.STATE_DEVICE);
     assertThat(constant(s, "STATE_FILE")).isEqualTo(ShimLayout.STATE_FILE);
+    assertThat(constant(s, "STATE_QUIET_FILE")).isEqualTo(ShimLayout.STATE_QUIET_FILE);
     assertThat(constant(s, "HANDLE_NUMBER")).isEqualTo(ShimLayout.HANDLE_NUMBER);
     assertThat((int) constant(s, "HANDLE_WATCHED")).isEqualTo(ShimLayout.HANDLE_WATCHED);
     assertThat(constant(s, "HANDLE_STREAM")).isEqualTo(ShimLayout.HANDLE_STREAM);

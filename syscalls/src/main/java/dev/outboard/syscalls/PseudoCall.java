@@ -93,6 +93,14 @@ public final class PseudoCall {
    */
   public static final int KEEPS = FIRST + 9;
 
+  /**
+   * Closes handles, an int each in data; {@code args[0]} how many, at most {@link #MAX_CLOSES}. The
+   * result is how many of them there were.
+   */
+  public static final int CLOSES = FIRST + 10;
+
+  public static final int MAX_CLOSES = 256;
+
   /** Edges are counted modulo this number, a power of two. */
   public static final int EDGES = 1 << 14;
 
@@ -140,6 +148,7 @@ public final class PseudoCall {
       case LOOK -> "look";
       case TAKE -> "take";
       case KEEPS -> "keeps";
+      case CLOSES -> "closes";
       default -> "pseudo_" + Integer.toHexString(number);
     };
   }

@@ -164,6 +164,14 @@ class ShimTest {
         });
   }
 
+  /** Files that are only read, and whose closes nobody is told of. */
+  @Scenario(trace = false)
+  void endsOfFiles(Trial trial) throws IOException {
+    counts(trial, withFilesOfBothSides(trial, Programs.c("quiet")))
+        .ifPresent(
+            json -> assertThat(untrapped(json, "close")).as("in %s", json).isGreaterThan(1000));
+  }
+
   /** Names of files of both sides, by which each has to be found and nothing else. */
   @Scenario(trace = false)
   void namesOfFiles(Trial trial) throws IOException {
