@@ -104,6 +104,7 @@ final class ServiceCodec {
       to.putLong(s.id()).putLong(s.ageMillis()).putLong(s.calls());
       to.putLong(s.medianNanos()).putLong(s.p99Nanos());
       to.putLong(s.bytesIn()).putLong(s.bytesOut());
+      to.putLong(s.memoryBytes()).putLong(s.memoryLimitBytes());
       to.putInt(s.threads()).putInt(s.handles()).putInt(s.programs().size());
       FrameCodec.putString(to, s.client());
       for (ServiceFrame.Program p : s.programs()) {
@@ -203,6 +204,8 @@ final class ServiceCodec {
     long p99 = in.u64();
     long bytesIn = in.u64();
     long bytesOut = in.u64();
+    long memory = in.u64();
+    long memoryLimit = in.u64();
     int threads = in.i32();
     int handles = in.i32();
     int count = in.i32();
@@ -213,6 +216,18 @@ final class ServiceCodec {
       programs.add(new ServiceFrame.Program(in.i32(), in.i32(), in.string()));
     }
     return new ServiceFrame.SessionStatus(
-        id, client, age, calls, median, p99, bytesIn, bytesOut, threads, handles, programs);
+        id,
+        client,
+        age,
+        calls,
+        median,
+        p99,
+        bytesIn,
+        bytesOut,
+        memory,
+        memoryLimit,
+        threads,
+        handles,
+        programs);
   }
 }

@@ -135,6 +135,8 @@ public sealed interface ServiceFrame extends Frame {
    * @param p99Nanos 99 of 100, likewise
    * @param bytesIn that the program has sent or written by them
    * @param bytesOut that it has received or read
+   * @param memoryBytes of the kernel's memory that are in use for it; 0 if that is not counted
+   * @param memoryLimitBytes how much of it may be; 0: no limit of its own
    * @param threads of the program that make calls
    * @param handles open descriptors
    * @param programs its processes, {@link #MAX_PROGRAMS} at most
@@ -148,6 +150,8 @@ public sealed interface ServiceFrame extends Frame {
       long p99Nanos,
       long bytesIn,
       long bytesOut,
+      long memoryBytes,
+      long memoryLimitBytes,
       int threads,
       int handles,
       List<Program> programs) {

@@ -85,6 +85,8 @@ class FrameCodecTest {
                       7,
                       8,
                       9,
+                      10,
+                      11,
                       List.of(
                           new ServiceFrame.Program(1, 2, "a"),
                           new ServiceFrame.Program(3, 4, "b"))))),

@@ -117,7 +117,7 @@ class ProtocolPageTest {
         new ServiceFrame.ServiceStatus("0.1.0", 16, 5, 64, false, true, 1, 6, 7, 8, "weights"));
     m.put(
         "38 KernelStatus: id 8, age 2 ms, 3 bytes, 4 ns, 5 ns, pid 16, 50 %, \"web\", \"library\","
-            + " \"6.18\"; session 7, age 2 ms, 3 calls, 4 ns, 5 ns, 6 bytes, 7 bytes, 8 threads, 9"
+            + " \"6.18\"; session 7, age 2 ms, 3 calls, 4 ns, 5 ns, 6 bytes, 7 bytes, 10 of 11 bytes of memory, 8 threads, 9"
             + " handles, \"run\"; program 17 of user 1000, \"sh\"",
         new ServiceFrame.KernelStatus(
             8,
@@ -140,6 +140,8 @@ class ProtocolPageTest {
                     5,
                     6,
                     7,
+                    10,
+                    11,
                     8,
                     9,
                     List.of(new ServiceFrame.Program(17, 1000, "sh"))))));

@@ -282,8 +282,20 @@ record DeviceSettings(
     throw new IllegalArgumentException("--dns: '" + text + "' is no address");
   }
 
-  /** {@code 512M} in bytes, rounded up to what the kernel takes; K, M, G are powers of 1024. */
+  /** {@code 512M} in bytes, rounded up to what the kernel takes. */
   static long bytes(String text) {
+    long bytes = size(text);
+    if (bytes < MIN_MEMORY_BYTES || bytes > MAX_MEMORY_BYTES) {
+      throw new IllegalArgumentException("--memory: '" + text + "' is not a size from 32M to 64G");
+    }
+    return Math.ceilDiv(bytes, MEMORY_UNIT_BYTES) * MEMORY_UNIT_BYTES;
+  }
+
+  /** {@code 512M} in bytes; K, M, G are powers of 1024. Not positive if it is no size. */
+  static long size(String text) {
+    if (text.isEmpty()) {
+      return 0;
+    }
     String upper = text.toUpperCase(Locale.ROOT);
     int shift =
         switch (upper.charAt(upper.length() - 1)) {
@@ -294,13 +306,9 @@ record DeviceSettings(
         };
     String digits = shift == 0 ? upper : upper.substring(0, upper.length() - 1);
     try {
-      long bytes = Math.multiplyExact(Long.parseLong(digits), 1L << shift);
-      if (bytes >= MIN_MEMORY_BYTES && bytes <= MAX_MEMORY_BYTES) {
-        return Math.ceilDiv(bytes, MEMORY_UNIT_BYTES) * MEMORY_UNIT_BYTES;
-      }
+      return Math.multiplyExact(Long.parseLong(digits), 1L << shift);
     } catch (NumberFormatException | ArithmeticException e) {
-      // As wrong as one out of range.
+      return 0;
     }
-    throw new IllegalArgumentException("--memory: '" + text + "' is not a size from 32M to 64G");
   }
 }

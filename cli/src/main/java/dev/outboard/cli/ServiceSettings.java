@@ -46,6 +46,10 @@ record ServiceSettings(
   private static final int MOST_TASKS = 1024;
   private static final int MOST_HANDLES = 60_000;
 
+  private static final String MEMORY = "memory";
+  private static final long LEAST_MEMORY_BYTES = 4L << 20;
+  private static final long MOST_MEMORY_BYTES = 64L << 30;
+
   /** The options themselves. */
   static final List<Option> OPTIONS =
       List.of(
@@ -63,7 +67,8 @@ record ServiceSettings(
               "NAME=N",
               "What a kernel gives at most: tasks, program threads of a session that",
               "make calls (default: 1024, shared 512); handles, open descriptors of a",
-              "session (60000); sessions of a kernel that is shared (4). With --listen",
+              "session (60000); sessions of a kernel that is shared (4); memory, of the",
+              "kernel's, that each of these may use, such as 64M (none). With --listen",
               "also what a kernel gets: cpu=50%, of one processor, above 100% of more;",
               "fair (the default): the same of a busy machine as another, where control",
               "groups can be made; none: as any process."),
@@ -157,9 +162,17 @@ record ServiceSettings(
 
   private static Limits limits(List<String> texts, Limits base, Syntax syntax) {
     Map<String, Integer> given = new TreeMap<>();
+    long memory = 0;
     for (String text : texts) {
       int equals = text.indexOf('=');
       String name = equals < 0 ? text : text.substring(0, equals);
+      if (name.equals(MEMORY)) {
+        if (memory > 0) {
+          throw syntax.usageError(LIMIT + ": memory is given twice");
+        }
+        memory = memory(equals < 0 ? "" : text.substring(equals + 1), syntax);
+        continue;
+      }
       int most =
           switch (name) {
             case "tasks" -> MOST_TASKS;
@@ -168,7 +181,7 @@ record ServiceSettings(
             case "cpu" -> throw syntax.usageError(LIMIT + " cpu is for --listen");
             default ->
                 throw syntax.usageError(
-                    LIMIT + " is of tasks, handles, sessions or cpu, not '" + name + "'");
+                    LIMIT + " is of tasks, handles, sessions, memory or cpu, not '" + name + "'");
           };
       String value = equals < 0 ? "" : text.substring(equals + 1);
       if (given.put(name, number(value, 0, most, LIMIT, syntax)) != null) {
@@ -182,7 +195,16 @@ record ServiceSettings(
         tasks,
         // What one session alone may have, and another as much.
         given.containsKey("tasks") ? Math.min(sessions, 2) * tasks : base.threads(),
-        given.getOrDefault("handles", base.handles()));
+        given.getOrDefault("handles", base.handles()),
+        memory);
+  }
+
+  private static long memory(String text, Syntax syntax) {
+    long bytes = DeviceSettings.size(text);
+    if (bytes < LEAST_MEMORY_BYTES || bytes > MOST_MEMORY_BYTES) {
+      throw syntax.usageError(LIMIT + ": memory: '" + text + "' is not a size from 4M to 64G");
+    }
+    return bytes;
   }
 
   /**
@@ -246,7 +268,10 @@ record ServiceSettings(
     Arguments all = syntax.parse(given(arguments, options));
     DeviceSettings settings = DeviceSettings.from(all, syntax);
     List<String> ofKernel = all.all(LIMIT).stream().filter(limit -> !ofCpu(limit)).toList();
-    limits(ofKernel, Limits.SHARED, syntax);
+    if (limits(ofKernel, Limits.SHARED, syntax).memoryBytes() > 0 && settings.hostKernel()) {
+      throw syntax.usageError(
+          LIMIT + " memory is about the library kernel; with --kernel=host it is the machine's");
+    }
     String single = settings.forOneKernelOnly();
     if (single != null && !oneKernel) {
       throw new Failure(

@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * @param before the earlier one; null if there is none
  */
 record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport before) {
-  private static final String ROW = "%-8s %-12s %8s %8s %9s %9s %7s %9s %9s %9s %10s %10s  %s";
+  private static final String ROW = "%-8s %-12s %8s %8s %9s %9s %9s %7s %9s %9s %9s %10s %10s  %s";
   private static final int MOST_PROGRAMS = 4;
 
   /** What there is now, compared to what there was at {@code before}. */
@@ -70,6 +70,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
             "age",
             "RSS MiB",
             "CPU",
+            "own MiB",
             "threads",
             "fds",
             "calls/s",
@@ -91,6 +92,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
                 age(n.ageMillis()),
                 k.rssBytes() >> 20,
                 cpu(k),
+                memory(n),
                 n.threads(),
                 n.handles(),
                 rate(n.calls(), old == null ? 0 : old.calls()),
@@ -137,6 +139,13 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
     return cpuPercent(k) + (k.cpuPercent() == 0 ? "" : "/" + k.cpuPercent()) + "%";
   }
 
+  /** What of its kernel's memory a session uses and may use, in MiB: {@code 3/64}. */
+  private static String memory(ServiceFrame.SessionStatus n) {
+    return n.memoryLimitBytes() == 0
+        ? "-"
+        : (n.memoryBytes() >> 20) + "/" + (n.memoryLimitBytes() >> 20);
+  }
+
   private long cpuPercent(ServiceFrame.KernelStatus k) {
     long then = k.cpuNanos();
     if (before != null) {
@@ -180,6 +189,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
         sessions.add(
             ("{\"id\": %d, \"client\": %s, \"ageMillis\": %d, \"calls\": %d, \"callsPerSecond\": %d,"
                     + " \"p50Nanos\": %d, \"p99Nanos\": %d, \"bytesIn\": %d, \"bytesOut\": %d,"
+                    + " \"memoryBytes\": %d, \"memoryLimitBytes\": %d,"
                     + " \"threads\": %d, \"handles\": %d, \"programs\": %s}")
                 .formatted(
                     n.id(),
@@ -191,6 +201,8 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
                     n.p99Nanos(),
                     n.bytesIn(),
                     n.bytesOut(),
+                    n.memoryBytes(),
+                    n.memoryLimitBytes(),
                     n.threads(),
                     n.handles(),
                     programs));

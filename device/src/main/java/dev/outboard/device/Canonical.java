@@ -16,6 +16,7 @@ final class Canonical {
   static final int IOCTL = 29;
   static final int MKNODAT = 33;
   static final int MKDIRAT = 34;
+  static final int UNLINKAT = 35;
   static final int UMOUNT2 = 39;
   static final int MOUNT = 40;
   static final int OPENAT = 56;
@@ -62,6 +63,9 @@ final class Canonical {
   static final int SENDMMSG = 269;
   static final int BPF = 280;
   static final int STATX = 291;
+  static final int FSOPEN = 430;
+  static final int FSCONFIG = 431;
+  static final int FSMOUNT = 432;
   static final int OPENAT2 = 437;
 
   static final int PR_SET_KEEPCAPS = 8;

@@ -122,10 +122,15 @@ public final class Device implements AutoCloseable {
                   LinuxKernel.locate(),
                   options.memoryBytes(),
                   division.userBytes(),
-                  LinuxKernel.Options.COMMAND_LINE,
+                  options.limits().countsMemory()
+                      ? LinuxKernel.Options.COUNTING_COMMAND_LINE
+                      : LinuxKernel.Options.COMMAND_LINE,
                   options.kernelLog()));
       LibraryKernelBackend kernel = new LibraryKernelBackend(linux, division);
       undo.addFirst(kernel::close);
+      if (options.limits().countsMemory()) {
+        kernel.memoryGroups(MemoryGroups.open(kernel, options.limits().memoryBytes()));
+      }
       NetworkSetup.base(kernel);
       NetworkConfig config = network.config().orElse(null);
       if (config != null) {

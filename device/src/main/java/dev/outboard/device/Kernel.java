@@ -124,6 +124,11 @@ interface Kernel extends AutoCloseable {
     void close();
   }
 
+  /** Groups that a session's tasks are in; null if what sessions use is not counted apart. */
+  default @Nullable MemoryGroups memoryGroups() {
+    return null;
+  }
+
   /** Whether a session has a table of descriptors to itself, with limits of its own. */
   boolean ownsDescriptorTable();
 

@@ -37,6 +37,7 @@ final class LibraryKernelBackend implements Kernel {
   private final BitSet used = new BitSet();
   private final String system;
   private volatile @Nullable Network network;
+  private volatile @Nullable MemoryGroups memoryGroups;
 
   /** How the user region is divided; the kernel is booted with {@link #userBytes}. */
   record Division(long privateBytes, long windowBytes, int windowCount) {
@@ -158,6 +159,16 @@ final class LibraryKernelBackend implements Kernel {
     return n == null ? null : n.keepKicks();
   }
 
+  /** Sessions' use of it is counted from here on; it closes them. */
+  void memoryGroups(MemoryGroups groups) {
+    memoryGroups = groups;
+  }
+
+  @Override
+  public @Nullable MemoryGroups memoryGroups() {
+    return memoryGroups;
+  }
+
   @Override
   public Blocks blocks() {
     return blocks;
@@ -221,6 +232,10 @@ final class LibraryKernelBackend implements Kernel {
 
   @Override
   public void close() {
+    MemoryGroups groups = memoryGroups;
+    if (groups != null) {
+      groups.close();
+    }
     kernel.close();
   }
 }

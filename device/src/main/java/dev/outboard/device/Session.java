@@ -84,6 +84,9 @@ final class Session implements Runnable {
   private volatile int rootTid;
   private volatile boolean rootEnding;
 
+  /** Whether there is a control group with its number. */
+  private volatile boolean grouped;
+
   /**
    * @param stream a connected link; owned by the session from here on
    * @param id its number, for people
@@ -488,6 +491,7 @@ final class Session implements Runnable {
         }
       }
     }
+    MemoryGroups groups = grouped ? kernel.memoryGroups() : null;
     return new ServiceFrame.SessionStatus(
         id,
         client,
@@ -497,6 +501,9 @@ final class Session implements Runnable {
         activity.percentile(99),
         activity.bytesIn(),
         activity.bytesOut(),
+        // If it ends meanwhile, nothing is there to be counted.
+        groups == null ? 0 : Math.max(0, groups.used(id)),
+        groups == null ? 0 : groups.limitBytes(),
         threads,
         handles.count(),
         List.copyOf(programs.values()));
@@ -505,10 +512,16 @@ final class Session implements Runnable {
   /** The root: the session's first task, which watches its handles. */
   private void runRoot() {
     MemorySegment scratch = kernel.allocate();
+    MemoryGroups groups = kernel.memoryGroups();
     int tid = scratch == null ? -Errno.ENOMEM : kernel.enterTask(0, true);
     try {
       if (tid > 0 && scratch != null) {
-        long r = limitDescriptors(scratch);
+        // First of all: what the task has from here on is charged to its group.
+        long r = groups == null ? 0 : groups.enter(id, tid);
+        grouped = groups != null && r >= 0;
+        if (r >= 0) {
+          r = limitDescriptors(scratch);
+        }
         if (r >= 0) {
           r = readiness.open();
         }
@@ -604,6 +617,7 @@ final class Session implements Runnable {
       }
       clean &= !watcher.isAlive();
     }
+    removeGroup();
     Kernel.Window memory = window;
     if (memory != null && clean) {
       memory.close();
@@ -613,6 +627,24 @@ final class Session implements Runnable {
     }
     if (memfd >= 0 && clean) {
       Linux.close(memfd);
+    }
+  }
+
+  /** What a task uses from here on is the session's; 0 or {@code -errno}. */
+  long joinGroup(int tid) {
+    MemoryGroups groups = kernel.memoryGroups();
+    return groups == null || !grouped ? 0 : groups.join(id, tid);
+  }
+
+  private void removeGroup() {
+    MemoryGroups groups = kernel.memoryGroups();
+    if (groups == null || !grouped) {
+      return;
+    }
+    grouped = false;
+    long r = groups.remove(id);
+    if (r < 0) {
+      server.log(name + ": its control group stays: " + Errno.name((int) -r));
     }
   }
 

@@ -271,6 +271,10 @@ final class ShadowThread implements Runnable {
             : null;
     Identity identity = new Identity(kernel, own.asSlice(0, Identity.SCRATCH_BYTES));
     long r = identity.apply(credentials);
+    if (r >= 0) {
+      // Not before: a session that is full needs threads to give something back.
+      r = session.joinGroup(tid);
+    }
     if (r < 0) {
       session.send(new Frame.Attached(attachId, (int) r));
       return;

@@ -69,11 +69,14 @@ public final class LinuxKernel implements AutoCloseable {
   public record Options(
       Path library, long ramBytes, long userBytes, String commandLine, ConsoleSink console) {
     /**
-     * What is on the command line unless asked for otherwise: no self tests of ciphers, and no
+     * What is on the command line where control groups are to be: no self tests of ciphers, and no
      * links but those that somebody makes.
      */
-    public static final String COMMAND_LINE =
+    public static final String COUNTING_COMMAND_LINE =
         "cryptomgr.notests=1 fb_tunnels=none bonding.max_bonds=0 dummy.numdummies=0 ifb.numifbs=0";
+
+    /** The same, and who uses what of the memory is not counted. */
+    public static final String COMMAND_LINE = COUNTING_COMMAND_LINE + " cgroup_disable=memory";
 
     /** 256 MiB of RAM, 128 MiB for users, the {@linkplain #locate located} object, no console. */
     public static Options defaults() throws KernelException {

@@ -99,6 +99,14 @@ public final class MetricsServer implements AutoCloseable {
         gauge("outboard_session_threads", "Threads of a session's program that make calls.");
     GaugeSnapshot.Builder handles =
         gauge("outboard_session_handles", "Descriptors that a session has open.");
+    GaugeSnapshot.Builder memory =
+        gauge(
+            "outboard_session_memory_bytes",
+            "Memory of its kernel that is in use for a session; not there without a limit.");
+    GaugeSnapshot.Builder memoryMost =
+        gauge(
+            "outboard_session_memory_limit_bytes",
+            "How much of that there may be; not there without a limit.");
     SummarySnapshot.Builder times =
         SummarySnapshot.builder()
             .name("outboard_session_call_seconds")
@@ -121,6 +129,10 @@ public final class MetricsServer implements AutoCloseable {
         received.dataPoint(count(n.bytesOut(), labels));
         threads.dataPoint(point(n.threads(), labels));
         handles.dataPoint(point(n.handles(), labels));
+        if (n.memoryLimitBytes() > 0) {
+          memory.dataPoint(point(n.memoryBytes(), labels));
+          memoryMost.dataPoint(point(n.memoryLimitBytes(), labels));
+        }
         times.dataPoint(
             SummarySnapshot.SummaryDataPointSnapshot.builder()
                 .count(n.calls())
@@ -148,6 +160,8 @@ public final class MetricsServer implements AutoCloseable {
         received.build(),
         threads.build(),
         handles.build(),
+        memory.build(),
+        memoryMost.build(),
         times.build());
   }
 
