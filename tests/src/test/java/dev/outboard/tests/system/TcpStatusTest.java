@@ -7,9 +7,11 @@ import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Machines;
 import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -31,9 +33,14 @@ class TcpStatusTest {
     return status(machines, who, port, more).run(LIMIT).expectSuccess().output();
   }
 
-  /** A program of one host that is there until it is closed. */
+  /** A program of one host, by a name of its own, that is there until it is closed. */
   private static Running program(
-      Machines machines, String who, int port, String share, String name) {
+      Trial trial, Machines machines, String who, int port, String share, String name)
+      throws IOException {
+    Path link = trial.directory().resolve(name);
+    if (!Files.exists(link)) {
+      Files.createSymbolicLink(link, Path.of(Programs.PYTHON));
+    }
     Running program =
         machines
             .as(
@@ -42,10 +49,10 @@ class TcpStatusTest {
                 "--device=tcp://127.0.0.1:" + port,
                 "--share=" + share,
                 "--",
-                "/bin/sh",
+                link.toString(),
                 "-c",
-                // A name of its own, and a call that the device carries out.
-                "echo " + name + " >/proc/self/comm; ip -o link >/dev/null; echo on; read x")
+                "import socket, sys; s = socket.socket(); s.bind(('127.0.0.1', 0));"
+                    + " print('on', flush=True); sys.stdin.read()")
             .start();
     program.awaitOutput(LIMIT, "on");
     return program;
@@ -70,9 +77,9 @@ class TcpStatusTest {
         .contains("know what all do there");
     try (Running service =
         machines.service(port, "--listen=unix:" + socket, "--net=none", "--max-sessions=9")) {
-      Running mine = program(machines, "host", port, "web", "minemine");
-      Running theirs = program(machines, "other", port, "web", "secretly");
-      Running alone = program(machines, "other", port, "alone", "secretly");
+      Running mine = program(trial, machines, "host", port, "web", "minemine");
+      Running theirs = program(trial, machines, "other", port, "web", "secretly");
+      Running alone = program(trial, machines, "other", port, "alone", "secretly");
       assertThat(ServiceTest.kernels(trial)).hasSize(2);
 
       String own = output(machines, "host", port);
