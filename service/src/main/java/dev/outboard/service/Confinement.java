@@ -4,7 +4,6 @@ package dev.outboard.service;
 import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Sched;
-import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.SystemCallFilter;
 import dev.outboard.syscalls.Row;
@@ -36,8 +35,7 @@ public final class Confinement {
 
   /** The newer way to mount, and others' namespaces: passt does without. */
   private static final List<String> OF_HOST_KERNEL =
-      words(
-          "setns move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr");
+      words("setns move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr");
 
   /** What passt shuts itself in by. */
   private static final List<String> OF_PASST = words("mount umount2 pivot_root chroot");

@@ -44,8 +44,7 @@ class ConfinementTest {
       for (Confinement.Needs asked : ALL) {
         assertThat(asked.within(kept))
             .as("%s within %s", asked, kept)
-            .isEqualTo(
-                Confinement.refused(asked).containsAll(Confinement.refused(kept)));
+            .isEqualTo(Confinement.refused(asked).containsAll(Confinement.refused(kept)));
       }
     }
   }

@@ -76,15 +76,13 @@ class ServiceConfinementTest {
                   + name
                   + " %ld %d\\n\", $r, *((int *(*)(void)) __errno_location)()"));
     });
-    String output =
-        trial.machine(words.toArray(String[]::new)).run(LIMIT).expectSuccess().output();
+    String output = trial.machine(words.toArray(String[]::new)).run(LIMIT).expectSuccess().output();
     Map<String, Integer> results = new LinkedHashMap<>();
     RESULT
         .matcher(output)
         .results()
-        .forEach(
-            (MatchResult m) ->
-                results.put(m.group(1), m.group(2).equals("-1") ? Integer.parseInt(m.group(3)) : 0));
+        .forEach((MatchResult m) ->
+            results.put(m.group(1), m.group(2).equals("-1") ? Integer.parseInt(m.group(3)) : 0));
     assertThat(results.keySet()).as(output).isEqualTo(calls.keySet());
     return results;
   }
@@ -137,19 +135,25 @@ class ServiceConfinementTest {
       refused(trial, pid, other, ALWAYS);
       refused(trial, pid, other, NAMESPACES);
       // And it still does all that it is for.
-      assertThat(machines.run(port, List.of(), "ip", "-o", "addr").run(LIMIT).expectSuccess().output())
+      assertThat(
+              machines.run(port, List.of(), "ip", "-o", "addr").run(LIMIT).expectSuccess().output())
           .contains("127.0.0.1/8");
       Running held =
           trial
-              .outboard("run", "--device=unix:" + socket, "--", "sh", "-c", "ip -o link; echo on; read x")
+              .outboard(
+                  "run", "--device=unix:" + socket, "--", "sh", "-c", "ip -o link; echo on; read x")
               .start();
       held.awaitOutput(LIMIT, "on");
       long kernel = ServiceTest.kernels(trial).getFirst();
       assertThat(Files.readString(Path.of("/proc/" + kernel + "/status")))
           .as("a kernel's process has both filters")
           .contains("NoNewPrivs:\t1", "Seccomp:\t2", "Seccomp_filters:\t2");
-      assertThat(machines.as("host", "status", "--device=tcp://127.0.0.1:" + port).run(LIMIT)
-              .expectSuccess().output())
+      assertThat(
+              machines
+                  .as("host", "status", "--device=tcp://127.0.0.1:" + port)
+                  .run(LIMIT)
+                  .expectSuccess()
+                  .output())
           .contains("so far 1");
       held.close();
       assertThat(service.errors()).doesNotContain("not filtered");
