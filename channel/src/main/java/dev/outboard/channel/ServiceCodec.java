@@ -18,6 +18,7 @@ final class ServiceCodec {
 
   private static final int ONE_KERNEL = 1;
   private static final int DRAINING = 2;
+  private static final int OWN_ONLY = 4;
   private static final int MAX_NOTICES = 16;
 
   /** The kernel's own limit is 15. */
@@ -73,7 +74,10 @@ final class ServiceCodec {
       }
       case ServiceFrame.ServiceStatus f -> {
         to.putInt(f.pid()).putInt(f.maxSessions());
-        to.putInt((f.oneKernel() ? ONE_KERNEL : 0) | (f.draining() ? DRAINING : 0));
+        to.putInt(
+            (f.oneKernel() ? ONE_KERNEL : 0)
+                | (f.draining() ? DRAINING : 0)
+                | (f.ownOnly() ? OWN_ONLY : 0));
         to.putInt(f.kernels());
         to.putLong(f.ageMillis()).putLong(f.sessions()).putLong(f.refused()).putLong(f.died());
         FrameCodec.putString(to, f.version());
@@ -160,7 +164,8 @@ final class ServiceCodec {
     long sessions = in.u64();
     long refused = in.u64();
     long died = in.u64();
-    in.good &= (flags & ~(ONE_KERNEL | DRAINING)) == 0 && kernels >= 0;
+    in.good &= (flags & ~(ONE_KERNEL | DRAINING | OWN_ONLY)) == 0;
+    in.good &= kernels >= 0 && kernels <= ServiceFrame.ServiceStatus.MAX_KERNELS;
     return new ServiceFrame.ServiceStatus(
         in.string(),
         pid,
@@ -168,6 +173,7 @@ final class ServiceCodec {
         maxSessions,
         (flags & ONE_KERNEL) != 0,
         (flags & DRAINING) != 0,
+        (flags & OWN_ONLY) != 0,
         kernels,
         sessions,
         refused,

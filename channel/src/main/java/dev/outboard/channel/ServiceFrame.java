@@ -51,9 +51,10 @@ public sealed interface ServiceFrame extends Frame {
    * @param maxSessions sessions that it serves at a time at most
    * @param oneKernel all sessions share one kernel
    * @param draining it takes no new sessions
-   * @param kernels kernel processes
+   * @param ownOnly it tells who asks of its own sessions alone, here and in what follows
+   * @param kernels kernel processes that it tells of, {@link #MAX_KERNELS} at most
    * @param sessions sessions so far
-   * @param refused connections so far that did not become one
+   * @param refused connections so far that got nothing
    * @param died kernels so far that ended before their sessions
    * @param cpu how its kernels share CPU time, for people
    */
@@ -64,12 +65,16 @@ public sealed interface ServiceFrame extends Frame {
       int maxSessions,
       boolean oneKernel,
       boolean draining,
+      boolean ownOnly,
       int kernels,
       long sessions,
       long refused,
       long died,
       String cpu)
-      implements ServiceFrame {}
+      implements ServiceFrame {
+    /** More kernels has no service. */
+    public static final int MAX_KERNELS = 1024;
+  }
 
   /**
    * Kernel to service to visitor: a kernel and its sessions.
@@ -104,6 +109,22 @@ public sealed interface ServiceFrame extends Frame {
 
     public KernelStatus {
       sessions = List.copyOf(sessions);
+    }
+
+    /** The same as the answer to another request. */
+    public KernelStatus answering(long request) {
+      return new KernelStatus(
+          request,
+          name,
+          pid,
+          kernel,
+          release,
+          ageMillis,
+          rssBytes,
+          cpuPercent,
+          cpuNanos,
+          throttledNanos,
+          sessions);
     }
 
     /** The same kernel by what the service knows of it. */
@@ -158,6 +179,27 @@ public sealed interface ServiceFrame extends Frame {
     /** As many processes as one of these tells of. */
     public static final int MAX_PROGRAMS = 32;
 
+    /** What it tells of a host's name for itself, in characters. */
+    public static final int MAX_CLIENT = 64;
+
+    /** The same by another number. */
+    public SessionStatus numbered(long number) {
+      return new SessionStatus(
+          number,
+          client,
+          ageMillis,
+          calls,
+          medianNanos,
+          p99Nanos,
+          bytesIn,
+          bytesOut,
+          memoryBytes,
+          memoryLimitBytes,
+          threads,
+          handles,
+          programs);
+    }
+
     public SessionStatus {
       programs = List.copyOf(programs);
     }
@@ -170,7 +212,10 @@ public sealed interface ServiceFrame extends Frame {
    * @param uid its effective user there
    * @param name its command name, as far as the host has said it
    */
-  record Program(int pid, int uid, String name) {}
+  record Program(int pid, int uid, String name) {
+    /** What is told of a name, in characters; the kernel's own limit is 15. */
+    public static final int MAX_NAME = 16;
+  }
 
   /** Whether a kernel may be called so: 1 to 64 letters, digits, dots, dashes and underscores. */
   static boolean validName(String name) {

@@ -4,6 +4,7 @@ package dev.outboard.channel;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * What a service says of itself and its kernels.
@@ -27,26 +28,46 @@ public record ServiceStatus(
   public static ServiceStatus ask(Path unixSocket) throws LinkException {
     try (FrameStream stream = new FrameStream(DeviceLink.connect(unixSocket))) {
       stream.send(new ServiceFrame.StatusRequest(1));
-      if (!(receive(stream) instanceof ServiceFrame.ServiceStatus service)) {
-        throw new LinkException("What listens at " + unixSocket + " is no service.");
-      }
-      List<ServiceFrame.KernelStatus> kernels = new ArrayList<>();
-      while (kernels.size() < service.kernels()) {
-        if (!(receive(stream) instanceof ServiceFrame.KernelStatus kernel)) {
-          throw new LinkException("The service at " + unixSocket + " does not say all.");
-        }
-        kernels.add(kernel);
-      }
-      return new ServiceStatus(service, kernels);
+      return receive(() -> stream.receive(ANSWER_MILLIS), unixSocket.toString());
     }
   }
 
-  private static Frame receive(FrameStream stream) throws LinkException {
-    return switch (stream.receive(ANSWER_MILLIS)) {
-      case Decoded.Received(Frame.Bye(String why)) -> throw new LinkException("It refuses: " + why);
+  /**
+   * The answer to a {@link ServiceFrame.StatusRequest}. Whoever answers may be hostile: it says how
+   * many frames it takes, which are bounded; how long it may take is the caller's business.
+   *
+   * @param frames what comes
+   * @param at who answers, for people
+   * @throws LinkException if it is none, or does not come
+   */
+  public static ServiceStatus receive(Supplier<Decoded> frames, String at) throws LinkException {
+    if (!(next(frames, at) instanceof ServiceFrame.ServiceStatus service)) {
+      throw new LinkException("What listens at " + at + " is no service.", null, true);
+    }
+    List<ServiceFrame.KernelStatus> kernels = new ArrayList<>();
+    while (kernels.size() < service.kernels()) {
+      if (!(next(frames, at) instanceof ServiceFrame.KernelStatus kernel)) {
+        throw new LinkException("The service at " + at + " does not say all.", null, true);
+      }
+      kernels.add(kernel);
+    }
+    return new ServiceStatus(service, kernels);
+  }
+
+  private static Frame next(Supplier<Decoded> frames, String at) throws LinkException {
+    return switch (frames.get()) {
+      case Decoded.Received(Frame.Bye(String why)) ->
+          throw new LinkException("The service at " + at + " refuses: " + plain(why));
       case Decoded.Received(Frame frame) -> frame;
-      case Decoded.Malformed(String why) -> throw new LinkException("It answers wrongly: " + why);
-      case Decoded.Ended(String why) -> throw new LinkException("It does not answer: " + why);
+      case Decoded.Malformed(String why) ->
+          throw new LinkException("The service at " + at + " answers wrongly: " + why, null, true);
+      case Decoded.Ended(String why) ->
+          throw new LinkException("The service at " + at + " does not answer: " + why);
     };
+  }
+
+  /** For a terminal: nothing from elsewhere may be a command to it. */
+  private static String plain(String why) {
+    return why.replaceAll("[\\p{Cntrl}\\x80-\\x9f]", " ");
   }
 }

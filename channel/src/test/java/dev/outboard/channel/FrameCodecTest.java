@@ -8,11 +8,61 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
 class FrameCodecTest {
+  /** Of all sessions that a kernel tells of, with all their programs: one frame holds it. */
+  @Test
+  void theLongestStatusIsAFrame() {
+    ServiceFrame.Program program =
+        new ServiceFrame.Program(1, 2, "\u20ac".repeat(ServiceFrame.Program.MAX_NAME));
+    ServiceFrame.SessionStatus session =
+        new ServiceFrame.SessionStatus(
+            1,
+            "\u20ac".repeat(ServiceFrame.SessionStatus.MAX_CLIENT),
+            2,
+            3,
+            4,
+            5,
+            10,
+            11,
+            6,
+            7,
+            8,
+            9,
+            Collections.nCopies(ServiceFrame.SessionStatus.MAX_PROGRAMS, program));
+    ServiceFrame.KernelStatus fullest =
+        new ServiceFrame.KernelStatus(
+            1,
+            "n".repeat(64),
+            2,
+            "library",
+            "r".repeat(65),
+            3,
+            4,
+            5,
+            6,
+            7,
+            Collections.nCopies(ServiceFrame.KernelStatus.MAX_SESSIONS, session));
+    ByteBuffer buffer = FrameCodec.newBuffer();
+    FrameCodec.encode(fullest, buffer);
+    assertThat(FrameCodec.decode(buffer)).isEqualTo(new Decoded.Received(fullest));
+  }
+
+  @Test
+  void aServiceHasNoMoreKernelsThanThat() {
+    for (int kernels : new int[] {-1, ServiceFrame.ServiceStatus.MAX_KERNELS + 1}) {
+      ByteBuffer buffer = FrameCodec.newBuffer();
+      FrameCodec.encode(
+          new ServiceFrame.ServiceStatus("v", 1, 2, 3, false, false, true, kernels, 5, 6, 7, "cpu"),
+          buffer);
+      assertThat(FrameCodec.decode(buffer)).isInstanceOf(Decoded.Malformed.class);
+    }
+  }
+
   /** One of each kind; a kind that is missing here fails {@link #everyKindIsCovered}. */
   private static final List<Frame> FRAMES =
       List.of(
@@ -61,7 +111,7 @@ class FrameCodecTest {
           new ServiceFrame.Started("library", "6.12", "Linux", 12, List.of("é", "")),
           new ServiceFrame.SessionEnded(7, "why"),
           new ServiceFrame.StatusRequest(9),
-          new ServiceFrame.ServiceStatus("0.1.0", 1, 2, 3, true, false, 4, 5, 6, 7, "apart"),
+          new ServiceFrame.ServiceStatus("0.1.0", 1, 2, 3, true, false, true, 4, 5, 6, 7, "apart"),
           new ServiceFrame.KernelStatus(
               1,
               "",

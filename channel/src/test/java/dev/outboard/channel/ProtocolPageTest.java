@@ -114,7 +114,8 @@ class ProtocolPageTest {
     m.put(
         "37 ServiceStatus: pid 16, 64 sessions at most, ending, 1 kernel; age 5 ms, 6 sessions, 7"
             + " refused, 8 died; \"0.1.0\", \"weights\"",
-        new ServiceFrame.ServiceStatus("0.1.0", 16, 5, 64, false, true, 1, 6, 7, 8, "weights"));
+        new ServiceFrame.ServiceStatus(
+            "0.1.0", 16, 5, 64, false, true, false, 1, 6, 7, 8, "weights"));
     m.put(
         "38 KernelStatus: id 8, age 2 ms, 3 bytes, 4 ns, 5 ns, pid 16, 50 %, \"web\", \"library\","
             + " \"6.18\"; session 7, age 2 ms, 3 calls, 4 ns, 5 ns, 6 bytes, 7 bytes, 10 of 11 bytes of memory, 8 threads, 9"

@@ -4,6 +4,7 @@ package dev.outboard.cli;
 import dev.outboard.channel.DevicePaths;
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
+import dev.outboard.service.Confinement;
 import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.NetSpec;
 import dev.outboard.virtio.PortMapping;
@@ -162,6 +163,14 @@ record DeviceSettings(
     } catch (IllegalArgumentException e) {
       throw syntax.usageError(String.valueOf(e.getMessage()));
     }
+  }
+
+  /** What the process of such a device does that not all of them do. */
+  Confinement.Needs needs() {
+    return new Confinement.Needs(
+        hostKernel,
+        !hostKernel && (net == null || net instanceof NetSpec.Passt),
+        net instanceof NetSpec.Link link && link.via() == NetSpec.Via.XDP);
   }
 
   /** An option that cannot be had by two kernels at a time; null if none is such. */

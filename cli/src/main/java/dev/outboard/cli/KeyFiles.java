@@ -24,8 +24,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The keys of this user's on this machine, as files of one directory: {@code identity}, the private
  * key; {@code identity.pub}, the line for others; {@code authorized_hosts}, a line for each host
- * that may come to a device here; {@code known_devices}, the same for devices, with their address
- * before it.
+ * that may come to a device here, with {@code operator} before it if it may know what others do
+ * there; {@code known_devices}, the same for devices, with their address before it.
  *
  * <p>A file is replaced as a whole, so that who reads one sees the old or the new one.
  */
@@ -38,6 +38,12 @@ final class KeyFiles {
   private static final String HOSTS = "authorized_hosts";
   private static final String DEVICES = "known_devices";
   private static final int MAX_BYTES = 1 << 20;
+
+  /**
+   * Before a key, as it is not the key's own comment that is to say so: that is another machine's
+   * text.
+   */
+  static final String OPERATOR = "operator";
 
   private static final Set<PosixFilePermission> OWNER_ONLY =
       PosixFilePermissions.fromString("rw-------");
@@ -52,6 +58,24 @@ final class KeyFiles {
 
   /** A device that is trusted, and the key that it must have. */
   record KnownDevice(String address, PeerKey key) {}
+
+  /**
+   * A host that may come.
+   *
+   * @param operator it may know what all do there
+   */
+  record Host(PeerKey key, boolean operator) {
+    private String line() {
+      return (operator ? OPERATOR + " " : "") + key.line();
+    }
+
+    private static @Nullable Host parse(String line) {
+      String[] words = line.split("\\s+", 2);
+      boolean operator = words.length == 2 && words[0].equals(OPERATOR);
+      PeerKey key = PeerKey.parse(operator ? words[1] : line);
+      return key == null ? null : new Host(key, operator);
+    }
+  }
 
   /** Those of the user who runs this. */
   static KeyFiles ofThisUser() {
@@ -123,17 +147,22 @@ final class KeyFiles {
     }
   }
 
-  /** Hosts that may come. */
+  /** Keys of hosts that may come. */
   List<PeerKey> authorizedHosts() {
-    List<PeerKey> keys = new ArrayList<>();
+    return hosts().stream().map(Host::key).toList();
+  }
+
+  /** Hosts that may come. */
+  List<Host> hosts() {
+    List<Host> hosts = new ArrayList<>();
     for (String line : lines(HOSTS)) {
-      PeerKey key = PeerKey.parse(line);
-      if (key == null) {
+      Host host = Host.parse(line);
+      if (host == null) {
         throw new Failure(directory.resolve(HOSTS) + " has a line that is no key: " + line);
       }
-      keys.add(key);
+      hosts.add(host);
     }
-    return keys;
+    return hosts;
   }
 
   /** Devices that are trusted. */
@@ -159,10 +188,23 @@ final class KeyFiles {
         .toList();
   }
 
-  /** Lets a host come; false if it may already. */
-  boolean authorize(PeerKey host) {
-    if (authorizedHosts().stream().anyMatch(host::sameKey)) {
-      return false;
+  /**
+   * Lets a host come; false if it may already.
+   *
+   * @param operator and know what all do here; one that may is not made one that may not
+   */
+  boolean authorize(PeerKey key, boolean operator) {
+    List<Host> hosts = new ArrayList<>(hosts());
+    Host host = new Host(key, operator);
+    for (int i = 0; i < hosts.size(); i++) {
+      if (hosts.get(i).key().sameKey(key)) {
+        if (hosts.get(i).operator() || !operator) {
+          return false;
+        }
+        hosts.set(i, host);
+        replace(HOSTS, hosts.stream().map(Host::line).toList());
+        return true;
+      }
     }
     append(HOSTS, host.line());
     return true;
@@ -187,11 +229,12 @@ final class KeyFiles {
     List<String> removed = new ArrayList<>();
     Predicate<PeerKey> meant = key -> key.fingerprint().equals(word) || key.comment().equals(word);
     List<String> hosts = new ArrayList<>();
-    for (PeerKey key : authorizedHosts()) {
+    for (Host host : hosts()) {
+      PeerKey key = host.key();
       if (meant.test(key)) {
         removed.add("host " + key.fingerprint() + " " + key.comment());
       } else {
-        hosts.add(key.line());
+        hosts.add(host.line());
       }
     }
     int removedHosts = removed.size();

@@ -25,13 +25,16 @@ final class KeysCommand implements Command {
   public Syntax syntax() {
     return new Syntax(
         "keys",
-        "[add [HOST:PORT] KEY|FILE | list | remove WORD]",
+        "[add [operator|HOST:PORT] KEY|FILE | list | remove WORD]",
         "Shows by which key this machine is known, and says which others it knows.",
         List.of(
             "Machines that are linked by tcp:// know each other by keys. Each prints a line:",
             "",
             "  keys                      print this machine's line; its key is made the first time",
             "  keys add KEY|FILE         on the device's machine: that host may come",
+            "  keys add operator KEY|FILE",
+            "                            the same, and 'outboard status --device tcp://' there shows",
+            "                            everybody's sessions, not its own alone",
             "  keys add HOST:PORT KEY|FILE",
             "                            on the host: the device at that address has that key",
             "  keys list                 who is known here, by fingerprints",
@@ -108,8 +111,14 @@ final class KeysCommand implements Command {
             identity == null
                 ? "this machine has no key yet; to make one: outboard keys"
                 : "this machine: " + identity.key().fingerprint() + " " + identity.key().comment());
-    for (PeerKey key : files.authorizedHosts()) {
-      terminal.out().println("host that may come: " + key.fingerprint() + " " + key.comment());
+    for (KeyFiles.Host host : files.hosts()) {
+      terminal
+          .out()
+          .println(
+              (host.operator() ? "operator that may come: " : "host that may come: ")
+                  + host.key().fingerprint()
+                  + " "
+                  + host.key().comment());
     }
     for (KeyFiles.KnownDevice device : files.knownDevices()) {
       terminal
@@ -126,7 +135,9 @@ final class KeysCommand implements Command {
 
   private static void add(KeyFiles files, List<String> words, Syntax syntax, Terminal terminal) {
     TcpAddress address = words.isEmpty() ? null : TcpAddress.parse(words.getFirst());
-    List<String> rest = address == null ? words : words.subList(1, words.size());
+    // Alone, it is a file's name.
+    boolean operator = words.size() > 1 && words.getFirst().equals(KeyFiles.OPERATOR);
+    List<String> rest = address == null && !operator ? words : words.subList(1, words.size());
     if (rest.isEmpty()) {
       throw syntax.usageError("which key? The line that 'outboard keys' prints, or a file with it");
     }
@@ -141,13 +152,16 @@ final class KeysCommand implements Command {
               + String.join(" ", rest)
               + "'.\nOne begins with outboard-p256; the other machine prints its own: outboard keys");
     }
-    boolean fresh = address == null ? files.authorize(key) : files.trust(address, key);
+    boolean fresh = address == null ? files.authorize(key, operator) : files.trust(address, key);
     terminal
         .out()
         .println(
             (fresh ? "" : "already so: ")
                 + (address == null
-                    ? "the host with key " + key.fingerprint() + " may come to devices here"
+                    ? "the host with key "
+                        + key.fingerprint()
+                        + " may come to devices here"
+                        + (operator ? ", and know what all do there" : "")
                     : "the device at " + address + " is the one with key " + key.fingerprint()));
   }
 

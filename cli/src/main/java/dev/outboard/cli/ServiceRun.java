@@ -7,6 +7,7 @@ import dev.outboard.channel.UnixListener;
 import dev.outboard.metrics.MetricsServer;
 import dev.outboard.relay.TcpAddress;
 import dev.outboard.relay.TcpDevice;
+import dev.outboard.service.Confinement;
 import dev.outboard.service.Service;
 import dev.outboard.service.ServiceException;
 import dev.outboard.service.ServiceOptions;
@@ -62,6 +63,11 @@ final class ServiceRun {
             .map(where -> TcpPlace.of(where, arguments, syntax))
             .toList();
     Service.Command command = command(settings, arguments);
+    Confinement.Needs kept = settings.needs(arguments);
+    String missing = Confinement.apply(kept);
+    if (missing != null) {
+      terminal.say(missing);
+    }
     List<TcpDevice> hosts = new ArrayList<>();
     Service service = new Service(command, options);
     try (service) {
@@ -91,7 +97,7 @@ final class ServiceRun {
       while (true) {
         String signal = signals.await(Long.MAX_VALUE);
         if ("HUP".equals(signal)) {
-          reload(service, settings, arguments);
+          reload(service, settings, arguments, kept);
         } else if (signal != null) {
           break;
         }
@@ -144,9 +150,15 @@ final class ServiceRun {
         settings.cpu(arguments));
   }
 
-  private void reload(Service service, ServiceSettings settings, Arguments arguments) {
+  private void reload(
+      Service service, ServiceSettings settings, Arguments arguments, Confinement.Needs kept) {
     systemd.tell("RELOADING=1");
     try {
+      if (!settings.needs(arguments).within(kept)) {
+        throw new Failure(
+            "what its kernels would need now was given up when the service was started;"
+                + " to have it, start it anew");
+      }
       service.setCommand(command(settings, arguments));
       terminal.say("kernels that start from now on have the options as they are now");
     } catch (Failure | ServiceException e) {

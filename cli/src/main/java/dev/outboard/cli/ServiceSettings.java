@@ -3,6 +3,7 @@ package dev.outboard.cli;
 
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.device.Limits;
+import dev.outboard.service.Confinement;
 import dev.outboard.service.CpuShare;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -256,6 +257,16 @@ record ServiceSettings(
       }
     }
     return words;
+  }
+
+  /**
+   * What kernels' processes do that not all of them do, by the command line and the file.
+   *
+   * @throws Failure if the options make no sense
+   */
+  Confinement.Needs needs(Arguments arguments) {
+    Syntax syntax = kernelSyntax();
+    return DeviceSettings.from(syntax.parse(given(arguments, options)), syntax).needs();
   }
 
   /**

@@ -3,6 +3,7 @@ package dev.outboard.cli;
 
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.ServiceStatus;
+import dev.outboard.relay.TcpAddress;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -12,6 +13,7 @@ final class StatusCommand implements Command {
   private static final String WATCH = "--watch";
   private static final String JSON = "--json";
   private static final String UNIX = "unix:";
+  private static final String TCP = "tcp://";
 
   /** Where a service listens that the unit in {@code scripts/} starts. */
   private static final String DEFAULT = UNIX + "/run/outboard/device.sock";
@@ -32,16 +34,23 @@ final class StatusCommand implements Command {
         "Shows what a service ('outboard device --listen') does.",
         List.of(
             "Sessions, the programs in them, calls of the device's kernels and how long these took",
-            "there, waiting included. Rates are of the last half second, with --watch of the last two."),
+            "there, waiting included. Rates are of the last half second, with --watch of the last two.",
+            "By tcp:// a host is told of its own sessions, and of all if the device's machine has its",
+            "key as an operator's ('outboard keys add operator')."),
         List.of(
             Option.single(
                 DEVICE,
-                "unix:PATH",
-                "The service, at a Unix socket where it listens (default:",
-                DEFAULT + ")."),
-            Option.flag(WATCH, (char) 0, "Again every two seconds, until interrupted."),
+                "unix:PATH|tcp://HOST:PORT",
+                "The service, where it listens (default: " + DEFAULT + ")."),
+            Option.flag(
+                WATCH,
+                (char) 0,
+                "Again every two seconds, until interrupted. A service that goes away",
+                "is waited for."),
             Option.flag(JSON, (char) 0, "As a JSON object, with --watch one on each line.")),
-        List.of("  outboard status --device unix:/run/ob.sock --watch"));
+        List.of(
+            "  outboard status --device unix:/run/ob.sock --watch",
+            "  outboard status --device tcp://nic:7000"));
   }
 
   @Override
@@ -50,23 +59,23 @@ final class StatusCommand implements Command {
     if (device == null) {
       device = DEFAULT;
     }
-    if (device.startsWith("tcp:")) {
-      throw syntax()
-          .usageError(
-              "a service tells its status on its own machine, at a Unix socket: start it with"
-                  + " --listen unix:PATH beside --listen tcp:PORT");
-    }
-    if (!device.startsWith(UNIX) || device.length() == UNIX.length()) {
-      throw syntax().usageError("--device is unix:PATH, not '" + device + "'");
-    }
-    Path socket = Path.of(device.substring(UNIX.length())).toAbsolutePath();
     boolean json = arguments.has(JSON);
     boolean watch = arguments.has(WATCH);
-    try {
-      StatusReport report = StatusReport.of(ServiceStatus.ask(socket), null);
+    try (StatusPlace place = place(device)) {
+      StatusReport report = StatusReport.of(place.ask(), null);
       do {
         Thread.sleep(watch && report.complete() ? WATCH_MILLIS : SAMPLE_MILLIS);
-        report = StatusReport.of(ServiceStatus.ask(socket), report);
+        ServiceStatus status;
+        try {
+          status = place.ask();
+        } catch (LinkException e) {
+          if (!watch) {
+            throw e;
+          }
+          report = StatusReport.of(await(place, e, terminal), null);
+          continue;
+        }
+        report = StatusReport.of(status, report);
         if (json) {
           terminal.out().println(report.json());
         } else {
@@ -81,6 +90,54 @@ final class StatusCommand implements Command {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       return ExitStatus.OURS;
+    }
+  }
+
+  private StatusPlace place(String device) {
+    if (device.startsWith(TCP)) {
+      TcpAddress address = TcpAddress.parse(device.substring(TCP.length()));
+      if (address == null) {
+        throw syntax().usageError("--device is tcp://HOST:PORT, not '" + device + "'");
+      }
+      return new StatusPlace.Far(address, KeyFiles.ofThisUser());
+    }
+    if (device.startsWith(SshTarget.SCHEME)) {
+      throw syntax()
+          .usageError("by ssh, have it asked on its own machine: ssh HOST outboard status");
+    }
+    if (!device.startsWith(UNIX) || device.length() == UNIX.length()) {
+      throw syntax().usageError("--device is unix:PATH or tcp://HOST:PORT, not '" + device + "'");
+    }
+    return new StatusPlace.Near(Path.of(device.substring(UNIX.length())).toAbsolutePath());
+  }
+
+  /**
+   * Waits for a service that answers no more, and says so, and why.
+   *
+   * @throws LinkException if waiting is in vain
+   */
+  private static ServiceStatus await(StatusPlace place, LinkException lost, Terminal terminal)
+      throws LinkException, InterruptedException {
+    String said = "";
+    for (LinkException e = lost; ; ) {
+      String why = String.valueOf(e.getMessage());
+      if (e.lasting()) {
+        throw e;
+      }
+      if (!why.equals(said)) {
+        terminal.say(why + (said.isEmpty() ? " Trying again." : ""));
+        said = why;
+      }
+      Thread.sleep(WATCH_MILLIS);
+      try {
+        ServiceStatus status = place.ask();
+        terminal.say(
+            "it answers again; it has been there for "
+                + StatusReport.age(status.service().ageMillis()));
+        return status;
+      } catch (LinkException again) {
+        e = again;
+      }
     }
   }
 }

@@ -41,25 +41,49 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
     List<String> lines = new ArrayList<>();
     ServiceFrame.ServiceStatus s = status.service();
     int sessions = status.kernels().stream().mapToInt(k -> k.sessions().size()).sum();
-    lines.add(
-        String.format(
-            Locale.ROOT,
-            "outboard %s, process %d, up %s%s: %d of %d sessions, %d kernels; so far %d sessions, %d"
-                + " refused, %d kernels died",
-            s.version(),
-            s.pid(),
-            age(s.ageMillis()),
-            s.draining() ? ", ending" : "",
-            sessions,
-            s.maxSessions(),
-            s.kernels(),
-            s.sessions(),
-            s.refused(),
-            s.died()));
+    if (s.ownOnly()) {
+      lines.add(
+          String.format(
+              Locale.ROOT,
+              "outboard %s, up %s%s, %d sessions at most: %d of this host's; so far %d, %d refused, %d"
+                  + " kernels died under them",
+              printable(s.version()),
+              age(s.ageMillis()),
+              s.draining() ? ", ending" : "",
+              s.maxSessions(),
+              sessions,
+              s.sessions(),
+              s.refused(),
+              s.died()));
+    } else {
+      lines.add(whole(s, sessions));
+    }
     lines.add("CPU: " + printable(s.cpu()));
     if (sessions == 0) {
       return lines;
     }
+    addTable(lines);
+    return lines;
+  }
+
+  private static String whole(ServiceFrame.ServiceStatus s, int sessions) {
+    return String.format(
+        Locale.ROOT,
+        "outboard %s, process %d, up %s%s: %d of %d sessions, %d kernels; so far %d sessions, %d"
+            + " refused, %d kernels died",
+        printable(s.version()),
+        s.pid(),
+        age(s.ageMillis()),
+        s.draining() ? ", ending" : "",
+        sessions,
+        s.maxSessions(),
+        s.kernels(),
+        s.sessions(),
+        s.refused(),
+        s.died());
+  }
+
+  private void addTable(List<String> lines) {
     lines.add("");
     lines.add(
         String.format(
@@ -88,7 +112,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
                 Locale.ROOT,
                 ROW,
                 n.id(),
-                k.name().isEmpty() ? k.kernel() + "-" + k.pid() : k.name(),
+                kernel(k),
                 age(n.ageMillis()),
                 k.rssBytes() >> 20,
                 cpu(k),
@@ -103,7 +127,12 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
                 programs(n)));
       }
     }
-    return lines;
+  }
+
+  /** What it is called; the numbers of others' processes are not told. */
+  private static String kernel(ServiceFrame.KernelStatus k) {
+    return printable(
+        !k.name().isEmpty() ? k.name() : k.pid() == 0 ? k.kernel() : k.kernel() + "-" + k.pid());
   }
 
   private static String programs(ServiceFrame.SessionStatus n) {
@@ -150,17 +179,26 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
     long then = k.cpuNanos();
     if (before != null) {
       for (ServiceFrame.KernelStatus old : before.status.kernels()) {
-        then = old.pid() == k.pid() ? old.cpuNanos() : then;
+        then = same(old, k) ? old.cpuNanos() : then;
       }
     }
     return Math.round(rate(k.cpuNanos(), then) / 1e7);
+  }
+
+  /** Whether it is the same kernel at both moments; without a process it is known by a session. */
+  private static boolean same(ServiceFrame.KernelStatus old, ServiceFrame.KernelStatus k) {
+    return k.pid() != 0
+        ? old.pid() == k.pid()
+        : old.sessions().stream()
+            .anyMatch(o -> k.sessions().stream().anyMatch(n -> n.id() == o.id()));
   }
 
   private static String micros(long nanoseconds) {
     return String.format(Locale.ROOT, "%.1f", nanoseconds / 1e3);
   }
 
-  private static String age(long millis) {
+  /** For people. */
+  static String age(long millis) {
     long s = millis / 1000;
     return s < 60
         ? s + "s"
@@ -225,7 +263,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
                   sessions));
     }
     return ("{\"version\": %s, \"pid\": %d, \"ageMillis\": %d, \"maxSessions\": %d, \"oneKernel\": %b,"
-            + " \"draining\": %b, \"sessionsSoFar\": %d, \"refused\": %d, \"died\": %d,"
+            + " \"draining\": %b, \"ownSessionsOnly\": %b, \"sessionsSoFar\": %d, \"refused\": %d, \"died\": %d,"
             + " \"cpu\": %s, \"kernels\": %s}")
         .formatted(
             text(s.version()),
@@ -234,6 +272,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
             s.maxSessions(),
             s.oneKernel(),
             s.draining(),
+            s.ownOnly(),
             s.sessions(),
             s.refused(),
             s.died(),
@@ -248,7 +287,7 @@ record StatusReport(ServiceStatus status, long nanos, @Nullable StatusReport bef
       char c = s.charAt(i);
       if (c == '"' || c == '\\') {
         b.append('\\').append(c);
-      } else if (c < 0x20 || Character.isSurrogate(c)) {
+      } else if (c < 0x20 || (c >= 0x7f && c < 0xa0) || Character.isSurrogate(c)) {
         b.append(String.format(Locale.ROOT, "\\u%04x", (int) c));
       } else {
         b.append(c);

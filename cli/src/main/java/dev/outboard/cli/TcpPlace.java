@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.channel.ServiceStatus;
 import dev.outboard.relay.Identity;
 import dev.outboard.relay.PeerKey;
 import dev.outboard.relay.TcpAddress;
 import dev.outboard.relay.TcpDevice;
+import dev.outboard.service.Asking;
+import dev.outboard.service.Guest;
 import dev.outboard.service.Service;
 import dev.outboard.service.ServiceException;
 import java.io.IOException;
@@ -60,7 +63,7 @@ record TcpPlace(
     try {
       TcpDevice device =
           TcpDevice.listen(
-              address, identity, this::known, host -> open(service, host), patience, terminal::say);
+              address, identity, this::known, sessions(service), patience, terminal::say);
       if (keys.authorizedHosts().isEmpty()) {
         terminal.say(
             "no host may come yet; with the line that 'outboard keys' prints there: outboard keys"
@@ -81,11 +84,58 @@ record TcpPlace(
     }
   }
 
-  private static int open(Service service, String host) throws IOException {
+  private TcpDevice.Sessions sessions(Service service) {
+    return new TcpDevice.Sessions() {
+      @Override
+      public int open(PeerKey host, String name) throws IOException {
+        try {
+          return service.open(guest(host, name));
+        } catch (ServiceException e) {
+          throw new IOException(e.getMessage(), e);
+        }
+      }
+
+      @Override
+      public TcpDevice.Questions ask(PeerKey host, String name) throws IOException {
+        try {
+          return questions(service.ask(guest(host, name), operator(host)), host);
+        } catch (ServiceException e) {
+          throw new IOException(e.getMessage(), e);
+        }
+      }
+    };
+  }
+
+  /** The files of keys say at each question what the host may know then. */
+  private TcpDevice.Questions questions(Asking asking, PeerKey host) {
+    return new TcpDevice.Questions() {
+      @Override
+      public ServiceStatus answer() throws IOException {
+        return asking.status(operator(host));
+      }
+
+      @Override
+      public void close() {
+        asking.close();
+      }
+    };
+  }
+
+  private static Guest guest(PeerKey host, String name) {
+    return new Guest(host.base64(), name);
+  }
+
+  /** Whether it may know what other hosts do; refuses one that may not even come any more. */
+  private boolean operator(PeerKey host) throws IOException {
     try {
-      return service.open(host);
-    } catch (ServiceException e) {
-      throw new IOException(e.getMessage(), e);
+      for (KeyFiles.Host known : keys.hosts()) {
+        if (known.key().sameKey(host)) {
+          return known.operator();
+        }
+      }
+    } catch (Failure e) {
+      throw new IOException("who may know what cannot be read now", e);
     }
+    throw new IOException("this host may not come any more");
   }
 }

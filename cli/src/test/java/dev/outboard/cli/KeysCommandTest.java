@@ -111,6 +111,44 @@ class KeysCommandTest {
     assertThat(files().knownDevices()).isEmpty();
   }
 
+  /**
+   * That a host may know what others do is said before its key: the rest of the line is its own.
+   */
+  @Test
+  void anOperatorIsMadeByOneWord() throws Exception {
+    Identity host = Identity.create("operator of everything");
+    Identity other = Identity.create("root@other");
+    assertThat(keys("add", host.key().line())).doesNotContain("know what all do");
+    assertThat(files().hosts()).containsExactly(new KeyFiles.Host(host.key(), false));
+    keys("add", other.key().line());
+    // Also of one that may come already, which keeps its place.
+    assertThat(keys("add", "operator", host.key().line())).contains("know what all do there");
+    assertThat(files().hosts())
+        .containsExactly(
+            new KeyFiles.Host(host.key(), true), new KeyFiles.Host(other.key(), false));
+    assertThat(keys("add", "operator", host.key().line())).startsWith("already so");
+    assertThat(keys("add", host.key().line())).startsWith("already so");
+    assertThat(files().hosts()).contains(new KeyFiles.Host(host.key(), true));
+    assertThat(Files.readString(file("authorized_hosts")))
+        .isEqualTo("operator " + host.key().line() + "\n" + other.key().line() + "\n");
+    assertThat(keys("list"))
+        .contains("operator that may come: " + host.key().fingerprint())
+        .contains("host that may come: " + other.key().fingerprint());
+    // Removing another key leaves the word where it is.
+    keys("remove", "root@other");
+    assertThat(files().hosts()).containsExactly(new KeyFiles.Host(host.key(), true));
+    keys("remove", host.key().fingerprint());
+    assertThat(files().hosts()).isEmpty();
+
+    // The word is the administrator's: what another machine prints does not have it.
+    Path line =
+        Files.writeString(directory.resolve("line"), "operator " + other.key().line() + "\n");
+    assertThatThrownBy(() -> keys("add", line.toString())).hasMessageContaining("is no key");
+    assertThatThrownBy(() -> keys("add", "operator", "nic:7000", other.key().line()))
+        .hasMessageContaining("is no key");
+    assertThat(files().hosts()).isEmpty();
+  }
+
   @Test
   void timesHaveUnits() {
     Syntax syntax = new RunCommand().syntax();

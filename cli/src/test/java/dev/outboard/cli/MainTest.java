@@ -68,8 +68,10 @@ class MainTest {
     assertThat(err).asString().contains("--listen: unix:/x is given twice");
     assertThat(run("run", "--share=a", "--device=ssh://nic", "--", "true")).isEqualTo(125);
     assertThat(err).asString().contains("--share is for a service");
-    assertThat(run("status", "--device=tcp://nic:7000")).isEqualTo(125);
-    assertThat(err).asString().contains("on its own machine");
+    assertThat(run("status", "--device=tcp://nic")).isEqualTo(125);
+    assertThat(err).asString().contains("--device is tcp://HOST:PORT, not 'tcp://nic'");
+    assertThat(run("status", "--device=ssh://nic")).isEqualTo(125);
+    assertThat(err).asString().contains("ssh HOST outboard status");
     assertThat(run("device", "--listen=tcp:no", "--net=none")).isEqualTo(125);
     assertThat(err).asString().contains("not 'tcp:no'");
   }

@@ -266,7 +266,7 @@ final class Session implements Runnable {
     if (hello.slots() < 1) {
       return "a session needs at least one call slot";
     }
-    client = hello.client();
+    client = cut(hello.client(), ServiceFrame.SessionStatus.MAX_CLIENT);
     slots = Math.min(hello.slots(), server.limits().slots());
     long bytes = SlotLayout.fileBytes(slots);
     memfd = newMemory(bytes);
@@ -385,7 +385,12 @@ final class Session implements Runnable {
     if (names.size() >= MAX_NAMES) {
       names.remove(names.keySet().iterator().next());
     }
-    names.put(f.pid(), f.name());
+    names.put(f.pid(), cut(f.name(), ServiceFrame.Program.MAX_NAME));
+  }
+
+  /** Of what a host calls something so much is kept that all of it fits into one answer. */
+  private static String cut(String name, int most) {
+    return name.length() <= most ? name : name.substring(0, most);
   }
 
   private static String wrongWay(Frame frame) {

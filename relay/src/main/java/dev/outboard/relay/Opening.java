@@ -8,6 +8,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.HexFormat;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What the two ends of a connection say first: the host which stream it wants to begin or go on
@@ -15,8 +16,8 @@ import java.util.HexFormat;
  *
  * <pre>
  *   from the host:   magic u32 "obln", lowest version u16, highest version u16,
- *                    kind u16 (1 begin, 2 go on), zero u16, patience ms u32,
- *                    stream 16 bytes (begin: zeros), received u64
+ *                    kind u16 (1 begin, 2 go on, 3 status), zero u16, patience ms u32,
+ *                    stream 16 bytes (go on; otherwise zeros), received u64
  *   from the device: magic u32, version u16, status u16, patience ms u32, length u16, zero u16,
  *                    stream 16 bytes, received u64, then so many bytes of UTF-8
  * </pre>
@@ -28,7 +29,10 @@ final class Opening {
   /** The versions of the records that this side speaks. */
   static final int LOWEST_VERSION = 1;
 
-  static final int HIGHEST_VERSION = 1;
+  static final int HIGHEST_VERSION = 2;
+
+  /** From this version on there is {@link Kind#STATUS}. */
+  static final int STATUS_VERSION = 2;
 
   static final int OK = 0;
 
@@ -42,8 +46,6 @@ final class Opening {
   static final int NOT_NOW = 3;
 
   private static final int MAGIC = 0x6e6c_626f; // "obln"
-  private static final int BEGIN = 1;
-  private static final int GO_ON = 2;
   private static final int REQUEST_BYTES = 40;
   private static final int ANSWER_BYTES = 40;
   private static final int MAX_TEXT = 1024;
@@ -52,17 +54,48 @@ final class Opening {
   /** The id of a stream that is to begin. */
   static final String NONE = "0".repeat(2 * ID_BYTES);
 
+  /** What a connection is for. */
+  enum Kind {
+    /** A new stream. */
+    BEGIN(1),
+    /** A stream that there is. */
+    GO_ON(2),
+    /** Questions about what the device does. */
+    STATUS(3);
+
+    private final int number;
+
+    Kind(int number) {
+      this.number = number;
+    }
+
+    private static @Nullable Kind of(int number) {
+      for (Kind kind : values()) {
+        if (kind.number == number) {
+          return kind;
+        }
+      }
+      return null;
+    }
+  }
+
   /**
-   * @param goesOn false: begin a stream
    * @param stream 32 hexadecimal digits
    */
   record Request(
       int lowestVersion,
       int highestVersion,
-      boolean goesOn,
+      Kind kind,
       Duration patience,
       String stream,
-      long received) {}
+      long received) {
+    /** The highest version that both ends speak, or this end's if there is none. */
+    int version() {
+      return highestVersion < LOWEST_VERSION
+          ? HIGHEST_VERSION
+          : Math.min(highestVersion, HIGHEST_VERSION);
+    }
+  }
 
   /**
    * @param version that both speak, or the highest that the device does
@@ -77,7 +110,7 @@ final class Opening {
     ByteBuffer b = direct(REQUEST_BYTES);
     b.putInt(MAGIC);
     b.putShort((short) request.lowestVersion()).putShort((short) request.highestVersion());
-    b.putShort((short) (request.goesOn() ? GO_ON : BEGIN)).putShort((short) 0);
+    b.putShort((short) request.kind().number).putShort((short) 0);
     b.putInt((int) request.patience().toMillis());
     b.put(HexFormat.of().parseHex(request.stream())).putLong(request.received());
     connection.write(b.flip(), direct(0));
@@ -88,15 +121,18 @@ final class Opening {
     magic(b);
     int lowest = Short.toUnsignedInt(b.getShort());
     int highest = Short.toUnsignedInt(b.getShort());
-    int kind = b.getShort();
+    Kind kind = Kind.of(Short.toUnsignedInt(b.getShort()));
     int zero = b.getShort();
     Duration patience = Duration.ofMillis(Integer.toUnsignedLong(b.getInt()));
     String stream = id(b);
     long received = b.getLong();
-    if (lowest <= HIGHEST_VERSION && ((kind != BEGIN && kind != GO_ON) || zero != 0)) {
+    boolean known = kind != null && (kind != Kind.STATUS || highest >= STATUS_VERSION);
+    if (lowest <= HIGHEST_VERSION && (!known || zero != 0)) {
       throw new IOException("it asks for what there is not");
     }
-    return new Request(lowest, highest, kind == GO_ON, patience, stream, received);
+    // Of a version that this end does not know, whatever it asks for: it is refused.
+    Kind wanted = kind == null ? Kind.BEGIN : kind;
+    return new Request(lowest, highest, wanted, patience, stream, received);
   }
 
   static void send(Connection connection, Answer answer) throws IOException {

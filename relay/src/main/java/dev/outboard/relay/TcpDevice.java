@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
+import dev.outboard.channel.ServiceStatus;
 import dev.outboard.posix.Linux;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -16,9 +17,11 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -40,6 +43,9 @@ public final class TcpDevice implements AutoCloseable {
   /** How long one that is refused may take to fetch the reason. */
   private static final Duration FAREWELL = Duration.ofSeconds(1);
 
+  /** How long a host that asks what the device does may be silent. */
+  private static final Duration SILENCE = Duration.ofSeconds(30);
+
   private static final long ACCEPT_PAUSE_MILLIS = 100;
 
   /** Lines about others that the log takes at once, and how long until it takes one more. */
@@ -49,16 +55,40 @@ public final class TcpDevice implements AutoCloseable {
   private static final Duration PARTING = Duration.ofSeconds(2);
   private static final int ID_BYTES = 16;
 
-  /** Where sessions come from. */
+  /** Where sessions come from, and what is known of them. Any thread. */
   public interface Sessions {
     /**
      * Begins a session.
      *
-     * @param host who wants it, for a log
+     * @param host by which key it has shown who it is
+     * @param name the same for a log
      * @return a connected Unix stream socket whose other end the device serves; the caller's
      * @throws IOException if there is none to be had; the message is for the host's user
      */
-    int open(String host) throws IOException;
+    int open(PeerKey host, String name) throws IOException;
+
+    /**
+     * Lets a host ask what the device does.
+     *
+     * @throws IOException if it may not; the message is for the host's user
+     */
+    default Questions ask(PeerKey host, String name) throws IOException {
+      throw new IOException("this device tells nobody what it does");
+    }
+  }
+
+  /** What one host asks. One thread. */
+  public interface Questions extends AutoCloseable {
+    /**
+     * What that host may know, now.
+     *
+     * @throws IOException if that is nothing any more; the message is for the host's user
+     */
+    ServiceStatus answer() throws IOException;
+
+    /** It asks no more. */
+    @Override
+    void close();
   }
 
   /** Who may come: asked anew for each connection. */
@@ -78,11 +108,13 @@ public final class TcpDevice implements AutoCloseable {
   private final Duration patience;
   private final Consumer<String> log;
   private final int maxStreams;
+  private final Duration silence;
   private final SecureRandom random = new SecureRandom();
 
   // Guarded by this.
   private final Map<String, Stream> streams = new HashMap<>();
   private final Deque<SocketChannel> strangers = new ArrayDeque<>();
+  private final Set<TlsConnection> asking = new HashSet<>();
   private long complaintsSince = System.nanoTime();
   private long complaintsTaken;
   private int complaintsLeftOut;
@@ -95,7 +127,9 @@ public final class TcpDevice implements AutoCloseable {
       Sessions sessions,
       Duration patience,
       Consumer<String> log,
-      int maxStreams) {
+      int maxStreams,
+      Duration silence) {
+    this.silence = silence;
     this.maxStreams = maxStreams;
     this.listener = listener;
     this.identity = identity;
@@ -121,10 +155,10 @@ public final class TcpDevice implements AutoCloseable {
       Duration patience,
       Consumer<String> log)
       throws IOException {
-    return listen(at, identity, hosts, sessions, patience, log, MAX_STREAMS);
+    return listen(at, identity, hosts, sessions, patience, log, MAX_STREAMS, SILENCE);
   }
 
-  /** With another number of streams at a time. */
+  /** With another number of streams at a time, and another patience with who asks nothing. */
   static TcpDevice listen(
       InetSocketAddress at,
       Identity identity,
@@ -132,7 +166,8 @@ public final class TcpDevice implements AutoCloseable {
       Sessions sessions,
       Duration patience,
       Consumer<String> log,
-      int maxStreams)
+      int maxStreams,
+      Duration silence)
       throws IOException {
     ServerSocketChannel listener = ServerSocketChannel.open();
     boolean bound = false;
@@ -146,7 +181,7 @@ public final class TcpDevice implements AutoCloseable {
       }
     }
     TcpDevice device =
-        new TcpDevice(listener, identity, hosts, sessions, patience, log, maxStreams);
+        new TcpDevice(listener, identity, hosts, sessions, patience, log, maxStreams, silence);
     Thread.ofPlatform().daemon().name("tcp-acceptor").start(device::accept);
     return device;
   }
@@ -218,10 +253,12 @@ public final class TcpDevice implements AutoCloseable {
             guest,
             Opening.OTHER_VERSION,
             "versions " + Opening.LOWEST_VERSION + " to " + Opening.HIGHEST_VERSION);
-      } else if (guest.request().goesOn()) {
-        goOn(guest);
       } else {
-        begin(guest);
+        switch (guest.request().kind()) {
+          case BEGIN -> begin(guest);
+          case GO_ON -> goOn(guest);
+          case STATUS -> tell(guest);
+        }
       }
     } catch (IOException | GeneralSecurityException e) {
       String message = e.getMessage();
@@ -276,7 +313,7 @@ public final class TcpDevice implements AutoCloseable {
       Opening.send(
           guest.connection(),
           new Opening.Answer(
-              Opening.HIGHEST_VERSION, status, Duration.ZERO, Opening.NONE, 0, text));
+              guest.request().version(), status, Duration.ZERO, Opening.NONE, 0, text));
       drain(guest.connection());
     } finally {
       guest.connection().close();
@@ -294,6 +331,47 @@ public final class TcpDevice implements AutoCloseable {
       refuse(guest, Opening.NOT_NOW, "the stream has gone on over a newer connection");
     } else if (stream == null || !own || !stream.take(guest)) {
       refuse(guest, Opening.NO_STREAM, "the session has ended, or the device was started anew");
+    }
+  }
+
+  private void tell(Guest guest) throws IOException {
+    Questions questions;
+    try {
+      questions = sessions.ask(guest.key(), guest.name());
+    } catch (IOException e) {
+      refuse(guest, Opening.NOT_NOW, String.valueOf(e.getMessage()));
+      return;
+    }
+    TlsConnection connection = guest.connection();
+    try (questions) {
+      synchronized (this) {
+        if (closed) {
+          return;
+        }
+        asking.add(connection);
+      }
+      answer(guest, Opening.NONE, Duration.ZERO, 0);
+      complain(guest.name() + " asks for the status");
+      String why = new StatusTeller(connection, silence).tell(questions);
+      complain(guest.name() + " asks no more: " + why);
+    } finally {
+      synchronized (this) {
+        asking.remove(connection);
+      }
+      connection.close();
+    }
+  }
+
+  private static void answer(Guest guest, String stream, Duration granted, long received)
+      throws IOException {
+    TlsConnection connection = guest.connection();
+    Deadline deadline = new Deadline(HANDSHAKE, connection::close);
+    try {
+      Opening.send(
+          connection,
+          new Opening.Answer(guest.request().version(), Opening.OK, granted, stream, received, ""));
+    } finally {
+      deadline.met();
     }
   }
 
@@ -319,12 +397,12 @@ public final class TcpDevice implements AutoCloseable {
       }
       int session;
       try {
-        session = sessions.open(guest.name());
+        session = sessions.open(guest.key(), guest.name());
       } catch (IOException e) {
         refuse(guest, Opening.NOT_NOW, String.valueOf(e.getMessage()));
         return;
       }
-      stream.carry(guest.connection(), session);
+      stream.carry(guest, session);
     } finally {
       synchronized (this) {
         streams.remove(stream.id);
@@ -356,29 +434,18 @@ public final class TcpDevice implements AutoCloseable {
       this.granted = granted;
     }
 
-    private void answer(TlsConnection connection, long received) throws IOException {
-      Deadline deadline = new Deadline(HANDSHAKE, connection::close);
-      try {
-        Opening.send(
-            connection,
-            new Opening.Answer(Opening.HIGHEST_VERSION, Opening.OK, granted, id, received, ""));
-      } finally {
-        deadline.met();
-      }
-    }
-
     /**
      * Carries the session until its end.
      *
      * @param session a connected Unix socket, this method's
      */
-    void carry(TlsConnection connection, int session) throws IOException {
-      ResumableWire made = new ResumableWire(connection, this, granted, this);
+    void carry(Guest first, int session) throws IOException {
+      ResumableWire made = new ResumableWire(first.connection(), this, granted, this);
       synchronized (this) {
         wire = made;
       }
       try {
-        answer(connection, 0);
+        answer(first, id, granted, 0);
       } catch (IOException e) {
         made.close();
         Linux.close(session);
@@ -432,7 +499,7 @@ public final class TcpDevice implements AutoCloseable {
           continue;
         }
         try {
-          answer(next.connection(), received);
+          answer(next, id, granted, received);
           return new Renewed(next.connection(), next.request().received());
         } catch (IOException e) {
           next.connection().close(); // it will try again
@@ -554,6 +621,11 @@ public final class TcpDevice implements AutoCloseable {
       left = List.copyOf(streams.values());
     }
     left.forEach(Stream::stop);
+    List<TlsConnection> curious;
+    synchronized (this) {
+      curious = List.copyOf(asking);
+    }
+    curious.forEach(TlsConnection::close);
   }
 
   private static void closeQuietly(SocketChannel channel) {

@@ -70,7 +70,7 @@ public final class TcpHost {
               new Opening.Request(
                   Opening.LOWEST_VERSION,
                   Opening.HIGHEST_VERSION,
-                  false,
+                  Opening.Kind.BEGIN,
                   patience,
                   Opening.NONE,
                   0),
@@ -85,6 +85,33 @@ public final class TcpHost {
         granted);
   }
 
+  /**
+   * Connects to a device to ask what it does.
+   *
+   * @param known keys of which the device must hold one
+   * @throws LinkException as for {@link #connect}; also if the device tells nobody on another
+   *     machine
+   */
+  public static StatusLink status(TcpAddress address, Identity identity, List<PeerKey> known)
+      throws LinkException {
+    TcpHost host = new TcpHost(address, identity, known);
+    Attempt attempt = host.new Attempt();
+    try {
+      attempt.open(
+          new Opening.Request(
+              Opening.STATUS_VERSION,
+              Opening.HIGHEST_VERSION,
+              Opening.Kind.STATUS,
+              Duration.ZERO,
+              Opening.NONE,
+              0),
+          ATTEMPT);
+    } catch (Failed e) {
+      throw new LinkException(String.valueOf(e.getMessage()), e, e.last || e.unwelcome);
+    }
+    return new StatusLink(attempt.connection(), host.at());
+  }
+
   /** Why an attempt was in vain: one sentence for the user. */
   private static final class Failed extends Exception {
     private static final long serialVersionUID = 1L;
@@ -92,21 +119,30 @@ public final class TcpHost {
     private final boolean last;
     private final boolean late;
 
+    /** One of the two ends does not know the other's key; its user may change that. */
+    private final boolean unwelcome;
+
     /**
      * Made of what is wrong.
      *
      * @param last whether another attempt would be in vain, too
      */
     Failed(String message, boolean last) {
+      this(message, last, false);
+    }
+
+    private Failed(String message, boolean last, boolean unwelcome) {
       super(message);
       this.last = last;
       this.late = false;
+      this.unwelcome = unwelcome;
     }
 
     private Failed(Duration limit, String at) {
       super(at + " has not answered within %.1f s.".formatted(limit.toMillis() / 1e3));
       this.last = false;
       this.late = true;
+      this.unwelcome = false;
     }
   }
 
@@ -139,7 +175,7 @@ public final class TcpHost {
                   new Opening.Request(
                       Opening.LOWEST_VERSION,
                       Opening.HIGHEST_VERSION,
-                      true,
+                      Opening.Kind.GO_ON,
                       patience,
                       stream,
                       received),
@@ -247,7 +283,7 @@ public final class TcpHost {
           throw deadline.passed() ? new Failed(limit, at()) : known ? refusal(e) : distrust(e);
         }
         if (answer.status() != Opening.OK) {
-          throw new Failed(refusal(answer), answer.status() != Opening.NOT_NOW);
+          throw new Failed(refusal(request, answer), answer.status() != Opening.NOT_NOW);
         }
         if (answer.version() < Opening.LOWEST_VERSION
             || answer.version() > Opening.HIGHEST_VERSION) {
@@ -317,7 +353,8 @@ public final class TcpHost {
                 + address
                 + " "
                 + seen.line(),
-            false);
+            false,
+            true);
       }
       return new Failed(
           "The device at "
@@ -330,7 +367,8 @@ public final class TcpHost {
               + ".\nIf the device is known to have a new key: outboard keys remove "
               + address
               + ", then add the new one.",
-          false);
+          false,
+          true);
     }
 
     /** The device has let this machine in as far as TLS goes, or has just refused to. */
@@ -342,10 +380,21 @@ public final class TcpHost {
                   + " does not let this machine in.\nAuthorise it there with: outboard keys add "
                   + identity.key().line()
               : at() + " closed the connection: " + message(e) + ".",
-          false);
+          false,
+          e instanceof SSLException);
     }
 
-    private String refusal(Opening.Answer answer) {
+    private String refusal(Opening.Request request, Opening.Answer answer) {
+      if (answer.status() == Opening.OTHER_VERSION
+          && request.kind() == Opening.Kind.STATUS
+          && answer.version() < Opening.STATUS_VERSION) {
+        return "The device at "
+            + at()
+            + " is of an older version of Outboard, which tells its status at a Unix socket on its"
+            + " own machine alone ("
+            + answer.text()
+            + " of the protocol): install the same version on both machines.";
+      }
       return answer.status() == Opening.OTHER_VERSION
           ? versions(answer.text())
           : "The device refuses: " + answer.text();

@@ -43,6 +43,7 @@ class ProtocolPageTest {
   private static final String BEGIN = "Host's first bytes: versions 1 to 1, begin, 30000 ms";
   private static final String GO_ON =
       "Host's first bytes: versions 1 to 1, go on, 30000 ms, stream 00 to 0f, received 258";
+  private static final String STATUS = "Host's first bytes: versions 2 to 2, status";
   private static final String YES =
       "Device's first bytes: version 1, yes, 30000 ms, stream 00 to 0f, received 513";
   private static final String NO = "Device's first bytes: version 1, not now, \"full\"";
@@ -83,7 +84,7 @@ class ProtocolPageTest {
   @Test
   void thereAreNoOtherExamples() {
     assertThat(shown.keySet())
-        .containsExactly(DATA, CALL, REPLY, BEGIN, GO_ON, YES, NO, RECORD, ANSWER, END);
+        .containsExactly(DATA, CALL, REPLY, BEGIN, GO_ON, STATUS, YES, NO, RECORD, ANSWER, END);
   }
 
   private SlotMirror mirror() {
@@ -165,8 +166,10 @@ class ProtocolPageTest {
 
   @Test
   void theFirstBytesOfAConnection() throws Exception {
-    Opening.Request begin = new Opening.Request(1, 1, false, KEPT, Opening.NONE, 0);
-    Opening.Request goOn = new Opening.Request(1, 1, true, KEPT, STREAM, 258);
+    Opening.Request begin = new Opening.Request(1, 1, Opening.Kind.BEGIN, KEPT, Opening.NONE, 0);
+    Opening.Request goOn = new Opening.Request(1, 1, Opening.Kind.GO_ON, KEPT, STREAM, 258);
+    Opening.Request status =
+        new Opening.Request(2, 2, Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, 0);
     Opening.Answer yes = new Opening.Answer(1, Opening.OK, KEPT, STREAM, 513, "");
     Opening.Answer no =
         new Opening.Answer(1, Opening.NOT_NOW, Duration.ZERO, Opening.NONE, 0, "full");
@@ -175,6 +178,8 @@ class ProtocolPageTest {
     assertThat(talk.next()).isEqualTo(shown.get(BEGIN));
     Opening.send(talk, goOn);
     assertThat(talk.next()).isEqualTo(shown.get(GO_ON));
+    Opening.send(talk, status);
+    assertThat(talk.next()).isEqualTo(shown.get(STATUS));
     Opening.send(talk, yes);
     assertThat(talk.next()).isEqualTo(shown.get(YES));
     Opening.send(talk, no);
@@ -183,6 +188,8 @@ class ProtocolPageTest {
     assertThat(Opening.receiveRequest(talk)).isEqualTo(begin);
     talk.comes(example(GO_ON));
     assertThat(Opening.receiveRequest(talk)).isEqualTo(goOn);
+    talk.comes(example(STATUS));
+    assertThat(Opening.receiveRequest(talk)).isEqualTo(status);
     talk.comes(example(YES));
     assertThat(Opening.receiveAnswer(talk)).isEqualTo(yes);
     talk.comes(example(NO));

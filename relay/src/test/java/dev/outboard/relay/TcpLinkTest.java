@@ -60,6 +60,7 @@ class TcpLinkTest {
   private static final Identity DEVICE = Identity.create("the device");
   private static final Identity OTHER = Identity.create("somebody else");
   private static final int STREAMS = 8;
+  private static final Duration SILENCE = Duration.ofSeconds(2);
   private static final Duration LONG = Duration.ofSeconds(30);
 
   private final List<AutoCloseable> open = new ArrayList<>();
@@ -82,7 +83,8 @@ class TcpLinkTest {
             sessions,
             LONG,
             log::add,
-            STREAMS);
+            STREAMS,
+            SILENCE);
     open.add(device);
     devices.add(device);
     return new TcpAddress("127.0.0.1", device.address().getPort());
@@ -92,7 +94,7 @@ class TcpLinkTest {
 
   /** A device whose calls are sums. */
   private TcpAddress device() throws IOException {
-    return device(host -> {
+    return device((host, name) -> {
       int[] pair = RelayTest.pair();
       open.add(new RelayTest.Device(pair[0]));
       return pair[1];
@@ -344,9 +346,9 @@ class TcpLinkTest {
     // And the other way round: a host of another version, and one that speaks nonsense.
     TcpAddress at = device();
     Opening.Answer refusal =
-        asked(at, HOST, new Opening.Request(4, 6, false, LONG, Opening.NONE, 0));
+        asked(at, HOST, new Opening.Request(4, 6, Opening.Kind.BEGIN, LONG, Opening.NONE, 0));
     assertThat(refusal.status()).isEqualTo(Opening.OTHER_VERSION);
-    assertThat(refusal.text()).isEqualTo("versions 1 to 1");
+    assertThat(refusal.text()).isEqualTo("versions 1 to 2");
     Random random = new Random(1);
     for (int i = 0; i < 20; i++) {
       TlsConnection c = tls(at, HOST);
@@ -384,22 +386,28 @@ class TcpLinkTest {
     authorized.add(OTHER.key());
     TcpAddress at = device();
     TlsConnection c = tls(at, HOST);
-    Opening.send(c, new Opening.Request(1, 1, false, LONG, Opening.NONE, 0));
+    Opening.send(c, new Opening.Request(1, 1, Opening.Kind.BEGIN, LONG, Opening.NONE, 0));
     String stream = Opening.receiveAnswer(c).stream();
     assertThat(stream).hasSize(32).isNotEqualTo(Opening.NONE);
     for (Opening.Answer answer :
         List.of(
-            asked(at, OTHER, new Opening.Request(1, 1, true, LONG, stream, 0)),
-            asked(at, HOST, new Opening.Request(1, 1, true, LONG, Opening.NONE, 0)),
-            asked(at, HOST, new Opening.Request(1, 1, true, LONG, "5".repeat(32), 0)))) {
+            asked(at, OTHER, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, stream, 0)),
+            asked(at, HOST, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, Opening.NONE, 0)),
+            asked(
+                at,
+                HOST,
+                new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, "5".repeat(32), 0)))) {
       assertThat(answer.status()).isEqualTo(Opening.NO_STREAM);
     }
     // Its own host may, while the device still believes in the connection before.
-    Opening.Answer own = asked(at, HOST, new Opening.Request(1, 1, true, LONG, stream, 0));
+    Opening.Answer own =
+        asked(at, HOST, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, stream, 0));
     assertThat(own.status()).isEqualTo(Opening.OK);
     assertThat(c.read()).isNull();
     // Who says to have got what was never sent has lost the stream.
-    assertThat(asked(at, HOST, new Opening.Request(1, 1, true, LONG, stream, 5)).status())
+    assertThat(
+            asked(at, HOST, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, stream, 5))
+                .status())
         .isEqualTo(Opening.OK);
     require(() -> devices.getFirst().streams() == 0);
     c.close();
@@ -410,7 +418,7 @@ class TcpLinkTest {
   void aConnectionThatComesLateEndsNothing() throws Exception {
     TcpAddress at = device();
     TlsConnection c = tls(at, HOST);
-    Opening.send(c, new Opening.Request(1, 1, false, LONG, Opening.NONE, 0));
+    Opening.send(c, new Opening.Request(1, 1, Opening.Kind.BEGIN, LONG, Opening.NONE, 0));
     String stream = Opening.receiveAnswer(c).stream();
     ByteBuffer hello = FrameCodec.newBuffer();
     FrameCodec.encode(new Frame.Hello(3, 6, 1, "late"), hello);
@@ -425,7 +433,7 @@ class TcpLinkTest {
     }
     for (int received : new int[] {20, 20, 10, 20, 0, 20}) {
       Opening.Answer answer =
-          asked(at, HOST, new Opening.Request(1, 1, true, LONG, stream, received));
+          asked(at, HOST, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, stream, received));
       assertThat(answer.status()).isEqualTo(received == 20 ? Opening.OK : Opening.NOT_NOW);
       assertThat(devices.getFirst().streams()).isEqualTo(1);
     }
@@ -468,7 +476,7 @@ class TcpLinkTest {
   void strangersAreFewAndSessionsTooAndNoneIsBegunForThem() throws Exception {
     List<Integer> sessions = new CopyOnWriteArrayList<>();
     TcpAddress at =
-        device(host -> {
+        device((host, name) -> {
           int[] pair = RelayTest.pair();
           sessions.add(pair[0]);
           return pair[1];
@@ -508,7 +516,7 @@ class TcpLinkTest {
     sessions.forEach(Linux::close);
     assertThatThrownBy(() ->
             connect(
-                device(host -> {
+                device((host, name) -> {
                   throw new IOException("there is no kernel");
                 }),
                 HOST,

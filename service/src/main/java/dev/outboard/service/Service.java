@@ -22,6 +22,8 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -47,6 +49,12 @@ import org.jspecify.annotations.Nullable;
 public final class Service implements AutoCloseable {
   /** Connections at a time that have not become a session yet. */
   private static final int MAX_VISITORS = 64;
+
+  /** Guests at a time who ask what there is and may not know all. */
+  static final int MAX_ASKING = 32;
+
+  /** Of one guest. */
+  static final int MAX_ASKING_EACH = 4;
 
   /** How long a visitor may take to say what it wants, as for a session's greeting. */
   private static final int GREETING_MILLIS = 10_000;
@@ -76,7 +84,9 @@ public final class Service implements AutoCloseable {
   // Guarded by this.
   private final Set<KernelProcess> processes = new LinkedHashSet<>();
   private final Map<String, KernelProcess> shared = new HashMap<>();
-  private final Map<Long, String> sessions = new HashMap<>();
+  private final Map<Long, Entry> sessions = new HashMap<>();
+  private final Map<String, Tally> tallies = new HashMap<>();
+  private int asking;
   private final List<UnixListener> listeners = new ArrayList<>();
   private final List<Thread> acceptors = new ArrayList<>();
   private @Nullable KernelProcess common;
@@ -92,9 +102,25 @@ public final class Service implements AutoCloseable {
    * Who is at the other end of a link.
    *
    * @param name for a log
-   * @param near it came by a socket of the service's, so it may see what there is
+   * @param guest null if it came by a socket of the service's, so that it may see what there is
    */
-  private record Visitor(String name, boolean near) {}
+  private record Visitor(String name, @Nullable Guest guest) {}
+
+  /**
+   * A session.
+   *
+   * @param visitor who has begun it
+   * @param number which of that guest's it is; 0 if it is no guest's
+   */
+  private record Entry(Visitor visitor, long number) {}
+
+  /** What a guest has had. Guarded by the service; as many as there are keys. */
+  private static final class Tally {
+    private long served;
+    private long refused;
+    private long died;
+    private int asking;
+  }
 
   /**
    * How kernels' processes are started: words, the first of which is a path.
@@ -209,26 +235,61 @@ public final class Service implements AutoCloseable {
   /**
    * A session for somebody who comes by another way, such as a stream from another machine.
    *
-   * @param name who it is, for a log
+   * @param guest who it is
    * @return a connected Unix socket, the caller's, over which a host opens a session
    * @throws ServiceException if there is none
    */
-  public int open(String name) throws ServiceException {
+  public int open(Guest guest) throws ServiceException {
     SocketPair pair = SocketPair.open();
     if (pair.error() < 0) {
       throw new ServiceException("There is no link for a session: " + Errno.name(-pair.error()));
     }
-    visit(pair.other(), new Visitor(name, false));
+    visit(pair.other(), new Visitor(guest.name(), guest));
     return pair.one();
   }
 
+  /**
+   * Lets a guest ask what there is.
+   *
+   * @param operator he may know all, and does not take a place from those who may not
+   * @throws ServiceException if too many ask already
+   */
+  public synchronized Asking ask(Guest guest, boolean operator) throws ServiceException {
+    Tally tally = tally(guest);
+    boolean tooMany = tally.asking >= MAX_ASKING_EACH;
+    if (tooMany || (!operator && asking >= MAX_ASKING)) {
+      refused++;
+      tally.refused++;
+      throw new ServiceException(
+          tooMany
+              ? "this host asks for the status " + tally.asking + " times already"
+              : "too many hosts ask for the status now");
+    }
+    tally.asking++;
+    asking += operator ? 0 : 1;
+    return new Asking(this, guest, !operator);
+  }
+
+  /** One of his questions is over. */
+  synchronized void asksNoMore(Guest guest, boolean counted) {
+    tally(guest).asking--;
+    asking -= counted ? 1 : 0;
+  }
+
+  private synchronized Tally tally(Guest guest) {
+    return tallies.computeIfAbsent(guest.identity(), identity -> new Tally());
+  }
+
   private void visit(int fd) {
-    visit(fd, new Visitor(peer(fd), true));
+    visit(fd, new Visitor(peer(fd), null));
   }
 
   private void visit(int fd, Visitor visitor) {
     if (!visitors.tryAcquire()) {
-      refuse(fd, "the service has " + MAX_VISITORS + " visitors already that wait or say nothing");
+      refuse(
+          fd,
+          visitor,
+          "the service has " + MAX_VISITORS + " visitors already that wait or say nothing");
       return;
     }
     Thread.ofPlatform()
@@ -250,8 +311,8 @@ public final class Service implements AutoCloseable {
     switch (FirstFrame.look(fd, GREETING_MILLIS)) {
       case Decoded.Received(ServiceFrame.Join(String name)) -> admit(fd, name, visitor);
       // It would tell one host what others run.
-      case Decoded.Received(ServiceFrame.StatusRequest f) when !visitor.near() ->
-          refuse(fd, "the status is told on the device's own machine alone");
+      case Decoded.Received(ServiceFrame.StatusRequest f) when visitor.guest() != null ->
+          refuse(fd, visitor, "no session asks for the status: see outboard status --device");
       case Decoded.Received(ServiceFrame.StatusRequest f) -> {
         try (FrameStream stream = new FrameStream(fd)) {
           ServiceStatus status = status();
@@ -259,11 +320,11 @@ public final class Service implements AutoCloseable {
           status.kernels().forEach(stream::send);
         }
       }
-      case Decoded.Received(ServiceFrame f) -> refuse(fd, "no session begins so");
+      case Decoded.Received(ServiceFrame f) -> refuse(fd, visitor, "no session begins so");
       // A session's, whose kernel judges it.
       case Decoded.Received(Frame f) -> admit(fd, null, visitor);
-      case Decoded.Malformed(String why) -> refuse(fd, why);
-      case Decoded.Ended(String why) -> refuse(fd, why);
+      case Decoded.Malformed(String why) -> refuse(fd, visitor, why);
+      case Decoded.Ended(String why) -> refuse(fd, visitor, why);
     }
   }
 
@@ -285,11 +346,12 @@ public final class Service implements AutoCloseable {
                 ? there
                 : options.oneKernel() ? commonKernel() : newKernel("session " + id, share);
         kernel.sessions.add(id);
-        sessions.put(id, visitor.name());
+        Guest guest = visitor.guest();
+        sessions.put(id, new Entry(visitor, guest == null ? 0 : ++tally(guest).served));
       }
     }
     if (kernel == null) {
-      refuse(fd, String.valueOf(refusal));
+      refuse(fd, visitor, String.valueOf(refusal));
       return;
     }
     if (mine) {
@@ -298,7 +360,7 @@ public final class Service implements AutoCloseable {
     try {
       kernel.awaitStarted();
     } catch (ServiceException e) {
-      refuse(fd, "the kernel for this session did not start: " + e.getMessage());
+      refuse(fd, visitor, "the kernel for this session did not start: " + e.getMessage());
       return;
     }
     // If its process ends now, the link's other end, which only it has then, is closed.
@@ -423,9 +485,13 @@ public final class Service implements AutoCloseable {
     }
   }
 
-  private void refuse(int fd, String why) {
+  private void refuse(int fd, Visitor visitor, String why) {
+    Guest guest = visitor.guest();
     synchronized (this) {
       refused++;
+      if (guest != null) {
+        tally(guest).refused++;
+      }
     }
     try (FrameStream stream = new FrameStream(fd)) {
       stream.sendLast(new Frame.Bye(why));
@@ -456,13 +522,29 @@ public final class Service implements AutoCloseable {
       List<String> lost = new ArrayList<>();
       boolean tooSoon;
       synchronized (Service.this) {
+        Set<Guest> losers = new HashSet<>();
         for (long id : kernel.sessions) {
-          lost.add("session " + id + " (" + sessions.remove(id) + ")");
+          Entry entry = sessions.remove(id);
+          if (entry != null) {
+            lost.add("session " + id + " (" + entry.visitor().name() + ")");
+            if (entry.visitor().guest() != null) {
+              losers.add(entry.visitor().guest());
+            }
+          }
         }
         kernel.sessions.clear();
         tooSoon = !lost.isEmpty() || !kernel.released;
         if (tooSoon) {
           died++;
+          losers.stream()
+              .map(Guest::identity)
+              .distinct()
+              .forEach(identity -> {
+                Tally tally = tallies.get(identity);
+                if (tally != null) {
+                  tally.died++;
+                }
+              });
         }
         letEnd(kernel);
         processes.remove(kernel);
@@ -509,21 +591,7 @@ public final class Service implements AutoCloseable {
     synchronized (this) {
       asked = List.copyOf(processes);
     }
-    List<CompletableFuture<ServiceFrame.KernelStatus>> answers =
-        asked.stream()
-            .map(k -> k.askStatus().completeOnTimeout(null, ANSWER_SECONDS, TimeUnit.SECONDS))
-            .toList();
-    List<ServiceFrame.KernelStatus> kernelStatus = new ArrayList<>();
-    for (CompletableFuture<ServiceFrame.KernelStatus> answer : answers) {
-      try {
-        ServiceFrame.KernelStatus status = answer.join();
-        if (status != null) {
-          kernelStatus.add(status);
-        }
-      } catch (CancellationException | CompletionException e) {
-        // It is on its way in or out.
-      }
-    }
+    List<ServiceFrame.KernelStatus> kernelStatus = List.copyOf(answers(asked).values());
     synchronized (this) {
       return new ServiceStatus(
           new ServiceFrame.ServiceStatus(
@@ -533,12 +601,80 @@ public final class Service implements AutoCloseable {
               options.maxSessions(),
               options.oneKernel(),
               draining,
+              false,
               kernelStatus.size(),
               served,
               refused,
               died,
               cpu()),
           kernelStatus);
+    }
+  }
+
+  /** What they say of themselves: those that have booted and answer in time. */
+  private static Map<KernelProcess, ServiceFrame.KernelStatus> answers(
+      List<KernelProcess> processes) {
+    Map<KernelProcess, CompletableFuture<ServiceFrame.KernelStatus>> answers =
+        new LinkedHashMap<>();
+    for (KernelProcess k : processes) {
+      answers.put(k, k.askStatus().completeOnTimeout(null, ANSWER_SECONDS, TimeUnit.SECONDS));
+    }
+    Map<KernelProcess, ServiceFrame.KernelStatus> all = new LinkedHashMap<>();
+    answers.forEach((kernel, answer) -> {
+      try {
+        ServiceFrame.KernelStatus status = answer.join();
+        if (status != null) {
+          all.put(kernel, status);
+        }
+      } catch (CancellationException | CompletionException e) {
+        // It is on its way in or out.
+      }
+    });
+    return all;
+  }
+
+  /** What is a guest's own of that, and what he may know of the service; his kernels are asked. */
+  ServiceStatus statusOf(Guest guest) {
+    Map<KernelProcess, Map<Long, Long>> own = new LinkedHashMap<>();
+    synchronized (this) {
+      for (KernelProcess kernel : processes) {
+        Map<Long, Long> numbers = new HashMap<>();
+        for (long id : kernel.sessions) {
+          Entry entry = sessions.get(id);
+          Guest owner = entry == null ? null : entry.visitor().guest();
+          if (entry != null && owner != null && owner.identity().equals(guest.identity())) {
+            numbers.put(id, entry.number());
+          }
+        }
+        if (!numbers.isEmpty()) {
+          own.put(kernel, numbers);
+        }
+      }
+    }
+    List<ServiceFrame.KernelStatus> told = new ArrayList<>();
+    answers(List.copyOf(own.keySet()))
+        .forEach((kernel, status) ->
+            told.add(OwnView.of(status, own.getOrDefault(kernel, Map.of()), kernel.isShared())));
+    synchronized (this) {
+      Tally tally = tally(guest);
+      int percent = command.cpu().percent();
+      return new ServiceStatus(
+          new ServiceFrame.ServiceStatus(
+              options.version(),
+              0,
+              TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began),
+              options.maxSessions(),
+              options.oneKernel(),
+              draining,
+              true,
+              told.size(),
+              tally.served,
+              tally.refused,
+              tally.died,
+              percent == 0
+                  ? "no limit but what others need"
+                  : "at most " + percent + "% of one processor for each kernel"),
+          told);
     }
   }
 

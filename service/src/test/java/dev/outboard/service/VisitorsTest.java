@@ -25,7 +25,7 @@ class VisitorsTest {
   @Test
   void whoComesFromElsewhereIsNotToldTheStatus() throws Exception {
     try (Service service = service();
-        FrameStream stream = new FrameStream(service.open("a host elsewhere"))) {
+        FrameStream stream = new FrameStream(service.open(new Guest("key", "a host elsewhere")))) {
       stream.send(new ServiceFrame.StatusRequest(1));
       assertThat(stream.receive(LIMIT_MILLIS))
           .isInstanceOfSatisfying(
@@ -34,7 +34,7 @@ class VisitorsTest {
                   assertThat(answer.frame())
                       .isInstanceOfSatisfying(
                           Frame.Bye.class,
-                          bye -> assertThat(bye.why()).contains("own machine alone")));
+                          bye -> assertThat(bye.why()).contains("no session asks for the status")));
       assertThat(service.status().service().refused()).isEqualTo(1);
       assertThat(service.status().service().sessions()).isZero();
     }
@@ -44,7 +44,7 @@ class VisitorsTest {
   @Test
   void aSessionWhoseKernelDoesNotStartIsToldSo() throws Exception {
     try (Service service = service();
-        FrameStream stream = new FrameStream(service.open("a host elsewhere"))) {
+        FrameStream stream = new FrameStream(service.open(new Guest("key", "a host elsewhere")))) {
       stream.send(new ServiceFrame.Join("name"));
       assertThat(stream.receive(LIMIT_MILLIS))
           .isInstanceOfSatisfying(

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.tests.support;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -41,6 +46,23 @@ public final class Machines {
         IntStream.of(ports)
             .mapToObj(p -> "127.0.0.1:" + p + " " + device + "\n")
             .collect(Collectors.joining()));
+  }
+
+  /** Another host gets a key; it knows the device as the first one does, which lets it come. */
+  public void introduce(String who, int port) {
+    meet(who, port);
+    Path hosts = trial.directory().resolve("device-keys/authorized_hosts");
+    try {
+      Files.writeString(hosts, line(who) + "\n", StandardOpenOption.APPEND);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Another host gets a key and knows the device, which does not know it. */
+  public void meet(String who, int port) {
+    line(who);
+    trial.file(who + "-keys/known_devices", "127.0.0.1:" + port + " " + line("device") + "\n");
   }
 
   private String line(String who) {

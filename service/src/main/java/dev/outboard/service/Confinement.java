@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+package dev.outboard.service;
+
+import dev.outboard.abi.Architecture;
+import dev.outboard.abi.Errno;
+import dev.outboard.abi.Sched;
+import dev.outboard.posix.Processes;
+import dev.outboard.posix.SystemCallFilter;
+import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a service's process gives up before anything comes from a host: for the case that somebody
+ * gets hold of it by what its hosts send it.
+ *
+ * <p>It goes on starting processes, and what holds for it holds for these: so it is what neither it
+ * nor any kernel's process needs, nor passt. A kernel's process gives up more by itself.
+ */
+public final class Confinement {
+  private static final int RLIMIT_CORE = 4;
+
+  /** Of other processes' memory, of the machine's kernel itself, of its clock and its keys. */
+  private static final List<String> NEVER =
+      words(
+          "ptrace process_vm_readv process_vm_writev pidfd_getfd kcmp init_module finit_module"
+              + " delete_module kexec_load kexec_file_load perf_event_open userfaultfd"
+              + " io_uring_setup io_uring_enter io_uring_register keyctl add_key request_key reboot"
+              + " swapon swapoff sethostname setdomainname settimeofday clock_settime adjtimex"
+              + " clock_adjtime acct quotactl ioperm iopl name_to_handle_at open_by_handle_at");
+
+  /** The newer way to mount, and others' namespaces: passt does without. */
+  private static final List<String> OF_HOST_KERNEL =
+      words("setns move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr");
+
+  /** What passt shuts itself in by. */
+  private static final List<String> OF_PASST = words("mount umount2 pivot_root chroot");
+
+  private static final int NAMESPACES =
+      Sched.CLONE_NEWNS
+          | Sched.CLONE_NEWCGROUP
+          | Sched.CLONE_NEWUTS
+          | Sched.CLONE_NEWIPC
+          | Sched.CLONE_NEWUSER
+          | Sched.CLONE_NEWPID
+          | Sched.CLONE_NEWNET;
+
+  private Confinement() {}
+
+  /**
+   * What kernels' processes do that not all of them do.
+   *
+   * @param hostKernel calls are the machine's own kernel's, and exports are mounted in it
+   * @param passt the network is passt's, which shuts itself in by namespaces of its own
+   * @param bpf a network card has XDP programs loaded
+   */
+  public record Needs(boolean hostKernel, boolean passt, boolean bpf) {
+    /** Whether a service that has kept what {@code kept} needs can serve this, too. */
+    public boolean within(Needs kept) {
+      boolean namespaces = kept.hostKernel || kept.passt;
+      return (!hostKernel || kept.hostKernel)
+          && (!passt || namespaces)
+          && (!bpf || kept.bpf || kept.hostKernel);
+    }
+  }
+
+  /**
+   * Confines this process and all that it starts. Once, before anything is accepted.
+   *
+   * @return what is not as it should be; null if all is
+   */
+  public static @Nullable String apply(Needs needs) {
+    // Its memory holds this machine's private key.
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment none = arena.allocate(16, 8);
+      Processes.prlimit(0, RLIMIT_CORE, none.address(), 0);
+    }
+    if (Architecture.MACHINE != Architecture.X86_64) {
+      Processes.prctl(Processes.PR_SET_NO_NEW_PRIVS, 1);
+      return "this machine's calls are not known, so the service's are not filtered";
+    }
+    long r = filter(needs).install();
+    return r == 0 ? null : "the service's calls are not filtered: " + Errno.name((int) -r);
+  }
+
+  /** What is refused, in names of calls, whatever their arguments are. */
+  static List<String> refused(Needs needs) {
+    List<String> names = new ArrayList<>(NEVER);
+    if (!needs.hostKernel()) {
+      names.addAll(OF_HOST_KERNEL);
+      if (!needs.passt()) {
+        names.addAll(OF_PASST);
+      }
+      if (!needs.bpf()) {
+        names.add("bpf");
+      }
+    }
+    return names;
+  }
+
+  private static SystemCallFilter filter(Needs needs) {
+    SystemCallFilter filter = new SystemCallFilter();
+    refused(needs).forEach(name -> filter.refuse(number(name), Errno.EPERM));
+    if (!needs.hostKernel() && !needs.passt()) {
+      filter
+          .refuseIfAny(number("unshare"), 0, NAMESPACES)
+          .refuseIfAny(number("clone"), 0, NAMESPACES)
+          // Its flags lie in memory, where a filter does not look; libc and the JVM do without it.
+          .refuse(number("clone3"), Errno.ENOSYS);
+    }
+    return filter;
+  }
+
+  private static int number(String name) {
+    Row row = SyscallTable.byName(name);
+    if (row == null) {
+      throw new IllegalStateException("no call " + name);
+    }
+    return row.x86();
+  }
+
+  private static List<String> words(String text) {
+    return List.of(text.split(" ", -1));
+  }
+}
