@@ -62,6 +62,18 @@ public final class DeviceSlot {
     this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS, new Spin());
   }
 
+  /**
+   * One that is lent, and whose calls the host takes: nothing goes ahead in it, and nothing is
+   * peeked at.
+   *
+   * @param slot {@link SlotLayout#BYTES} of zeros, shared with one process
+   */
+  static DeviceSlot hosted(MemorySegment slot) {
+    DeviceSlot it = new DeviceSlot(slot, true);
+    it.times = new DirectTimes();
+    return it;
+  }
+
   /** Makes the slot ready for a new thread, before the host is told of it. */
   public void reset() {
     slot.asSlice(0, SlotLayout.DATA).fill((byte) 0);

@@ -104,6 +104,7 @@ final class DeviceCalls {
   private @Nullable SendAhead ahead;
   private @Nullable BpfCalls bpf;
   private @Nullable ReceiveAhead looks;
+  private @Nullable NearSlots near;
 
   /** Whether opens ask what the file is. */
   private boolean asksAttributes;
@@ -154,6 +155,16 @@ final class DeviceCalls {
   /** Lets receives be answered from what was looked at; before the first call. */
   void connect(ReceiveAhead receiveAhead) {
     looks = receiveAhead;
+  }
+
+  /** Has the hook serve the call slots of processes; before the first call. */
+  void connect(NearSlots nearSlots) {
+    near = nearSlots;
+  }
+
+  /** Who serves the call slots of processes; null if the device does, or nobody. */
+  @Nullable NearSlots near() {
+    return near;
   }
 
   /** Has opens ask what the file is; before the first call, and only if the device can tell. */
@@ -915,6 +926,30 @@ final class DeviceCalls {
     return s.result();
   }
 
+  /**
+   * Makes a call that asks for something, on a handle that the caller uses, and waits for its end
+   * however long that takes.
+   *
+   * @param s the caller's own, filled
+   * @return what the device says; also if it is gone
+   */
+  long ask(CallSlot s) {
+    Placeholders all = placeholders;
+    if (all != null) {
+      all.reapClosing();
+    }
+    ReceiveAhead receives = looks;
+    ReceiveWindow received = receives == null ? null : receives.before(s.call());
+    after(s.call());
+    s.submit();
+    while (!s.await(Long.MAX_VALUE)) {}
+    if (receives != null) {
+      receives.awaitLooked(s.looked());
+      receives.after(received);
+    }
+    return s.result();
+  }
+
   /** A slot for calls of the hook's own, which the caller is to detach; null if there is none. */
   @Nullable CallSlot attachOwn() {
     try {
@@ -965,6 +1000,10 @@ final class DeviceCalls {
       return null;
     }
     n.willBlock();
+    NearSlots hooks = near;
+    if (hooks != null) {
+      return hooks.lend(n.process().pid(), like(n.thread()), c);
+    }
     try {
       return link.lend(n.process().pid(), like(n.thread()), c);
     } catch (LinkException e) {
@@ -974,7 +1013,12 @@ final class DeviceCalls {
 
   /** The process does not use it any more. */
   void takeBack(LentSlot slot) {
-    link.takeBack(slot);
+    NearSlots hooks = near;
+    if (hooks == null) {
+      link.takeBack(slot);
+    } else {
+      hooks.takeBack(slot);
+    }
   }
 
   private long attach(Notification n, ThreadEntry t) {
