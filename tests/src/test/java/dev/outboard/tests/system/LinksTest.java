@@ -114,6 +114,7 @@ class LinksTest {
         String stats = Files.readString(trial.directory().resolve("stats." + proxy.port()));
         assertThat(stats).containsPattern("\"link\": \\{\"breaks\": [1-9]");
         assertThat(figure(stats, "\"sentAhead\": (\\d+)")).isPositive();
+        assertThat(direct(stats, "sendto")).as("sends without a trap").isPositive();
         assertThat(figure(stats, "\"receivedAhead\": (\\d+)")).isPositive();
         System.out.printf(
             "%d breaks, %d overtaken, %d and %d numbers, %d appends%n",
@@ -275,6 +276,34 @@ class LinksTest {
       device.signal("TERM");
       device.await(LIMIT);
     }
+  }
+
+  /** Sends, options and questions, most of which do not trap, and are as they are natively. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void callsNeedNoTrap(Trial trial) throws IOException {
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    try (Running device = device(trial, machines, port)) {
+      Finished done =
+          machines
+              .program(port, "0", Programs.PYTHON, Programs.python("untrapped"))
+              .run(LIMIT.multipliedBy(3))
+              .expectSuccess();
+      assertThat(done.output()).endsWith("ok\n");
+      assertThat(done.errors()).isEmpty();
+      String stats = Files.readString(trial.directory().resolve("stats." + port));
+      for (String call : List.of("sendto", "writev", "getsockname", "getpeername", "setsockopt")) {
+        assertThat(direct(stats, call)).as("%s without a trap", call).isPositive();
+      }
+      // What a slot has given out is lost with a process that is killed, so receives trap.
+      assertThat(direct(stats, "recvfrom")).isZero();
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
+  private static long direct(String stats, String call) {
+    return figure(stats, "\"name\": \"" + call + "\", \"device\": \\d+, \"direct\": (\\d+)");
   }
 
   private static long figure(String stats, String pattern) {
