@@ -47,8 +47,9 @@ enum { SETS_OPTION = INT32_MIN };
 enum { SENDS_AHEAD = 1, OPTIONS_AHEAD = 2 };
 
 /* In `near` of the page of control. The hook's slots are there where the device is at the other end of a
- * link: for sends that go ahead there, options between them, and questions. */
-enum { NEAR = 1, NEAR_SENDS = 2, NEAR_OPTIONS = 4 };
+ * link: for sends that go ahead there, options between them, receives of what has come already, and
+ * questions. */
+enum { NEAR = 1, NEAR_SENDS = 2, NEAR_OPTIONS = 4, NEAR_RECEIVES = 8 };
 
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most; and at
  * least if the device's thread is awake, which has the reply in a few microseconds. */
@@ -1558,6 +1559,8 @@ static int is_served(const struct call *c, uint64_t handle, int sends) {
     case SYS_getsockname: case SYS_getpeername: return 1;
     case SYS_getsockopt: return (int)c->rsi != SOL_SOCKET || (int)c->rdx != SO_ERROR;
     case SYS_setsockopt: return (near & NEAR_OPTIONS) && (handle & HANDLE_STREAM);
+    case SYS_read: case SYS_readv: case SYS_recvfrom:
+      return (near & NEAR_RECEIVES) && (handle & HANDLE_STREAM);
     default: return sends && (near & NEAR_SENDS) && (handle & HANDLE_STREAM);
   }
 }

@@ -63,13 +63,14 @@ public final class DeviceSlot {
   }
 
   /**
-   * One that is lent, and whose calls the host takes: nothing goes ahead in it, and nothing is
-   * peeked at.
+   * One that is lent, and whose calls the host takes: nothing goes ahead in it, and of what {@link
+   * #peeked} has only replies are on offer.
    *
    * @param slot {@link SlotLayout#BYTES} of zeros, shared with one process
    */
   static DeviceSlot hosted(MemorySegment slot) {
     DeviceSlot it = new DeviceSlot(slot, true);
+    it.peeked = new PeekedReceives(slot);
     it.times = new DirectTimes();
     return it;
   }

@@ -889,6 +889,11 @@ final class DeviceCalls {
    * @return its result, or -EINPROGRESS
    */
   long service(int number, long a0, long a1, long a2, long nanos) {
+    return service(number, a0, a1, a2, nanos, null);
+  }
+
+  private long service(
+      int number, long a0, long a1, long a2, long nanos, @Nullable Readiness samples) {
     CallSlot s;
     synchronized (serviceLock) {
       reclaim();
@@ -908,6 +913,9 @@ final class DeviceCalls {
     after(c);
     s.submit();
     boolean done = s.await(nanos);
+    if (done && samples != null && s.readyMask() != -1) {
+      samples.ready((int) a0, s.readyMask(), s.readyStamp());
+    }
     synchronized (serviceLock) {
       if (done) {
         service.push(s);
@@ -948,6 +956,14 @@ final class DeviceCalls {
       receives.after(received);
     }
     return s.result();
+  }
+
+  /** Asks for the readiness of a file now, if it is watched, for nobody in particular. */
+  void sample(OpenFile file) {
+    Readiness known = readiness;
+    if (known != null) {
+      service(PseudoCall.SAMPLE, file.handle(), 0, 0, CLOSE_NANOS, known);
+    }
   }
 
   /** A slot for calls of the hook's own, which the caller is to detach; null if there is none. */

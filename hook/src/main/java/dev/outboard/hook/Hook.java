@@ -201,6 +201,7 @@ public final class Hook {
                 placeholders,
                 ahead,
                 ahead != null && certain && !options.bpf(),
+                ShimSwitches.TAKES ? looks : null,
                 messages));
       }
       List<String> devicePaths = link.welcome().devicePaths();
@@ -535,6 +536,9 @@ public final class Hook {
         pollers.arrived(t);
         if (shim != null && shim.arrived(n)) {
           return;
+        }
+        if (looks != null) {
+          looks.settleTaken();
         }
         h.handle(n);
         if (!n.answered()) {

@@ -11,9 +11,12 @@ import dev.outboard.channel.Frame;
 import dev.outboard.channel.HostedSlot;
 import dev.outboard.channel.LentSlot;
 import dev.outboard.channel.LinkException;
+import dev.outboard.channel.PeekedReceives;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.SocketOptions;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.HashMap;
@@ -26,12 +29,15 @@ import org.jspecify.annotations.Nullable;
  * of a link: the hook takes their calls, and makes of each what it would make of the same call if
  * it had trapped. So a call needs neither a notification nor copies between processes.
  *
- * <p>Taken are sends that {@link SendAhead} takes, options that go ahead between them, and
- * questions about a socket, which cross the link. All else ends with {@link #TRAP}, and then
+ * <p>Taken are sends that {@link SendAhead} takes, options that go ahead between them, receives of
+ * what {@link ReceiveAhead} has, and questions about a socket, which cross the link. All else ends with {@link #TRAP}, and then
  * nothing has happened. The process must say the birth of the handle that it means, as to a device
  * of its own machine.
  *
- * <p>No call here waits for longer than {@value #WAIT_NANOS} ns for room, as no interruption comes
+ * <p>What a receive brings stays with the hook until the process has taken it: one that is killed
+ * before has received nothing.
+ *
+ * <p>No call here waits for longer than {@value #WAIT_NANOS} ns for room or bytes, as no interruption comes
  * through such a slot; while the link itself takes nothing, it does, as calls that trap do.
  *
  * <p>One thread for each slot, at most {@value #MOST} at a time. Any thread may call the methods.
@@ -45,6 +51,15 @@ final class NearSlots implements AutoCloseable {
 
   private static final long WAIT_NANOS = 1_000_000;
 
+  /** How soon it is looked whether what a reply offered was taken, and how late. */
+  private static final long PATIENCE_NANOS = 5_000_000;
+
+  private static final long MOST_PATIENCE_NANOS = 900_000_000;
+
+  private static final long PARTING_NANOS = 1_000_000_000;
+
+  private static final int PLAIN_RECEIVE = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL;
+
   /** Where in the data the answer to a question is; its length is at their start. */
   private static final int ANSWER = 16;
 
@@ -52,6 +67,7 @@ final class NearSlots implements AutoCloseable {
   private static final int MOST_WRONG = 256;
 
   private static final int SENDTO = DeviceCalls.canonical("sendto");
+  private static final int RECVFROM = DeviceCalls.canonical("recvfrom");
   private static final int SETSOCKOPT = DeviceCalls.canonical("setsockopt");
   private static final int GETSOCKOPT = DeviceCalls.canonical("getsockopt");
   private static final int GETSOCKNAME = DeviceCalls.canonical("getsockname");
@@ -63,6 +79,7 @@ final class NearSlots implements AutoCloseable {
   private final Placeholders placeholders;
   private final @Nullable SendAhead ahead;
   private final boolean options;
+  private final @Nullable ReceiveAhead receives;
   private final Messages messages;
 
   // Guarded by this.
@@ -73,6 +90,7 @@ final class NearSlots implements AutoCloseable {
   /**
    * @param ahead what sends ahead; null if every send is to be waited for
    * @param options whether options go ahead, too
+   * @param receives what has what was looked at ahead; null if every receive is to trap
    */
   NearSlots(
       DeviceLink link,
@@ -81,6 +99,7 @@ final class NearSlots implements AutoCloseable {
       Placeholders placeholders,
       @Nullable SendAhead ahead,
       boolean options,
+      @Nullable ReceiveAhead receives,
       Messages messages) {
     this.link = link;
     this.calls = calls;
@@ -88,6 +107,7 @@ final class NearSlots implements AutoCloseable {
     this.placeholders = placeholders;
     this.ahead = ahead;
     this.options = options;
+    this.receives = receives;
     this.messages = messages;
   }
 
@@ -99,6 +119,11 @@ final class NearSlots implements AutoCloseable {
   /** Whether options are. */
   boolean options() {
     return options;
+  }
+
+  /** Whether receives are. */
+  boolean receives() {
+    return receives != null;
   }
 
   /**
@@ -166,8 +191,6 @@ final class NearSlots implements AutoCloseable {
     }
   }
 
-  private static final long PARTING_NANOS = 1_000_000_000;
-
   /** Takes the calls of one slot. */
   private final class Server implements Runnable {
     private final HostedSlot hosted;
@@ -176,6 +199,8 @@ final class NearSlots implements AutoCloseable {
     private final int like;
     private final Credentials credentials;
     private final Call call;
+    private final @Nullable PeekedReceives peeked;
+    private final MemorySegment timeout = Arena.ofAuto().allocate(2 * Long.BYTES, Long.BYTES);
     private final Thread thread;
     private volatile boolean ending;
 
@@ -183,6 +208,7 @@ final class NearSlots implements AutoCloseable {
     private @Nullable CallSlot own;
     private boolean noneOfItsOwn;
     private int wrong;
+    private @Nullable OpenFile offered;
 
     Server(HostedSlot hosted, int pid, int like, Credentials credentials) {
       this.hosted = hosted;
@@ -191,6 +217,7 @@ final class NearSlots implements AutoCloseable {
       this.like = like;
       this.credentials = credentials;
       this.call = new Call(slot.data());
+      this.peeked = slot.peeked();
       this.thread = Thread.ofPlatform().daemon().name("outboard-near-" + pid).unstarted(this);
     }
 
@@ -210,6 +237,7 @@ final class NearSlots implements AutoCloseable {
       try {
         serve();
       } finally {
+        settle();
         CallSlot used = own;
         if (used != null) {
           link.detach(used);
@@ -222,8 +250,19 @@ final class NearSlots implements AutoCloseable {
     }
 
     private void serve() {
-      while (slot.await() != DeviceSlot.CLOSED) {
+      int sequence;
+      long patience = 0;
+      while ((sequence = slot.await(patience == 0, within(patience))) != DeviceSlot.CLOSED) {
+        if (sequence == DeviceSlot.LATER) {
+          patience = Math.min(2 * patience, MOST_PATIENCE_NANOS);
+          if (isTaken()) {
+            settle();
+            patience = 0;
+          }
+          continue;
+        }
         long begun = System.nanoTime();
+        settle();
         long result;
         try {
           slot.take(call);
@@ -236,6 +275,31 @@ final class NearSlots implements AutoCloseable {
         if (result != TRAP) {
           slot.timed(System.nanoTime() - begun);
         }
+        patience = offered == null ? 0 : PATIENCE_NANOS;
+      }
+    }
+
+    /** The address of that time; 0 for none. */
+    private long within(long nanos) {
+      timeout.set(ValueLayout.JAVA_LONG, 0, 0);
+      timeout.set(ValueLayout.JAVA_LONG, Long.BYTES, nanos);
+      return nanos == 0 ? 0 : timeout.address();
+    }
+
+    private boolean isTaken() {
+      return peeked != null && peeked.isReplyTaken();
+    }
+
+    /** What was offered with the last reply was taken, or cannot be any more. */
+    private void settle() {
+      ReceiveAhead by = receives;
+      OpenFile file = offered;
+      offered = null;
+      if (by != null && file != null && peeked != null) {
+        by.settle(file, peeked);
+      }
+      if (peeked != null) {
+        peeked.noReply();
       }
     }
 
@@ -252,13 +316,16 @@ final class NearSlots implements AutoCloseable {
       }
       try {
         Placeholder p = placeholders.byHandle(handle);
-        long result =
-            p == null
-                ? TRAP
-                : call.number == SENDTO
-                    ? send(p, file)
-                    : call.number == SETSOCKOPT ? setOption(p, file) : ask(handle);
-        return result;
+        if (p == null) {
+          return TRAP;
+        }
+        if (call.number == SENDTO) {
+          return send(p, file);
+        }
+        if (call.number == RECVFROM) {
+          return receive(p, file);
+        }
+        return call.number == SETSOCKOPT ? setOption(p, file) : ask(handle);
       } finally {
         calls.unuse(file);
       }
@@ -276,6 +343,55 @@ final class NearSlots implements AutoCloseable {
       }
       long sent = by.sendNow(p, file, call.data.asSlice(0, count), (int) call.args[3], WAIT_NANOS);
       return sent == SendAhead.NOT_TAKEN ? TRAP : sent;
+    }
+
+    private long receive(Placeholder p, OpenFile file) {
+      ReceiveAhead by = receives;
+      long count = call.args[2];
+      if (by == null
+          || peeked == null
+          || !slot.wantsTaking()
+          || count <= 0
+          || count > Call.PIECE_BYTES
+          || (call.args[3] & ~PLAIN_RECEIVE) != 0) {
+        return TRAP;
+      }
+      if (!file.mayLook()) {
+        file.endDirect(); // As of sends.
+        return TRAP;
+      }
+      MemorySegment to = call.data.asSlice(0, count);
+      boolean waits = (call.args[3] & Socket.MSG_DONTWAIT) == 0 && !p.nonBlocking();
+      for (boolean again = false; ; again = true) {
+        long result = by.offer(file, peeked, slot.sequence(), to);
+        if (result == ReceiveAhead.NOT_TAKEN) {
+          return TRAP;
+        }
+        if (result != ReceiveAhead.NOTHING) {
+          offered = file;
+          return result;
+        }
+        if (again) {
+          return waits ? TRAP : -Errno.EAGAIN;
+        }
+        if (waits ? !by.awaitSome(file, WAIT_NANOS) : !look(file)) {
+          return TRAP;
+        }
+      }
+    }
+
+    /** Has the device tell what it has; whether it could. */
+    private boolean look(OpenFile file) {
+      CallSlot s = own();
+      if (s == null) {
+        return false;
+      }
+      s.call().start(PseudoCall.LOOK);
+      s.call().args[0] = file.handle();
+      s.call().extent = 0;
+      long result = calls.ask(s);
+      s.settle();
+      return result >= 0;
     }
 
     private long setOption(Placeholder p, OpenFile file) {

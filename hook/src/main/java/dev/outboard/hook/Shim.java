@@ -466,7 +466,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     if (table != null) {
       NearSlots near = calls == null ? null : calls.near();
       if (near != null) {
-        table.near(near.sends(), near.options());
+        table.near(near.sends(), near.options(), near.receives());
+        table.takes(true);
       } else {
         table.ahead(
             ShimSwitches.AHEAD,
