@@ -30,15 +30,16 @@ import org.jspecify.annotations.Nullable;
  * it had trapped. So a call needs neither a notification nor copies between processes.
  *
  * <p>Taken are sends that {@link SendAhead} takes, options that go ahead between them, receives of
- * what {@link ReceiveAhead} has, and questions about a socket, which cross the link. All else ends with {@link #TRAP}, and then
- * nothing has happened. The process must say the birth of the handle that it means, as to a device
- * of its own machine.
+ * what {@link ReceiveAhead} has, and questions about a socket, which cross the link. All else ends
+ * with {@link #TRAP}, and then nothing has happened. The process must say the birth of the handle
+ * that it means, as to a device of its own machine.
  *
  * <p>What a receive brings stays with the hook until the process has taken it: one that is killed
  * before has received nothing.
  *
- * <p>No call here waits for longer than {@value #WAIT_NANOS} ns for room or bytes, as no interruption comes
- * through such a slot; while the link itself takes nothing, it does, as calls that trap do.
+ * <p>No call here waits for longer than {@value #WAIT_NANOS} ns for room or bytes, as no
+ * interruption comes through such a slot; while the link itself takes nothing, it does, as calls
+ * that trap do.
  *
  * <p>One thread for each slot, at most {@value #MOST} at a time. Any thread may call the methods.
  */

@@ -292,11 +292,30 @@ class LinksTest {
       assertThat(done.output()).endsWith("ok\n");
       assertThat(done.errors()).isEmpty();
       String stats = Files.readString(trial.directory().resolve("stats." + port));
-      for (String call : List.of("sendto", "writev", "getsockname", "getpeername", "setsockopt")) {
+      for (String call :
+          List.of("sendto", "writev", "recvfrom", "getsockname", "getpeername", "setsockopt")) {
         assertThat(direct(stats, call)).as("%s without a trap", call).isPositive();
       }
-      // What a slot has given out is lost with a process that is killed, so receives trap.
-      assertThat(direct(stats, "recvfrom")).isZero();
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
+  /** What a receiver has not taken when it is killed is the others'. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void noByteIsLostWithAReceiver(Trial trial) throws IOException {
+    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
+    System.out.println("-Dtests.seed=" + seed);
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    int rounds = 60;
+    try (Running device = device(trial, machines, port)) {
+      machines
+          .program(port, "0", Programs.c("killed").toString(), "" + seed, "" + rounds, "warm")
+          .run(LIMIT.multipliedBy(4))
+          .expectSuccess();
+      String stats = Files.readString(trial.directory().resolve("stats." + port));
+      assertThat(direct(stats, "recvfrom")).as("without a trap").isGreaterThan(rounds);
       device.signal("TERM");
       device.await(LIMIT);
     }
