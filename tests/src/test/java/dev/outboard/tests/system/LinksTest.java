@@ -311,7 +311,7 @@ class LinksTest {
     int rounds = 60;
     try (Running device = device(trial, machines, port)) {
       machines
-          .program(port, "0", Programs.c("killed").toString(), "" + seed, "" + rounds, "warm")
+          .program(port, "0", Programs.c("killed"), "" + seed, "" + rounds, "warm")
           .run(LIMIT.multipliedBy(4))
           .expectSuccess();
       String stats = Files.readString(trial.directory().resolve("stats." + port));
