@@ -372,7 +372,7 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
   int turns = c->turns;
   if (__atomic_load_n(&s->device_sleeps, __ATOMIC_SEQ_CST))
     system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
-  else if (turns < AWAKE_TURNS)
+  else if (turns < AWAKE_TURNS && !c->near) // what the hook sends over its link takes longer
     turns = AWAKE_TURNS;
   // On one processor the device cannot answer while this thread looks.
   if (s->together) turns = 0;
