@@ -96,6 +96,7 @@ def sends():
         except BlockingIOError:
             time.sleep(0.001)
     at += 1 << 20
+    a.setblocking(True)
     a.shutdown(socket.SHUT_WR)
     try:
         a.send(b"x")
