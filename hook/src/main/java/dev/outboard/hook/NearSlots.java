@@ -256,8 +256,8 @@ final class NearSlots implements AutoCloseable {
       while ((sequence = slot.await(patience == 0, within(patience))) != DeviceSlot.CLOSED) {
         if (sequence == DeviceSlot.LATER) {
           patience = Math.min(2 * patience, MOST_PATIENCE_NANOS);
-          if (isTaken()) {
-            settle();
+          if (peeked == null || !peeked.isReplyOnOffer()) {
+            settle(); // It was taken, if nobody else has found that out.
             patience = 0;
           }
           continue;
@@ -285,10 +285,6 @@ final class NearSlots implements AutoCloseable {
       timeout.set(ValueLayout.JAVA_LONG, 0, 0);
       timeout.set(ValueLayout.JAVA_LONG, Long.BYTES, nanos);
       return nanos == 0 ? 0 : timeout.address();
-    }
-
-    private boolean isTaken() {
-      return peeked != null && peeked.isReplyTaken();
     }
 
     /** What was offered with the last reply was taken, or cannot be any more. */
