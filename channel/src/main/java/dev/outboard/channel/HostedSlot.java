@@ -54,9 +54,13 @@ public final class HostedSlot {
     return slot;
   }
 
-  /** The process that had it is gone, or its memory is: no more calls come. */
+  /**
+   * The process that had it is gone, or its memory is: no more calls come. One that waits for a
+   * reply all the same looks up, and makes its call another way. Repeatable.
+   */
   public void takeBack() {
     slot.close();
+    lent.lose();
     lent.close();
   }
 }

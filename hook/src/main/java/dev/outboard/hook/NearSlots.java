@@ -237,8 +237,9 @@ final class NearSlots implements AutoCloseable {
     public void run() {
       try {
         serve();
-      } finally {
         settle();
+      } finally {
+        hosted.takeBack(); // Nobody is to wait for a thread that has failed.
         CallSlot used = own;
         if (used != null) {
           link.detach(used);
