@@ -23,7 +23,7 @@ enum {
   DEVICE_sendfile = 71, DEVICE_ppoll = 73, DEVICE_sendto = 206, DEVICE_recvfrom = 207, DEVICE_setsockopt = 208,
   DEVICE_ioctl = 29, DEVICE_getsockname = 204, DEVICE_getpeername = 205, DEVICE_getsockopt = 209,
   DEVICE_statx = 291,
-  FIONREAD = 0x541b, F_GETFL = 3, AT_EMPTY_PATH = 0x1000, AT_FDCWD = -100,
+  FIONREAD = 0x541b, SO_ERROR = 4, F_GETFL = 3, AT_EMPTY_PATH = 0x1000, AT_FDCWD = -100,
   EINTR = 4, EAGAIN = 11, ENOMEM = 12, EINVAL = 22, EPIPE = 32, ENETDOWN = 100,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_WAKE_OP_PRIVATE = 0x85,
   MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
@@ -45,6 +45,11 @@ enum { SETS_OPTION = INT32_MIN };
 
 /* In `ahead` of the page of control: what may be in a ring. */
 enum { SENDS_AHEAD = 1, OPTIONS_AHEAD = 2 };
+
+/* In `near` of the page of control. The hook's slots are there where the device is at the other end of a
+ * link: for sends that go ahead there, options between them, receives of what has come already, and
+ * questions. */
+enum { NEAR = 1, NEAR_SENDS = 2, NEAR_OPTIONS = 4, NEAR_RECEIVES = 8 };
 
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most; and at
  * least if the device's thread is awake, which has the reply in a few microseconds. */
@@ -148,7 +153,8 @@ struct control {
   volatile int32_t asks;  /* the hook's: whether questions go to the device */
   volatile int32_t peeks; /* the hook's: whether the device may look at what may be received next */
   volatile int32_t takes; /* the hook's: whether receives are taken */
-  uint64_t unused1;
+  volatile int32_t near;  /* the hook's: what its own slots are for; 0 if they are the device's */
+  int32_t unused1;
   volatile int32_t paths; /* the hook's: whether paths are looked at here */
   volatile uint64_t memory; /* the hook's: the file system of what stands for files of the device */
   volatile int32_t learner; /* the hook's: who may learn what a number is; 0: all, -1: nobody */
@@ -161,6 +167,7 @@ _Static_assert(__builtin_offsetof(struct control, ahead) == 120, "ShimLayout.AHE
 _Static_assert(__builtin_offsetof(struct control, asks) == 124, "ShimLayout.ASKS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, peeks) == 128, "ShimLayout.PEEKS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, takes) == 132, "ShimLayout.TAKES_OFFSET");
+_Static_assert(__builtin_offsetof(struct control, near) == 136, "ShimLayout.NEAR_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, paths) == 144, "ShimLayout.PATHS_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, memory) == 152, "ShimLayout.MEMORY_OFFSET");
 _Static_assert(__builtin_offsetof(struct control, learner) == 160, "ShimLayout.LEARNER_OFFSET");
@@ -365,7 +372,7 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
   int turns = c->turns;
   if (__atomic_load_n(&s->device_sleeps, __ATOMIC_SEQ_CST))
     system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
-  else if (turns < AWAKE_TURNS)
+  else if (turns < AWAKE_TURNS && !c->near) // what the hook sends over its link takes longer
     turns = AWAKE_TURNS;
   // On one processor the device cannot answer while this thread looks.
   if (s->together) turns = 0;
@@ -810,7 +817,7 @@ static int64_t select_now(struct slot *s, const struct call *c, struct look *l, 
  * the hook would find out, too. Nobody waits then, so what others are shown does not matter.
  */
 static int64_t poll_call(const struct call *c, int *done) {
-  if (ACQUIRE(CONTROL->held) || CONTROL->slots < 0) return 0;
+  if (ACQUIRE(CONTROL->held) || CONTROL->slots < 0 || CONTROL->near) return 0;
   int where = processor();
   int index = take_slot(where);
   if (index < 0) return 0;
@@ -1273,7 +1280,7 @@ static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
 static int64_t wait_in_set(const struct call *c, int *done) {
   int most = (int)c->rdx;
   if (most <= 0 || most > MOST_EVENTS || (c->number == SYS_epoll_pwait && c->r8) ||
-      ACQUIRE(CONTROL->held) || CONTROL->slots < 0)
+      ACQUIRE(CONTROL->held) || CONTROL->slots < 0 || CONTROL->near)
     return 0;
   struct set *set = set_of((int)c->rdi);
   if (!set || !(ACQUIRE(set->state) & KNOWN) || !try_lock(set, (int)c->rdi)) return 0;
@@ -1547,6 +1554,20 @@ static int64_t handler_call(const struct call *c, int *done) {
 /* Whether a state is that of a regular file of the device. */
 static int is_file(int state) { return state == STATE_FILE || state == STATE_QUIET_FILE; }
 
+/* Whether a slot is worth asking for a call, given whether it sends the program's own bytes. */
+static int is_served(const struct call *c, uint64_t handle, int sends) {
+  int near = CONTROL->near;
+  if (!near) return 1;
+  switch (c->number) {
+    case SYS_getsockname: case SYS_getpeername: return 1;
+    case SYS_getsockopt: return (int)c->rsi != SOL_SOCKET || (int)c->rdx != SO_ERROR;
+    case SYS_setsockopt: return (near & NEAR_OPTIONS) && (handle & HANDLE_STREAM);
+    case SYS_read: case SYS_readv: case SYS_recvfrom:
+      return (near & NEAR_RECEIVES) && (handle & HANDLE_STREAM);
+    default: return sends && (near & NEAR_SENDS) && (handle & HANDLE_STREAM);
+  }
+}
+
 /*
  * A call of which it has to be found out whose it is, or one on a descriptor of the device. *done is
  * TRAPPED if it has to trap, and then nothing has happened that the trap could not find; or PASSED,
@@ -1637,6 +1658,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   int state = ACQUIRE(STATES[fd * 4]);
   if (!(of_file ? is_file(state) : state == STATE_DEVICE) || ACQUIRE(CONTROL->held)) return 0;
   if (c->number == SYS_sendfile && !(handle & HANDLE_STREAM)) return 0;
+  if (!is_served(c, handle, sends || from == STATE_HOST)) return 0;
   int where = processor();
   int index = take_slot(where);
   if (index < 0) return 0;

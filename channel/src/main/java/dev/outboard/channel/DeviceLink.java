@@ -330,6 +330,11 @@ public final class DeviceLink implements AutoCloseable {
     }
   }
 
+  /** Whether the device is at the other end of a stream, and shares no memory with this machine. */
+  public boolean isStream() {
+    return near != null;
+  }
+
   /** Whether the device takes what is sent ahead; only one at the other end of a stream can. */
   public boolean takesAhead() {
     return welcome.version() >= FrameCodec.AHEAD_VERSION;

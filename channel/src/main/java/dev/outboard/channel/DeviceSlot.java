@@ -62,6 +62,19 @@ public final class DeviceSlot {
     this.reply = new Word(slot, SlotLayout.REPLY, SlotLayout.HOST_SLEEPS, new Spin());
   }
 
+  /**
+   * One that is lent, and whose calls the host takes: nothing goes ahead in it, and of what {@link
+   * #peeked} has only replies are on offer.
+   *
+   * @param slot {@link SlotLayout#BYTES} of zeros, shared with one process
+   */
+  static DeviceSlot hosted(MemorySegment slot) {
+    DeviceSlot it = new DeviceSlot(slot, true);
+    it.peeked = new PeekedReceives(slot);
+    it.times = new DirectTimes();
+    return it;
+  }
+
   /** Makes the slot ready for a new thread, before the host is told of it. */
   public void reset() {
     slot.asSlice(0, SlotLayout.DATA).fill((byte) 0);

@@ -103,6 +103,8 @@ final class DeviceCalls implements Placeholders.HandleCloser {
         .forEach(TELLS_ENDS::set);
   }
 
+  private static final Consumer<Call> NO_DATA = call -> {};
+
   private static final int SOCKET = canonical("socket");
   private static final int GETSOCKOPT = canonical("getsockopt");
   private static final int SETSOCKOPT = canonical("setsockopt");
@@ -117,6 +119,7 @@ final class DeviceCalls implements Placeholders.HandleCloser {
   private @Nullable SendAhead ahead;
   private @Nullable BpfCalls bpf;
   private @Nullable ReceiveAhead looks;
+  private @Nullable NearSlots near;
 
   /** Whether opens ask what the file is. */
   private boolean asksAttributes;
@@ -167,6 +170,16 @@ final class DeviceCalls implements Placeholders.HandleCloser {
   /** Lets receives be answered from what was looked at; before the first call. */
   void connect(ReceiveAhead receiveAhead) {
     looks = receiveAhead;
+  }
+
+  /** Has the hook serve the call slots of processes; before the first call. */
+  void connect(NearSlots nearSlots) {
+    near = nearSlots;
+  }
+
+  /** Who serves the call slots of processes; null if the device does, or nobody. */
+  @Nullable NearSlots near() {
+    return near;
   }
 
   /** Has opens ask what the file is; before the first call, and only if the device can tell. */
@@ -889,7 +902,8 @@ final class DeviceCalls implements Placeholders.HandleCloser {
                 call -> {
                   MemorySegment.copy(handles, 0, call.data, ValueLayout.JAVA_INT, 0, closing);
                   call.toDevice = (long) closing * Integer.BYTES;
-                })
+                },
+                null)
             == -Errno.ENOSYS) {
       for (int i = 0; i < closing; i++) {
         service(CLOSE, handles[i], 0, 0, CLOSE_NANOS);
@@ -926,15 +940,23 @@ final class DeviceCalls implements Placeholders.HandleCloser {
    * @return its result, or -EINPROGRESS
    */
   long service(int number, long a0, long a1, long a2, long nanos) {
-    return service(number, a0, a1, a2, nanos, call -> {});
+    return service(number, a0, a1, a2, nanos, NO_DATA, null);
   }
 
   /**
    * The same.
    *
    * @param data puts down the call's data
+   * @param samples who is told of readiness that comes with the result; null for nobody
    */
-  private long service(int number, long a0, long a1, long a2, long nanos, Consumer<Call> data) {
+  private long service(
+      int number,
+      long a0,
+      long a1,
+      long a2,
+      long nanos,
+      Consumer<Call> data,
+      @Nullable Readiness samples) {
     CallSlot s;
     synchronized (serviceLock) {
       reclaim();
@@ -955,6 +977,9 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     after(c);
     s.submit();
     boolean done = s.await(nanos);
+    if (done && samples != null && s.readyMask() != -1) {
+      samples.ready((int) a0, s.readyMask(), s.readyStamp());
+    }
     synchronized (serviceLock) {
       if (done) {
         service.push(s);
@@ -971,6 +996,38 @@ final class DeviceCalls implements Placeholders.HandleCloser {
       service.push(s);
     }
     return s.result();
+  }
+
+  /**
+   * Makes a call that asks for something, on a handle that the caller uses, and waits for its end
+   * however long that takes.
+   *
+   * @param s the caller's own, filled
+   * @return what the device says; also if it is gone
+   */
+  long ask(CallSlot s) {
+    Placeholders all = placeholders;
+    if (all != null) {
+      all.reapClosing();
+    }
+    ReceiveAhead receives = looks;
+    ReceiveWindow received = receives == null ? null : receives.before(s.call());
+    after(s.call());
+    s.submit();
+    while (!s.await(Long.MAX_VALUE)) {}
+    if (receives != null) {
+      receives.awaitLooked(s.looked());
+      receives.after(received);
+    }
+    return s.result();
+  }
+
+  /** Asks for the readiness of a file now, if it is watched, for nobody in particular. */
+  void sample(OpenFile file) {
+    Readiness known = readiness;
+    if (known != null) {
+      service(PseudoCall.SAMPLE, file.handle(), 0, 0, CLOSE_NANOS, NO_DATA, known);
+    }
   }
 
   /** A slot for calls of the hook's own, which the caller is to detach; null if there is none. */
@@ -1023,6 +1080,10 @@ final class DeviceCalls implements Placeholders.HandleCloser {
       return null;
     }
     n.willBlock();
+    NearSlots hooks = near;
+    if (hooks != null) {
+      return hooks.lend(n.process().pid(), like(n.thread()), c);
+    }
     try {
       return link.lend(n.process().pid(), like(n.thread()), c);
     } catch (LinkException e) {
@@ -1032,7 +1093,12 @@ final class DeviceCalls implements Placeholders.HandleCloser {
 
   /** The process does not use it any more. */
   void takeBack(LentSlot slot) {
-    link.takeBack(slot);
+    NearSlots hooks = near;
+    if (hooks == null) {
+      link.takeBack(slot);
+    } else {
+      hooks.takeBack(slot);
+    }
   }
 
   private long attach(Notification n, ThreadEntry t) {

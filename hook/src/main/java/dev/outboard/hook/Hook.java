@@ -192,6 +192,18 @@ public final class Hook {
       if (looks != null) {
         calls.connect(looks);
       }
+      if (shim != null && link.isStream() && ShimSwitches.NEAR) {
+        calls.connect(
+            new NearSlots(
+                link,
+                calls,
+                files,
+                placeholders,
+                ahead,
+                ahead != null && certain && !options.bpf(),
+                ShimSwitches.TAKES ? looks : null,
+                messages));
+      }
       List<String> devicePaths = link.welcome().devicePaths();
       PathSet deviceSet = PathSet.of(devicePaths);
       this.descriptors = new Descriptors(placeholders, files);
@@ -525,6 +537,9 @@ public final class Hook {
         if (shim != null && shim.arrived(n)) {
           return;
         }
+        if (looks != null) {
+          looks.settleTaken();
+        }
         h.handle(n);
         if (!n.answered()) {
           throw new IllegalStateException("no answer to " + row.name());
@@ -574,6 +589,10 @@ public final class Hook {
         n.watch(System.nanoTime());
       }
       launcher.reapOrphans();
+      NearSlots near = calls.near();
+      if (near != null) {
+        near.sweep();
+      }
     }
 
     /** How many placeholders this process has descriptors for. */
@@ -595,6 +614,10 @@ public final class Hook {
       }
       if (shim != null) {
         shim.close();
+      }
+      NearSlots near = calls.near();
+      if (near != null) {
+        near.close();
       }
       sampler.close();
       rings.close();

@@ -171,7 +171,7 @@ final class KnownSets {
   void waiting(Notification n) {
     ProcessEntry p = n.process();
     int fd = n.intArg(0);
-    if (p.isSet(fd) && p.shim().lent && !p.tablesPerThread()) {
+    if (p.isSet(fd) && p.shim().unseen && !p.tablesPerThread()) {
       synchronized (this) {
         for (Known k : all) {
           if (k.process == p && k.fd == fd && !k.isGone()) {

@@ -350,7 +350,7 @@ final class Pollers {
       if (w.count == 1 && p != null && n.intArg(1) != Poll.EPOLL_CTL_DEL) {
         // A file that is watched already needs no sample: what was read is known from the calls'
         // results, and what came since is on its way, here or in the next wait's SYNC.
-        if (n.process().shim().lent && n.process().anyWaits()) {
+        if (n.process().shim().unseen && n.process().anyWaits()) {
           // But the hook has not seen what the shim read. Whoever waits in the set would be told of
           // what is there no more.
           refresh(n, w);

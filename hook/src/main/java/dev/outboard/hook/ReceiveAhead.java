@@ -7,12 +7,15 @@ import dev.outboard.abi.Socket;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.Frame;
+import dev.outboard.channel.PeekedReceives;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
 import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.BitSet;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -20,6 +23,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,7 +50,7 @@ final class ReceiveAhead {
   static final long NOT_TAKEN = SendAhead.NOT_TAKEN;
 
   /** Likewise: nothing is here. */
-  private static final long NOTHING = Long.MIN_VALUE + 2;
+  static final long NOTHING = Long.MIN_VALUE + 2;
 
   private static final int PLAIN =
       Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL | Socket.MSG_CMSG_CLOEXEC;
@@ -106,6 +110,9 @@ final class ReceiveAhead {
 
   private final AtomicInteger issued;
   private final AtomicInteger generations = new AtomicInteger();
+
+  /** Windows with something on offer. */
+  private final Set<ReceiveWindow> offering = ConcurrentHashMap.newKeySet();
 
   /** Bytes that are here, of all windows. */
   private final AtomicLong bytes = new AtomicLong();
@@ -197,11 +204,150 @@ final class ReceiveAhead {
     return r;
   }
 
+  /**
+   * Offers what is here to a process that takes it by itself; until it has, it is here, for whoever
+   * else may receive it.
+   *
+   * @param by where it is offered, with the reply to the call {@code sequence}
+   * @param to where the bytes go
+   * @return how many; {@link #NOTHING} if something may come; or {@link #NOT_TAKEN}
+   */
+  long offer(OpenFile file, PeekedReceives by, int sequence, MemorySegment to) {
+    ReceiveWindow w = file.lookedAt();
+    if (w == null) {
+      return NOT_TAKEN;
+    }
+    w.reading.lock();
+    try {
+      settle(w);
+      byte[] some;
+      synchronized (w) {
+        if (w.waits()) {
+          return NOTHING;
+        }
+        // What comes with an end is to be found with it.
+        if (w.errno != 0 || w.ended || w.bytes() == 0) {
+          return NOT_TAKEN;
+        }
+        some = w.first(to.byteSize());
+        w.offered = new ReceiveWindow.Offer(by, some.length);
+      }
+      offering.add(w);
+      MemorySegment.copy(some, 0, to, ValueLayout.JAVA_BYTE, 0, some.length);
+      by.offerReply(sequence);
+      return some.length;
+    } finally {
+      w.reading.unlock();
+    }
+  }
+
+  /** Waits for a bounded time until something is here of a file; whether it is. */
+  boolean awaitSome(OpenFile file, long nanos) {
+    ReceiveWindow w = file.lookedAt();
+    if (w == null) {
+      return false;
+    }
+    synchronized (w) {
+      Uninterrupted.waitUntil(w, nanos, () -> !w.waits());
+      return !w.waits();
+    }
+  }
+
+  /** What processes have taken is here no more; to be asked before it matters what is here. */
+  void settleTaken() {
+    for (ReceiveWindow w : offering) {
+      ReceiveWindow.Offer o;
+      synchronized (w) {
+        o = w.offered;
+      }
+      // Not the lock before that: whoever has it may wait for a program's memory.
+      if (o != null && o.by().isReplyTaken()) {
+        settle(w, o::equals);
+      }
+    }
+  }
+
+  /** Ends what was offered there, if it still is: either it was taken, or it cannot be any more. */
+  void settle(OpenFile file, PeekedReceives by) {
+    ReceiveWindow w = file.lookedAt();
+    if (w != null) {
+      settle(w, o -> o.by() == by);
+    }
+  }
+
+  private void settle(ReceiveWindow w, Predicate<ReceiveWindow.Offer> which) {
+    boolean sample;
+    w.reading.lock();
+    try {
+      ReceiveWindow.Offer o;
+      synchronized (w) {
+        o = w.offered;
+      }
+      sample = o != null && which.test(o) && settle(w);
+    } finally {
+      w.reading.unlock();
+    }
+    if (sample) {
+      calls.sample(w.file);
+    }
+  }
+
+  /**
+   * Ends what is on offer, if anything is; who calls has {@link ReceiveWindow#reading}.
+   *
+   * @return whether the file's end was behind what was taken, so that its readiness is to be asked
+   *     for
+   */
+  private boolean settle(ReceiveWindow w) {
+    ReceiveWindow.Offer o;
+    synchronized (w) {
+      o = w.offered;
+      w.offered = null;
+    }
+    if (o == null) {
+      return false;
+    }
+    offering.remove(w);
+    if (!o.by().endReply()) {
+      return false;
+    }
+    receives.increment();
+    boolean tells;
+    boolean ends;
+    synchronized (w) {
+      if (!w.on) {
+        return false; // lost meanwhile
+      }
+      w.drop(o.bytes());
+      bytes.addAndGet(-o.bytes());
+      w.untold += o.bytes();
+      boolean empty = w.bytes() == 0;
+      Placeholder p = placeholders.byHandle(w.file.handle());
+      if (empty && p != null) {
+        readiness.look(p, w.begun, false, false);
+      }
+      tells = empty || w.untold >= MOST_UNTOLD;
+      ends = empty && w.ended;
+    }
+    if (tells) {
+      tell(w);
+    }
+    if (ends) {
+      synchronized (w) {
+        if (w.on) {
+          off(w, placeholders.byHandle(w.file.handle()));
+        }
+      }
+    }
+    return ends;
+  }
+
   private long take(Notification n, Row row, long[] args, Placeholder p, ReceiveWindow w) {
     boolean sample = false;
     long r;
     w.reading.lock();
     try {
+      settle(w);
       synchronized (w) {
         if (w.errno != 0) {
           return -w.errno;
@@ -309,6 +455,7 @@ final class ReceiveAhead {
     ReceiveWindow w = file.look();
     w.reading.lock();
     try {
+      settle(w);
       synchronized (w) {
         if (w.on || w.calls > 0 || w.errno != 0) {
           return;
@@ -427,12 +574,13 @@ final class ReceiveAhead {
       return;
     }
     synchronized (w) {
-      if (w.untold == 0) {
+      if (w.untold == 0 && w.offered == null) {
         return;
       }
     }
     w.reading.lock();
     try {
+      settle(w);
       tell(w);
     } finally {
       w.reading.unlock();
@@ -459,6 +607,7 @@ final class ReceiveAhead {
     }
     w.reading.lock();
     try {
+      settle(w);
       tell(w);
       synchronized (w) {
         if (!w.on) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
+import dev.outboard.channel.PeekedReceives;
 import java.util.ArrayDeque;
 import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What of one open file's stream was looked at and not received yet; {@link ReceiveAhead}'s, and
@@ -33,6 +35,17 @@ final class ReceiveWindow {
 
   /** Received by programs, which the device has not been told yet. */
   int untold;
+
+  /**
+   * What a process may take by itself from the start of what is here, which stays here until it
+   * has.
+   *
+   * @param by where that is offered and taken
+   */
+  record Offer(PeekedReceives by, int bytes) {}
+
+  /** Null if there is none. */
+  @Nullable Offer offered;
 
   /** Calls that receive on the device, for which nothing may be looked at. */
   int calls;

@@ -126,37 +126,24 @@ final class SendAhead implements AutoCloseable {
    *     #NOT_TAKEN}
    */
   long send(Notification n, Placeholder p, OpenFile file, long at, long count, int flags) {
-    if (at < 0 || count <= 0 || (flags & ~PLAIN) != 0 || !file.mayGoAhead() || !p.isConnected()) {
-      return NOT_TAKEN;
-    }
-    // A connection that is known to be broken, or of which that would not be heard.
-    if (!p.watched() || (p.mask() & (Poll.POLLERR | Poll.POLLHUP)) != 0) {
+    if (at < 0 || count <= 0 || (flags & ~PLAIN) != 0 || !isFit(p, file)) {
       return NOT_TAKEN;
     }
     SendWindow w = file.window(this);
-    MemorySegment data = n.slot().call().data;
+    MemorySegment bytes = n.slot().call().data.asSlice(at, count);
     long started = n.timed() ? System.nanoTime() : 0;
     long taken = 0;
     while (true) {
-      int granted = 1;
       n.willBlock(); // the link may have to be waited for
-      w.sending.lock();
-      try {
-        while (taken < count && granted > 0) {
-          granted = leave(w, p, data.asSlice(at + taken), count - taken, flags);
-          taken += Math.max(0, granted);
-        }
-      } finally {
-        w.sending.unlock();
-      }
+      long left = leaveAll(w, p, bytes.asSlice(taken), flags);
+      taken += left < 0 ? ~left : left;
       if (taken == count) {
-        sends.increment();
         if (started != 0) {
           n.deviceTime(System.nanoTime() - started, 0, 0);
         }
         return taken;
       }
-      if (granted < 0) {
+      if (left < 0) {
         int put = taken > 0 ? 0 : file.takeDeferredError();
         return taken > 0 ? taken : put != 0 ? -put : NOT_TAKEN;
       }
@@ -168,6 +155,68 @@ final class SendAhead implements AutoCloseable {
         return taken > 0 ? taken : r;
       }
     }
+  }
+
+  /**
+   * Puts on their way what a program has handed over without a trap. What is not taken here is to
+   * trap, and finds the socket as this has.
+   *
+   * @param bytes at least one
+   * @param flags of send(2)
+   * @param nanos how long to wait for room at most, if the call may wait at all
+   * @return how many it took; or {@link #NOT_TAKEN}
+   */
+  long sendNow(Placeholder p, OpenFile file, MemorySegment bytes, int flags, long nanos) {
+    if ((flags & ~PLAIN) != 0 || !isFit(p, file)) {
+      return NOT_TAKEN;
+    }
+    SendWindow w = file.window(this);
+    boolean waits = (flags & Socket.MSG_DONTWAIT) == 0 && !p.nonBlocking();
+    long begun = waits ? System.nanoTime() : 0;
+    long taken = 0;
+    while (true) {
+      long left = leaveAll(w, p, bytes.asSlice(taken), flags);
+      taken += left < 0 ? ~left : left;
+      long time = waits ? begun + nanos - System.nanoTime() : 0;
+      if (left < 0 || taken == bytes.byteSize() || time <= 0) {
+        return taken > 0 ? taken : NOT_TAKEN;
+      }
+      synchronized (this) {
+        Uninterrupted.waitUntil(this, time, () -> !w.full);
+      }
+    }
+  }
+
+  /** Whether a send may go ahead: not on a connection that is known to be broken, or unheard of. */
+  private static boolean isFit(Placeholder p, OpenFile file) {
+    return file.mayGoAhead()
+        && p.isConnected()
+        && p.watched()
+        && (p.mask() & (Poll.POLLERR | Poll.POLLHUP)) == 0;
+  }
+
+  /**
+   * Sends as many bytes as there is room for now.
+   *
+   * @return how many; or the complement of that if no more can go ahead
+   */
+  private long leaveAll(SendWindow w, Placeholder p, MemorySegment bytes, int flags) {
+    long count = bytes.byteSize();
+    long taken = 0;
+    int granted = 1;
+    w.sending.lock();
+    try {
+      while (taken < count && granted > 0) {
+        granted = leave(w, p, bytes.asSlice(taken), count - taken, flags);
+        taken += Math.max(0, granted);
+      }
+    } finally {
+      w.sending.unlock();
+    }
+    if (taken == count) {
+      sends.increment();
+    }
+    return granted < 0 ? ~taken : taken;
   }
 
   /**
@@ -561,6 +610,7 @@ final class SendAhead implements AutoCloseable {
     }
     w.shown = false;
     w.waiters.wake();
+    notifyAll();
   }
 
   private void closeLast(int handle) {

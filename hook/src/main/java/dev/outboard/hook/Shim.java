@@ -357,6 +357,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       s.slots.clear();
       s.lending = null;
       s.lent = false;
+      s.unseen = false;
     }
     if (s.image != null) {
       release(s.image);
@@ -463,10 +464,17 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private @Nullable ShimTable table() {
     ShimTable table = tables.take();
     if (table != null) {
-      table.ahead(
-          ShimSwitches.AHEAD, ShimSwitches.OPTIONS && calls != null && calls.takesOptionsInRings());
-      table.peeks(ShimSwitches.PEEKS);
-      table.takes(ShimSwitches.TAKES);
+      NearSlots near = calls == null ? null : calls.near();
+      if (near != null) {
+        table.near(near.sends(), near.options(), near.receives());
+        table.takes(true);
+      } else {
+        table.ahead(
+            ShimSwitches.AHEAD,
+            ShimSwitches.OPTIONS && calls != null && calls.takesOptionsInRings());
+        table.peeks(ShimSwitches.PEEKS);
+        table.takes(ShimSwitches.TAKES);
+      }
       table.asks(ShimSwitches.QUESTIONS);
       table.memory(memory);
       if (names != null) {
@@ -698,6 +706,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       s.slots.add(slot);
       s.lending = slot;
       s.lent = true;
+      s.unseen = device.near() == null;
       return fd;
     }
   }

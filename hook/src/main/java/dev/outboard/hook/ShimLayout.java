@@ -136,6 +136,9 @@ final class ShimLayout {
 
   static final int TAKES_OFFSET = CONTROL_OFFSET + 132;
 
+  /** What is taken by slots that the hook serves; 0 where the device serves them. */
+  static final int NEAR_OFFSET = CONTROL_OFFSET + 136;
+
   /** The device number of the file system in which placeholders of regular files are. */
   static final int MEMORY_OFFSET = CONTROL_OFFSET + 152;
 

@@ -85,8 +85,11 @@ final class ShimState {
   /** The call slots that it has for itself. */
   final List<LentSlot> slots = new ArrayList<>();
 
-  /** It has one, and may make calls that the hook does not see. */
+  /** It has one. */
   volatile boolean lent;
+
+  /** It has one of the device's, and may receive what the hook does not see. */
+  volatile boolean unseen;
 
   /** The last of them if it is not known yet whether the process may keep it. */
   @Nullable LentSlot lending;

@@ -33,6 +33,9 @@ final class ShimSwitches {
   /** Receives that leave in the socket what the process has not taken: ADR 0067. */
   static final boolean TAKES = isOn("takes");
 
+  /** Slots that the hook serves, where the device is at the other end of a link: ADR 0073. */
+  static final boolean NEAR = isOn("near");
+
   /** Paths of the host: ADR 0055. */
   static final boolean PATHS = isOn("paths");
 

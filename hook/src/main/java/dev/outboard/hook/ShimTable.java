@@ -43,6 +43,12 @@ final class ShimTable {
   private static final int SENDS_AHEAD = 1;
   private static final int OPTIONS_AHEAD = 2;
 
+  // What slots of the hook take, likewise.
+  private static final int NEAR = 1;
+  private static final int NEAR_SENDS = 2;
+  private static final int NEAR_OPTIONS = 4;
+  private static final int NEAR_RECEIVES = 8;
+
   private final MemorySegment memory;
   private final int index;
   private int closer;
@@ -452,6 +458,20 @@ final class ShimTable {
         memory,
         (long) ShimLayout.AHEAD_OFFSET,
         (sends ? SENDS_AHEAD : 0) | (options ? OPTIONS_AHEAD : 0));
+  }
+
+  /**
+   * The hook serves the process's call slots: all traps but what is said here, and names and
+   * options that are asked for.
+   */
+  void near(boolean sends, boolean options, boolean receives) {
+    INT.setVolatile(
+        memory,
+        (long) ShimLayout.NEAR_OFFSET,
+        NEAR
+            | (sends ? NEAR_SENDS : 0)
+            | (options ? NEAR_OPTIONS : 0)
+            | (receives ? NEAR_RECEIVES : 0));
   }
 
   /** Whether what the process asks about sockets goes to the device without a trap. */

@@ -31,7 +31,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Frames are handed on as they are. A call slot is memory of this machine; whoever makes its
  * calls sends them, too, as this object is the link's {@link NearEnd}. {@link SlotMirror} says what
- * of it crosses. Slots that are lent to a program cannot be had.
+ * of it crosses. Slots that are lent to a program are the hook's own matter.
  *
  * <p>Threads: one that reads the hook's frames, one that reads the wire, two of {@link Heartbeat};
  * all daemons, all gone when {@link #close} returns but for one that the wire holds up.

@@ -17,7 +17,19 @@ class OwnViewTest {
 
   private static ServiceFrame.SessionStatus session(long id, String program) {
     return new ServiceFrame.SessionStatus(
-        id, "run", 1, 2, 3, 4, 5, 6, 9, 10, 7, 8, List.of(new ServiceFrame.Program(4711, 1000, program)));
+        id,
+        "run",
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        9,
+        10,
+        7,
+        8,
+        List.of(new ServiceFrame.Program(4711, 1000, program)));
   }
 
   private static ServiceFrame.KernelStatus kernel(ServiceFrame.SessionStatus... sessions) {

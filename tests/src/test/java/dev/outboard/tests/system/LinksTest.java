@@ -114,6 +114,7 @@ class LinksTest {
         String stats = Files.readString(trial.directory().resolve("stats." + proxy.port()));
         assertThat(stats).containsPattern("\"link\": \\{\"breaks\": [1-9]");
         assertThat(figure(stats, "\"sentAhead\": (\\d+)")).isPositive();
+        assertThat(direct(stats, "sendto")).as("sends without a trap").isPositive();
         assertThat(figure(stats, "\"receivedAhead\": (\\d+)")).isPositive();
         System.out.printf(
             "%d breaks, %d overtaken, %d and %d numbers, %d appends%n",
@@ -275,6 +276,53 @@ class LinksTest {
       device.signal("TERM");
       device.await(LIMIT);
     }
+  }
+
+  /** Sends, options and questions, most of which do not trap, and are as they are natively. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void callsNeedNoTrap(Trial trial) throws IOException {
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    try (Running device = device(trial, machines, port)) {
+      Finished done =
+          machines
+              .program(port, "0", Programs.PYTHON, Programs.python("untrapped"))
+              .run(LIMIT.multipliedBy(3))
+              .expectSuccess();
+      assertThat(done.output()).endsWith("ok\n");
+      assertThat(done.errors()).isEmpty();
+      String stats = Files.readString(trial.directory().resolve("stats." + port));
+      for (String call :
+          List.of("sendto", "writev", "recvfrom", "getsockname", "getpeername", "setsockopt")) {
+        assertThat(direct(stats, call)).as("%s without a trap", call).isPositive();
+      }
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
+  /** What a receiver has not taken when it is killed is the others'. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void noByteIsLostWithAReceiver(Trial trial) throws IOException {
+    long seed = Long.getLong("tests.seed", System.nanoTime() & 0x3fff_ffff);
+    System.out.println("-Dtests.seed=" + seed);
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    int rounds = 60;
+    try (Running device = device(trial, machines, port)) {
+      machines
+          .program(port, "0", Programs.c("killed"), "" + seed, "" + rounds, "warm")
+          .run(LIMIT.multipliedBy(4))
+          .expectSuccess();
+      String stats = Files.readString(trial.directory().resolve("stats." + port));
+      assertThat(direct(stats, "recvfrom")).as("without a trap").isGreaterThan(rounds);
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
+  private static long direct(String stats, String call) {
+    return figure(stats, "\"name\": \"" + call + "\", \"device\": \\d+, \"direct\": (\\d+)");
   }
 
   private static long figure(String stats, String pattern) {
