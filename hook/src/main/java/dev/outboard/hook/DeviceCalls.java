@@ -847,6 +847,10 @@ final class DeviceCalls {
     if (ring != null) {
       ring.stop();
     }
+    XdpSocket xdp = file.xdp();
+    if (xdp != null) {
+      xdp.close();
+    }
   }
 
   /** Closes a file whose last descriptor is gone and that nobody uses any more. */
