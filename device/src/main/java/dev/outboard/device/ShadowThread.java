@@ -1207,8 +1207,12 @@ final class ShadowThread implements Runnable {
     MemorySegment data = call.data;
     long[] a = call.args;
     return switch (call.number) {
-      case PseudoCall.XDP_MEMORY ->
-          kernel.syscall(Canonical.XDP, fd, Canonical.XDP_MEMORY, 0, 0, 0, 0);
+      case PseudoCall.XDP_MEMORY -> {
+        // The port takes one at a time; another would be EAGAIN.
+        synchronized (kernel) {
+          yield kernel.syscall(Canonical.XDP, fd, Canonical.XDP_MEMORY, 0, 0, 0, 0);
+        }
+      }
       case PseudoCall.XDP_RING ->
           kernel.syscall(Canonical.XDP, fd, Canonical.XDP_RING, a[1], 0, 0, 0);
       case PseudoCall.XDP_BIND ->
