@@ -16,6 +16,8 @@ public final class Xdp {
   public static final int UMEM_REG = 4;
   public static final int UMEM_FILL_RING = 5;
   public static final int UMEM_COMPLETION_RING = 6;
+  public static final int STATISTICS = 7;
+  public static final int OPTIONS = 8;
 
   // Where mmap(2) finds the rings.
   public static final long PGOFF_RX_RING = 0;
@@ -32,20 +34,52 @@ public final class Xdp {
   /** {@code struct xdp_umem_reg}: u64 address, u64 length, u32 chunk, u32 headroom, u32 flags. */
   public static final int UMEM_REG_BYTES = 32;
 
+  /** The same without flags and what follows, as the first kernels had it. */
+  public static final int UMEM_REG_V1_BYTES = 24;
+
+  public static final int UMEM_REG_LENGTH = 8;
   public static final int UMEM_REG_CHUNK = 16;
+  public static final int UMEM_REG_HEADROOM = 20;
+  public static final int UMEM_REG_FLAGS = 24;
+
+  /** Flag of the memory: frames begin anywhere in it. */
+  public static final int UMEM_UNALIGNED_CHUNKS = 1;
+
+  /** Above so many bits of an address there is what is to be added to it, in such memory. */
+  public static final int UNALIGNED_OFFSET_SHIFT = 48;
+
+  /** {@code struct xdp_statistics}: six u64. */
+  public static final int STATISTICS_BYTES = 48;
+
+  public static final int STATS_DROPPED = 0;
+  public static final int STATS_TX_INVALID = 16;
+  public static final int STATS_RING_FULL = 24;
+  public static final int STATS_FILL_EMPTY = 32;
+  public static final int STATS_TX_EMPTY = 40;
+
+  /** {@code struct xdp_options}. */
+  public static final int OPTIONS_BYTES = 4;
 
   /** {@code struct xdp_desc}: u64 address, u32 length, u32 options. */
   public static final int DESC_BYTES = 16;
 
   public static final int DESC_LENGTH = 8;
+  public static final int DESC_OPTIONS = 12;
 
   /** {@code struct sockaddr_xdp}: u16 family, u16 flags, u32 index, u32 queue, u32 descriptor. */
   public static final int ADDRESS_BYTES = 16;
 
   public static final int ADDRESS_FLAGS = 2;
   public static final int ADDRESS_INDEX = 4;
+  public static final int ADDRESS_QUEUE = 8;
 
+  // Flags of an address.
   public static final int COPY = 2;
+  public static final int ZEROCOPY = 4;
+  public static final int USE_NEED_WAKEUP = 8;
+
+  /** In a ring's flags: what is in it is looked at when a call says so. */
+  public static final int RING_NEED_WAKEUP = 1;
 
   /** Room that the kernel leaves before a frame in its chunk. */
   public static final int PACKET_HEADROOM = 256;

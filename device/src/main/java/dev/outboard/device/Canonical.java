@@ -59,6 +59,17 @@ final class Canonical {
   static final int RECVMSG = 212;
   static final int ACCEPT4 = 242;
   static final int RECVMMSG = 243;
+
+  /** The library kernel's own: {@code asm/ob_xdp.h} of the port. */
+  static final int XDP = 244;
+
+  // Its operations.
+  static final int XDP_MEMORY = 0;
+  static final int XDP_RING = 1;
+  static final int XDP_BIND = 2;
+  static final int XDP_RECEIVE = 3;
+  static final int XDP_SEND = 4;
+
   static final int PRLIMIT64 = 261;
   static final int SENDMMSG = 269;
   static final int BPF = 280;

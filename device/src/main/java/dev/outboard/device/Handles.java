@@ -60,6 +60,9 @@ final class Handles {
     /** Something was done to it after which MSG_PEEK does not find what a receive would. */
     volatile boolean unpeekable;
 
+    /** It is an XDP socket. */
+    volatile boolean xdp;
+
     /** It was a regular file when it was opened. */
     volatile boolean regular;
 

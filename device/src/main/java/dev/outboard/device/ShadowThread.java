@@ -10,6 +10,7 @@ import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.abi.Stat;
 import dev.outboard.abi.Struct;
+import dev.outboard.abi.Xdp;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
@@ -478,6 +479,12 @@ final class ShadowThread implements Runnable {
         on.showsSends();
         return 0;
       }
+      if (call.number == Canonical.SOCKET && (int) call.args[0] == Xdp.AF_XDP && !session.bpf()) {
+        return -Errno.EAFNOSUPPORT;
+      }
+      if (call.number == Canonical.BIND && on != null && on.xdp) {
+        return -Errno.EINVAL; // An address may name a socket by a number of this kernel's.
+      }
       if ((call.number == Canonical.ACCEPT || call.number == Canonical.ACCEPT4) && handles.full()) {
         return -Errno.EMFILE; // the connection is to stay where it is, as natively
       }
@@ -494,6 +501,7 @@ final class ShadowThread implements Runnable {
           handle.showsSends(); // A connection has the options of the socket that listens.
         }
         handle.unpeekable = on != null && on.unpeekable;
+        handle.xdp = call.number == Canonical.SOCKET && (int) call.args[0] == Xdp.AF_XDP;
         if (call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2) {
           sample.mask = attributes(handle, own);
           handle.regular = sample.mask == Stat.S_IFREG;
@@ -963,6 +971,11 @@ final class ShadowThread implements Runnable {
           PseudoCall.SEND,
           PseudoCall.LOOK,
           PseudoCall.KEEPS,
+          PseudoCall.XDP_MEMORY,
+          PseudoCall.XDP_RING,
+          PseudoCall.XDP_BIND,
+          PseudoCall.XDP_RECEIVE,
+          PseudoCall.XDP_SEND,
           PseudoCall.TAKE -> {
         long fd = call.args[0];
         Handles.Handle handle = enter(fd);
@@ -980,7 +993,8 @@ final class ShadowThread implements Runnable {
               handle.unpeekable = true;
               yield 0L;
             }
-            default -> receive(handle.fd, sequence, own);
+            case PseudoCall.RECEIVE -> receive(handle.fd, sequence, own);
+            default -> handle.xdp ? xdp(handle.fd, sequence, own) : -Errno.EINVAL;
           };
         } finally {
           leave(handle);
@@ -1209,6 +1223,52 @@ final class ShadowThread implements Runnable {
 
   private void copyInt(MemorySegment own, long field, long to) {
     call.data.set(ValueLayout.JAVA_INT, to, own.get(ValueLayout.JAVA_INT, MESSAGE + field));
+  }
+
+  /** What is asked of an XDP socket. */
+  private long xdp(int fd, int sequence, MemorySegment own) {
+    MemorySegment data = call.data;
+    long[] a = call.args;
+    return switch (call.number) {
+      case PseudoCall.XDP_MEMORY -> {
+        // The port takes one at a time; another would be EAGAIN.
+        synchronized (kernel) {
+          yield kernel.syscall(Canonical.XDP, fd, Canonical.XDP_MEMORY, 0, 0, 0, 0);
+        }
+      }
+      case PseudoCall.XDP_RING ->
+          kernel.syscall(Canonical.XDP, fd, Canonical.XDP_RING, a[1], 0, 0, 0);
+      case PseudoCall.XDP_BIND ->
+          kernel.syscall(Canonical.XDP, fd, Canonical.XDP_BIND, a[1], a[2], a[3], 0);
+      case PseudoCall.XDP_SEND -> {
+        long bytes = a[1];
+        yield bytes < 0 || bytes > data.byteSize()
+            ? -Errno.EFAULT
+            : kernel.syscall(Canonical.XDP, fd, Canonical.XDP_SEND, data.address(), bytes, a[2], 0);
+      }
+      default -> receiveFrames(fd, sequence, own);
+    };
+  }
+
+  private long receiveFrames(int fd, int sequence, MemorySegment own) {
+    MemorySegment data = call.data;
+    boolean waits = call.args[1] == 1;
+    while (true) {
+      long r =
+          kernel.syscall(
+              Canonical.XDP, fd, Canonical.XDP_RECEIVE, data.address(), data.byteSize(), 0, 0);
+      if (r != 0) {
+        return r;
+      }
+      if (!waits) {
+        return -Errno.EAGAIN;
+      }
+      waits = false;
+      r = await(fd, Poll.POLLIN, sequence, own);
+      if (r < 0) {
+        return r;
+      }
+    }
   }
 
   /** By poll, so that neither O_NONBLOCK nor a timeout of the socket ends it. */

@@ -103,8 +103,6 @@ final class DeviceCalls implements Placeholders.HandleCloser {
         .forEach(TELLS_ENDS::set);
   }
 
-  private static final Consumer<Call> NO_DATA = call -> {};
-
   private static final int SOCKET = canonical("socket");
   private static final int GETSOCKOPT = canonical("getsockopt");
   private static final int SETSOCKOPT = canonical("setsockopt");
@@ -877,6 +875,10 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     if (ring != null) {
       ring.stop();
     }
+    XdpSocket xdp = file.xdp();
+    if (xdp != null) {
+      xdp.close();
+    }
   }
 
   @Override
@@ -940,7 +942,7 @@ final class DeviceCalls implements Placeholders.HandleCloser {
    * @return its result, or -EINPROGRESS
    */
   long service(int number, long a0, long a1, long a2, long nanos) {
-    return service(number, a0, a1, a2, nanos, NO_DATA, null);
+    return service(number, a0, a1, a2, nanos, DeviceCalls::noData, null);
   }
 
   /**
@@ -1022,11 +1024,13 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     return s.result();
   }
 
+  private static void noData(Call call) {}
+
   /** Asks for the readiness of a file now, if it is watched, for nobody in particular. */
   void sample(OpenFile file) {
     Readiness known = readiness;
     if (known != null) {
-      service(PseudoCall.SAMPLE, file.handle(), 0, 0, CLOSE_NANOS, NO_DATA, known);
+      service(PseudoCall.SAMPLE, file.handle(), 0, 0, CLOSE_NANOS, DeviceCalls::noData, known);
     }
   }
 

@@ -46,6 +46,7 @@ final class FileCalls {
   private static final int MAP_TYPE = 0xf;
   private static final long PAGE_MASK = 4095;
 
+  private static final Row BIND = SyscallTable.row("bind");
   private static final Row PREAD = SyscallTable.row("pread64");
   private static final Row WRITE = SyscallTable.row("write");
   private static final Row SENDTO = SyscallTable.row("sendto");
@@ -98,6 +99,11 @@ final class FileCalls {
    */
   long move(Notification n, Row row, long[] args, Placeholder p) {
     OpenFile file = hook.files().get(p.handle());
+    XdpSockets sockets = hook.xdp();
+    XdpSocket xdp = file == null || sockets == null ? null : file.xdp();
+    if (file != null && sockets != null && xdp != null && row.sends()) {
+      return sockets.send(n, row, args, p, file, xdp, flags(args, row));
+    }
     ZeroCopy copies = file == null ? null : file.zeroCopy();
     if (file == null || copies == null || !(copies.on() || copies.pending())) {
       return moveNow(n, row, args, p);
@@ -475,7 +481,15 @@ final class FileCalls {
       return;
     }
     hook.placeholders().reapGone();
-    hook.answer(n, hook.calls().run(n, p));
+    OpenFile file = hook.files().get(p.handle());
+    XdpSockets sockets = hook.xdp();
+    XdpSocket xdp = file == null ? null : file.xdp();
+    boolean frames = xdp != null && n.row() == BIND;
+    hook.answer(
+        n,
+        frames && file != null && sockets != null && xdp != null
+            ? sockets.bind(n, p, file, xdp)
+            : hook.calls().run(n, p));
   }
 
   /**
@@ -564,6 +578,12 @@ final class FileCalls {
     OpenFile file = p == null ? null : hook.files().get(p.handle());
     if (file != null && file.family() == Socket.AF_PACKET) {
       rings.map(n, file);
+      return;
+    }
+    XdpSockets sockets = hook.xdp();
+    XdpSocket xdp = file == null ? null : file.xdp();
+    if (xdp != null && sockets != null) {
+      sockets.map(n, xdp);
       return;
     }
     if (p == null || file == null || file.kind() != OpenFile.Kind.REGULAR) {

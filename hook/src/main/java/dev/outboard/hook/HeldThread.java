@@ -200,7 +200,7 @@ final class HeldThread {
   }
 
   /**
-   * Carries out the {@code mmap} of the notification on {@code fd}, and answers it.
+   * Carries out the {@code mmap} of the notification on the start of {@code fd}, and answers it.
    *
    * @param fd a descriptor of the hook's
    * @return false if the thread cannot be traced: then nothing is done, and nothing answered
@@ -220,7 +220,7 @@ final class HeldThread {
         return true;
       }
       long[] own = n.args();
-      long result = t.call(SyscallNumbers.MMAP, own[0], own[1], own[2], own[3], number, own[5]);
+      long result = t.call(SyscallNumbers.MMAP, own[0], own[1], own[2], own[3], number, 0);
       if (result != GONE && t.call(SyscallNumbers.CLOSE, number) != GONE) {
         n.heldResult(result);
         t.finish(result);

@@ -151,6 +151,7 @@ public final class Hook {
     private final @Nullable BpfCalls bpf;
     private final @Nullable ReceiveAhead looks;
     private final PacketRings rings;
+    private final @Nullable XdpSockets xdp;
     private final Handlers handlers = new Handlers();
     private final Executables executables;
     private final DeviceLink link;
@@ -251,12 +252,13 @@ public final class Hook {
         calls.connect(bpf);
       }
       this.rings = new PacketRings(this);
+      this.xdp = bpf == null ? null : new XdpSockets(this);
       FileCalls fileCalls = new FileCalls(this, stats, rings);
       fileCalls.register(handlers);
       paths.register(handlers);
       new SocketCalls(this, rings).register(handlers);
       new ProcessCalls(this).register(handlers);
-      pollers = new Pollers(descriptors, calls, placeholders, readiness, rings, files);
+      pollers = new Pollers(descriptors, calls, placeholders, readiness, rings, xdp, files);
       pollers.register(handlers);
       this.splices = new Splices(this);
       splices.register(handlers);
@@ -324,6 +326,11 @@ public final class Hook {
     /** Null if {@code bpf(2)} is the host's. */
     @Nullable BpfCalls bpf() {
       return bpf;
+    }
+
+    /** Null if there are no XDP sockets for the program. */
+    @Nullable XdpSockets xdp() {
+      return xdp;
     }
 
     private void onBpf(Notification n) {
@@ -621,6 +628,9 @@ public final class Hook {
       }
       sampler.close();
       rings.close();
+      if (xdp != null) {
+        xdp.close();
+      }
       if (ahead != null) {
         ahead.close();
       }

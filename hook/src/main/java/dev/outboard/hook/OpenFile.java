@@ -104,6 +104,9 @@ final class OpenFile {
   /** What fills the ring that the program has asked for; null without one. */
   private @Nullable RingFeed ring;
 
+  /** What the program has of it as an XDP socket; null if it is none. */
+  private volatile @Nullable XdpSocket xdp;
+
   private final ZeroCopy zeroCopy = new ZeroCopy();
 
   OpenFile(int handle, int family, int type, int protocol, boolean stream) {
@@ -562,6 +565,16 @@ final class OpenFile {
     RingFeed feed = ring;
     ring = null;
     return feed;
+  }
+
+  /** Null if it is not an XDP socket. */
+  @Nullable XdpSocket xdp() {
+    return xdp;
+  }
+
+  /** It is an XDP socket; before anybody else knows of it. */
+  void xdp(XdpSocket socket) {
+    xdp = socket;
   }
 
   /** Begins a call; false if the last descriptor is gone already. */

@@ -300,9 +300,7 @@ final class PacketRings implements AutoCloseable {
     @Nullable RingFeed[] made = new @Nullable RingFeed[1];
     RingFeed feed =
         new RingFeed(
-            hook.link(),
-            hook.calls(),
-            hook.readiness(),
+            hook,
             file,
             p,
             slot,

@@ -96,6 +96,7 @@ final class Pollers {
   private final Placeholders placeholders;
   private final Readiness readiness;
   private final PacketRings rings;
+  private final @Nullable XdpSockets xdp;
   private final EpollSets sets;
   private final KnownSets knownSets;
 
@@ -138,8 +139,10 @@ final class Pollers {
       Placeholders placeholders,
       Readiness readiness,
       PacketRings rings,
+      @Nullable XdpSockets xdp,
       OpenFiles files) {
     this.rings = rings;
+    this.xdp = xdp;
     this.descriptors = descriptors;
     this.calls = calls;
     this.placeholders = placeholders;
@@ -451,6 +454,18 @@ final class Pollers {
       }
       if (w.count == 0) {
         rings.look(n); // an epoll set's members are not known
+      }
+    }
+    XdpSockets frames = xdp;
+    if (frames != null && frames.any()) {
+      for (int i = 0; i < w.count; i++) {
+        Placeholder p = w.files[i];
+        if (p != null) {
+          frames.look(n, p);
+        }
+      }
+      if (w.count == 0) {
+        frames.look(n);
       }
     }
     readiness.settle();

@@ -8,6 +8,7 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.Xdp;
 import dev.outboard.channel.Frame;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.HostMarshaller;
@@ -45,6 +46,11 @@ final class SocketCalls {
     // The filter lets only families of the device through to here.
     int domain = n.intArg(0);
     int type = n.intArg(1);
+    XdpSockets xdp = hook.xdp();
+    if (domain == Xdp.AF_XDP && xdp == null) {
+      n.answerErrno(Errno.EAFNOSUPPORT);
+      return;
+    }
     long r = hook.calls().begin(n);
     if (r >= 0) {
       try {
@@ -68,6 +74,9 @@ final class SocketCalls {
             && (domain == Socket.AF_INET || domain == Socket.AF_INET6 || domain == Socket.AF_ALG);
     OpenFile file = new OpenFile((int) r, domain, kind, n.intArg(2), stream);
     allowDirect(n, file);
+    if (domain == Xdp.AF_XDP && xdp != null) {
+      file.xdp(xdp.make(file));
+    }
     hook.files().add(file);
     r = install(n, file, type, false);
     if (r == -Errno.EMFILE) {
@@ -239,8 +248,12 @@ final class SocketCalls {
       hook.answer(n, bpf == null ? -Errno.EINVAL : bpf.attach(n, p, file));
       return;
     }
+    XdpSockets sockets = hook.xdp();
+    XdpSocket xdp = file == null ? null : file.xdp();
     if (file != null && file.family() == Socket.AF_PACKET) {
       hook.answer(n, rings.setOption(n, p, file));
+    } else if (file != null && xdp != null && sockets != null) {
+      hook.answer(n, sockets.setOption(n, p, file, xdp));
     } else {
       hook.answer(n, hook.calls().run(n, p));
     }
@@ -293,8 +306,14 @@ final class SocketCalls {
       makeByOption(n, p);
       return;
     }
-    long r = hook.calls().run(n, p);
     OpenFile file = hook.files().get(p.handle());
+    XdpSockets sockets = hook.xdp();
+    XdpSocket xdp = file == null ? null : file.xdp();
+    if (xdp != null && sockets != null) {
+      hook.answer(n, sockets.getOption(n, p, xdp));
+      return;
+    }
+    long r = hook.calls().run(n, p);
     RingFeed ring = file == null ? null : file.ring();
     if (r == 0 && ring != null) {
       r = rings.adjustOption(n, ring);

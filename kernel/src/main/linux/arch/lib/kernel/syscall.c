@@ -8,6 +8,8 @@
  * obk_task_leave(); signal handlers, for nothing runs them; and the calls that
  * would end the kernel for everybody.
  *
+ * Added is one for XDP sockets: asm/ob_xdp.h.
+ *
  * O_DIRECT on files is refused with EINVAL, as by a file system that cannot do
  * it: it pins the pages of its buffer, and Linux without an MMU then gives back
  * more references than it took (mm/gup.c).
@@ -17,6 +19,8 @@
 #include <linux/fs.h>
 #include <linux/syscalls.h>
 #include <linux/unistd.h>
+#include <asm/ob_port.h>
+#include <asm/ob_xdp.h>
 #include <asm/syscall.h>
 
 static bool ob_is_file(struct file *file)
@@ -110,4 +114,7 @@ static asmlinkage long ob_fcntl(unsigned int fd, unsigned int cmd,
 const syscall_fn sys_call_table[__NR_syscalls] = {
 	[0 ... __NR_syscalls - 1] = (syscall_fn)(void *)sys_ni_syscall,
 #include <asm/syscall_table_64.h>
+#ifdef CONFIG_XDP_SOCKETS
+	[OBK_XDP] = (syscall_fn)(void *)ob_xdp,
+#endif
 };

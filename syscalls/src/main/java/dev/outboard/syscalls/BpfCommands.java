@@ -96,6 +96,7 @@ public final class BpfCommands {
   static final int LPM_TRIE = 11;
   static final int ARRAY_OF_MAPS = 12;
   static final int HASH_OF_MAPS = 13;
+  static final int XSKMAP = 17;
   static final int REUSEPORT_SOCKARRAY = 20;
   static final int QUEUE = 22;
   static final int STACK = 23;
@@ -485,6 +486,7 @@ public final class BpfCommands {
               LPM_TRIE,
               ARRAY_OF_MAPS,
               HASH_OF_MAPS,
+              XSKMAP,
               REUSEPORT_SOCKARRAY,
               QUEUE,
               STACK,

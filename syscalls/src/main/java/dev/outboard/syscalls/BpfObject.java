@@ -65,6 +65,7 @@ public record BpfObject(Kind kind, int type, int keyBytes, int valueBytes) {
         && (type == BpfCommands.PROG_ARRAY
             || type == BpfCommands.ARRAY_OF_MAPS
             || type == BpfCommands.HASH_OF_MAPS
+            || type == BpfCommands.XSKMAP
             || type == BpfCommands.REUSEPORT_SOCKARRAY);
   }
 

@@ -94,10 +94,42 @@ public final class PseudoCall {
   public static final int KEEPS = FIRST + 9;
 
   /**
+   * Gives an XDP socket memory, which is the device's own, as XDP_UMEM_REG would. {@code args[0]}
+   * handle. The result, as of all calls about such sockets, is 0 or {@code -errno}, and EINVAL or
+   * ENOSYS where there are none.
+   */
+  public static final int XDP_MEMORY = FIRST + 10;
+
+  /** Gives an XDP socket a ring. {@code args[0]} handle, {@code args[1]} the option's number. */
+  public static final int XDP_RING = FIRST + 11;
+
+  /**
+   * Binds an XDP socket. {@code args[0]} handle, {@code args[1]} the interface's index, {@code
+   * args[2]} the queue's number, {@code args[3]} flags, of which none shares memory.
+   */
+  public static final int XDP_BIND = FIRST + 12;
+
+  /**
+   * Takes frames out of an XDP socket, as many as there are and data have room for, each in the
+   * form of {@link XdpFrame}. {@code args[0]} handle, {@code args[1]} 1 to wait for the first. The
+   * result is how many bytes of data they take; EAGAIN if there is none and nothing was to be
+   * waited for.
+   */
+  public static final int XDP_RECEIVE = FIRST + 13;
+
+  /**
+   * Sends frames by an XDP socket, as {@code sendmsg(2)} on it would, from the start of data in the
+   * form of {@link XdpFrame}. {@code args[0]} handle, {@code args[1]} how many bytes they take,
+   * {@code args[2]} flags of {@code sendmsg(2)}. The result is how many are sent, the first ones;
+   * if none, what that call says.
+   */
+  public static final int XDP_SEND = FIRST + 14;
+
+  /**
    * Closes handles, an int each in data; {@code args[0]} how many, at most {@link #MAX_CLOSES}. The
    * result is how many of them there were.
    */
-  public static final int CLOSES = FIRST + 10;
+  public static final int CLOSES = FIRST + 15;
 
   public static final int MAX_CLOSES = 256;
 
@@ -148,6 +180,11 @@ public final class PseudoCall {
       case LOOK -> "look";
       case TAKE -> "take";
       case KEEPS -> "keeps";
+      case XDP_MEMORY -> "xdp_memory";
+      case XDP_RING -> "xdp_ring";
+      case XDP_BIND -> "xdp_bind";
+      case XDP_RECEIVE -> "xdp_receive";
+      case XDP_SEND -> "xdp_send";
       case CLOSES -> "closes";
       default -> "pseudo_" + Integer.toHexString(number);
     };

@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * in the device's memory.
  *
  * <p>Source: {@code include/uapi/asm-generic/socket.h} and, in {@code include/uapi/linux}, {@code
- * in.h in6.h tcp.h udp.h if_packet.h netlink.h tls.h mptcp.h icmp.h icmpv6.h sctp.h if_alg.h}.
+ * in.h in6.h tcp.h udp.h if_packet.h netlink.h tls.h if_xdp.h mptcp.h icmp.h icmpv6.h sctp.h
+ * if_alg.h}.
  *
  * <p>Immutable; all methods may be called by any thread and allocate nothing.
  */
@@ -453,6 +454,16 @@ public final class SocketOptions {
     t.bytes  (  2, "TLS_RX", 128).secret();
     t.integer(  3, "TLS_TX_ZEROCOPY_RO");
     t.integer(  4, "TLS_RX_EXPECT_NO_PAD");
+
+    t.level(283, "SOL_XDP");
+    t.hook   (  1, "XDP_MMAP_OFFSETS", ENOPROTOOPT, "with --bpf=device");
+    t.hook   (  2, "XDP_RX_RING", ENOPROTOOPT, "the hook's memory, with --bpf=device");
+    t.hook   (  3, "XDP_TX_RING", ENOPROTOOPT, "the hook's memory, with --bpf=device");
+    t.hook   (  4, "XDP_UMEM_REG", ENOPROTOOPT, "the program's memory, with --bpf=device");
+    t.hook   (  5, "XDP_UMEM_FILL_RING", ENOPROTOOPT, "the hook's memory, with --bpf=device");
+    t.hook   (  6, "XDP_UMEM_COMPLETION_RING", ENOPROTOOPT, "the hook's memory, with --bpf=device");
+    t.struct (  7, "XDP_STATISTICS", 48);
+    t.struct (  8, "XDP_OPTIONS", 4);
 
     t.level(284, "SOL_MPTCP");
     t.bytes  (  1, "MPTCP_INFO", 512);

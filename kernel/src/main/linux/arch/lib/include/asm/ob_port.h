@@ -22,5 +22,8 @@ void ob_boot_main(const struct ob_memory *memory, const char *cmdline);
 void ob_memory_init(const struct ob_memory *memory);
 void ob_memory_setup(void);
 int  ob_map_user_region(void);
+/* xdp.c: the call of asm/ob_xdp.h */
+long ob_xdp(int fd, int operation, unsigned long a, unsigned long b,
+	    unsigned long c);
 
 #endif
