@@ -381,6 +381,19 @@ static void maps_in_maps(void) {
   run.test.data_out = (uintptr_t)out;
   run.test.data_size_out = 10;
   fails("too little room", ENOSPC, bpf(BPF_PROG_TEST_RUN, &run, sizeof run));
+  // Of the room there is only what the packet has become is written to, and nothing if nothing runs.
+  struct {
+    uint32_t bytes_in, room, written;
+  } rooms[] = {{64, 128, 64}, {64, 0, 64}, {64, 10, 10}, {1, 0, 0}, {1, 128, 0}};
+  for (int i = 0; i < LENGTH(rooms); i++) {
+    memset(out, 0x55, sizeof out);
+    run.test.data_size_in = rooms[i].bytes_in;
+    run.test.data_size_out = rooms[i].room;
+    int r = bpf(BPF_PROG_TEST_RUN, &run, sizeof run);
+    CHECK(r == 0 ? rooms[i].written == 64 : errno == (rooms[i].written ? ENOSPC : EINVAL));
+    for (uint32_t k = 0; k < sizeof out; k++) CHECK(out[k] == (k < rooms[i].written ? 0 : 0x55));
+    CHECK(run.test.data_size_out == (rooms[i].written ? 64 : rooms[i].room));
+  }
   close(first);
   close(program);
   close(programs);

@@ -148,6 +148,7 @@ public final class BpfCommands {
   static final int ELEMENT_VALUE = 16;
   static final int TEST_SIZE_OUT = 12;
   static final int TEST_OUT = 24;
+  static final int TEST_CONTEXT_SIZE_OUT = 44;
 
   /** {@code strncpy_from_user()} looks at so many bytes of a licence. */
   static final int LICENSE_BYTES = 128;
@@ -373,7 +374,7 @@ public final class BpfCommands {
         all.add(new Pointer(16, unsigned(attribute, 8), true, false));
         all.add(new Pointer(TEST_OUT, unsigned(attribute, TEST_SIZE_OUT), false, true));
         all.add(new Pointer(48, unsigned(attribute, 40), true, false));
-        all.add(new Pointer(56, unsigned(attribute, 44), false, true));
+        all.add(new Pointer(56, unsigned(attribute, TEST_CONTEXT_SIZE_OUT), false, true));
       }
       case PROG_QUERY -> {
         long count = unsigned(attribute, 24) * Integer.BYTES;
@@ -404,7 +405,7 @@ public final class BpfCommands {
     return switch (command) {
       case PROG_LOAD -> new int[] {LOAD_LOG_TRUE_BYTES};
       case BTF_LOAD -> new int[] {BTF_LOG_TRUE_BYTES};
-      case PROG_TEST_RUN -> new int[] {4, 12, 36, 44};
+      case PROG_TEST_RUN -> new int[] {4, TEST_SIZE_OUT, 36, TEST_CONTEXT_SIZE_OUT};
       case PROG_GET_NEXT_ID, MAP_GET_NEXT_ID, BTF_GET_NEXT_ID, LINK_GET_NEXT_ID -> new int[] {4};
       case OBJ_GET_INFO_BY_FD -> new int[] {INFO_LENGTH};
       case PROG_QUERY -> new int[] {12, 24, 56, 60};

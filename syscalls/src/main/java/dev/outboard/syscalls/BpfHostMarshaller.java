@@ -401,7 +401,7 @@ public final class BpfHostMarshaller {
             : 0;
     for (Placed p : placed) {
       if (tellsAnyhow && p.pointer().out()) {
-        long error = give(p, d, got);
+        long error = give(p, d, r, got);
         if (error < 0 && r >= 0) {
           return error;
         }
@@ -416,9 +416,11 @@ public final class BpfHostMarshaller {
     return results(d, r, got);
   }
 
-  private long give(Placed p, MemorySegment d, long got) {
+  private long give(Placed p, MemorySegment d, long r, long got) {
     long bytes = p.bytes();
-    if (BpfCommands.batch(command) && p.pointer().at() >= BpfCommands.BATCH_KEYS) {
+    if (command == BpfCommands.PROG_TEST_RUN) {
+      bytes = Math.min(bytes, tested(p.pointer().at(), d, r));
+    } else if (BpfCommands.batch(command) && p.pointer().at() >= BpfCommands.BATCH_KEYS) {
       bytes = got * (p.values() ? object.valueSpan() : object.keyBytes());
     }
     if (!p.values() || !object.perCpu()) {
@@ -438,6 +440,22 @@ public final class BpfHostMarshaller {
       }
     }
     return 0;
+  }
+
+  /**
+   * How much a run of a program had to say: what a kernel does not write, the caller need not have
+   * room for. {@code net/bpf/test_run.c}, {@code bpf_test_finish} and {@code bpf_ctx_finish}.
+   */
+  private long tested(int pointer, MemorySegment d, long r) {
+    long packet = BpfCommands.unsigned(d, BpfCommands.TEST_SIZE_OUT);
+    boolean ofPacket = pointer == BpfCommands.TEST_OUT;
+    // Where the packet has no room, the context is not told.
+    boolean cut =
+        r == -Errno.ENOSPC
+            && (ofPacket || packet <= BpfCommands.unsigned(sent, BpfCommands.TEST_SIZE_OUT));
+    return r < 0 && !cut
+        ? 0
+        : ofPacket ? packet : BpfCommands.unsigned(d, BpfCommands.TEST_CONTEXT_SIZE_OUT);
   }
 
   private long giveInformation(MemorySegment d) {

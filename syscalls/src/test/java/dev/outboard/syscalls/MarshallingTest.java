@@ -12,6 +12,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.outboard.abi.Architecture;
 import dev.outboard.abi.MessageHeader;
 import dev.outboard.abi.Socket;
+import dev.outboard.abi.Xdp;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -272,7 +273,8 @@ class MarshallingTest {
                 Socket.AF_INET6,
                 Socket.AF_PACKET,
                 Socket.AF_ALG,
-                Socket.AF_NETLINK ->
+                Socket.AF_NETLINK,
+                Xdp.AF_XDP ->
                 true;
             default -> false;
           };
