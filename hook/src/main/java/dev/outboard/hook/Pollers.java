@@ -62,10 +62,11 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>Answered here.</b> When a poll or select names device files only and one of them is ready
  * now, no waiting is involved, and the answer is made from the device's own masks: ERR, HUP and PRI
- * are exact. (A ready file goes before signals and masks: {@code fs/select.c}.) An epoll_wait that
- * finds something at once is answered here while some file is in a state that its placeholder
- * cannot show ({@link EpollSets}). In waits that have begun natively such a state is shown as far
- * as it can be; programs that wait for ERR alone, with {@code events} 0, are woken by HUP only.
+ * are exact. (A ready file goes before signals and masks: {@code fs/select.c}.) So is it when none
+ * is, but a placeholder may look so, and the call does not wait. An epoll_wait that finds something
+ * at once is answered here while some file is in a state that its placeholder cannot show ({@link
+ * EpollSets}). In waits that have begun natively such a state is shown as far as it can be;
+ * programs that wait for ERR alone, with {@code events} 0, are woken by HUP only.
  *
  * <p>Calls that cannot name a device file, since there is none, are continued at once. Memory that
  * faults and arguments that are wrong are left to the host's kernel, which knows the errno.
@@ -197,7 +198,9 @@ final class Pollers {
     if (!w.host && plainArguments(n)) {
       long ready = pollMasks(fds, bytes, w);
       // The kernel writes revents alone; the entries around them belong to this call meanwhile.
-      if (ready > 0 && n.valid() && n.memory().write(n.args()[0], fds, 0, bytes) == 0) {
+      if ((ready > 0 || isAnswer(n))
+          && n.valid()
+          && n.memory().write(n.args()[0], fds, 0, bytes) == 0) {
         answered.increment();
         n.answer(ready);
         return;
@@ -260,7 +263,7 @@ final class Pollers {
     refresh(n, w);
     if (!w.host && plainArguments(n)) {
       long ready = selectMasks(sets, setBytes, bits, w);
-      if (ready > 0 && n.valid() && writeSets(n, sets, setBytes)) {
+      if ((ready > 0 || isAnswer(n)) && n.valid() && writeSets(n, sets, setBytes)) {
         answered.increment();
         n.answer(ready);
         return;
@@ -500,6 +503,33 @@ final class Pollers {
       case "pselect6" -> timeIsValid(n, args[4], NANOS) && packedMaskIsValid(n, args[5]);
       default -> true;
     };
+  }
+
+  /**
+   * Whether that nothing is ready is the answer, too: the call does not wait, and a placeholder may
+   * look as if something were. Only HUP can be taken back natively that end B goes on to show, by
+   * {@code connect} to AF_UNSPEC.
+   */
+  private boolean isAnswer(Notification n) {
+    return placeholders.anyInexact() && takesNoTime(n);
+  }
+
+  private static boolean takesNoTime(Notification n) {
+    long[] args = n.args();
+    return switch (n.row().name()) {
+      case "poll" -> (int) args[2] == 0;
+      case "ppoll" -> isNoTime(n, args[2]);
+      case "select", "pselect6" -> isNoTime(n, args[4]);
+      default -> false;
+    };
+  }
+
+  private static boolean isNoTime(Notification n, long address) {
+    MemorySegment time = n.statScratch();
+    return address != 0
+        && n.memory().read(address, time, 0, 16) == 0
+        && time.get(ValueLayout.JAVA_LONG, 0) == 0
+        && time.get(ValueLayout.JAVA_LONG, 8) == 0;
   }
 
   /** select takes any number of microseconds that is not negative (kern_select). */

@@ -49,6 +49,18 @@ class CornersTest {
     trial.outcome("output", corners(trial, "thread").run(LIMIT).expectSuccess().output());
   }
 
+  /** What looks that do not wait say of a stream that is not any more. */
+  @Scenario
+  void aStreamThatIsDisconnected(Trial trial) {
+    trial.outcome(
+        "output",
+        trial
+            .program(Programs.PYTHON, Programs.python("disconnected"))
+            .run(LIMIT)
+            .expectSuccess()
+            .output());
+  }
+
   /** Bytes that come when their receiver has just been killed go to others, once and in order. */
   @Scenario(trace = false)
   void noByteIsLostWithItsReceiver(Trial trial) {
