@@ -3,14 +3,12 @@
 // what is wrong with calls, frames that come and that go, counts, and that nothing is left. At the
 // other end is a packet socket.
 #include "check.h"
+#include "route.h"
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <linux/if_xdp.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
 
@@ -43,39 +41,6 @@ static void fails(const char *what, int expected, long result) {
 }
 
 // ---- links ----
-
-struct message {
-  struct nlmsghdr head;
-  struct ifinfomsg link;
-  char rest[512];
-};
-
-static struct rtattr *put(struct message *m, int type, const void *value, int bytes) {
-  struct rtattr *a = (void *)((char *)m + NLMSG_ALIGN(m->head.nlmsg_len));
-  a->rta_type = type;
-  a->rta_len = RTA_LENGTH(bytes);
-  if (bytes) memcpy(RTA_DATA(a), value, bytes);
-  m->head.nlmsg_len = NLMSG_ALIGN(m->head.nlmsg_len) + RTA_ALIGN(a->rta_len);
-  return a;
-}
-
-static void end(struct message *m, struct rtattr *nest) {
-  nest->rta_len = (char *)m + m->head.nlmsg_len - (char *)nest;
-}
-
-/* What the kernel answers: 0 or an errno. */
-static int ask(struct message *m) {
-  int s = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-  CHECK(s >= 0);
-  m->head.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
-  CHECK(send(s, m, m->head.nlmsg_len, 0) == m->head.nlmsg_len);
-  char answer[4096];
-  CHECK(recv(s, answer, sizeof answer, 0) > (ssize_t)sizeof(struct nlmsghdr));
-  struct nlmsghdr *h = (void *)answer;
-  CHECK(h->nlmsg_type == NLMSG_ERROR);
-  close(s);
-  return -((struct nlmsgerr *)NLMSG_DATA(h))->error;
-}
 
 static void set_up(const char *name) {
   struct message m = {.head = {NLMSG_LENGTH(sizeof m.link), RTM_SETLINK, 0, 0, 0},

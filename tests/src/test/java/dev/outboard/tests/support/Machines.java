@@ -35,6 +35,14 @@ public final class Machines {
         .environment("OUTBOARD_KEYS", trial.directory().resolve(who + "-keys").toString());
   }
 
+  /** What {@code outboard status} says to one of the two of what listens at a port. */
+  public String status(String who, int port) {
+    return as(who, "status", "--device=tcp://127.0.0.1:" + port)
+        .run(LIMIT)
+        .expectSuccess()
+        .output();
+  }
+
   /** Both get keys; the host knows the device at these ports, the device lets the host come. */
   public void introduce(int... ports) {
     String host = line("host");

@@ -148,13 +148,7 @@ class ServiceConfinementTest {
       assertThat(Files.readString(Path.of("/proc/" + kernel + "/status")))
           .as("a kernel's process has both filters")
           .contains("NoNewPrivs:\t1", "Seccomp:\t2", "Seccomp_filters:\t2");
-      assertThat(
-              machines
-                  .as("host", "status", "--device=tcp://127.0.0.1:" + port)
-                  .run(LIMIT)
-                  .expectSuccess()
-                  .output())
-          .contains("so far 1");
+      assertThat(machines.status("host", port)).contains("so far 1");
       held.close();
       assertThat(service.errors()).doesNotContain("not filtered");
     }
@@ -174,25 +168,12 @@ class ServiceConfinementTest {
       confined(pid);
       assertThat(idle.alive()).isTrue();
       refused(trial, pid, trial.processes("sleep 600").getLast(), ALWAYS);
-      assertThat(
-              trial
-                  .outboard("run", "--device=unix:" + socket, "--", "ip", "-o", "-4", "addr")
-                  .run(LIMIT)
-                  .expectSuccess()
-                  .output())
-          .contains("eth0");
+      assertThat(addresses(trial, socket)).contains("eth0");
       // What a reload asks for must be left.
       trial.file("options", "--net=none\n");
       service.signal("HUP");
       service.awaitErrors(LIMIT, "kernels that start from now on");
-      assertThat(
-              trial
-                  .outboard("run", "--device=unix:" + socket, "--", "ip", "-o", "-4", "addr")
-                  .run(LIMIT)
-                  .expectSuccess()
-                  .output())
-          .contains("127.0.0.1/8")
-          .doesNotContain("eth0");
+      assertThat(addresses(trial, socket)).contains("127.0.0.1/8").doesNotContain("eth0");
     }
   }
 
@@ -207,5 +188,14 @@ class ServiceConfinementTest {
       service.signal("HUP");
       service.awaitErrors(LIMIT, "nothing is changed: .*given up.*start it anew");
     }
+  }
+
+  /** What a program sees of its session's network. */
+  private static String addresses(Trial trial, Path socket) {
+    return trial
+        .outboard("run", "--device=unix:" + socket, "--", "ip", "-o", "-4", "addr")
+        .run(LIMIT)
+        .expectSuccess()
+        .output();
   }
 }

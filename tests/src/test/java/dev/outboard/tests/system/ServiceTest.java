@@ -79,7 +79,8 @@ class ServiceTest {
   /** What the process of a session's kernel may have in use. */
   private static final long MOST_RESIDENT_KIB = 120 << 10;
 
-  private static final LinkListener NOBODY =
+  /** For who asks for nothing but an answer. */
+  static final LinkListener NOBODY =
       new LinkListener() {
         @Override
         public void ready(int handle, int mask, long stamp) {}

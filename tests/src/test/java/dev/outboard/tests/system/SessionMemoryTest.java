@@ -4,7 +4,6 @@ package dev.outboard.tests.system;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.outboard.channel.DeviceLink;
-import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
 import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
@@ -69,18 +68,6 @@ class SessionMemoryTest {
               x.close()
           print("carried", pieces, "groups", groups(), flush=True)
       """;
-
-  private static final LinkListener NOBODY =
-      new LinkListener() {
-        @Override
-        public void ready(int handle, int mask, long stamp) {}
-
-        @Override
-        public void notice(String line) {}
-
-        @Override
-        public void lost(String why) {}
-      };
 
   private static Running service(Trial trial, Path socket, String... more) {
     List<String> words = new ArrayList<>(List.of("device", "--listen", "unix:" + socket));
@@ -191,7 +178,8 @@ class SessionMemoryTest {
       Eventually.require(LIMIT, service::errors, () -> used(trial, socket).size() == 1);
       assertThat(carry(neighbour, 2)).isEqualTo(before);
       for (int i = 0; i < 100; i++) {
-        DeviceLink.connect(socket, NOBODY, LinkOptions.ofNewDevice("test").withShare("web"))
+        DeviceLink.connect(
+                socket, ServiceTest.NOBODY, LinkOptions.ofNewDevice("test").withShare("web"))
             .close();
       }
       Eventually.require(LIMIT, service::errors, () -> used(trial, socket).size() == 1);

@@ -84,12 +84,7 @@ class TcpServiceTest {
           .containsPattern("(?m)^1 +library-" + first + " .*python3 \\(")
           .containsPattern("(?m)^2 +web .*python3 \\(");
       // The one that came by the socket is not the host's: TcpStatusTest.
-      assertThat(
-              machines
-                  .as("host", "status", "--device=tcp://127.0.0.1:" + port)
-                  .run(LIMIT)
-                  .expectSuccess()
-                  .output())
+      assertThat(machines.status("host", port))
           .contains("2 of this host's; so far 4, 0 refused, 0 kernels died");
 
       // A kernel that dies takes its session along, and no other; the host's user is told.
