@@ -403,17 +403,6 @@ static void maps_in_maps(void) {
 
 // ---- netlink ----
 
-static int set_xdp(int fd) {
-  struct message m = {.head = {NLMSG_LENGTH(sizeof m.link), RTM_SETLINK, 0, 0, 0},
-                      .link = {.ifi_index = LO}};
-  uint32_t flags = XDP_FLAGS_SKB_MODE;
-  struct rtattr *nest = put(&m, IFLA_XDP | NLA_F_NESTED, NULL, 0);
-  put(&m, IFLA_XDP_FD, &fd, sizeof fd);
-  put(&m, IFLA_XDP_FLAGS, &flags, sizeof flags);
-  end(&m, nest);
-  return ask(&m);
-}
-
 static void xdp(void) {
   struct sockaddr_in at;
   int map = counter(), to = bound(SOCK_DGRAM, &at), from = socket(AF_INET, SOCK_DGRAM, 0);
@@ -424,12 +413,12 @@ static void xdp(void) {
   for (int i = 4; i <= 8; i += i == 4 ? 2 : 2) code[i].off = LENGTH(code) - 2 - i - 1;
   int program = load(BPF_PROG_TYPE_XDP, code, LENGTH(code));
   CHECK(arrives(from, to, &at, "before"));
-  CHECK(set_xdp(program) == 0);
+  CHECK(set_xdp(LO, program) == 0);
   CHECK(dropped(from, to, &at, "meanwhile") && counted(map) == 1);
-  CHECK(set_xdp(-1) == 0);
+  CHECK(set_xdp(LO, -1) == 0);
   CHECK(arrives(from, to, &at, "after") && counted(map) == 1);
-  CHECK(set_xdp(map) == EINVAL);
-  CHECK(set_xdp(999) == EBADF);
+  CHECK(set_xdp(LO, map) == EINVAL);
+  CHECK(set_xdp(LO, 999) == EBADF);
 
   // The same by a link, which ends with its last descriptor.
   union bpf_attr a = {.link_create = {.prog_fd = program, .target_ifindex = LO, .attach_type = BPF_XDP,

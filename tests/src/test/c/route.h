@@ -45,4 +45,15 @@ static int ask(struct message *m) {
   return -((struct nlmsgerr *)NLMSG_DATA(h))->error;
 }
 
+/* Which XDP program an interface has, in the way that needs nothing of a driver; -1 for none. */
+__attribute__((unused)) static int set_xdp(int index, int fd) {
+  struct message m = {.head = {NLMSG_LENGTH(sizeof m.link), RTM_SETLINK, 0, 0, 0}, .link = {.ifi_index = index}};
+  uint32_t flags = XDP_FLAGS_SKB_MODE;
+  struct rtattr *nest = put(&m, IFLA_XDP | NLA_F_NESTED, NULL, 0);
+  put(&m, IFLA_XDP_FD, &fd, sizeof fd);
+  put(&m, IFLA_XDP_FLAGS, &flags, sizeof flags);
+  end(&m, nest);
+  return ask(&m);
+}
+
 #endif

@@ -69,16 +69,6 @@ static void end_pair(int index) {
   CHECK(ask(&m) == 0);
 }
 
-static int set_xdp(int index, int fd) {
-  struct message m = {.head = {NLMSG_LENGTH(sizeof m.link), RTM_SETLINK, 0, 0, 0}, .link = {.ifi_index = index}};
-  uint32_t flags = XDP_FLAGS_SKB_MODE;
-  struct rtattr *nest = put(&m, IFLA_XDP | NLA_F_NESTED, NULL, 0);
-  put(&m, IFLA_XDP_FD, &fd, sizeof fd);
-  put(&m, IFLA_XDP_FLAGS, &flags, sizeof flags);
-  end(&m, nest);
-  return ask(&m);
-}
-
 // ---- the program that leads frames to a socket ----
 
 static long bpf(int command, union bpf_attr *a, unsigned size) {

@@ -27,8 +27,6 @@ final class MemoryGroups implements AutoCloseable {
   private static final int FSCONFIG_CMD_CREATE = 6;
   private static final int FSMOUNT_CLOEXEC = 1;
 
-  private static final int AT_REMOVEDIR = 0x200;
-
   // Scratch memory: a path, a text.
   private static final int PATH = 0;
   private static final int TEXT = 512;
@@ -101,7 +99,7 @@ final class MemoryGroups implements AutoCloseable {
         r = put(session, tid);
       }
       if (r < 0) {
-        path(Canonical.UNLINKAT, name, AT_REMOVEDIR);
+        path(Canonical.UNLINKAT, name, Fcntl.AT_REMOVEDIR);
         return r;
       }
       return 0;
@@ -125,7 +123,7 @@ final class MemoryGroups implements AutoCloseable {
    * @return 0 or {@code -errno}
    */
   long remove(long session) {
-    return kept(() -> path(Canonical.UNLINKAT, name(session), AT_REMOVEDIR));
+    return kept(() -> path(Canonical.UNLINKAT, name(session), Fcntl.AT_REMOVEDIR));
   }
 
   /** What a session uses now, in bytes, or {@code -errno}. */

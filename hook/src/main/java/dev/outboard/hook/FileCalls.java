@@ -99,10 +99,9 @@ final class FileCalls {
    */
   long move(Notification n, Row row, long[] args, Placeholder p) {
     OpenFile file = hook.files().get(p.handle());
-    XdpSockets sockets = hook.xdp();
-    XdpSocket xdp = file == null || sockets == null ? null : file.xdp();
-    if (file != null && sockets != null && xdp != null && row.sends()) {
-      return sockets.send(n, row, args, p, file, xdp, flags(args, row));
+    XdpSocket xdp = file == null ? null : file.xdp();
+    if (file != null && xdp != null && row.sends()) {
+      return hook.xdp().send(n, row, args, p, file, xdp, flags(args, row));
     }
     ZeroCopy copies = file == null ? null : file.zeroCopy();
     if (file == null || copies == null || !(copies.on() || copies.pending())) {
@@ -482,13 +481,11 @@ final class FileCalls {
     }
     hook.placeholders().reapGone();
     OpenFile file = hook.files().get(p.handle());
-    XdpSockets sockets = hook.xdp();
     XdpSocket xdp = file == null ? null : file.xdp();
-    boolean frames = xdp != null && n.row() == BIND;
     hook.answer(
         n,
-        frames && file != null && sockets != null && xdp != null
-            ? sockets.bind(n, p, file, xdp)
+        file != null && xdp != null && n.row() == BIND
+            ? hook.xdp().bind(n, p, file, xdp)
             : hook.calls().run(n, p));
   }
 
@@ -580,10 +577,9 @@ final class FileCalls {
       rings.map(n, file);
       return;
     }
-    XdpSockets sockets = hook.xdp();
     XdpSocket xdp = file == null ? null : file.xdp();
-    if (xdp != null && sockets != null) {
-      sockets.map(n, xdp);
+    if (xdp != null) {
+      hook.xdp().map(n, xdp);
       return;
     }
     if (p == null || file == null || file.kind() != OpenFile.Kind.REGULAR) {

@@ -151,7 +151,7 @@ public final class Hook {
     private final @Nullable BpfCalls bpf;
     private final @Nullable ReceiveAhead looks;
     private final PacketRings rings;
-    private final @Nullable XdpSockets xdp;
+    private final XdpSockets xdp;
     private final Handlers handlers = new Handlers();
     private final Executables executables;
     private final DeviceLink link;
@@ -252,7 +252,7 @@ public final class Hook {
         calls.connect(bpf);
       }
       this.rings = new PacketRings(this);
-      this.xdp = bpf == null ? null : new XdpSockets(this);
+      this.xdp = new XdpSockets(this);
       FileCalls fileCalls = new FileCalls(this, stats, rings);
       fileCalls.register(handlers);
       paths.register(handlers);
@@ -328,8 +328,8 @@ public final class Hook {
       return bpf;
     }
 
-    /** Null if there are no XDP sockets for the program. */
-    @Nullable XdpSockets xdp() {
+    /** There are none if {@link #bpf} is null. */
+    XdpSockets xdp() {
       return xdp;
     }
 
@@ -628,9 +628,7 @@ public final class Hook {
       }
       sampler.close();
       rings.close();
-      if (xdp != null) {
-        xdp.close();
-      }
+      xdp.close();
       if (ahead != null) {
         ahead.close();
       }

@@ -97,7 +97,7 @@ final class Pollers {
   private final Placeholders placeholders;
   private final Readiness readiness;
   private final PacketRings rings;
-  private final @Nullable XdpSockets xdp;
+  private final XdpSockets xdp;
   private final EpollSets sets;
   private final KnownSets knownSets;
 
@@ -140,7 +140,7 @@ final class Pollers {
       Placeholders placeholders,
       Readiness readiness,
       PacketRings rings,
-      @Nullable XdpSockets xdp,
+      XdpSockets xdp,
       OpenFiles files) {
     this.rings = rings;
     this.xdp = xdp;
@@ -459,16 +459,15 @@ final class Pollers {
         rings.look(n); // an epoll set's members are not known
       }
     }
-    XdpSockets frames = xdp;
-    if (frames != null && frames.any()) {
+    if (xdp.any()) {
       for (int i = 0; i < w.count; i++) {
         Placeholder p = w.files[i];
         if (p != null) {
-          frames.look(n, p);
+          xdp.look(n, p);
         }
       }
       if (w.count == 0) {
-        frames.look(n);
+        xdp.look(n);
       }
     }
     readiness.settle();

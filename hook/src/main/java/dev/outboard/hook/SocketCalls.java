@@ -46,8 +46,7 @@ final class SocketCalls {
     // The filter lets only families of the device through to here.
     int domain = n.intArg(0);
     int type = n.intArg(1);
-    XdpSockets xdp = hook.xdp();
-    if (domain == Xdp.AF_XDP && xdp == null) {
+    if (domain == Xdp.AF_XDP && hook.bpf() == null) {
       n.answerErrno(Errno.EAFNOSUPPORT);
       return;
     }
@@ -74,8 +73,8 @@ final class SocketCalls {
             && (domain == Socket.AF_INET || domain == Socket.AF_INET6 || domain == Socket.AF_ALG);
     OpenFile file = new OpenFile((int) r, domain, kind, n.intArg(2), stream);
     allowDirect(n, file);
-    if (domain == Xdp.AF_XDP && xdp != null) {
-      file.xdp(xdp.make(file));
+    if (domain == Xdp.AF_XDP) {
+      file.xdp(hook.xdp().make(file));
     }
     hook.files().add(file);
     r = install(n, file, type, false);
@@ -248,12 +247,11 @@ final class SocketCalls {
       hook.answer(n, bpf == null ? -Errno.EINVAL : bpf.attach(n, p, file));
       return;
     }
-    XdpSockets sockets = hook.xdp();
     XdpSocket xdp = file == null ? null : file.xdp();
     if (file != null && file.family() == Socket.AF_PACKET) {
       hook.answer(n, rings.setOption(n, p, file));
-    } else if (file != null && xdp != null && sockets != null) {
-      hook.answer(n, sockets.setOption(n, p, file, xdp));
+    } else if (file != null && xdp != null) {
+      hook.answer(n, hook.xdp().setOption(n, p, file, xdp));
     } else {
       hook.answer(n, hook.calls().run(n, p));
     }
@@ -307,10 +305,9 @@ final class SocketCalls {
       return;
     }
     OpenFile file = hook.files().get(p.handle());
-    XdpSockets sockets = hook.xdp();
     XdpSocket xdp = file == null ? null : file.xdp();
-    if (xdp != null && sockets != null) {
-      hook.answer(n, sockets.getOption(n, p, xdp));
+    if (xdp != null) {
+      hook.answer(n, hook.xdp().getOption(n, p, xdp));
       return;
     }
     long r = hook.calls().run(n, p);

@@ -609,6 +609,7 @@ public final class TcpDevice implements AutoCloseable {
   public void close() {
     stopListening();
     List<Stream> left;
+    List<TlsConnection> curious;
     synchronized (this) {
       long until = System.nanoTime() + PARTING.toNanos();
       try {
@@ -619,12 +620,9 @@ public final class TcpDevice implements AutoCloseable {
         Thread.currentThread().interrupt();
       }
       left = List.copyOf(streams.values());
-    }
-    left.forEach(Stream::stop);
-    List<TlsConnection> curious;
-    synchronized (this) {
       curious = List.copyOf(asking);
     }
+    left.forEach(Stream::stop);
     curious.forEach(TlsConnection::close);
   }
 

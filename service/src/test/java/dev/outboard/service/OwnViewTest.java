@@ -81,16 +81,9 @@ class OwnViewTest {
         .isEmpty();
   }
 
-  private static Service service() {
-    List<String> never = List.of("/bin/false");
-    return new Service(
-        new Service.Command(never, never, CpuShare.NONE),
-        new ServiceOptions("test", 2, false, line -> {}, line -> {}));
-  }
-
   @Test
   void theServiceSaysOfItselfWhatNobodyElseChanges() throws Exception {
-    try (Service service = service();
+    try (Service service = VisitorsTest.service();
         Asking one = service.ask(ONE, false)) {
       ServiceFrame.ServiceStatus before = one.status(false).service();
       assertThat(before.ownOnly()).isTrue();
@@ -121,7 +114,7 @@ class OwnViewTest {
 
   @Test
   void howManyAskIsBoundedAndTheOperatorGetsIn() throws Exception {
-    try (Service service = service()) {
+    try (Service service = VisitorsTest.service()) {
       for (int i = 0; i < Service.MAX_ASKING; i++) {
         service.ask(new Guest("guest " + i, "guest"), false);
       }

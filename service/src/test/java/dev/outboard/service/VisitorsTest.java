@@ -14,7 +14,8 @@ import org.junit.jupiter.api.Test;
 class VisitorsTest {
   private static final int LIMIT_MILLIS = 10_000;
 
-  private static Service service() {
+  /** One of which no kernel ever comes up. */
+  static Service service() {
     List<String> never = List.of("/bin/false");
     return new Service(
         new Service.Command(never, never, CpuShare.NONE),
