@@ -135,6 +135,7 @@ final class EmbeddedDevice {
         // Our standard streams may be pipes whose other ends wait for the program alone to close
         // them.
         spawn
+            .jvmOfOurs()
             .open(0, "/dev/null", Fcntl.O_RDWR)
             .open(1, "/dev/null", Fcntl.O_RDWR)
             .duplicate(theirs, CHILD_FD)

@@ -12,8 +12,8 @@ import java.util.List;
  * Starts a process that inherits exactly the descriptors it is given, by {@code posix_spawn(3)}.
  *
  * <p>{@code ProcessBuilder} cannot hand on a descriptor above 2, and {@code fork(2)} must not be
- * called in a JVM. The child gets default dispositions and an empty mask for all signals, and this
- * process's environment byte for byte.
+ * called in a JVM. The child gets default dispositions and an empty mask for all signals, and byte
+ * for byte the environment with which the {@code outboard} command was called.
  *
  * <p>One user thread; {@link #start} may block for as long as the kernel takes to {@code exec}. The
  * child is not waited for here: the caller owns it.
@@ -50,6 +50,7 @@ public final class Spawn {
   private final List<Action> actions = new ArrayList<>();
   private boolean newSession;
   private boolean searchPath;
+  private boolean jvmOfOurs;
   private long ignored;
 
   /** What to do with a descriptor in the child, in order. */
@@ -95,6 +96,12 @@ public final class Spawn {
   /** A command without a slash is looked up in PATH, as a shell does. */
   public Spawn searchPath() {
     searchPath = true;
+    return this;
+  }
+
+  /** The child is a JVM of this project: glibc is to do in it what it does here. */
+  public Spawn jvmOfOurs() {
+    jvmOfOurs = true;
     return this;
   }
 
@@ -152,12 +159,15 @@ public final class Spawn {
       for (int i = 1; i < s.command.size(); i++) {
         argv.setAtIndex(ValueLayout.JAVA_LONG, i, Linux.cString(arena, s.command.get(i)).address());
       }
-      environment =
+      long environ =
           Linker.nativeLinker()
               .defaultLookup()
               .findOrThrow("environ")
               .reinterpret(ValueLayout.JAVA_LONG.byteSize())
               .get(ValueLayout.JAVA_LONG, 0);
+      environment =
+          Tunables.removedFrom(
+              environ, s.jvmOfOurs ? null : System.getProperty(Tunables.PROPERTY), arena);
       // Neither can fail in glibc: they fill a structure.
       int actions = ACTIONS_INIT.callInt(fileActions.address());
       int attribute = ATTRIBUTES_INIT.callInt(attributes.address());

@@ -167,6 +167,7 @@ final class KernelProcess {
       int to = pair.get(ValueLayout.JAVA_INT, 4);
       long child =
           new Spawn(command)
+              .jvmOfOurs()
               .open(0, "/dev/null", Fcntl.O_RDWR)
               .open(1, "/dev/null", Fcntl.O_RDWR)
               .duplicate(to, 2)

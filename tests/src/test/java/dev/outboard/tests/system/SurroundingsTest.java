@@ -39,13 +39,14 @@ class SurroundingsTest {
   }
 
   @Scenario
-  void inheritedDescriptorsAndIgnoredSignals(Trial trial) {
+  void inheritedDescriptorsIgnoredSignalsAndTunables(Trial trial) {
     Finished done =
         trial
             .program(
                 "sh",
                 "-c",
-                "cat <&7; grep -e SigIgn -e SigBlk /proc/self/status; ls /proc/self/fd | head -9; ls -l /proc/self/fd >&2")
+                "cat <&7; grep -e SigIgn -e SigBlk /proc/self/status; ls /proc/self/fd | head -9; ls -l /proc/self/fd >&2; printenv GLIBC_TUNABLES")
+            .environment("GLIBC_TUNABLES", "glibc.malloc.tcache_count=5") // our JVMs have their own
             .under("sh", "-c", "trap '' HUP USR1; exec 7<data; exec \"$@\"", "sh")
             .input(trial.file("data", "seven\n"))
             .run(LIMIT)
