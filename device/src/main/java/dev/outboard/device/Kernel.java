@@ -60,8 +60,8 @@ interface Kernel extends AutoCloseable {
    * before anything is done with it.
    *
    * @param scratch memory from {@link #allocate} or {@link #map}, which nobody else writes
-   * @param status where in it is what statx(2) has just said of the file, with
-   *     AT_STATX_DONT_SYNC, and afterwards what it would say
+   * @param status where in it is what statx(2) has just said of the file, with AT_STATX_DONT_SYNC,
+   *     and afterwards what it would say
    * @param at where in it are {@link #OPENED_BYTES} that are free
    * @return 0, or {@code -errno} with which the open ends: nobody may use the descriptor then
    */

@@ -76,10 +76,7 @@ final class FuseHost {
   /** The same, for reading, with room for a path elsewhere in {@code s}. */
   static long reopen(MemorySegment s, int fd, long path) {
     return openAt(
-        Fcntl.AT_FDCWD,
-        path(s, fd, path),
-        Fcntl.O_RDONLY | Fcntl.O_NONBLOCK | Fcntl.O_CLOEXEC,
-        0);
+        Fcntl.AT_FDCWD, path(s, fd, path), Fcntl.O_RDONLY | Fcntl.O_NONBLOCK | Fcntl.O_CLOEXEC, 0);
   }
 
   /** Whether this process may read what a path descriptor stands for: 0, or {@code -errno}. */

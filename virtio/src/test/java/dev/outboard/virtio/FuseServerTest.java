@@ -660,7 +660,9 @@ class FuseServerTest {
     assertThat(look(1)).as("a directory").isEqualTo(-Errno.ESTALE);
   }
 
-  /** Who may not read a file of the machine gets no descriptor of it, though the kernel knows it. */
+  /**
+   * Who may not read a file of the machine gets no descriptor of it, though the kernel knows it.
+   */
   @Test
   void thisProcessMustBeAllowedToRead() throws Exception {
     assumeTrue(Linux.syscall(SyscallNumbers.GETEUID, 0) == 0, "needs root");
