@@ -41,6 +41,17 @@ public final class Fcntl {
   /** Of {@code faccessat2(2)}. */
   public static final int AT_EACCESS = 0x200;
 
+  public static final int R_OK = 4;
+
+  /** Of {@code name_to_handle_at(2)}: a handle that tells files apart, not to be opened by. */
+  public static final int AT_HANDLE_FID = 0x200;
+
+  /** Of {@code statx(2)}: a network file system asks its server. */
+  public static final int AT_STATX_FORCE_SYNC = 0x2000;
+
+  /** The same: what it knows is said, however old it is. */
+  public static final int AT_STATX_DONT_SYNC = 0x4000;
+
   /** Of {@code execveat(2)}, since Linux 6.14. */
   public static final int AT_EXECVE_CHECK = 0x10000;
 

@@ -198,6 +198,7 @@ public final class Fuse {
   public static final int AUTO_INVAL_DATA = 1 << 12;
   public static final int DO_READDIRPLUS = 1 << 13;
   public static final int READDIRPLUS_AUTO = 1 << 14;
+  public static final int NO_OPEN_SUPPORT = 1 << 17;
   public static final int PARALLEL_DIROPS = 1 << 18;
   public static final int POSIX_ACL = 1 << 20;
   public static final int MAX_PAGES = 1 << 22;

@@ -71,6 +71,7 @@ final class Canonical {
   static final int XDP_SEND = 4;
 
   static final int PRLIMIT64 = 261;
+  static final int NAME_TO_HANDLE_AT = 264;
   static final int SENDMMSG = 269;
   static final int BPF = 280;
   static final int STATX = 291;

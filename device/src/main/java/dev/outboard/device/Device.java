@@ -146,7 +146,8 @@ public final class Device implements AutoCloseable {
         undo.addFirst(relief::close);
         attach(exports, relief, kernel, linux, options);
         undo.addFirst(() -> ExportSetup.unmount(kernel, exports.mounts(), line -> {}));
-        ExportSetup.mount(kernel, exports.mounts());
+        ExportSetup.mount(kernel, exports);
+        kernel.exports(exports);
       }
       HostLoopback loopback =
           options.hostLoopback().isEmpty()

@@ -41,14 +41,15 @@ final class ExportSetup {
    *
    * @throws DeviceException if the kernel refuses; what is mounted by then stays
    */
-  static void mount(Kernel kernel, List<Exports.Mount> mounts) throws DeviceException {
+  static void mount(Kernel kernel, Exports exports) throws DeviceException {
+    List<Exports.Mount> mounts = exports.mounts();
     SetupTask.run(
         kernel,
         scratch -> {
           ExportSetup setup = new ExportSetup(kernel, scratch);
           for (Exports.Mount mount : mounts) {
             setup.mountPoint(mount, mounts);
-            setup.mount(mount);
+            setup.mount(mount, exports);
           }
         });
   }
@@ -106,7 +107,7 @@ final class ExportSetup {
     }
   }
 
-  private void mount(Exports.Mount mount) throws DeviceException {
+  private void mount(Exports.Mount mount, Exports exports) throws DeviceException {
     String source = mount.source();
     if (mount.spec().disk()) {
       source = "/dev/" + source;
@@ -129,9 +130,10 @@ final class ExportSetup {
       throw new DeviceException(refusal(mount, (int) -r));
     }
     check("look at " + mount.spec().at(), look(mount.spec().at()));
-    // The kernel's own bound is what suits a disk.
     int major = scratch.get(ValueLayout.JAVA_INT, STATX + Stat.STATX_DEV_MAJOR);
     int minor = scratch.get(ValueLayout.JAVA_INT, STATX + Stat.STATX_DEV_MINOR);
+    exports.mounted(mount, major, minor);
+    // The kernel's own bound is what suits a disk.
     String readAhead = "/sys/class/bdi/" + major + ":" + minor + "/read_ahead_kb";
     check("set " + readAhead, write(readAhead, READ_AHEAD_KIB));
   }

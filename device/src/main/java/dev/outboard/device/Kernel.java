@@ -55,6 +55,24 @@ interface Kernel extends AutoCloseable {
   long syscall(int number, long a0, long a1, long a2, long a3, long a4, long a5);
 
   /**
+   * Sees to it that a regular file which the calling thread's task has just opened by openat(2) or
+   * openat2(2) is found as it is now. To be called for each but those that were opened with O_PATH,
+   * before anything is done with it.
+   *
+   * @param scratch memory from {@link #allocate} or {@link #map}, which nobody else writes
+   * @param status where in it is what statx(2) has just said of the file, with AT_STATX_DONT_SYNC,
+   *     and afterwards what it would say
+   * @param at where in it are {@link #OPENED_BYTES} that are free
+   * @return 0, or {@code -errno} with which the open ends: nobody may use the descriptor then
+   */
+  default long opened(int fd, MemorySegment scratch, long status, long at) {
+    return 0;
+  }
+
+  /** Bytes of memory that {@link #opened} needs. */
+  int OPENED_BYTES = ExportOpens.SCRATCH_BYTES;
+
+  /**
    * Makes the task's blocking call return. It may miss a call that is about to start, so the caller
    * repeats it until the call is out.
    */

@@ -5,6 +5,7 @@ import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.kernel.LinuxKernel;
+import dev.outboard.virtio.Exports;
 import dev.outboard.virtio.KeptKicks;
 import dev.outboard.virtio.Network;
 import java.lang.foreign.MemorySegment;
@@ -38,6 +39,7 @@ final class LibraryKernelBackend implements Kernel {
   private final String system;
   private volatile @Nullable Network network;
   private volatile @Nullable MemoryGroups memoryGroups;
+  private volatile @Nullable ExportOpens opens;
 
   /** How the user region is divided; the kernel is booted with {@link #userBytes}. */
   record Division(long privateBytes, long windowBytes, int windowCount) {
@@ -157,6 +159,17 @@ final class LibraryKernelBackend implements Kernel {
   public @Nullable KeptKicks keepKicks() {
     Network n = network;
     return n == null ? null : n.keepKicks();
+  }
+
+  /** Its exports, once they are mounted. */
+  void exports(Exports mounted) {
+    opens = new ExportOpens(this, mounted);
+  }
+
+  @Override
+  public long opened(int fd, MemorySegment scratch, long status, long at) {
+    ExportOpens o = opens;
+    return o == null ? 0 : o.opened(fd, scratch, status, at);
   }
 
   /** Sessions' use of it is counted from here on; it closes them. */

@@ -71,6 +71,9 @@ final class ShadowThread implements Runnable {
   private static final int IOVEC = 128;
   private static final int MESSAGE = 256;
 
+  /** What {@link Kernel#opened} needs there. */
+  private static final int OPENED = 512;
+
   /** How SEND sends: without waiting, and without a signal to a task of the device's. */
   private static final int SENDING = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL;
 
@@ -490,6 +493,14 @@ final class ShadowThread implements Runnable {
       }
       long made = make(call.number, row.mayBlock(), sequence, own);
       long result = marshaller.finish(row, call, on == null ? made : afterwards(on, made));
+      boolean opens = call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2;
+      if (result >= 0 && opens) {
+        long refused = opened((int) result, own);
+        if (refused < 0) {
+          kernel.syscall(Canonical.CLOSE, result, 0, 0, 0, 0, 0);
+          return refused;
+        }
+      }
       if (result >= 0 && makesHandle(row)) {
         Handles.Handle handle = handles.add((int) result);
         if (handle == null) {
@@ -502,9 +513,15 @@ final class ShadowThread implements Runnable {
         }
         handle.unpeekable = on != null && on.unpeekable;
         handle.xdp = call.number == Canonical.SOCKET && (int) call.args[0] == Xdp.AF_XDP;
-        if (call.number == Canonical.OPENAT || call.number == Canonical.OPENAT2) {
-          sample.mask = attributes(handle, own);
-          handle.regular = sample.mask == Stat.S_IFREG;
+        if (opens) {
+          int type = type(own);
+          sample.mask = type == 0 ? -1 : type; // 0: it could not be told
+          handle.regular = type == Stat.S_IFREG;
+          if (wantsAttributes()) {
+            call.data
+                .asSlice(call.args[4], Struct.STATX.bytes())
+                .copyFrom(own.asSlice(STATX, Struct.STATX.bytes()));
+          }
         }
       }
       if (on != null) {
@@ -538,7 +555,7 @@ final class ShadowThread implements Runnable {
         || sent <= 0
         || sent >= call.args[3]
         || (sample.mask & (Poll.POLLOUT | Poll.POLLERR | Poll.POLLHUP)) != 0
-        || stat(source, Stat.STATX_TYPE_AND_SIZE, own) < 0
+        || stat(source.fd, Stat.STATX_TYPE_AND_SIZE, 0, own) < 0
         || (own.get(ValueLayout.JAVA_SHORT, STATX + Stat.STATX_MODE) & Stat.S_IFMT)
             != Stat.S_IFREG) {
       return false;
@@ -748,34 +765,55 @@ final class ShadowThread implements Runnable {
   }
 
   /**
-   * Puts what a file is that was just opened where the call wants it, if it does: in its data, from
-   * what its fifth argument says on, which openat(2) does not have.
+   * Looks at a file that was just opened: {@link #STATX} of the thread's own memory says what it
+   * is, or, if that cannot be told, has zeros.
    *
-   * @return the type bits of its mode, or -1
+   * @return 0, or {@code -errno} with which the open ends
    */
-  private int attributes(Handles.Handle file, MemorySegment own) {
-    long to = call.number == Canonical.OPENAT ? call.args[4] : 0;
-    boolean wanted =
-        to > 0 && to <= call.data.byteSize() - Struct.STATX.bytes() && to % Long.BYTES == 0;
-    long r = stat(file, wanted ? Stat.STATX_BASIC : Stat.STATX_TYPE, own);
-    if (wanted) {
-      MemorySegment from = own.asSlice(STATX, Struct.STATX.bytes());
-      if (r < 0) {
-        from.fill((byte) 0); // its mask says that there are none
+  private long opened(int fd, MemorySegment own) {
+    long r = stat(fd, Stat.STATX_TYPE, Fcntl.AT_STATX_DONT_SYNC, own);
+    if (r >= 0 && type(own) == Stat.S_IFREG && !isPathOnly(fd)) {
+      long refused = kernel.opened(fd, own, STATX, OPENED);
+      if (refused < 0) {
+        return refused;
       }
-      call.data.asSlice(to, Struct.STATX.bytes()).copyFrom(from);
     }
-    return r < 0 ? -1 : own.get(ValueLayout.JAVA_SHORT, STATX + Stat.STATX_MODE) & Stat.S_IFMT;
+    if (r >= 0 && wantsAttributes()) {
+      r = stat(fd, Stat.STATX_BASIC, 0, own);
+    }
+    if (r < 0) {
+      own.asSlice(STATX, Struct.STATX.bytes()).fill((byte) 0);
+    }
+    return 0;
+  }
+
+  private static int type(MemorySegment own) {
+    return own.get(ValueLayout.JAVA_SHORT, STATX + Stat.STATX_MODE) & Stat.S_IFMT;
+  }
+
+  /** Whether the open was one with O_PATH. Of openat2(2) only the kernel can tell. */
+  private boolean isPathOnly(int fd) {
+    long flags =
+        call.number == Canonical.OPENAT
+            ? kernelArgs[2]
+            : kernel.syscall(Canonical.FCNTL, fd, Fcntl.F_GETFL, 0, 0, 0, 0);
+    return (flags & Fcntl.O_PATH) != 0;
+  }
+
+  /** Whether an open wants to be told what was opened, in its data: openat2(2) never does. */
+  private boolean wantsAttributes() {
+    long to = call.number == Canonical.OPENAT ? call.args[4] : 0;
+    return to > 0 && to <= call.data.byteSize() - Struct.STATX.bytes() && to % Long.BYTES == 0;
   }
 
   /** A statx to {@link #STATX} of the thread's own memory. */
-  private long stat(Handles.Handle file, int mask, MemorySegment own) {
+  private long stat(int fd, int mask, int flags, MemorySegment own) {
     own.set(ValueLayout.JAVA_BYTE, 0, (byte) 0);
     return kernel.syscall(
         Canonical.STATX,
-        file.fd,
+        fd,
         own.address(),
-        Fcntl.AT_EMPTY_PATH,
+        Fcntl.AT_EMPTY_PATH | flags,
         mask,
         own.address() + STATX,
         0);

@@ -67,7 +67,7 @@ class DeviceExportsTest {
   private static final int FCHOWNAT = 54;
   private static final int GETDENTS64 = 61;
   private static final int LSEEK = 62;
-  private static final int PREAD64 = 67;
+  static final int PREAD64 = 67;
   private static final int PWRITE64 = 68;
   static final int SENDFILE = 71;
   private static final int READLINKAT = 78;
@@ -83,6 +83,8 @@ class DeviceExportsTest {
   private static final int PATH = 0;
   private static final int SECOND = 8192;
   static final int SMALL = 16384;
+  private static final int EMPTY = 20480;
+  private static final int OPENED = EMPTY + 8;
   private static final int DATA = 1 << 20;
 
   @TempDir Path machine;
@@ -126,8 +128,34 @@ class DeviceExportsTest {
       return memory.address() + SECOND;
     }
 
+    /** As a program's open is made: {@link ShadowThread}. */
     long open(String path, int flags, int mode) {
-      return call(Canonical.OPENAT, Fcntl.AT_FDCWD, path(path), flags, mode);
+      long fd = call(Canonical.OPENAT, Fcntl.AT_FDCWD, path(path), flags, mode);
+      if (fd < 0) {
+        return fd;
+      }
+      status((int) fd, Fcntl.AT_STATX_DONT_SYNC, OPENED);
+      int type = memory.get(ValueLayout.JAVA_SHORT, OPENED + Stat.STATX_MODE) & Stat.S_IFMT;
+      if (type == Stat.S_IFREG) {
+        long r = kernel.opened((int) fd, memory, OPENED, OPENED + Stat.STATX_BYTES);
+        if (r < 0) {
+          close((int) fd);
+          return r;
+        }
+      }
+      return fd;
+    }
+
+    /** What the kernel says of a descriptor. */
+    void status(int fd, int flags, long to) {
+      memory.set(ValueLayout.JAVA_BYTE, EMPTY, (byte) 0);
+      good(
+          Canonical.STATX,
+          fd,
+          memory.address() + EMPTY,
+          Fcntl.AT_EMPTY_PATH | flags,
+          Stat.STATX_BASIC,
+          memory.address() + to);
     }
 
     int opened(String path, int flags) {

@@ -49,6 +49,10 @@ public final class Exports implements AutoCloseable {
   private static final int LOCK_EX = 2;
   private static final int LOCK_NB = 4;
 
+  /** Switch: whether files of read-only directories are opened without a message. */
+  private static final boolean UNTOLD =
+      Boolean.parseBoolean(System.getProperty("outboard.exports.untold", "true"));
+
   /** File systems that a disk may hold: a name, where its mark is, and the mark's bytes. */
   private enum Format {
     EXT4("ext4", 1080, "S\u00ef"),
@@ -84,11 +88,16 @@ public final class Exports implements AutoCloseable {
     @Nullable RequestDevice device;
     @Nullable FuseServer server;
 
+    /** The file system's device in the kernel, {@link #NOWHERE} until it is mounted. */
+    volatile long mounted = NOWHERE;
+
     Export(ExportSpec spec, int fd) {
       this.spec = spec;
       this.fd = fd;
     }
   }
+
+  private static final long NOWHERE = -1;
 
   private final List<Export> exports = new ArrayList<>();
   private final int limit;
@@ -114,10 +123,11 @@ public final class Exports implements AutoCloseable {
         }
       }
     }
-    // Each file takes a descriptor, a second one when it is open.
+    // Each file takes a descriptor, a second one when it is open; where the server is not told of
+    // opens, until the kernel forgets it, beside those of open directories.
     int files =
         Math.clamp(
-            (descriptors() - OTHER_DESCRIPTORS) / (2L * Math.max(specs.size(), 1)),
+            (descriptors() - OTHER_DESCRIPTORS) / (3L * Math.max(specs.size(), 1)),
             LEAST_FILES,
             MAX_FILES / Math.max(specs.size(), 1));
     Exports exports = new Exports(files);
@@ -276,8 +286,9 @@ public final class Exports implements AutoCloseable {
         } else {
           int fd = export.fd;
           export.fd = -1;
+          boolean readOnly = export.spec.readOnly();
           FuseServer server =
-              new FuseServer(kernel.memory(), fd, export.spec.readOnly(), limit, forget);
+              new FuseServer(kernel.memory(), fd, readOnly, readOnly && UNTOLD, limit, forget);
           export.server = server;
           device = new FileSystemDevice(kernel, line, title, tag(number), server, notices);
         }
@@ -314,6 +325,38 @@ public final class Exports implements AutoCloseable {
     }
     mounts.sort((a, b) -> a.spec().at().compareTo(b.spec().at()));
     return mounts;
+  }
+
+  /**
+   * Takes note of the number that the kernel has given to a file system.
+   *
+   * @param mount one of {@link #mounts}
+   */
+  public void mounted(Mount mount, int major, int minor) {
+    for (Export export : exports) {
+      if (export.spec.equals(mount.spec())) {
+        export.mounted = device(major, minor);
+      }
+    }
+  }
+
+  /**
+   * What is to be asked by whoever opens files of a file system; null if there is nothing. Any
+   * thread.
+   */
+  public @Nullable UntoldOpens untoldOpens(int major, int minor) {
+    long device = device(major, minor);
+    for (int i = 0; i < exports.size(); i++) {
+      Export export = exports.get(i);
+      if (export.mounted == device && export.server != null) {
+        return export.server.untoldOpens();
+      }
+    }
+    return null;
+  }
+
+  private static long device(int major, int minor) {
+    return (long) major << 32 | Integer.toUnsignedLong(minor);
   }
 
   /** Requests that the kernel has made of all exports so far. Any thread. */

@@ -31,9 +31,11 @@ final class FuseAttributes {
   private static final int UTIME_NOW = (1 << 30) - 1;
   private static final int UTIME_OMIT = (1 << 30) - 2;
 
+  private final FuseTables tables;
   private final OpenFiles<Handle> handles;
 
   FuseAttributes(FuseTables known) {
+    this.tables = known;
     this.handles = known.handles;
   }
 
@@ -47,7 +49,11 @@ final class FuseAttributes {
     if ((flags & Fuse.GETATTR_F_HANDLE) == 0) {
       return FuseHost.statx(s, at.fd);
     }
-    Handle handle = handles.acquire(s.get(JAVA_LONG, BODY + Fuse.GETATTR_HANDLE));
+    long number = s.get(JAVA_LONG, BODY + Fuse.GETATTR_HANDLE);
+    if (tables.isUntold(number)) {
+      return FuseHost.statx(s, at.fd);
+    }
+    Handle handle = handles.acquire(number);
     if (handle == null) {
       return -Errno.EBADF;
     }
@@ -59,7 +65,7 @@ final class FuseAttributes {
   }
 
   private static long tell(MemorySegment s, Node at) {
-    at.told(s.asSlice(STATX, Stat.STATX_BYTES));
+    at.tell(s.asSlice(STATX, Stat.STATX_BYTES));
     FuseWire.clear(s, Fuse.ATTR_OUT_BYTES);
     s.set(JAVA_LONG, PAYLOAD + Fuse.ATTR_OUT_VALID, VALID_SECONDS);
     FuseWire.attribute(s, PAYLOAD + Fuse.ATTR_OUT_ATTR);

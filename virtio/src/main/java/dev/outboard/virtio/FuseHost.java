@@ -24,17 +24,25 @@ import java.nio.charset.StandardCharsets;
 final class FuseHost {
   private static final byte[] FD_PATH = "/proc/self/fd/".getBytes(StandardCharsets.US_ASCII);
 
+  /** Room for {@link #path}. */
+  static final int PATH_BYTES = 32;
+
   private FuseHost() {}
 
   /** What the kernel says about a descriptor, to {@link FuseWire#STATX}. */
   static long statx(MemorySegment s, int fd) {
+    return statx(s, fd, EMPTY, STATX);
+  }
+
+  /** The same, with an empty string and room for the answer elsewhere in {@code s}. */
+  static long statx(MemorySegment s, int fd, long empty, long to) {
     return Linux.syscall(
         SyscallNumbers.STATX,
         fd,
-        s.address() + EMPTY,
+        s.address() + empty,
         Fcntl.AT_EMPTY_PATH,
         Stat.STATX_WANTED,
-        s.address() + STATX,
+        s.address() + to,
         0);
   }
 
@@ -65,10 +73,32 @@ final class FuseHost {
     return openAt(Fcntl.AT_FDCWD, path(s, at.fd), keptFlags(flags) | Fcntl.O_NONBLOCK, 0);
   }
 
+  /** The same, for reading, with room for a path elsewhere in {@code s}. */
+  static long reopen(MemorySegment s, int fd, long path) {
+    return openAt(
+        Fcntl.AT_FDCWD, path(s, fd, path), Fcntl.O_RDONLY | Fcntl.O_NONBLOCK | Fcntl.O_CLOEXEC, 0);
+  }
+
+  /** Whether this process may read what a path descriptor stands for: 0, or {@code -errno}. */
+  static long mayRead(MemorySegment s, int fd, long empty) {
+    return Linux.syscall(
+        SyscallNumbers.FACCESSAT2,
+        fd,
+        s.address() + empty,
+        Fcntl.R_OK,
+        Fcntl.AT_EMPTY_PATH | Fcntl.AT_EACCESS,
+        0,
+        0);
+  }
+
   /** {@code /proc/self/fd/N}: the file of a path descriptor, for calls that take none. */
   static long path(MemorySegment s, int fd) {
-    MemorySegment.copy(FD_PATH, 0, s, JAVA_BYTE, PATH, FD_PATH.length);
-    int at = PATH + FD_PATH.length;
+    return path(s, fd, PATH);
+  }
+
+  private static long path(MemorySegment s, int fd, long to) {
+    MemorySegment.copy(FD_PATH, 0, s, JAVA_BYTE, to, FD_PATH.length);
+    long at = to + FD_PATH.length;
     int digits = 1;
     for (int n = fd; n >= 10; n /= 10) {
       digits++;
@@ -79,6 +109,6 @@ final class FuseHost {
       n /= 10;
     }
     s.set(JAVA_BYTE, at + digits, (byte) 0);
-    return s.address() + PATH;
+    return s.address() + to;
   }
 }

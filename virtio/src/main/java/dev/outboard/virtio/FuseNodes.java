@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
+import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fuse;
 import dev.outboard.abi.Stat;
 import dev.outboard.posix.Linux;
@@ -25,12 +26,17 @@ final class FuseNodes {
     private long lookups;
     private @Nullable Node next;
 
-    // What the kernel was last told; guarded by the node.
-    private long size;
-    private long modified;
-    private long modifiedNanos;
-    private long changed;
-    private long changedNanos;
+    // What the kernel was last told, and what the file was at the latest when the kernel last had
+    // reason to drop its pages of it; both guarded by the node.
+    private final FileStamp told = new FileStamp();
+    private final FileStamp pages = new FileStamp();
+
+    // Of opens that the server is not told of; guarded by the node.
+    private int contents = -1;
+    private final FileStamp seen = new FileStamp();
+
+    /** The next reply about it says a time of modification that is wrong by a nanosecond. */
+    private boolean veiled;
 
     private Node(int fd, MemorySegment statx) {
       super(fd);
@@ -38,6 +44,8 @@ final class FuseNodes {
       device = device(statx);
       inode = statx.get(ValueLayout.JAVA_LONG, Stat.STATX_INO);
       mount = statx.get(ValueLayout.JAVA_LONG, Stat.STATX_MOUNT);
+      told.set(statx, 0);
+      pages.set(statx, 0);
     }
 
     private boolean is(MemorySegment statx) {
@@ -53,20 +61,71 @@ final class FuseNodes {
 
     /** The kernel is told these attributes. */
     synchronized void told(MemorySegment statx) {
-      size = statx.get(ValueLayout.JAVA_LONG, Stat.STATX_SIZE);
-      modified = statx.get(ValueLayout.JAVA_LONG, Stat.STATX_MTIME);
-      modifiedNanos = statx.get(ValueLayout.JAVA_INT, Stat.STATX_MTIME + Stat.STATX_NANOS);
-      changed = statx.get(ValueLayout.JAVA_LONG, Stat.STATX_CTIME);
-      changedNanos = statx.get(ValueLayout.JAVA_INT, Stat.STATX_CTIME + Stat.STATX_NANOS);
+      if (!told.isModifiedAt(statx, 0)) {
+        pages.set(statx, 0); // It drops them by itself: fuse_change_attributes().
+      }
+      told.set(statx, 0);
+    }
+
+    /** The same, for a reply that says nothing else. */
+    synchronized void tell(MemorySegment statx) {
+      if (veiled) {
+        veiled = false;
+        long nanos = Stat.STATX_MTIME + Stat.STATX_NANOS;
+        statx.set(ValueLayout.JAVA_INT, nanos, statx.get(ValueLayout.JAVA_INT, nanos) ^ 1);
+      }
+      told(statx);
     }
 
     /** Whether the file has changed since the kernel was last told of it. */
     synchronized boolean stale(MemorySegment statx) {
-      return size != statx.get(ValueLayout.JAVA_LONG, Stat.STATX_SIZE)
-          || modified != statx.get(ValueLayout.JAVA_LONG, Stat.STATX_MTIME)
-          || modifiedNanos != statx.get(ValueLayout.JAVA_INT, Stat.STATX_MTIME + Stat.STATX_NANOS)
-          || changed != statx.get(ValueLayout.JAVA_LONG, Stat.STATX_CTIME)
-          || changedNanos != statx.get(ValueLayout.JAVA_INT, Stat.STATX_CTIME + Stat.STATX_NANOS);
+      return !told.is(statx, 0);
+    }
+
+    /**
+     * The descriptor by which the file's contents are read, open from the first time on until the
+     * kernel forgets the file; or {@code -errno}. The caller has acquired the node.
+     *
+     * @param path where in {@code s} is room for a path
+     */
+    synchronized long contents(MemorySegment s, long path) {
+      if (contents < 0) {
+        long r = type == Stat.S_IFREG ? FuseHost.reopen(s, fd, path) : -Errno.EINVAL;
+        if (r < 0) {
+          return r;
+        }
+        contents = (int) r;
+      }
+      return contents;
+    }
+
+    /**
+     * What {@link UntoldOpens#look} says.
+     *
+     * @param now where in {@code s} is what the file is now
+     * @param believed where in {@code s} is what the kernel believes that it is
+     */
+    synchronized long opened(MemorySegment s, long now, long believed, long empty, long path) {
+      long r = contents < 0 ? contents(s, path) : FuseHost.mayRead(s, fd, empty);
+      if (r < 0) {
+        return r;
+      }
+      seen.set(s, now);
+      boolean dropped = pages.is(s, now);
+      if (dropped && seen.is(s, believed)) {
+        return UntoldOpens.CURRENT;
+      }
+      // By what it compares it would see no difference, and keep its pages.
+      veiled |= !dropped && seen.isModifiedAt(s, believed);
+      return UntoldOpens.CHANGED;
+    }
+
+    @Override
+    void close() {
+      if (contents >= 0) {
+        Linux.close(contents);
+      }
+      super.close();
     }
   }
 

@@ -43,6 +43,9 @@ final class FuseOpenFiles {
   }
 
   long open(MemorySegment s, Node at) {
+    if (tables.opensUntold()) {
+      return -Errno.ENOSYS; // The kernel asks no more, for no file, and tells of no end.
+    }
     int flags = s.get(JAVA_INT, BODY);
     if (at.type != Stat.S_IFREG) {
       return -Errno.EINVAL;
@@ -166,18 +169,22 @@ final class FuseOpenFiles {
 
   long read(Request request, boolean mayWait) {
     MemorySegment s = request.scratch;
-    Handle handle = tables.file(s);
-    if (handle == null) {
+    OpenFiles.Entry open = tables.file(s);
+    if (open == null) {
       return -Errno.EBADF;
     }
     try {
+      long fd = FuseTables.descriptor(open, s);
+      if (fd < 0) {
+        return fd;
+      }
       long offset = s.get(JAVA_LONG, BODY + Fuse.IO_OFFSET);
       long size = Integer.toUnsignedLong(s.get(JAVA_INT, BODY + Fuse.IO_SIZE));
       size = Math.min(size, request.writable.bytes() - Fuse.OUT_HEADER_BYTES);
       return FileIo.read(
-          handle.fd, offset, request.writable, Fuse.OUT_HEADER_BYTES, size, request.data, mayWait);
+          (int) fd, offset, request.writable, Fuse.OUT_HEADER_BYTES, size, request.data, mayWait);
     } finally {
-      handles.release(handle);
+      tables.leave(open);
     }
   }
 
@@ -190,40 +197,44 @@ final class FuseOpenFiles {
     if (size > FileIo.INLINE_WRITE_BYTES && !mayWait) {
       return WAIT;
     }
-    Handle handle = tables.file(s);
-    if (handle == null) {
+    OpenFiles.Entry open = tables.file(s);
+    if (open == null) {
       return -Errno.EBADF;
     }
     try {
       long offset = s.get(JAVA_LONG, BODY + Fuse.IO_OFFSET);
       boolean append = (s.get(JAVA_INT, BODY + Fuse.IO_FLAGS) & Fcntl.O_APPEND) != 0;
       long done =
-          FileIo.write(handle.fd, offset, request.readable, IO_BYTES, size, request.data, append);
+          FileIo.write(open.fd, offset, request.readable, IO_BYTES, size, request.data, append);
       if (done < 0) {
         return done;
       }
       s.set(JAVA_LONG, PAYLOAD, done);
       return Fuse.WRITE_OUT_BYTES;
     } finally {
-      handles.release(handle);
+      tables.leave(open);
     }
   }
 
   long withHandle(MemorySegment s, int opcode) {
-    Handle handle = handles.acquire(s.get(JAVA_LONG, BODY));
-    if (handle == null) {
+    OpenFiles.Entry open = tables.open(s);
+    if (open == null) {
       return -Errno.EBADF;
     }
     try {
+      long fd = FuseTables.descriptor(open, s);
+      if (fd < 0) {
+        return fd;
+      }
       return switch (opcode) {
         case Fuse.FSYNC, Fuse.FSYNCDIR -> {
           boolean data = (s.get(JAVA_INT, BODY + Fuse.FSYNC_FLAGS) & Fuse.FSYNC_F_DATA_ONLY) != 0;
-          yield Linux.syscall(data ? SyscallNumbers.FDATASYNC : SyscallNumbers.FSYNC, handle.fd);
+          yield Linux.syscall(data ? SyscallNumbers.FDATASYNC : SyscallNumbers.FSYNC, fd);
         }
         case Fuse.FALLOCATE ->
             Linux.syscall(
                 SyscallNumbers.FALLOCATE,
-                handle.fd,
+                fd,
                 s.get(JAVA_INT, BODY + Fuse.FALLOCATE_MODE),
                 s.get(JAVA_LONG, BODY + Fuse.FALLOCATE_OFFSET),
                 s.get(JAVA_LONG, BODY + Fuse.FALLOCATE_LENGTH),
@@ -232,7 +243,7 @@ final class FuseOpenFiles {
         case Fuse.LSEEK -> {
           long offset =
               Linux.lseek(
-                  handle.fd,
+                  (int) fd,
                   s.get(JAVA_LONG, BODY + Fuse.LSEEK_OFFSET),
                   s.get(JAVA_INT, BODY + Fuse.LSEEK_WHENCE));
           if (offset < 0) {
@@ -241,14 +252,14 @@ final class FuseOpenFiles {
           s.set(JAVA_LONG, PAYLOAD, offset);
           yield Fuse.LSEEK_OUT_BYTES;
         }
-        default -> copy(s, handle);
+        default -> copy(s, fd);
       };
     } finally {
-      handles.release(handle);
+      tables.leave(open);
     }
   }
 
-  private long copy(MemorySegment s, Handle from) {
+  private long copy(MemorySegment s, long from) {
     Handle to = handles.acquire(s.get(JAVA_LONG, BODY + Fuse.COPY_OUT_HANDLE));
     if (to == null) {
       return -Errno.EBADF;
@@ -259,7 +270,7 @@ final class FuseOpenFiles {
       long n =
           Linux.syscall(
               SyscallNumbers.COPY_FILE_RANGE,
-              from.fd,
+              from,
               s.address() + SMALL,
               to.fd,
               s.address() + SMALL + 8,

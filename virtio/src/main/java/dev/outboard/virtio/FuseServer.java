@@ -16,6 +16,7 @@ import dev.outboard.abi.Fuse;
 import dev.outboard.virtio.FuseNodes.Node;
 import dev.outboard.virtio.RequestDevice.Request;
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Serves one directory of this machine by the FUSE protocol.
@@ -35,6 +36,9 @@ import java.lang.foreign.MemorySegment;
  * <p><b>What is seen of others.</b> Attributes and names are good for a second, a name that is not
  * there is asked for each time. A file that has changed since the kernel was last told of it is
  * read anew when it is opened or when its new time is seen. Writes go through at once.
+ *
+ * <p><b>Opens.</b> Of a directory that nobody writes to through here the kernel tells no opens and
+ * no ends of files; who opens one asks {@link UntoldOpens}.
  *
  * <p>Any thread that has {@link FuseCaller#enter entered} may serve. Nothing is allocated but for
  * files that are new to the kernel.
@@ -57,8 +61,10 @@ final class FuseServer implements AutoCloseable {
 
   private final GuestMemory guest;
   private final boolean readOnly;
+  private final boolean mayBeUntold;
   private final FuseTables tables;
   private final FuseNodes nodes;
+  private final UntoldOpens untold;
   private final FuseNames names;
   private final FuseAttributes attributes;
   private final FuseOpenFiles files;
@@ -66,21 +72,40 @@ final class FuseServer implements AutoCloseable {
 
   /**
    * @param rootFd a path descriptor of the directory; belongs to this object
+   * @param mayBeUntold whether the kernel may open files without a message; read-only only
    * @param limit how many files the kernel may know, and how many it may have open
    * @param pressure called when the kernel should forget files; must return at once
    * @throws ExportException if the directory cannot be looked at
    */
-  FuseServer(GuestMemory guest, int rootFd, boolean readOnly, int limit, Runnable pressure)
+  FuseServer(
+      GuestMemory guest,
+      int rootFd,
+      boolean readOnly,
+      boolean mayBeUntold,
+      int limit,
+      Runnable pressure)
       throws ExportException {
+    if (mayBeUntold && !readOnly) {
+      throw new IllegalArgumentException("the end of a file that was written to matters");
+    }
     this.guest = guest;
     this.readOnly = readOnly;
+    this.mayBeUntold = mayBeUntold;
     this.tables = new FuseTables(rootFd, limit, pressure);
     this.nodes = tables.nodes;
+    this.untold = new UntoldOpens(nodes);
     FuseCaller caller = new FuseCaller();
     this.names = new FuseNames(tables, caller);
     this.attributes = new FuseAttributes(tables);
     this.files = new FuseOpenFiles(tables, caller, readOnly);
     this.directories = new FuseDirectories(tables);
+  }
+
+  /**
+   * What stands in for messages about opens; null if the kernel sends them. Once it has mounted.
+   */
+  @Nullable UntoldOpens untoldOpens() {
+    return tables.opensUntold() ? untold : null;
   }
 
   /** Files that the kernel knows. */
@@ -211,12 +236,15 @@ final class FuseServer implements AutoCloseable {
     };
   }
 
-  private static long init(MemorySegment s) {
+  private long init(MemorySegment s) {
     if (s.get(JAVA_INT, BODY) != Fuse.KERNEL_VERSION) {
       return -Errno.EPROTO;
     }
     int minor = s.get(JAVA_INT, BODY + Fuse.INIT_MINOR);
     int offered = s.get(JAVA_INT, BODY + Fuse.INIT_FLAGS);
+    if (mayBeUntold && (offered & Fuse.NO_OPEN_SUPPORT) != 0) {
+      tables.openUntold();
+    }
     FuseWire.clear(s, Fuse.INIT_OUT_BYTES);
     s.set(JAVA_INT, PAYLOAD, Fuse.KERNEL_VERSION);
     s.set(JAVA_INT, PAYLOAD + Fuse.INIT_MINOR, Math.min(minor, Fuse.KERNEL_MINOR_VERSION));

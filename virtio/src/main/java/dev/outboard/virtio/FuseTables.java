@@ -2,6 +2,7 @@
 package dev.outboard.virtio;
 
 import static dev.outboard.virtio.FuseWire.BODY;
+import static dev.outboard.virtio.FuseWire.PATH;
 import static dev.outboard.virtio.FuseWire.PAYLOAD;
 import static dev.outboard.virtio.FuseWire.SCRATCH_BYTES;
 import static dev.outboard.virtio.FuseWire.STATX;
@@ -25,6 +26,9 @@ import org.jspecify.annotations.Nullable;
  * <p>A node or handle that is acquired stays open until it is released.
  */
 final class FuseTables implements AutoCloseable {
+  /** The number of a file that was opened without a message. */
+  private static final long UNTOLD = 0;
+
   private static final int ROOM_WAITS = 100;
   private static final int ROOM_WAIT_MILLIS = 10;
 
@@ -44,6 +48,9 @@ final class FuseTables implements AutoCloseable {
   final FuseNodes nodes;
   final OpenFiles<Handle> handles;
 
+  /** Whether the kernel opens files without a message; set when it is told so. */
+  private volatile boolean untold;
+
   private final int limit;
   private final int pressureAt;
   private final Runnable pressure;
@@ -58,7 +65,7 @@ final class FuseTables implements AutoCloseable {
     this.limit = limit;
     this.pressureAt = limit - limit / 4;
     this.pressure = pressure;
-    this.handles = new OpenFiles<>(limit, 0);
+    this.handles = new OpenFiles<>(limit, (int) UNTOLD + 1);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment s = arena.allocate(SCRATCH_BYTES, 64);
       long r = FuseHost.statx(s, rootFd);
@@ -127,14 +134,54 @@ final class FuseTables implements AutoCloseable {
     return Fuse.OPEN_OUT_BYTES;
   }
 
-  /** The open file, not a directory, that a request names; null if it names none. */
-  @Nullable Handle file(MemorySegment s) {
-    Handle handle = handles.acquire(s.get(JAVA_LONG, BODY));
-    if (handle != null && handle.directory) {
+  /** From now on the kernel opens files without a message. */
+  void openUntold() {
+    untold = true;
+  }
+
+  /** Whether the kernel opens files without a message. */
+  boolean opensUntold() {
+    return untold;
+  }
+
+  /** Whether a handle's number is that of a file which was opened without a message. */
+  boolean isUntold(long number) {
+    return number == UNTOLD && untold;
+  }
+
+  /**
+   * What a request reads from, writes to or asks about, to be given back by {@link #leave}: a
+   * handle, or, if the server was not told of the open, the file; null if there is none.
+   */
+  OpenFiles.@Nullable Entry open(MemorySegment s) {
+    long number = s.get(JAVA_LONG, BODY);
+    return isUntold(number)
+        ? nodes.acquire(s.get(JAVA_LONG, Fuse.IN_NODE))
+        : handles.acquire(number);
+  }
+
+  /** The same, but for directories. */
+  OpenFiles.@Nullable Entry file(MemorySegment s) {
+    OpenFiles.Entry open = open(s);
+    if (open instanceof Handle handle && handle.directory) {
       handles.release(handle);
       return null;
     }
-    return handle;
+    return open;
+  }
+
+  /** Its descriptor, or {@code -errno}. */
+  static long descriptor(OpenFiles.Entry open, MemorySegment s) {
+    return open instanceof Node node ? node.contents(s, PATH) : open.fd;
+  }
+
+  /** Gives back what {@link #open} gave. */
+  void leave(OpenFiles.Entry open) {
+    if (open instanceof Node node) {
+      nodes.release(node);
+    } else if (open instanceof Handle handle) {
+      handles.release(handle);
+    }
   }
 
   /** Forgets all but the root. */

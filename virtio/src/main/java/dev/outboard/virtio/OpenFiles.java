@@ -35,6 +35,11 @@ final class OpenFiles<T extends OpenFiles.Entry> {
     long number() {
       return number;
     }
+
+    /** Closes what it has open: nobody uses it any more. */
+    void close() {
+      Linux.close(fd);
+    }
   }
 
   private final int limit;
@@ -67,7 +72,7 @@ final class OpenFiles<T extends OpenFiles.Entry> {
   /** Adds an entry, unless there are as many as there may be; then its descriptor is closed. */
   synchronized boolean add(T entry) {
     if (count >= limit) {
-      Linux.close(((Entry) entry).fd);
+      entry.close();
       return false;
     }
     int slot = freeCount > 0 ? free[--freeCount] : fresh++;
@@ -100,7 +105,7 @@ final class OpenFiles<T extends OpenFiles.Entry> {
     Entry e = entry;
     e.users--;
     if (e.removed && e.users == 0) {
-      Linux.close(e.fd);
+      e.close();
     }
   }
 
@@ -116,7 +121,7 @@ final class OpenFiles<T extends OpenFiles.Entry> {
     free[freeCount++] = slot;
     count--;
     if (e.users == 0) {
-      Linux.close(e.fd);
+      e.close();
     }
   }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.virtio;
 
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -13,13 +15,18 @@ import dev.outboard.abi.Virtio;
 import dev.outboard.posix.Linux;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -77,7 +84,7 @@ class FuseServerTest {
             Linux.open(
                 Linux.cString(driver.arena, root.toString()).address(),
                 Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
-    server = new FuseServer(driver.guest, fd, readOnly, LIMIT, pressure::incrementAndGet);
+    server = new FuseServer(driver.guest, fd, readOnly, readOnly, LIMIT, pressure::incrementAndGet);
     driver.plug(
         new FileSystemDevice(
             driver.kernel,
@@ -499,5 +506,182 @@ class FuseServerTest {
     write(handle, 0, new byte[] {'x'}, 0).good();
     ask(Fuse.LINK, 1, 128, body(8).putLong(made.node()).array(), text("named")).good();
     assertThat(Files.readString(root.resolve("named"))).isEqualTo("x");
+  }
+
+  // --- opens without a message ---
+
+  private void plugUntold() throws Exception {
+    plug(true);
+    ask(
+            Fuse.INIT,
+            0,
+            Fuse.INIT_OUT_BYTES,
+            body(64).putInt(7).putInt(41).putInt(0).putInt(Fuse.NO_OPEN_SUPPORT).array())
+        .good();
+  }
+
+  @Test
+  void anOpenIsUntoldOnlyIfTheKernelCanAndNobodyWrites() throws Exception {
+    plug(false);
+    byte[] canDoWithout = body(64).putInt(7).putInt(41).putInt(0).putInt(-1).array();
+    ask(Fuse.INIT, 0, Fuse.INIT_OUT_BYTES, canDoWithout).good();
+    assertThat(server.untoldOpens()).isNull();
+    assertThat(open(lookup(1, "file").node(), 0).error()).isZero();
+    assertThat(ask(Fuse.READ, lookup(1, "file").node(), 9, io(0, 0, 9, 0)).error())
+        .isEqualTo(Errno.EBADF);
+  }
+
+  @Test
+  void readsWithoutAHandle() throws Exception {
+    plugUntold();
+    long file = lookup(1, "file").node();
+    assertThat(open(file, Fcntl.O_RDONLY).error()).isEqualTo(Errno.ENOSYS);
+    assertThat(bytes(ask(Fuse.READ, file, 9, io(0, 1, 9, 0)))).asString().isEqualTo("ello");
+    assertThat(ask(Fuse.READ, file, 9, io(1, 1, 9, 0)).error()).isEqualTo(Errno.EBADF);
+    assertThat(ask(Fuse.READ, 1, 9, io(0, 0, 9, 0)).error()).as("a directory").isNotZero();
+    assertThat(ask(Fuse.READ, lookup(1, "out").node(), 9, io(0, 0, 9, 0)).error())
+        .as("a link")
+        .isEqualTo(Errno.EINVAL);
+    byte[] end = body(24).putLong(0).putLong(2).putInt(4).array(); // SEEK_HOLE
+    assertThat(ask(Fuse.LSEEK, file, 8, end).good().getLong(0)).isEqualTo(5);
+    byte[] byHandle = body(16).putInt(Fuse.GETATTR_F_HANDLE).putInt(0).putLong(0).array();
+    assertThat(
+            ask(Fuse.GETATTR, file, Fuse.ATTR_OUT_BYTES, byHandle)
+                .good()
+                .getLong(Fuse.ATTR_OUT_ATTR + Fuse.ATTR_SIZE))
+        .isEqualTo(5);
+    assertThat(ask(Fuse.WRITE, file, 8, io(0, 0, 1, 0), new byte[1]).error())
+        .isEqualTo(Errno.EROFS);
+    // Directories are told of as ever.
+    long handle = ask(Fuse.OPENDIR, 1, 16, body(8).array()).good().getLong(0);
+    assertThat(handle).isNotZero();
+    assertThat(ask(Fuse.RELEASEDIR, 1, 0, body(24).putLong(handle).array()).error()).isZero();
+  }
+
+  /** What was removed can be read for as long as the kernel knows it, and no longer held. */
+  @Test
+  void contentsAreHeldAsLongAsTheKernelKnowsTheFile() throws Exception {
+    plugUntold();
+    long file = lookup(1, "file").node();
+    assertThat(open(file)).isZero();
+    Path name = root.resolve("file");
+    assertThat(bytes(ask(Fuse.READ, file, 9, io(0, 0, 9, 0)))).asString().isEqualTo("hello");
+    assertThat(held(name)).as("its path, and its contents").isEqualTo(2);
+    ask(Fuse.READ, file, 9, io(0, 0, 9, 0)).good();
+    assertThat(held(name)).isEqualTo(2);
+    Files.delete(name);
+    assertThat(bytes(ask(Fuse.READ, file, 9, io(0, 0, 9, 0)))).asString().isEqualTo("hello");
+    forget(file, 1);
+    assertThat(held(name)).isZero();
+  }
+
+  /** How many descriptors of this process are of a file. */
+  private static int held(Path file) throws IOException {
+    int count = 0;
+    try (var all = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
+      for (Path fd : all) {
+        count += target(fd).startsWith(file.toString()) ? 1 : 0;
+      }
+    }
+    return count;
+  }
+
+  private static String target(Path link) throws IOException {
+    try {
+      return Files.readSymbolicLink(link).toString();
+    } catch (NoSuchFileException e) {
+      return ""; // that of the directory itself
+    }
+  }
+
+  private static final int BELIEVED = 1024;
+
+  /** What the kernel believes, as it is told. */
+  private final MemorySegment believed = driver.arena.allocate(2048, 64);
+
+  private long open(long node) {
+    ByteBuffer told = ask(Fuse.GETATTR, node, Fuse.ATTR_OUT_BYTES, new byte[16]).good();
+    int at = Fuse.ATTR_OUT_ATTR;
+    long to = BELIEVED;
+    believed.set(JAVA_LONG, to + Stat.STATX_SIZE, told.getLong(at + Fuse.ATTR_SIZE));
+    believed.set(JAVA_LONG, to + Stat.STATX_MTIME, told.getLong(at + Fuse.ATTR_MTIME));
+    believed.set(JAVA_INT, to + Stat.STATX_MTIME + 8, told.getInt(at + Fuse.ATTR_MTIME_NANOS));
+    believed.set(JAVA_LONG, to + Stat.STATX_CTIME, told.getLong(at + Fuse.ATTR_CTIME));
+    believed.set(JAVA_INT, to + Stat.STATX_CTIME + 8, told.getInt(at + Fuse.ATTR_CTIME_NANOS));
+    return look(node);
+  }
+
+  private long look(long node) {
+    return Objects.requireNonNull(server.untoldOpens()).look(node, believed, 0, BELIEVED);
+  }
+
+  private int nanos() {
+    return believed.get(JAVA_INT, BELIEVED + Stat.STATX_MTIME + 8);
+  }
+
+  @Test
+  void whoOpensLearnsWhatHasChanged() throws Exception {
+    plugUntold();
+    Path name = root.resolve("file");
+    long file = lookup(1, "file").node();
+    assertThat(open(file)).isEqualTo(UntoldOpens.CURRENT);
+    assertThat(look(file)).isEqualTo(UntoldOpens.CURRENT);
+    Files.writeString(name, "longer");
+    assertThat(look(file)).isEqualTo(UntoldOpens.CHANGED);
+    assertThat(open(file)).as("told").isEqualTo(UntoldOpens.CURRENT);
+
+    // Nothing but the time of change tells: the kernel has to be given a reason to look again.
+    FileTime time = Files.getLastModifiedTime(name);
+    int nanos = nanos();
+    Object changed = Files.getAttribute(name, "unix:ctime");
+    do {
+      Files.writeString(name, "LONGER");
+      Files.setLastModifiedTime(name, time);
+    } while (changed.equals(Files.getAttribute(name, "unix:ctime")));
+    assertThat(look(file)).isEqualTo(UntoldOpens.CHANGED);
+    assertThat(open(file)).as("told what differs").isEqualTo(UntoldOpens.CHANGED);
+    assertThat(nanos()).isEqualTo(nanos ^ 1);
+    assertThat(open(file)).as("told what is true").isEqualTo(UntoldOpens.CURRENT);
+    assertThat(nanos()).isEqualTo(nanos);
+
+    // The same if the kernel has been told of the change before anybody opens.
+    changed = Files.getAttribute(name, "unix:ctime");
+    do {
+      Files.writeString(name, "longer");
+      Files.setLastModifiedTime(name, time);
+    } while (changed.equals(Files.getAttribute(name, "unix:ctime")));
+    assertThat(lookup(1, "file").node()).isEqualTo(file);
+    assertThat(open(file)).isEqualTo(UntoldOpens.CHANGED);
+    assertThat(open(file)).isEqualTo(UntoldOpens.CHANGED);
+    assertThat(nanos()).isEqualTo(nanos ^ 1);
+    assertThat(open(file)).isEqualTo(UntoldOpens.CURRENT);
+
+    assertThat(look(4711L << 24)).isEqualTo(-Errno.ESTALE);
+    assertThat(look(1)).as("a directory").isEqualTo(-Errno.ESTALE);
+  }
+
+  /**
+   * Who may not read a file of the machine gets no descriptor of it, though the kernel knows it.
+   */
+  @Test
+  void thisProcessMustBeAllowedToRead() throws Exception {
+    assumeTrue(Linux.syscall(SyscallNumbers.GETEUID, 0) == 0, "needs root");
+    plugUntold();
+    Path name = root.resolve("file");
+    long file = lookup(1, "file").node();
+    assertThat(open(file)).isEqualTo(UntoldOpens.CURRENT);
+    Files.setPosixFilePermissions(name, PosixFilePermissions.fromString("rw-r--r--"));
+    assertThat(open(file)).isNotNegative();
+    Files.setPosixFilePermissions(name, PosixFilePermissions.fromString("rw-------"));
+    long[] found = new long[1];
+    Thread other =
+        Thread.ofPlatform()
+            .start(() -> {
+              Linux.syscall(SyscallNumbers.SETFSUID, UID);
+              found[0] = look(file);
+            });
+    other.join();
+    assertThat(found[0]).isEqualTo(-Errno.EACCES);
+    assertThat(look(file)).isNotNegative();
   }
 }

@@ -56,6 +56,7 @@ class RequestFuzz {
   private final Path outside;
   private @Nullable FuseServer server;
   private int looks;
+  private int served;
 
   RequestFuzz() throws IOException, NetException {
     image = memfd();
@@ -135,6 +136,7 @@ class RequestFuzz {
     }
   }
 
+  /** Every other one is read-only, and not told of opens once the kernel says that it can. */
   private FuseServer serve() throws IOException, ExportException {
     Path root = outside.resolve("export");
     remove(root);
@@ -146,7 +148,8 @@ class RequestFuzz {
             Linux.open(
                 Linux.cString(arena, root.toString()).address(),
                 Fcntl.O_PATH | Fcntl.O_DIRECTORY | Fcntl.O_CLOEXEC);
-    return new FuseServer(guest, fd, false, 4 * MOST_NODES, () -> {});
+    boolean untold = (++served & 1) == 0;
+    return new FuseServer(guest, fd, untold, untold, 4 * MOST_NODES, () -> {});
   }
 
   private static void remove(Path root) throws IOException {

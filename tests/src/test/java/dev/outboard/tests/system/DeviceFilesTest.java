@@ -3,6 +3,7 @@ package dev.outboard.tests.system;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.tests.support.Command;
 import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Finished;
 import dev.outboard.tests.support.HostKernelByJudges;
@@ -19,6 +20,8 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.util.stream.Stream;
 
@@ -107,6 +110,57 @@ class DeviceFilesTest {
     trial.outcome("output", done.output());
     trial.outcome("errors", done.errors());
     done.expectSuccess();
+  }
+
+  /** Opens, mappings and attributes of files that others change meanwhile. */
+  @Scenario
+  void filesThatOthersChange(Trial trial) throws IOException {
+    Path share = trial.newDirectory("share");
+    Path file = share.resolve("f");
+    Files.writeString(file, "first");
+    Command command =
+        trial.program(
+            Programs.PYTHON,
+            "-c",
+            """
+            import mmap, os, sys
+            held = os.open('share/f', os.O_RDONLY)
+            for line in sys.stdin:
+                f = os.open('share/f', os.O_RDONLY)
+                s = os.fstat(f)
+                m = mmap.mmap(f, 0, prot=mmap.PROT_READ)
+                print(s.st_size, s.st_mtime_ns % 1000000000, os.read(f, 100), m[:], flush=True)
+                m.close(); os.close(f)
+            """);
+    command.with((trial.mode() == Mode.HOST ? "--device-path=" + share : readOnly(share)));
+    try (Running python = command.start()) {
+      String[] texts = {"first", "other", "much longer", "short", "by its name"};
+      for (String text : texts) {
+        if (text.startsWith("by")) {
+          Path next = share.resolve("next");
+          Files.writeString(next, text);
+          Files.move(next, file, StandardCopyOption.ATOMIC_MOVE);
+          // For as long the device's kernel may believe a name.
+          Eventually.pause(1100);
+        } else {
+          FileTime time = Files.getLastModifiedTime(file);
+          Files.writeString(file, text);
+          if (text.equals("other")) {
+            Files.setLastModifiedTime(file, time);
+          }
+        }
+        python.type("\n");
+        int nanos = Files.getLastModifiedTime(file).toInstant().getNano();
+        python.awaitOutput(
+            LIMIT, "(?m)^%d %d b'%s' b'%s'$".formatted(text.length(), nanos, text, text));
+      }
+      python.endInput();
+      python.await(LIMIT).expectSuccess();
+    }
+  }
+
+  private static String readOnly(Path share) {
+    return "--export=" + share + ":" + share + ":ro";
   }
 
   /** Whatever way a file's last descriptor goes, the device closes it. */
