@@ -232,6 +232,9 @@ public enum Architecture {
     put(n, SyscallNumbers.OPENAT2, 437);
     put(n, SyscallNumbers.PIDFD_GETFD, 438);
     put(n, SyscallNumbers.FACCESSAT2, 439);
+    put(n, SyscallNumbers.LANDLOCK_CREATE_RULESET, 444);
+    put(n, SyscallNumbers.LANDLOCK_ADD_RULE, 445);
+    put(n, SyscallNumbers.LANDLOCK_RESTRICT_SELF, 446);
     return n;
   }
 

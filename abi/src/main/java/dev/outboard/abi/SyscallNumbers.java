@@ -101,6 +101,9 @@ public final class SyscallNumbers {
   public static final int GETRANDOM = 318;
   public static final int PTRACE = 101;
   public static final int CLOSE_RANGE = 436;
+  public static final int LANDLOCK_CREATE_RULESET = 444;
+  public static final int LANDLOCK_ADD_RULE = 445;
+  public static final int LANDLOCK_RESTRICT_SELF = 446;
 
   public static final int FLOCK = 73;
   public static final int FSYNC = 74;

@@ -57,17 +57,12 @@ public record ServiceStatus(
   private static Frame next(Supplier<Decoded> frames, String at) throws LinkException {
     return switch (frames.get()) {
       case Decoded.Received(Frame.Bye(String why)) ->
-          throw new LinkException("The service at " + at + " refuses: " + plain(why));
+          throw new LinkException("The service at " + at + " refuses: " + PlainText.of(why));
       case Decoded.Received(Frame frame) -> frame;
       case Decoded.Malformed(String why) ->
           throw new LinkException("The service at " + at + " answers wrongly: " + why, null, true);
       case Decoded.Ended(String why) ->
           throw new LinkException("The service at " + at + " does not answer: " + why);
     };
-  }
-
-  /** For a terminal: nothing from elsewhere may be a command to it. */
-  private static String plain(String why) {
-    return why.replaceAll("[\\p{Cntrl}\\x80-\\x9f]", " ");
   }
 }

@@ -64,7 +64,11 @@ final class DemoCommand implements Command {
       throws IOException, InterruptedException {
     List<String> command = site.nginx(network.address());
     terminal.say("starting nginx with its sockets on a device (" + network.description() + ")");
-    EmbeddedDevice device = EmbeddedDevice.start(network.settings(), terminal.err()::println);
+    EmbeddedDevice device =
+        EmbeddedDevice.start(
+            network.settings(),
+            Privileges.ofDevice(DeviceSettings.of(network.settings()), Hook.recorded()),
+            terminal.err()::println);
     Statistics statistics = new Statistics();
     CountDownLatch started = new CountDownLatch(1);
     Program program = new Program(started);

@@ -13,6 +13,7 @@ import dev.outboard.relay.DescriptorWire;
 import dev.outboard.relay.DeviceRelay;
 import dev.outboard.relay.Wire;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -81,7 +82,9 @@ final class DeviceCommand implements Command {
             "With --listen it is a service: each 'outboard run' gets a kernel of its own, with a network",
             "of its own, unless it says --share NAME or the service was started with --one-kernel. The",
             "other options say what these kernels are like. SIGTERM or SIGINT: no new sessions, those",
-            "that there are may go on for a while; a second one ends them."),
+            "that there are may go on for a while; a second one ends them.",
+            "As root it keeps the capabilities that its options take. Without passt and --kernel=host a",
+            "service opens no files but those that it needs, where the machine's kernel has Landlock."),
         options,
         List.of(
             "  outboard device --listen unix:/run/ob.sock",
@@ -124,10 +127,20 @@ final class DeviceCommand implements Command {
     if (control == null && shared) {
       throw syntax.usageError(SHARED + " is for " + CONTROL);
     }
+    if (stdio) {
+      Privileges.become(Privileges.ofDevice(settings, Device.recorded()), 0);
+    }
     try (LineLog log = LineLog.open(arguments.value(LOG), LOG, terminal)) {
       Consumer<String> sink = log.sink();
       if (!listen.isEmpty()) {
-        return new ServiceRun(terminal).run(listen, arguments, syntax, sink);
+        String file = arguments.value(LOG);
+        return new ServiceRun(terminal)
+            .run(
+                listen,
+                arguments,
+                syntax,
+                sink,
+                file == null || file.isEmpty() ? null : Path.of(file).toAbsolutePath());
       }
       Limits limits =
           ServiceSettings.limits(arguments, shared ? Limits.SHARED : Limits.EMBEDDED, syntax);

@@ -4,6 +4,7 @@ package dev.outboard.cli;
 import dev.outboard.channel.DevicePaths;
 import dev.outboard.device.DeviceOptions;
 import dev.outboard.device.Limits;
+import dev.outboard.posix.Capabilities;
 import dev.outboard.service.Confinement;
 import dev.outboard.virtio.ExportSpec;
 import dev.outboard.virtio.NetSpec;
@@ -11,6 +12,7 @@ import dev.outboard.virtio.PortMapping;
 import dev.outboard.virtio.Resolver;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -165,12 +167,86 @@ record DeviceSettings(
     }
   }
 
+  /** What words for an {@code outboard device} say, which are right. */
+  static DeviceSettings of(List<String> words) {
+    Syntax syntax = new Syntax("device", "", "", List.of(), OPTIONS, List.of());
+    return from(syntax.parse(words), syntax);
+  }
+
   /** What the process of such a device does that not all of them do. */
   Confinement.Needs needs() {
+    List<Confinement.Place> places = new ArrayList<>();
+    exports.forEach(e -> places.add(new Confinement.Place(e.source(), !e.readOnly())));
+    if (net instanceof NetSpec.Link link) {
+      switch (link.via()) {
+        case TAP -> places.add(new Confinement.Place(Path.of("/dev/net/tun"), true));
+        case MACVTAP ->
+            Machine.firstLine("/sys/class/net/" + link.name() + "/ifindex")
+                .ifPresent(
+                    index -> places.add(new Confinement.Place(Path.of("/dev/tap" + index), true)));
+        case PACKET, XDP -> {
+          // Sockets.
+        }
+      }
+    }
     return new Confinement.Needs(
         hostKernel,
-        !hostKernel && (net == null || net instanceof NetSpec.Passt),
-        net instanceof NetSpec.Link link && link.via() == NetSpec.Via.XDP);
+        passt(),
+        net instanceof NetSpec.Link link && link.via() == NetSpec.Via.XDP,
+        hostKernel ? Capabilities.ALL : capabilities(),
+        places);
+  }
+
+  private boolean passt() {
+    return !hostKernel && (net == null || net instanceof NetSpec.Passt);
+  }
+
+  /** What the library kernel's process makes use of as root, from its first moment to its end. */
+  private long capabilities() {
+    long needed = 0;
+    if (net instanceof NetSpec.Link link) {
+      // To make, set up and give back an interface.
+      needed |= Capabilities.NET_ADMIN;
+      needed |=
+          switch (link.via()) {
+            case TAP, MACVTAP -> 0;
+            case PACKET -> Capabilities.NET_RAW;
+            // Its frames are memory that stays where it is.
+            case XDP -> Capabilities.NET_RAW | Capabilities.BPF | Capabilities.IPC_LOCK;
+          };
+    }
+    if (passt() || (exports.isEmpty() && needed == 0)) {
+      // It becomes nobody by them, and passt does.
+      needed |= Capabilities.SETUID | Capabilities.SETGID;
+    }
+    for (ExportSpec export : exports) {
+      needed |= Capabilities.DAC_READ_SEARCH | Capabilities.FOWNER;
+      if (!export.readOnly()) {
+        needed |= Capabilities.DAC_OVERRIDE;
+        // Files are made as the programs' users, and are what root makes of them.
+        needed |=
+            export.disk()
+                ? 0
+                : Capabilities.SETUID
+                    | Capabilities.SETGID
+                    | Capabilities.CHOWN
+                    | Capabilities.FSETID
+                    | Capabilities.MKNOD
+                    | Capabilities.SETFCAP
+                    | Capabilities.LINUX_IMMUTABLE;
+      }
+    }
+    int free = firstFreePort();
+    return published.stream().anyMatch(mapping -> mapping.outerPort() < free)
+        ? needed | Capabilities.NET_BIND_SERVICE
+        : needed;
+  }
+
+  /** The first port that anybody may listen at. */
+  static int firstFreePort() {
+    return Machine.firstLine("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .map(Integer::parseInt)
+        .orElse(1024);
   }
 
   /** An option that cannot be had by two kernels at a time; null if none is such. */

@@ -6,6 +6,7 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Restriction;
 import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Spawn;
 import java.io.ByteArrayOutputStream;
@@ -76,12 +77,17 @@ final class EmbeddedDevice {
             .start(() -> Linux.syscall(SyscallNumbers.WAIT4, pid, 0, 0));
   }
 
-  /** Starts the process. It boots while the caller goes on: connect to {@link #linkFd()}. */
-  static EmbeddedDevice start(List<String> deviceArguments, Consumer<String> messages) {
+  /**
+   * Starts the process. It boots while the caller goes on: connect to {@link #linkFd()}.
+   *
+   * @param left what it is left with from its first moment on
+   */
+  static EmbeddedDevice start(
+      List<String> deviceArguments, Restriction left, Consumer<String> messages) {
     List<String> command = new ArrayList<>(prefix());
     command.addAll(List.of("device", "--fd", Integer.toString(CHILD_FD)));
     command.addAll(deviceArguments);
-    return start(command, false, messages);
+    return start(command, left, false, messages);
   }
 
   /**
@@ -104,14 +110,14 @@ final class EmbeddedDevice {
    * {@link #linkFd()} is not a link but what carries one.
    */
   static EmbeddedDevice startCarrier(List<String> command, Consumer<String> messages) {
-    return start(command, true, messages);
+    return start(command, Restriction.NONE, true, messages);
   }
 
   /**
    * @param standard whether the child's end is its standard input and output, or {@link #CHILD_FD}
    */
   private static EmbeddedDevice start(
-      List<String> command, boolean standard, Consumer<String> messages) {
+      List<String> command, Restriction left, boolean standard, Consumer<String> messages) {
     SocketPair link = SocketPair.open();
     if (link.error() < 0) {
       throw new Failure("cannot make a link to the device: " + Errno.name(-link.error()));
@@ -128,7 +134,7 @@ final class EmbeddedDevice {
       }
       int messagesFrom = pair.get(ValueLayout.JAVA_INT, 0);
       int messagesTo = pair.get(ValueLayout.JAVA_INT, 4);
-      Spawn spawn = new Spawn(command).duplicate(messagesTo, 2);
+      Spawn spawn = new Spawn(command).restrictedBy(left).duplicate(messagesTo, 2);
       if (standard) {
         spawn.duplicate(theirs, 0).duplicate(theirs, 1).closeFrom(CHILD_FD).searchPath();
       } else {
@@ -187,7 +193,7 @@ final class EmbeddedDevice {
    * The command up to the word {@code device}: what the launcher says, as it knows the AOT cache,
    * or else this JVM's own.
    */
-  private static List<String> prefix() {
+  static List<String> prefix() {
     String given = System.getProperty("outboard.device.command");
     if (given != null) {
       return given.lines().toList();

@@ -4,6 +4,7 @@ package dev.outboard.cli;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
+import dev.outboard.posix.Landlock;
 import dev.outboard.posix.Linux;
 import dev.outboard.service.Service;
 import dev.outboard.service.ServiceException;
@@ -52,6 +53,7 @@ final class Machine {
     findings.add(passt());
     findings.add(tap());
     findings.add(cpuOfSessions());
+    findings.add(filesOfService());
     return findings;
   }
 
@@ -206,6 +208,18 @@ final class Machine {
     }
   }
 
+  /** Whether a service without passt opens nothing but what it needs. */
+  private static Finding filesOfService() {
+    String what = "service: files";
+    int version = Landlock.version();
+    return version > 0
+        ? Finding.ok(what, "confined by Landlock, version " + version + ", but with passt")
+        : Finding.note(
+            what,
+            "not confined: the kernel has no Landlock",
+            "a kernel with CONFIG_SECURITY_LANDLOCK, and landlock in lsm= where it is booted");
+  }
+
   static Optional<Path> inPath(String program) {
     String path = System.getenv().getOrDefault("PATH", "/usr/local/bin:/usr/bin:/bin");
     return List.of(path.split(":")).stream()
@@ -225,7 +239,8 @@ final class Machine {
     }
   }
 
-  private static Optional<String> firstLine(String path) {
+  /** The first line of a file, without spaces at its ends; nothing if it cannot be read. */
+  static Optional<String> firstLine(String path) {
     try {
       return Files.readAllLines(Path.of(path)).stream().findFirst().map(String::strip);
     } catch (IOException e) {

@@ -185,10 +185,12 @@ final class RunCommand implements Command {
     }
     if (device == null || device.equals("embedded") || device.startsWith(SshTarget.SCHEME)) {
       // Wrong settings are an error of this command, not of the device's.
-      DeviceSettings.from(arguments, syntax);
+      DeviceSettings wanted = DeviceSettings.from(arguments, syntax);
       List<String> settings = DeviceSettings.words(arguments);
       if (device == null || device.equals("embedded")) {
-        EmbeddedDevice embedded = EmbeddedDevice.start(settings, terminal.err()::println);
+        EmbeddedDevice embedded =
+            EmbeddedDevice.start(
+                settings, Privileges.ofDevice(wanted, Hook.recorded()), terminal.err()::println);
         return run(
             arguments,
             terminal,

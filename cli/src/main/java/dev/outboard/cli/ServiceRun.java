@@ -5,6 +5,7 @@ import dev.outboard.channel.LinkException;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.channel.UnixListener;
 import dev.outboard.metrics.MetricsServer;
+import dev.outboard.posix.Restriction;
 import dev.outboard.relay.TcpAddress;
 import dev.outboard.relay.TcpDevice;
 import dev.outboard.service.Confinement;
@@ -42,13 +43,24 @@ final class ServiceRun {
    *
    * @param listen where, one or more: {@code unix:PATH}, {@code tcp:[ADDR:]PORT} or {@code systemd}
    * @param kernelLog takes what kernels print; null if nobody wants it
+   * @param logFile where that is written; null if in no file
    */
   int run(
       List<String> listen,
       Arguments arguments,
       Syntax syntax,
-      @Nullable Consumer<String> kernelLog) {
+      @Nullable Consumer<String> kernelLog,
+      @Nullable Path logFile) {
     ServiceSettings settings = ServiceSettings.from(arguments, syntax);
+    List<TcpPlace> places =
+        listen.stream()
+            .filter(where -> where.startsWith(TcpPlace.TCP))
+            .map(where -> TcpPlace.of(where, arguments, syntax))
+            .toList();
+    Confinement.Needs kept = settings.needs(arguments);
+    Privileges privileges = privileges(kept, settings, listen, places, logFile, syntax);
+    command(settings, arguments, privileges.kernels(kept)); // says what is wrong with it
+    Privileges.become(privileges.service(), systemd.handed());
     Signals signals = Signals.take("TERM", "INT", "HUP");
     ServiceOptions options =
         new ServiceOptions(
@@ -57,13 +69,10 @@ final class ServiceRun {
             settings.oneKernel(),
             terminal::say,
             kernelLog == null ? line -> {} : kernelLog);
-    List<TcpPlace> places =
-        listen.stream()
-            .filter(where -> where.startsWith(TcpPlace.TCP))
-            .map(where -> TcpPlace.of(where, arguments, syntax))
-            .toList();
-    Service.Command command = command(settings, arguments);
-    Confinement.Needs kept = settings.needs(arguments);
+    Service.Command command = command(settings, arguments, privileges.kernels(kept));
+    if (privileges.notice() != null) {
+      terminal.say(privileges.notice());
+    }
     String missing = Confinement.apply(kept);
     if (missing != null) {
       terminal.say(missing);
@@ -97,7 +106,7 @@ final class ServiceRun {
       while (true) {
         String signal = signals.await(Long.MAX_VALUE);
         if ("HUP".equals(signal)) {
-          reload(service, settings, arguments, kept);
+          reload(service, settings, arguments, kept, privileges);
         } else if (signal != null) {
           break;
         }
@@ -142,24 +151,61 @@ final class ServiceRun {
             where);
   }
 
-  private static Service.Command command(ServiceSettings settings, Arguments arguments) {
+  /** What this process is left with, and those that it starts. */
+  private static Privileges privileges(
+      Confinement.Needs needs,
+      ServiceSettings settings,
+      List<String> listen,
+      List<TcpPlace> places,
+      @Nullable Path logFile,
+      Syntax syntax) {
+    // Directories, as a file in it is replaced by another one.
+    List<Path> read = new ArrayList<>();
+    places.forEach(place -> read.add(place.keys().directory()));
+    if (settings.options() != null) {
+      read.add(directory(settings.options()));
+    }
+    List<Path> sockets =
+        listen.stream()
+            .filter(where -> where.startsWith(UNIX))
+            .map(where -> directory(path(where, syntax)))
+            .toList();
+    int free = DeviceSettings.firstFreePort();
+    boolean lowPort =
+        places.stream().map(place -> place.address().getPort()).anyMatch(p -> p > 0 && p < free);
+    return Privileges.ofService(needs, read, sockets, logFile, lowPort);
+  }
+
+  private static Path directory(Path file) {
+    Path parent = file.getParent();
+    return parent == null ? file : parent;
+  }
+
+  private static Service.Command command(
+      ServiceSettings settings, Arguments arguments, Restriction left) {
     List<String> words = settings.words(arguments);
     return new Service.Command(
         EmbeddedDevice.controlled(words, false),
         EmbeddedDevice.controlled(words, true),
-        settings.cpu(arguments));
+        settings.cpu(arguments),
+        left);
   }
 
   private void reload(
-      Service service, ServiceSettings settings, Arguments arguments, Confinement.Needs kept) {
+      Service service,
+      ServiceSettings settings,
+      Arguments arguments,
+      Confinement.Needs kept,
+      Privileges privileges) {
     systemd.tell("RELOADING=1");
     try {
-      if (!settings.needs(arguments).within(kept)) {
+      Confinement.Needs needs = settings.needs(arguments);
+      if (!needs.within(kept, privileges.ofRoot(), privileges.service().confinesFiles())) {
         throw new Failure(
             "what its kernels would need now was given up when the service was started;"
                 + " to have it, start it anew");
       }
-      service.setCommand(command(settings, arguments));
+      service.setCommand(command(settings, arguments, privileges.kernels(needs)));
       terminal.say("kernels that start from now on have the options as they are now");
     } catch (Failure | ServiceException e) {
       terminal.say("nothing is changed: " + e.getMessage());
@@ -199,15 +245,19 @@ final class ServiceRun {
       }
       return listeners;
     }
-    if (!listen.startsWith(UNIX) || listen.length() == UNIX.length()) {
-      throw syntax.usageError(
-          "--listen takes unix:PATH, tcp:[ADDR:]PORT or systemd, not '" + listen + "'");
-    }
     try {
-      listeners.add(UnixListener.open(Path.of(listen.substring(UNIX.length())).toAbsolutePath()));
+      listeners.add(UnixListener.open(path(listen, syntax)));
     } catch (LinkException e) {
       throw new Failure(String.valueOf(e.getMessage()));
     }
     return listeners;
+  }
+
+  private static Path path(String listen, Syntax syntax) {
+    if (!listen.startsWith(UNIX) || listen.length() == UNIX.length()) {
+      throw syntax.usageError(
+          "--listen takes unix:PATH, tcp:[ADDR:]PORT or systemd, not '" + listen + "'");
+    }
+    return Path.of(listen.substring(UNIX.length())).toAbsolutePath();
   }
 }

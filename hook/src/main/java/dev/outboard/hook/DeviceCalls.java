@@ -546,7 +546,8 @@ final class DeviceCalls implements Placeholders.HandleCloser {
         && (s.call().flags & Call.ORDER) == Call.AFTER_OR_AGAIN) {
       OpenFile file = files.get((int) s.call().args[0]);
       if (file != null) {
-        before.heldUp(file);
+        r = before.heldUp(s.call(), file);
+        s.call().result = r;
       }
     }
     if (r <= -Errno.ERESTARTSYS && r >= -Errno.ERESTART_RESTARTBLOCK) {

@@ -95,6 +95,8 @@ final class OpenFile {
   /** Something was done to the socket after which its sends are to be waited for. */
   private volatile boolean aheadEnded;
 
+  private volatile boolean streamEnded;
+
   /** What was looked at ahead; null until something is. */
   private volatile @Nullable ReceiveWindow lookedAt;
 
@@ -361,6 +363,16 @@ final class OpenFile {
 
   void endAhead() {
     aheadEnded = true;
+  }
+
+  /** Its stream ends behind what is on its way: natively it has ended by now. */
+  void endStream() {
+    streamEnded = true;
+    endAhead();
+  }
+
+  boolean streamEnded() {
+    return streamEnded;
   }
 
   /**

@@ -523,10 +523,15 @@ final class Pollers {
     };
   }
 
-  private static boolean isNoTime(Notification n, long address) {
+  /** Seconds and their fraction, as the caller has them at an address; null if it has none. */
+  private static @Nullable MemorySegment time(Notification n, long address) {
     MemorySegment time = n.statScratch();
-    return address != 0
-        && n.memory().read(address, time, 0, 16) == 0
+    return address != 0 && n.memory().read(address, time, 0, 16) == 0 ? time : null;
+  }
+
+  private static boolean isNoTime(Notification n, long address) {
+    MemorySegment time = time(n, address);
+    return time != null
         && time.get(ValueLayout.JAVA_LONG, 0) == 0
         && time.get(ValueLayout.JAVA_LONG, 8) == 0;
   }
@@ -536,8 +541,8 @@ final class Pollers {
     if (address == 0) {
       return true;
     }
-    MemorySegment time = n.statScratch();
-    return n.memory().read(address, time, 0, 16) == 0
+    MemorySegment time = time(n, address);
+    return time != null
         && time.get(ValueLayout.JAVA_LONG, 0) >= 0
         && time.get(ValueLayout.JAVA_LONG, 8) >= 0
         && time.get(ValueLayout.JAVA_LONG, 8) < limit;

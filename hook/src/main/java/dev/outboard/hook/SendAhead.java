@@ -366,7 +366,7 @@ final class SendAhead implements AutoCloseable {
         if (slot == null || !file.mayGoAhead()) {
           return false;
         }
-        file.endAhead();
+        file.endStream();
         w.frames++;
         roomAgain(w, w.placeholder, false);
       }
@@ -465,7 +465,9 @@ final class SendAhead implements AutoCloseable {
     if (p == null) {
       return -1;
     }
-    boolean waits = !follows || !(nonBlockingCall(c, row) || p.nonBlocking());
+    // A send behind the end of its stream waits for nothing natively.
+    boolean waits =
+        !follows || !(nonBlockingCall(c, row) || p.nonBlocking() || sendsBehindEnd(c, row, file));
     c.flags |= waits ? Call.AFTER : Call.AFTER_OR_AGAIN;
     return before;
   }
@@ -501,8 +503,20 @@ final class SendAhead implements AutoCloseable {
     return false;
   }
 
-  /** A call that was to come after what went ahead has ended with EAGAIN. */
-  void heldUp(OpenFile file) {
+  private static boolean sendsBehindEnd(Call c, Row row, OpenFile file) {
+    return file.streamEnded() && (row.sends() || c.number == SENDFILE);
+  }
+
+  /**
+   * A call that was to come after what went ahead has ended with EAGAIN.
+   *
+   * @return what it is to end with: -EPIPE behind the end of the stream, whatever is held up
+   */
+  int heldUp(Call c, OpenFile file) {
+    Row row = SyscallTable.byCanonical(c.number);
+    if (row != null && sendsBehindEnd(c, row, file)) {
+      return -Errno.EPIPE;
+    }
     SendWindow w = file.windowIfAny();
     Placeholder p = null;
     if (w != null) {
@@ -513,6 +527,7 @@ final class SendAhead implements AutoCloseable {
     if (w != null && p != null) {
       refuse(w, p, true);
     }
+    return -Errno.EAGAIN;
   }
 
   /**

@@ -361,7 +361,7 @@ final class XdpSocket implements AutoCloseable {
    * @param most how many frames at most
    * @return how many bytes they take; 0 if there is none
    */
-  private synchronized long collect(MemorySegment data, int most) {
+  synchronized long collect(MemorySegment data, int most) {
     XdpRing send = ring(Kind.SEND);
     XdpRing completion = ring(Kind.COMPLETION);
     XdpMemory from = memory;
@@ -402,7 +402,7 @@ final class XdpSocket implements AutoCloseable {
   }
 
   /** The device has taken the first so many frames. */
-  private synchronized void complete(int done) {
+  synchronized void complete(int done) {
     XdpRing send = ring(Kind.SEND);
     XdpRing completion = ring(Kind.COMPLETION);
     if (send != null && completion != null) {

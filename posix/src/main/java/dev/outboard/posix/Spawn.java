@@ -52,6 +52,7 @@ public final class Spawn {
   private boolean searchPath;
   private boolean jvmOfOurs;
   private long ignored;
+  private Restriction restriction = Restriction.NONE;
 
   /** What to do with a descriptor in the child, in order. */
   private sealed interface Action {
@@ -116,11 +117,31 @@ public final class Spawn {
   }
 
   /**
+   * The child has given up what a restriction says before its first instruction; of {@link #start}
+   * alone.
+   */
+  public Spawn restrictedBy(Restriction given) {
+    restriction = given;
+    return this;
+  }
+
+  /**
    * Starts the child.
    *
    * @return its process id, or {@code -errno} of what failed, {@code exec} included
    */
   public long start() {
+    if (!restriction.givesUpAnything()) {
+      return startHere();
+    }
+    // Capabilities and Landlock are each thread's own, and a child has those of the thread that
+    // starts it.
+    long[] result = new long[1];
+    long r = restriction.inThread(() -> result[0] = startHere());
+    return r < 0 ? r : result[0];
+  }
+
+  private long startHere() {
     try (Arena arena = Arena.ofConfined();
         Prepared child = prepare(arena)) {
       return child.start();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
+import dev.outboard.channel.PlainText;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -161,8 +162,7 @@ final class Opening {
     }
     byte[] text = new byte[length];
     receive(connection, length).get(text);
-    // For a terminal: no control characters from elsewhere.
-    String plain = new String(text, StandardCharsets.UTF_8).replaceAll("\\p{Cntrl}", " ");
+    String plain = PlainText.of(new String(text, StandardCharsets.UTF_8));
     return new Answer(version, status, patience, stream, received, plain);
   }
 

@@ -56,7 +56,7 @@ class WireFuzz {
         } else {
           Opening.Answer a = Opening.receiveAnswer(once);
           check(a.stream().length() == 32 && !a.patience().isNegative());
-          check(a.text().chars().noneMatch(c -> c < ' ' || c == 0x7f));
+          check(a.text().chars().noneMatch(Character::isISOControl));
         }
       } catch (IOException e) {
         check(e.getMessage() != null);

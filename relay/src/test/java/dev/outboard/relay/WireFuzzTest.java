@@ -13,12 +13,13 @@ import org.junit.jupiter.api.Test;
 
 /** The inputs that {@link WireFuzz} starts from, and those that it has found. */
 class WireFuzzTest {
-  private interface Target {
+  interface Target {
     void run(byte[] bytes) throws Exception;
   }
 
-  private static void replay(String method, Target target) throws Exception {
-    URL kept = Objects.requireNonNull(WireFuzzTest.class.getResource("WireFuzzInputs/" + method));
+  /** Has a target take each of the inputs of a directory. */
+  static void replay(String directory, Target target) throws Exception {
+    URL kept = Objects.requireNonNull(WireFuzzTest.class.getResource(directory));
     List<Path> inputs;
     try (Stream<Path> list = Files.list(Path.of(kept.toURI()))) {
       inputs = list.sorted().toList();
@@ -31,11 +32,11 @@ class WireFuzzTest {
 
   @Test
   void links() throws Exception {
-    replay("anyBytesOverALink", new WireFuzz()::anyBytesOverALink);
+    replay("WireFuzzInputs/anyBytesOverALink", new WireFuzz()::anyBytesOverALink);
   }
 
   @Test
   void openings() throws Exception {
-    replay("anyBytesAsAnOpening", new WireFuzz()::anyBytesAsAnOpening);
+    replay("WireFuzzInputs/anyBytesAsAnOpening", new WireFuzz()::anyBytesAsAnOpening);
   }
 }

@@ -4,12 +4,16 @@ package dev.outboard.service;
 import dev.outboard.abi.Architecture;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Sched;
+import dev.outboard.posix.Capabilities;
+import dev.outboard.posix.Landlock;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Restriction;
 import dev.outboard.posix.SystemCallFilter;
 import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -52,24 +56,82 @@ public final class Confinement {
   private Confinement() {}
 
   /**
+   * A file of kernels' processes, or a directory and all that is in it.
+   *
+   * @param path absolute
+   * @param writable whether it is written to; and made and removed in, if it is a directory
+   */
+  public record Place(Path path, boolean writable) {
+    private boolean within(Place kept) {
+      return path.startsWith(kept.path) && (!writable || kept.writable);
+    }
+  }
+
+  /**
    * What kernels' processes do that not all of them do.
    *
    * @param hostKernel calls are the machine's own kernel's, and exports are mounted in it
    * @param passt the network is passt's, which shuts itself in by namespaces of its own
    * @param bpf a network card has XDP programs loaded
+   * @param capabilities what they need as root, a mask of {@link Capabilities}; all with the
+   *     machine's kernel
+   * @param places files of theirs beside the program's own
    */
-  public record Needs(boolean hostKernel, boolean passt, boolean bpf) {
-    /** Whether a service that has kept what {@code kept} needs can serve this, too. */
-    public boolean within(Needs kept) {
+  public record Needs(
+      boolean hostKernel, boolean passt, boolean bpf, long capabilities, List<Place> places) {
+    public Needs {
+      places = List.copyOf(places);
+    }
+
+    /**
+     * Whether a service that has kept what {@code kept} needs can serve this, too.
+     *
+     * @param root whether it has kept capabilities, and not had none ever
+     * @param confined whether its files are confined
+     */
+    public boolean within(Needs kept, boolean root, boolean confined) {
       boolean namespaces = kept.hostKernel || kept.passt;
       return (!hostKernel || kept.hostKernel)
           && (!passt || namespaces)
-          && (!bpf || kept.bpf || kept.hostKernel);
+          && (!bpf || kept.bpf || kept.hostKernel)
+          && (!root || (capabilities & ~kept.capabilities) == 0)
+          && (!confined
+              || places.stream().allMatch(place -> kept.places.stream().anyMatch(place::within)));
+    }
+
+    /**
+     * What a process with such a device is left with. With the machine's kernel that is everything,
+     * and with passt all files: who is bound by Landlock may not mount, which passt does.
+     *
+     * @param own what it opens beside {@link #places}
+     */
+    public Restriction restriction(Landlock own) {
+      if (hostKernel) {
+        return Restriction.NONE;
+      }
+      Landlock files = own;
+      for (Place place : places) {
+        files = files.allow(place.path(), place.writable() ? Landlock.EVERYTHING : Landlock.READ);
+      }
+      return new Restriction(capabilities, passt ? null : files);
+    }
+
+    /**
+     * The same of a service that starts such processes, which are another user's by and by.
+     *
+     * @param more capabilities that it needs beside these
+     */
+    public Restriction ofService(Landlock own, long more) {
+      Restriction kernels = restriction(own);
+      return hostKernel
+          ? kernels
+          : new Restriction(kernels.capabilities() | Capabilities.KILL | more, kernels.files());
     }
   }
 
   /**
-   * Confines this process and all that it starts. Once, before anything is accepted.
+   * Refuses this process and all that it starts the calls that none of them needs; a {@link
+   * Restriction} it has had from its first instruction on. Once, before anything is accepted.
    *
    * @return what is not as it should be; null if all is
    */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.service;
 
+import dev.outboard.posix.Landlock;
 import dev.outboard.posix.Linux;
+import dev.outboard.posix.Restriction;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -64,6 +66,14 @@ final class ControlGroup implements AutoCloseable {
     words.addAll(List.of("/bin/sh", "-c", ENTER, path.resolve("cgroup.procs").toString()));
     words.addAll(command);
     return words;
+  }
+
+  /** What is left to such a process, which enters by a file of the group, and no other. */
+  Restriction entered(Restriction left) {
+    Landlock files = left.files();
+    return files == null
+        ? left
+        : left.withFiles(files.allow(path.resolve("cgroup.procs"), Landlock.WRITE));
   }
 
   /**

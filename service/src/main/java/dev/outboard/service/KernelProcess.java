@@ -10,6 +10,7 @@ import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Restriction;
 import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Spawn;
 import dev.outboard.posix.Uninterrupted;
@@ -122,14 +123,16 @@ final class KernelProcess {
    * Starts the process; {@link #awaitStarted} says what came of it. It boots without a limit of CPU
    * time, and has one before it serves anybody.
    *
+   * @param left what it is left with from its first moment on
    * @param own a control group, this object's from here on, in which it is from its first moment;
    *     null for none
    * @param cpuPercent what it gets of a processor then, if it has a group; 0: no limit
    */
-  void start(List<String> command, @Nullable ControlGroup own, int cpuPercent) {
+  void start(List<String> command, Restriction left, @Nullable ControlGroup own, int cpuPercent) {
     group = own;
     percent = own == null ? 0 : cpuPercent;
-    String failure = spawn(own == null ? command : own.entering(command));
+    String failure =
+        own == null ? spawn(command, left) : spawn(own.entering(command), own.entered(left));
     if (failure != null) {
       fail(failure);
     }
@@ -150,7 +153,7 @@ final class KernelProcess {
     }
   }
 
-  private @Nullable String spawn(List<String> command) {
+  private @Nullable String spawn(List<String> command, Restriction left) {
     SocketPair link = SocketPair.open();
     if (link.error() < 0) {
       return "there is no link to it: " + Errno.name(-link.error());
@@ -168,6 +171,7 @@ final class KernelProcess {
       long child =
           new Spawn(command)
               .jvmOfOurs()
+              .restrictedBy(left)
               .open(0, "/dev/null", Fcntl.O_RDWR)
               .open(1, "/dev/null", Fcntl.O_RDWR)
               .duplicate(to, 2)

@@ -12,6 +12,7 @@ import dev.outboard.channel.ServiceStatus;
 import dev.outboard.channel.UnixListener;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.Restriction;
 import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Uninterrupted;
 import java.io.IOException;
@@ -128,8 +129,9 @@ public final class Service implements AutoCloseable {
    * @param own for one with a single session
    * @param shared for one that several share
    * @param cpu what CPU time each of them gets
+   * @param left what they are left with from their first moment on
    */
-  public record Command(List<String> own, List<String> shared, CpuShare cpu) {
+  public record Command(List<String> own, List<String> shared, CpuShare cpu, Restriction left) {
     public Command {
       own = List.copyOf(own);
       shared = List.copyOf(shared);
@@ -461,7 +463,8 @@ public final class Service implements AutoCloseable {
         happenings.says(kernel, why + "; it shares CPU time as any process does", true);
       }
     }
-    kernel.start(kernel.isShared() ? how.shared() : how.own(), group, how.cpu().percent());
+    kernel.start(
+        kernel.isShared() ? how.shared() : how.own(), how.left(), group, how.cpu().percent());
   }
 
   /** What the machine's kernel says of the process at the other end. */

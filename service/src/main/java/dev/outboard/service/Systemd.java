@@ -37,17 +37,22 @@ public final class Systemd {
     this.environment = environment;
   }
 
+  /** How many descriptors from 3 on this process was given. */
+  public int handed() {
+    return Integer.toString(Processes.getpid()).equals(environment.get("LISTEN_PID"))
+        ? Math.min(number(environment.get("LISTEN_FDS")), MOST_FDS)
+        : 0;
+  }
+
   /** Sockets on which this process was given to listen; its own from here on. Called once. */
   public List<Integer> sockets() {
     List<Integer> sockets = new ArrayList<>();
-    if (Integer.toString(Processes.getpid()).equals(environment.get("LISTEN_PID"))) {
-      int count = number(environment.get("LISTEN_FDS"));
-      for (int i = 0; i < Math.min(count, MOST_FDS); i++) {
-        // Whoever says that it is there may err: then the number is a file of this JVM's.
-        if (listens(FIRST_FD + i)) {
-          Linux.fcntl(FIRST_FD + i, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
-          sockets.add(FIRST_FD + i);
-        }
+    int count = handed();
+    for (int i = 0; i < count; i++) {
+      // Whoever says that it is there may err: then the number is a file of this JVM's.
+      if (listens(FIRST_FD + i)) {
+        Linux.fcntl(FIRST_FD + i, Fcntl.F_SETFD, Fcntl.FD_CLOEXEC);
+        sockets.add(FIRST_FD + i);
       }
     }
     return sockets;

@@ -7,6 +7,7 @@ import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.ServiceFrame;
+import dev.outboard.posix.Restriction;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -18,7 +19,7 @@ class VisitorsTest {
   static Service service() {
     List<String> never = List.of("/bin/false");
     return new Service(
-        new Service.Command(never, never, CpuShare.NONE),
+        new Service.Command(never, never, CpuShare.NONE, Restriction.NONE),
         new ServiceOptions("test", 2, false, line -> {}, line -> {}));
   }
 

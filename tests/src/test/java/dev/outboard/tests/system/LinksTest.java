@@ -45,6 +45,64 @@ class LinksTest {
             .substring(what.length() + 1));
   }
 
+  /**
+   * Sends until nothing more is taken, ends its stream, and sends; then the other end reads all.
+   */
+  private static final String SENDS_BEHIND_THE_END =
+      """
+      import os, socket, time
+      listener = socket.create_server(("127.0.0.1", 0))
+      near = socket.create_connection(listener.getsockname())
+      far = listener.accept()[0]
+      near.setblocking(False)
+      sent, quiet = 0, 0
+      while quiet < 5:
+          try:
+              sent += near.send(bytes(65536))
+              quiet = 0
+          except BlockingIOError:
+              quiet += 1
+              time.sleep(0.05)
+      near.shutdown(socket.SHUT_WR)
+      def outcome(call):
+          try:
+              return "took " + str(call())
+          except OSError as e:
+              return type(e).__name__
+      print("at once:", outcome(lambda: near.send(b"x")), outcome(lambda: os.write(near.fileno(), b"x")))
+      near.setblocking(True)
+      near.settimeout(None)
+      print("waiting:", outcome(lambda: near.send(b"x")), outcome(lambda: near.sendmsg([b"x"])))
+      received = 0
+      while part := far.recv(1 << 20):
+          received += len(part)
+      print("all:", received == sent)
+      """;
+
+  /** Natively the stream has ended, whatever of it is still on its way. */
+  @Scenario(
+      modes = {Mode.NATIVE, Mode.LIBRARY},
+      trace = false)
+  void aSendBehindTheEndOfAFullStreamIsRefused(Trial trial) {
+    String[] program = {Programs.PYTHON, "-c", SENDS_BEHIND_THE_END};
+    if (trial.mode() == Mode.NATIVE) {
+      trial.outcome("output", trial.machine(program).run(LIMIT).expectSuccess().output());
+      return;
+    }
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    try (Running device = device(trial, machines, port)) {
+      assertThat(device.alive()).isTrue();
+      String said = machines.run(port, List.of(), program).run(LIMIT).expectSuccess().output();
+      assertThat(said)
+          .contains(
+              "at once: BrokenPipeError BrokenPipeError\n",
+              "waiting: BrokenPipeError BrokenPipeError\n",
+              "all: True\n");
+      trial.outcome("output", said);
+    }
+  }
+
   /** What is done to a link under load. */
   private interface Harm {
     void to(BreakingProxy proxy, Running program);

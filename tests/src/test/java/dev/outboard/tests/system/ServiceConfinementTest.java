@@ -3,8 +3,10 @@ package dev.outboard.tests.system;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.tests.support.Eventually;
 import dev.outboard.tests.support.Machines;
 import dev.outboard.tests.support.Mode;
+import dev.outboard.tests.support.ProcFile;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
@@ -12,10 +14,13 @@ import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
@@ -58,15 +63,45 @@ class ServiceConfinementTest {
     NAMESPACES.put("chroot", "161, 0");
   }
 
+  /** {@code CAP_SETGID}, {@code CAP_SETUID}: to become another user. */
+  private static final long USER = 0xc0;
+
+  private static final long KILL = 0x20;
+  private static final long NET_ADMIN = 0x1000;
+
+  private static final int EACCES = 13;
+
   private static final Pattern RESULT = Pattern.compile("result (\\w+) (-?\\d+) (\\d+)");
 
   /** What a process gets that a debugger has make these calls: 0, or an errno. */
   private static Map<String, Integer> made(Trial trial, long pid, Map<String, String> calls) {
+    return made(trial, pid, calls, Map.of());
+  }
+
+  /**
+   * The same.
+   *
+   * @param paths of a call of that name, whose arguments name it {@code $path}
+   */
+  private static Map<String, Integer> made(
+      Trial trial, long pid, Map<String, String> calls, Map<String, Path> paths) {
     List<String> words =
         new ArrayList<>(List.of("gdb", "-q", "-nx", "-batch", "-p", Long.toString(pid)));
     words.addAll(List.of("-ex", "set scheduler-locking on"));
     calls.forEach((name, arguments) -> {
       String call = "((long (*)(long, ...)) syscall)(" + arguments + ")";
+      Path path = paths.get(name);
+      if (path != null) {
+        // Far below what the thread has on its stack, and what the call needs of it.
+        words.addAll(
+            List.of(
+                "-ex",
+                "set $path = (long) $sp - 8192",
+                "-ex",
+                "python gdb.selected_inferior().write_memory(int(gdb.parse_and_eval('$path')), b'"
+                    + path
+                    + "\\0')"));
+      }
       call = call.replace("getpid()", "((int (*)(void)) getpid)()");
       words.addAll(List.of("-ex", "set $r = " + call));
       words.addAll(
@@ -96,6 +131,82 @@ class ServiceConfinementTest {
       assertThat(allowed.get(call)).as("%s, elsewhere", call).isNotEqualTo(EPERM);
       assertThat(results.get(call)).as(call).isEqualTo(EPERM);
     }
+  }
+
+  /** What a process gets that opens these files, made by a debugger, with flags of open(2). */
+  private static Map<String, Integer> opened(
+      Trial trial, long pid, Map<String, Path> paths, Map<String, Integer> flags) {
+    Map<String, String> calls = new LinkedHashMap<>();
+    paths.forEach((name, path) ->
+        calls.put(name, "257, -100, $path, " + flags.getOrDefault(name, 0) + ", 0"));
+    return made(trial, pid, calls, paths);
+  }
+
+  /** What Linux says of each thread of a process: {@code CapPrm} and so on. */
+  private static void capabilities(long pid, long expected) throws IOException {
+    try (Stream<Path> threads = Files.list(Path.of("/proc/" + pid + "/task"))) {
+      for (Path thread : threads.toList()) {
+        String status = Files.readString(thread.resolve("status"));
+        if (status.contains("Uid:\t0\t0\t0\t0\n")) {
+          String set = String.format(Locale.ROOT, "%016x", expected);
+          assertThat(status)
+              .contains("CapPrm:\t" + set, "CapEff:\t" + set, "CapBnd:\t" + set)
+              .contains("CapInh:\t0000000000000000", "CapAmb:\t0000000000000000");
+        } else {
+          assertThat(status).contains("CapPrm:\t0000000000000000", "CapEff:\t0000000000000000");
+        }
+        assertThat(status).contains("NoNewPrivs:\t1");
+      }
+    }
+  }
+
+  /** Files that anybody may read or write, and what a process has to get that opens them. */
+  private static void confinedToItsFiles(Trial trial, long pid, long other, boolean service)
+      throws IOException {
+    Path secret = trial.file("not-a-secret", "anybody's\n");
+    Files.setPosixFilePermissions(secret, PosixFilePermissions.fromString("rw-rw-rw-"));
+    Path made = Path.of("/tmp/outboard-made-" + pid);
+    Map<String, Path> paths = new LinkedHashMap<>();
+    paths.put("read", secret);
+    paths.put("write", secret);
+    paths.put("make", made);
+    paths.put("list", trial.directory());
+    paths.put("passwords", Path.of("/etc/shadow"));
+    paths.put("program", Path.of("/usr/bin/env"));
+    paths.put("machine", Path.of("/proc/meminfo"));
+    Map<String, Integer> flags = Map.of("write", 1, "make", 0102, "list", 0200000);
+    try {
+      Map<String, Integer> elsewhere = opened(trial, other, paths, flags);
+      assertThat(elsewhere.values()).as("elsewhere: %s", elsewhere).containsOnly(0);
+    } finally {
+      Files.deleteIfExists(made);
+    }
+    Map<String, Integer> results = opened(trial, pid, paths, flags);
+    assertThat(Files.exists(made)).isFalse();
+    assertThat(results).containsEntry("program", 0).containsEntry("machine", 0);
+    for (String name : List.of("read", "list", "passwords")) {
+      assertThat(results.get(name)).as(name).isEqualTo(EACCES);
+    }
+    // A kernel's process may not even ask to write.
+    for (String name : List.of("write", "make")) {
+      assertThat(results.get(name)).as(name).isEqualTo(service ? EACCES : EPERM);
+    }
+  }
+
+  private static boolean root() {
+    return System.getProperty("user.name").equals("root");
+  }
+
+  private static boolean hasLandlock(Trial trial) {
+    return trial
+        .machine(
+            "python3",
+            "-c",
+            "import ctypes; print('version', ctypes.CDLL(None).syscall(444, 0, 0, 1))")
+        .run(LIMIT)
+        .expectSuccess()
+        .output()
+        .matches("version ([2-9]|\\d\\d+)\n");
   }
 
   private static void confined(long pid) throws IOException {
@@ -132,8 +243,13 @@ class ServiceConfinementTest {
       assertThat(idle.alive()).isTrue();
       long other = trial.processes("sleep 600").getLast();
       confined(pid);
+      capabilities(pid, USER | KILL);
       refused(trial, pid, other, ALWAYS);
       refused(trial, pid, other, NAMESPACES);
+      boolean landlock = hasLandlock(trial);
+      if (landlock) {
+        confinedToItsFiles(trial, pid, other, true);
+      }
       // And it still does all that it is for.
       assertThat(
               machines.run(port, List.of(), "ip", "-o", "addr").run(LIMIT).expectSuccess().output())
@@ -148,7 +264,19 @@ class ServiceConfinementTest {
       assertThat(Files.readString(Path.of("/proc/" + kernel + "/status")))
           .as("a kernel's process has both filters")
           .contains("NoNewPrivs:\t1", "Seccomp:\t2", "Seccomp_filters:\t2");
+      capabilities(kernel, USER);
+      if (landlock && root()) {
+        confinedToItsFiles(trial, kernel, other, false);
+      }
       assertThat(machines.status("host", port)).contains("so far 1");
+      // What is said to every JVM reaches it.
+      assertThat(
+              trial
+                  .machine(javaTool("jcmd"), Long.toString(pid), "Thread.print")
+                  .run(LIMIT)
+                  .expectSuccess()
+                  .output())
+          .contains("acceptor");
       held.close();
       assertThat(service.errors()).doesNotContain("not filtered");
     }
@@ -166,6 +294,7 @@ class ServiceConfinementTest {
       service.awaitErrors(LIMIT, "listening at");
       long pid = service(trial);
       confined(pid);
+      capabilities(pid, USER | KILL);
       assertThat(idle.alive()).isTrue();
       refused(trial, pid, trial.processes("sleep 600").getLast(), ALWAYS);
       assertThat(addresses(trial, socket)).contains("eth0");
@@ -188,6 +317,142 @@ class ServiceConfinementTest {
       service.signal("HUP");
       service.awaitErrors(LIMIT, "nothing is changed: .*given up.*start it anew");
     }
+  }
+
+  private static String javaTool(String name) {
+    return Path.of(System.getProperty("java.home"), "bin", name).toString();
+  }
+
+  /** An export is read and written by whoever the program is; a reload adds no other. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void withAnExportTheExportAndNothingElseIsLeft(Trial trial) throws Exception {
+    Programs.require("gdb");
+    Path export = trial.newDirectory("export");
+    Path more = trial.newDirectory("more");
+    Path conf = trial.newDirectory("conf");
+    Path options = Files.writeString(conf.resolve("options"), "--limit=cpu=50%\n");
+    Path log = trial.directory().resolve("log");
+    Path socket = trial.directory().resolve("s");
+    try (Running idle = trial.machine("sleep", "600").start();
+        Running service =
+            trial
+                .outboard(
+                    "device",
+                    "--listen=unix:" + socket,
+                    "--net=none",
+                    "--export=" + export + ":/there",
+                    "--log=" + log,
+                    "--options=" + options)
+                .start()) {
+      service.awaitErrors(LIMIT, "listening at");
+      assertThat(idle.alive()).isTrue();
+      long pid = service(trial);
+      String script =
+          "umask 022; cd /there && mkdir d && echo text >d/f && chmod 640 d/f && mv d/f g && cat g"
+              + " && [ ! -e ../more ] && echo on && read x && rm -r d g";
+      Running held =
+          trial.outboard("run", "--device=unix:" + socket, "--", "sh", "-c", script).start();
+      held.awaitOutput(LIMIT, "text\non\n");
+      assertThat(export.resolve("g")).hasContent("text");
+      long kernel = ServiceTest.kernels(trial).getFirst();
+      if (root()) {
+        // CHOWN to FOWNER, FSETID, SETGID, SETUID, LINUX_IMMUTABLE, MKNOD, SETFCAP
+        long ofFiles = 0x1f | USER | 0x200 | 1L << 27 | 1L << 31;
+        capabilities(pid, ofFiles | KILL);
+        capabilities(kernel, ofFiles);
+      }
+      if (hasLandlock(trial)) {
+        Map<String, Path> paths = new LinkedHashMap<>();
+        paths.put("export", export);
+        paths.put("more", more);
+        paths.put("conf", conf);
+        assertThat(opened(trial, pid, paths, Map.of()))
+            .containsEntry("export", 0)
+            .containsEntry("more", EACCES)
+            .containsEntry("conf", 0);
+        if (root()) {
+          assertThat(opened(trial, kernel, paths, Map.of()))
+              .containsEntry("export", 0)
+              .containsEntry("more", EACCES)
+              .containsEntry("conf", EACCES);
+        }
+        // Another file in the place of the one that was read first.
+        Path next = Files.writeString(conf.resolve("next"), "--export=" + more + ":/more\n");
+        Files.move(next, options, StandardCopyOption.ATOMIC_MOVE);
+        service.signal("HUP");
+        service.awaitErrors(LIMIT, "nothing is changed: .*given up.*start it anew");
+      }
+      held.type("\n");
+      held.await(LIMIT).expectSuccess();
+      assertThat(export).isEmptyDirectory();
+      Files.writeString(conf.resolve("next"), "--export=" + export + ":/other:ro\n");
+      Files.move(conf.resolve("next"), options, StandardCopyOption.ATOMIC_MOVE);
+      service.signal("HUP");
+      service.awaitErrors(LIMIT, "kernels that start from now on");
+      trial
+          .outboard("run", "--device=unix:" + socket, "--", "sh", "-c", "ls /other && ls /there")
+          .run(LIMIT)
+          .expectSuccess();
+      assertThat(Files.readString(log)).contains("Linux version");
+    }
+  }
+
+  /** An interface is made, serves and is given back by a process that can do little else. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void withATapTheInterfacesAreLeft(Trial trial) throws Exception {
+    Path socket = trial.directory().resolve("s");
+    String tap = "obk" + ProcessHandle.current().pid();
+    try (Running service =
+        trial
+            .outboard(
+                "device",
+                "--listen=unix:" + socket,
+                "--one-kernel",
+                "--net=tap:name=" + tap + ",addr=10.255.251.2/24")
+            .start()) {
+      service.awaitErrors(LIMIT, "listening at");
+      capabilities(service(trial), NET_ADMIN | KILL);
+      capabilities(ServiceTest.kernels(trial).getFirst(), NET_ADMIN);
+      assertThat(addresses(trial, socket)).contains("10.255.251.2/24");
+      assertThat(trial.beside("ip", "-o", "link").run(LIMIT).expectSuccess().output())
+          .contains(tap);
+      trial.beside("ping", "-c", "1", "-W", "10", "10.255.251.2").run(LIMIT).expectSuccess();
+      service.signal("TERM");
+      service.await(LIMIT).expectSuccess();
+      assertThat(trial.beside("ip", "-o", "link").run(LIMIT).expectSuccess().output())
+          .doesNotContain(tap);
+    }
+  }
+
+  /** Devices of one session: of capabilities they have what their work takes. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void aDeviceOfOneSessionHasWhatItsWorkTakes(Trial trial) throws Exception {
+    try (Running held =
+        trial.outboard("run", "--net=none", "--", "sh", "-c", "echo on; read x").start()) {
+      held.awaitOutput(LIMIT, "on\n");
+      capabilities(trial.device(), USER);
+      // The host's side is the user's, who has what he had.
+      assertThat(Files.readString(Path.of("/proc/" + trial.hook() + "/status")))
+          .contains("NoNewPrivs:\t0");
+      held.type("\n");
+      held.await(LIMIT).expectSuccess();
+    }
+    try (Running stdio = trial.outboard("device", "--stdio", "--net=none").start()) {
+      Eventually.require(
+          LIMIT,
+          () -> "no device with what it needs: " + trial.processes("cli.Main device --stdio"),
+          () -> {
+            List<Long> found = trial.processes("cli.Main device --stdio");
+            return found.size() == 1 && !root() || restarted(found);
+          });
+      capabilities(trial.processes("cli.Main device --stdio").getFirst(), USER);
+      stdio.endInput();
+    }
+  }
+
+  private static boolean restarted(List<Long> found) {
+    return found.size() == 1
+        && ProcFile.commandLine(found.getFirst()).contains("outboard.restricted");
   }
 
   /** What a program sees of its session's network. */
