@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Linux;
+import dev.outboard.relay.OpenSsl;
 import dev.outboard.service.Service;
 import dev.outboard.service.ServiceException;
 import java.io.IOException;
@@ -51,8 +52,16 @@ final class Machine {
     findings.add(fastStart());
     findings.add(passt());
     findings.add(tap());
+    findings.add(openSsl());
     findings.add(cpuOfSessions());
     return findings;
+  }
+
+  private static Finding openSsl() {
+    String what = "links by tcp:";
+    return OpenSsl.missing() == null
+        ? Finding.ok(what, OpenSsl.version())
+        : Finding.note(what, "OpenSSL 3 is not there", "apt-get install openssl");
   }
 
   private static Finding hostKernel() {
