@@ -48,7 +48,6 @@ final class TlsEngine {
       OpenSsl.function("SSL_CTX_set_ciphersuites");
   private static final CFunction CTX_SET_NUM_TICKETS = OpenSsl.function("SSL_CTX_set_num_tickets");
   private static final CFunction CTX_SET_OPTIONS = OpenSsl.function("SSL_CTX_set_options");
-  private static final CFunction CTX_CLEAR_OPTIONS = OpenSsl.function("SSL_CTX_clear_options");
   private static final CFunction CTX_SET_VERIFY = OpenSsl.function("SSL_CTX_set_verify");
   private static final CFunction CTX_DANE_ENABLE = OpenSsl.function("SSL_CTX_dane_enable");
   private static final CFunction CTX_USE_CERTIFICATE =
@@ -87,7 +86,6 @@ final class TlsEngine {
   private static final int TLS1_3_VERSION = 0x0304;
   private static final int SESS_CACHE_OFF = 0;
   private static final long OP_NO_TICKET = 1 << 14;
-  private static final long OP_ENABLE_MIDDLEBOX_COMPAT = 1 << 20;
   private static final int VERIFY_PEER = 1;
   private static final int VERIFY_FAIL_IF_NO_PEER_CERT = 2;
   private static final int X509_V_OK = 0;
@@ -191,9 +189,6 @@ final class TlsEngine {
       control(context, CTRL_SET_SESS_CACHE_MODE, SESS_CACHE_OFF, OpenSsl.NULL);
       control(context, CTRL_SET_MAX_CERT_LIST, MAX_CERTIFICATES_BYTES, OpenSsl.NULL);
       CTX_SET_OPTIONS.call(context, OP_NO_TICKET, 0, 0, 0, 0, 0);
-      // With it a host that does not know the device says so before it has changed to the handshake's
-      // keys, which the JDK's TLS does not understand.
-      CTX_CLEAR_OPTIONS.call(context, OP_ENABLE_MIDDLEBOX_COMPAT, 0, 0, 0, 0, 0);
       require(CTX_SET_NUM_TICKETS.callInt(context, 0) == 1, "a context without tickets");
       CTX_SET_VERIFY.callInt(context, VERIFY_PEER | VERIFY_FAIL_IF_NO_PEER_CERT, OpenSsl.NULL);
       require(CTX_DANE_ENABLE.callInt(context) > 0, "accepted keys");

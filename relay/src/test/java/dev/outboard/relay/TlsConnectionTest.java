@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
@@ -165,7 +166,7 @@ class TlsConnectionTest {
   private static final int[] LENGTHS = {
     1, 12, 100, 16_371, 16_372, 16_373, 16_383, 16_384, 16_385, 65_548, 131_084, 400_000
   };
-  private static final int PIECES = 120;
+  private static final int PIECES = 60;
 
   private static @Nullable Void write(Connection to, long seed) throws IOException {
     Random random = new Random(seed);
@@ -219,9 +220,10 @@ class TlsConnectionTest {
             .isInstanceOf(TlsException.class);
         assertThat(Objects.requireNonNull(trust.seen()).sameKey(DEVICE.key())).isTrue();
         assertThat(trust.matched()).isNull();
+        // OpenSSL says it in plain, which the JDK does not expect, but understands.
         assertThat(failure(far))
             .isInstanceOf(other == By.JDK ? SSLException.class : TlsException.class)
-            .hasMessageContaining("alert");
+            .hasStackTraceContaining("alert");
       }
       // The device does not know the host, which has said all that it has to by then.
       List<SocketChannel> sockets = sockets();
@@ -410,7 +412,7 @@ class TlsConnectionTest {
   /** A reader that waits does not hold up a writer, nor who closes. */
   @Test
   void whoeverWaitsComesOutWhenTheConnectionIsClosed() throws Exception {
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 20; i++) {
       Ends ends = ends(By.OPENSSL, By.OPENSSL);
       Future<?> reader = threads.submit(ends.host::read);
       Callable<?> writes =
@@ -443,37 +445,63 @@ class TlsConnectionTest {
         .sum();
   }
 
-  private void comeAndGo(int times) throws Exception {
+  /** Carries what is sealed at one end to the other; whether that was anything. */
+  private static boolean carry(TlsEngine from, TlsEngine to) throws IOException {
+    ByteBuffer sealed = from.sealed();
+    int bytes = sealed.remaining();
+    if (bytes > 0) {
+      to.vacant().put(sealed);
+      to.arrived(bytes);
+      from.sent(bytes);
+    }
+    return bytes > 0;
+  }
+
+  private static boolean handshake(TlsEngine end) {
+    try {
+      return end.handshake();
+    } catch (TlsException e) {
+      return false;
+    }
+  }
+
+  private static void comeAndGo(int times, ByteBuffer plain, long address) throws IOException {
     for (int i = 0; i < times; i++) {
-      List<SocketChannel> sockets = sockets();
-      // Each third one is not accepted.
-      Trust trust = new Trust(List.of((i % 3 == 0 ? OTHER : HOST).key()));
-      Future<TlsConnection> far =
-          threads.submit(() -> agree(sockets.getLast(), trust, DEVICE, false));
-      TlsConnection near = agree(sockets.getFirst(), new Trust(List.of(DEVICE.key())), HOST, true);
-      if (i % 3 == 0) {
-        failure(far);
-      } else {
-        near.write(bytes(20_000), NOTHING.duplicate());
-        assertThat(receive(far.get(), 20_000).remaining()).isEqualTo(20_000);
+      // Of three one is not accepted by the device, and one not by the host.
+      List<PeerKey> hosts = List.of((i % 3 == 0 ? OTHER : HOST).key());
+      List<PeerKey> devices = List.of((i % 3 == 1 ? OTHER : DEVICE).key());
+      TlsEngine host = new TlsEngine(new Trust(devices), HOST, true);
+      TlsEngine device = new TlsEngine(new Trust(hosts), DEVICE, false);
+      boolean met = false;
+      boolean known = false;
+      do {
+        known = known || handshake(host);
+        met = met || handshake(device);
+      } while (carry(host, device) | carry(device, host));
+      assertThat(met).isEqualTo(i % 3 == 2);
+      assertThat(known).isEqualTo(i % 3 != 1);
+      if (met) {
+        assertThat(host.seal(address, 10_000)).isTrue();
+        carry(host, device);
+        assertThat(device.open(address, plain.capacity())).isEqualTo(10_000);
       }
-      for (AutoCloseable it : open.reversed()) {
-        it.close();
-      }
-      open.clear();
+      host.free();
+      device.free();
     }
   }
 
   @Test
-  void connectionsLeaveNothingBehind() throws Exception {
-    comeAndGo(100);
+  void enginesLeaveNothingBehind() throws Exception {
+    ByteBuffer plain = ByteBuffer.allocateDirect(TlsEngine.RECORD_BYTES);
+    long address = MemorySegment.ofBuffer(plain).address();
+    comeAndGo(100, plain, address);
     long sum = 0;
     for (int i = 0; i < 500; i++) {
       sum += new byte[1 << 20].length; // the heap is in memory, whatever it is used for later
     }
     assertThat(sum).isPositive();
     long before = residentKib();
-    comeAndGo(300);
+    comeAndGo(600, plain, address);
     // Two ends each: an SSL that is left behind has some 50 KiB, a context as much.
     assertThat(residentKib() - before).isLessThan(16 * 1024);
   }
