@@ -2,6 +2,7 @@
 package dev.outboard.cli;
 
 import dev.outboard.relay.Identity;
+import dev.outboard.relay.OpenSsl;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -157,6 +158,10 @@ final class DemoSite implements AutoCloseable {
    * @param seen the address that clients use
    */
   List<String> nginx(InetAddress seen) throws IOException {
+    String missing = OpenSsl.missing();
+    if (missing != null) {
+      throw new Failure(missing);
+    }
     Identity identity = Identity.create("outboard demo");
     Files.createFile(
         directory.resolve(KEY),

@@ -50,6 +50,7 @@ final class EmbeddedDevice {
           "dev.outboard.posix",
           "dev.outboard.syscalls",
           "dev.outboard.channel",
+          "dev.outboard.relay",
           "dev.outboard.kernel",
           "dev.outboard.virtio",
           "dev.outboard.device",

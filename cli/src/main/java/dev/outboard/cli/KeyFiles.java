@@ -2,6 +2,7 @@
 package dev.outboard.cli;
 
 import dev.outboard.relay.Identity;
+import dev.outboard.relay.OpenSsl;
 import dev.outboard.relay.PeerKey;
 import dev.outboard.relay.TcpAddress;
 import java.io.IOException;
@@ -105,6 +106,7 @@ final class KeyFiles {
     if (pem == null) {
       return null;
     }
+    requireOpenSsl();
     String line = read(directory.resolve(PUBLIC), false);
     PeerKey key = line == null ? null : PeerKey.parse(line);
     if (key == null) {
@@ -130,8 +132,21 @@ final class KeyFiles {
     return identity;
   }
 
-  /** Makes an identity, where there is none. */
+  /** Keys are nothing without it. */
+  private static void requireOpenSsl() {
+    String missing = OpenSsl.missing();
+    if (missing != null) {
+      throw new Failure(missing);
+    }
+  }
+
+  /**
+   * Makes an identity, where there is none.
+   *
+   * @throws Failure if that is not possible
+   */
   Identity create() {
+    requireOpenSsl();
     Identity made = Identity.create(System.getProperty("user.name", "user") + "@" + hostName());
     // The public part first: a private key without one is of no use.
     write(PUBLIC, made.key().line() + "\n");

@@ -6,6 +6,7 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.posix.Landlock;
 import dev.outboard.posix.Linux;
+import dev.outboard.relay.OpenSsl;
 import dev.outboard.service.Service;
 import dev.outboard.service.ServiceException;
 import java.io.IOException;
@@ -52,9 +53,17 @@ final class Machine {
     findings.add(fastStart());
     findings.add(passt());
     findings.add(tap());
+    findings.add(openSsl());
     findings.add(cpuOfSessions());
     findings.add(filesOfService());
     return findings;
+  }
+
+  private static Finding openSsl() {
+    String what = "links by tcp:";
+    return OpenSsl.missing() == null
+        ? Finding.ok(what, OpenSsl.version())
+        : Finding.note(what, "OpenSSL 3 is not there", "apt-get install openssl");
   }
 
   private static Finding hostKernel() {

@@ -1,25 +1,16 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
-import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.net.InetAddress;
 import java.nio.charset.StandardCharsets;
-import java.security.GeneralSecurityException;
-import java.security.PrivateKey;
-import java.security.PublicKey;
-import java.security.Signature;
-import java.security.cert.CertificateFactory;
-import java.security.cert.X509Certificate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * X.509 certificates that say nothing but a key, as TLS has no other form for one that Java offers,
- * or a key and whose it is. RFC 5280, section 4.1; DER as in X.690.
+ * X.509 certificates that say nothing but a key, as TLS has no other form for one that every
+ * OpenSSL 3 offers, or a key and whose it is. RFC 5280, section 4.1; DER as in X.690.
  */
 final class Certificates {
-  static final String SIGNATURE = "SHA256withECDSA";
-
   private static final int INTEGER = 0x02;
   private static final int BIT_STRING = 0x03;
   private static final int OCTET_STRING = 0x04;
@@ -49,10 +40,12 @@ final class Certificates {
   /**
    * A certificate of version 3 that a key has signed for itself, without an end.
    *
+   * @param key a SubjectPublicKeyInfo, as DER
+   * @param signer the private key, as PKCS #8
    * @param server the address of whoever has the key; null to say none
+   * @return its DER
    */
-  static X509Certificate selfSigned(PublicKey key, PrivateKey signer, @Nullable InetAddress server)
-      throws GeneralSecurityException {
+  static byte[] selfSigned(byte[] key, byte[] signer, @Nullable InetAddress server) {
     byte[] algorithm = der(SEQUENCE, ECDSA_WITH_SHA256);
     byte[] name =
         der(SEQUENCE, der(SET, der(SEQUENCE, COMMON_NAME, der(UTF8_STRING, ascii("outboard")))));
@@ -69,16 +62,10 @@ final class Certificates {
                 // As section 4.1.2.5 has it for those that do not expire.
                 der(GENERALIZED_TIME, ascii("99991231235959Z"))),
             name,
-            key.getEncoded(),
+            key,
             server == null ? new byte[0] : der(EXTENSIONS, der(SEQUENCE, named(server))));
-    Signature signature = Signature.getInstance(SIGNATURE);
-    signature.initSign(signer);
-    signature.update(contents);
-    byte[] certificate =
-        der(SEQUENCE, contents, algorithm, der(BIT_STRING, new byte[] {0}, signature.sign()));
-    return (X509Certificate)
-        CertificateFactory.getInstance("X.509")
-            .generateCertificate(new ByteArrayInputStream(certificate));
+    byte[] signature = OpenSsl.sign(signer, contents);
+    return der(SEQUENCE, contents, algorithm, der(BIT_STRING, new byte[] {0}, signature));
   }
 
   private static byte[] named(InetAddress server) {

@@ -3,18 +3,14 @@ package dev.outboard.relay;
 
 import java.net.InetAddress;
 import java.security.GeneralSecurityException;
-import java.security.KeyFactory;
-import java.security.KeyPair;
-import java.security.KeyPairGenerator;
-import java.security.PrivateKey;
-import java.security.PublicKey;
-import java.security.cert.X509Certificate;
-import java.security.spec.ECGenParameterSpec;
-import java.security.spec.PKCS8EncodedKeySpec;
-import java.security.spec.X509EncodedKeySpec;
+import java.util.Arrays;
 import java.util.Base64;
+import java.util.Objects;
 
-/** A machine's own key pair. Immutable. */
+/**
+ * A machine's own key pair. Immutable. Only where there is OpenSSL: {@link OpenSsl#missing} is to
+ * be asked before.
+ */
 public final class Identity {
   private static final String BEGIN = "-----BEGIN PRIVATE KEY-----";
   private static final String END = "-----END PRIVATE KEY-----";
@@ -22,28 +18,21 @@ public final class Identity {
   private static final String END_CERTIFICATE = "-----END CERTIFICATE-----";
   private static final int PEM_COLUMNS = 64;
 
-  private final PrivateKey privateKey;
+  private final byte[] privateKey;
   private final PeerKey key;
-  private final X509Certificate certificate;
+  private final byte[] certificate;
 
-  private Identity(PrivateKey privateKey, PublicKey publicKey, PeerKey key)
-      throws GeneralSecurityException {
+  private Identity(byte[] privateKey, PeerKey key) {
     this.privateKey = privateKey;
     this.key = key;
-    this.certificate = Certificates.selfSigned(publicKey, privateKey, null);
+    this.certificate = Certificates.selfSigned(key.encoded(), privateKey, null);
   }
 
   /** A new one. */
   public static Identity create(String comment) {
-    try {
-      KeyPairGenerator generator = KeyPairGenerator.getInstance("EC");
-      generator.initialize(new ECGenParameterSpec("secp256r1"));
-      KeyPair pair = generator.generateKeyPair();
-      return new Identity(
-          pair.getPrivate(), pair.getPublic(), PeerKey.of(pair.getPublic(), comment));
-    } catch (GeneralSecurityException e) {
-      throw new IllegalStateException("every JVM has P-256", e);
-    }
+    byte[] privateKey = OpenSsl.newKey();
+    byte[] encoded = Objects.requireNonNull(OpenSsl.publicKey(privateKey));
+    return new Identity(privateKey, PeerKey.of(encoded, comment));
   }
 
   /**
@@ -59,28 +48,25 @@ public final class Identity {
     if (begin < 0 || end < begin) {
       throw new GeneralSecurityException("no private key in PEM form");
     }
-    byte[] encoded;
+    byte[] privateKey;
     try {
-      encoded = Base64.getMimeDecoder().decode(pem.substring(begin + BEGIN.length(), end));
+      privateKey = Base64.getMimeDecoder().decode(pem.substring(begin + BEGIN.length(), end));
     } catch (IllegalArgumentException e) {
       throw new GeneralSecurityException("no private key in PEM form", e);
     }
-    KeyFactory factory = KeyFactory.getInstance("EC");
-    PrivateKey privateKey = factory.generatePrivate(new PKCS8EncodedKeySpec(encoded));
-    PublicKey publicKey =
-        factory.generatePublic(new X509EncodedKeySpec(Base64.getDecoder().decode(key.base64())));
-    Identity identity = new Identity(privateKey, publicKey, key);
-    try {
-      identity.certificate.verify(publicKey);
-    } catch (GeneralSecurityException e) {
-      throw new GeneralSecurityException("the public key is not that of the private key", e);
+    byte[] encoded = OpenSsl.publicKey(privateKey);
+    if (encoded == null) {
+      throw new GeneralSecurityException("no private key in PEM form");
     }
-    return identity;
+    if (!Arrays.equals(encoded, key.encoded())) {
+      throw new GeneralSecurityException("the public key is not that of the private key");
+    }
+    return new Identity(privateKey, key);
   }
 
   /** The private key, as PKCS #8 in PEM form: for a file that only its owner may read. */
   public String pem() {
-    return pem(BEGIN, privateKey.getEncoded(), END);
+    return pem(BEGIN, privateKey, END);
   }
 
   /**
@@ -88,13 +74,10 @@ public final class Identity {
    * that trust it find the address in it.
    */
   public String certificatePem(InetAddress server) {
-    try {
-      X509Certificate named =
-          Certificates.selfSigned(certificate.getPublicKey(), privateKey, server);
-      return pem(BEGIN_CERTIFICATE, named.getEncoded(), END_CERTIFICATE);
-    } catch (GeneralSecurityException e) {
-      throw new IllegalStateException("the key has signed one before", e);
-    }
+    return pem(
+        BEGIN_CERTIFICATE,
+        Certificates.selfSigned(key.encoded(), privateKey, server),
+        END_CERTIFICATE);
   }
 
   private static String pem(String begin, byte[] encoded, String end) {
@@ -107,12 +90,16 @@ public final class Identity {
     return key;
   }
 
-  PrivateKey privateKey() {
+  /** The private key as PKCS #8, not to be changed. */
+  byte[] privateKey() {
     return privateKey;
   }
 
-  /** A certificate for TLS, which wants one; others look at the key in it alone. */
-  X509Certificate certificate() {
+  /**
+   * A certificate for TLS, which wants one, as DER, not to be changed; others look at the key in it
+   * alone.
+   */
+  byte[] certificate() {
     return certificate;
   }
 

@@ -2,10 +2,7 @@
 package dev.outboard.relay;
 
 import java.security.GeneralSecurityException;
-import java.security.KeyFactory;
 import java.security.MessageDigest;
-import java.security.PublicKey;
-import java.security.spec.X509EncodedKeySpec;
 import java.util.Base64;
 import org.jspecify.annotations.Nullable;
 
@@ -28,32 +25,46 @@ public record PeerKey(String base64, String comment) {
   /** How each key of P-256 begins, up to the point's first coordinate: that it is one, as DER. */
   private static final String P256 = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE";
 
+  /** What is before the point, its form and two coordinates. */
+  private static final int ENCODED_BYTES = 26 + 1 + 2 * 32;
+
   private static final int MAX_LINE = 1024;
 
-  /** The line's form of a key. */
-  static PeerKey of(PublicKey key, String comment) {
-    return new PeerKey(Base64.getEncoder().encodeToString(key.getEncoded()), comment);
+  /**
+   * The line's form of a key.
+   *
+   * @param encoded a SubjectPublicKeyInfo, as DER
+   */
+  static PeerKey of(byte[] encoded, String comment) {
+    return new PeerKey(Base64.getEncoder().encodeToString(encoded), comment);
   }
 
-  /** The key that a line names; null if it names none that would do. */
+  /** The key as DER. */
+  byte[] encoded() {
+    return Base64.getDecoder().decode(base64);
+  }
+
+  /**
+   * The key that a line names; null if it names none that would do. One that is no point of the
+   * curve is never shown by anybody.
+   */
   public static @Nullable PeerKey parse(String line) {
     String[] words = line.strip().split("\\s+", 3);
     if (line.length() > MAX_LINE || words.length < 2 || !words[0].equals(TYPE)) {
       return null;
     }
     try {
-      PublicKey key =
-          KeyFactory.getInstance("EC")
-              .generatePublic(new X509EncodedKeySpec(Base64.getDecoder().decode(words[1])));
+      byte[] encoded = Base64.getDecoder().decode(words[1]);
       String comment = words.length < 3 ? "" : words[2].strip();
-      PeerKey parsed = of(key, comment);
+      PeerKey parsed = of(encoded, comment);
       // One form for each key, or two could look like one.
       return parsed.base64.equals(words[1])
               && words[1].startsWith(P256)
+              && encoded.length == ENCODED_BYTES
               && comment.chars().noneMatch(Character::isISOControl)
           ? parsed
           : null;
-    } catch (GeneralSecurityException | IllegalArgumentException e) {
+    } catch (IllegalArgumentException e) {
       return null;
     }
   }
@@ -66,8 +77,7 @@ public record PeerKey(String base64, String comment) {
   /** What people compare: SHA-256 of the key, as ssh writes it. */
   public String fingerprint() {
     try {
-      byte[] digest =
-          MessageDigest.getInstance("SHA-256").digest(Base64.getDecoder().decode(base64));
+      byte[] digest = MessageDigest.getInstance("SHA-256").digest(encoded());
       return "SHA256:" + Base64.getEncoder().withoutPadding().encodeToString(digest);
     } catch (GeneralSecurityException e) {
       throw new IllegalStateException("every JVM has SHA-256", e);

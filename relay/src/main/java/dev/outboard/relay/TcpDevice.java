@@ -10,7 +10,6 @@ import java.net.StandardSocketOptions;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.security.GeneralSecurityException;
 import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.ArrayDeque;
@@ -243,9 +242,10 @@ public final class TcpDevice implements AutoCloseable {
 
   private void serve(SocketChannel channel) {
     String from = "a connection";
+    Guest guest = null;
     try {
       from = text(channel.getRemoteAddress());
-      Guest guest = greet(channel, from);
+      guest = greet(channel, from);
       known(channel);
       if (guest.request().highestVersion() < Opening.LOWEST_VERSION
           || guest.request().lowestVersion() > Opening.HIGHEST_VERSION) {
@@ -260,27 +260,33 @@ public final class TcpDevice implements AutoCloseable {
           case STATUS -> tell(guest);
         }
       }
-    } catch (IOException | GeneralSecurityException e) {
+    } catch (IOException e) {
       String message = e.getMessage();
       complain(from + ": " + (message == null ? e.getClass().getSimpleName() : message));
       closeQuietly(channel);
+      if (guest != null) {
+        guest.connection().close();
+      }
     } finally {
       known(channel);
     }
   }
 
-  private Guest greet(SocketChannel channel, String from)
-      throws IOException, GeneralSecurityException {
+  /** The connection of who is no guest is closed. */
+  private Guest greet(SocketChannel channel, String from) throws IOException {
     Trust trust = new Trust(hosts.known());
-    TlsConnection connection = new TlsConnection(channel, trust.engine(identity, false));
+    TlsConnection connection = new TlsConnection(channel, trust, identity, false);
     Deadline deadline = new Deadline(HANDSHAKE, connection::close);
+    boolean welcome = false;
     try {
       connection.handshake();
       PeerKey key = trust.matched();
       if (key == null) {
         throw new IOException("no key was shown");
       }
-      return new Guest(connection, key, from, Opening.receiveRequest(connection));
+      Guest guest = new Guest(connection, key, from, Opening.receiveRequest(connection));
+      welcome = true;
+      return guest;
     } catch (IOException e) {
       if (deadline.passed()) {
         throw new IOException("said nothing for " + HANDSHAKE.toSeconds() + " s", e);
@@ -298,6 +304,9 @@ public final class TcpDevice implements AutoCloseable {
       throw e;
     } finally {
       deadline.met();
+      if (!welcome) {
+        connection.close();
+      }
     }
   }
 

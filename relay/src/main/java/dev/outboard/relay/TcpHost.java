@@ -6,11 +6,9 @@ import java.io.IOException;
 import java.net.ConnectException;
 import java.net.InetSocketAddress;
 import java.nio.channels.SocketChannel;
-import java.security.GeneralSecurityException;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -241,6 +239,10 @@ public final class TcpHost {
 
     synchronized void close() {
       closed = true;
+      if (connection != null) {
+        connection.close();
+        return;
+      }
       try {
         if (channel != null) {
           channel.close();
@@ -289,9 +291,6 @@ public final class TcpHost {
             || answer.version() > Opening.HIGHEST_VERSION) {
           throw new Failed(versions("version " + answer.version()), true);
         }
-        synchronized (this) {
-          connection = made;
-        }
         done = true;
         return answer;
       } finally {
@@ -312,7 +311,7 @@ public final class TcpHost {
         socket
             .socket()
             .connect(to, (int) Math.max(1, Math.min(limit.toMillis(), CONNECT.toMillis())));
-        return new TlsConnection(socket, trust.engine(identity, true));
+        return connection(socket);
       } catch (ConnectException e) {
         throw new Failed(
             "Nothing listens at "
@@ -322,9 +321,13 @@ public final class TcpHost {
             false);
       } catch (IOException e) {
         throw new Failed("No connection to " + at() + ": " + message(e) + ".", false);
-      } catch (GeneralSecurityException e) {
-        throw new Failed("No TLS on this machine: " + e.getMessage() + ".", true);
       }
+    }
+
+    private synchronized TlsConnection connection(SocketChannel socket) throws IOException {
+      TlsConnection made = new TlsConnection(socket, trust, identity, true);
+      connection = made;
+      return made;
     }
 
     /** Why the two ends have not come to terms. */
@@ -332,7 +335,7 @@ public final class TcpHost {
       PeerKey seen = trust.seen();
       if (trust.matched() != null || seen == null) {
         return new Failed(
-            e instanceof SSLException
+            e instanceof TlsException
                 ? "What listens at "
                     + at()
                     + " does not speak TLS as a device does ("
@@ -374,14 +377,14 @@ public final class TcpHost {
     /** The device has let this machine in as far as TLS goes, or has just refused to. */
     private Failed refusal(IOException e) {
       return new Failed(
-          e instanceof SSLException
+          e instanceof TlsException
               ? "The device at "
                   + at()
                   + " does not let this machine in.\nAuthorise it there with: outboard keys add "
                   + identity.key().line()
               : at() + " closed the connection: " + message(e) + ".",
           false,
-          e instanceof SSLException);
+          e instanceof TlsException);
     }
 
     private String refusal(Opening.Request request, Opening.Answer answer) {

@@ -3,140 +3,156 @@ package dev.outboard.relay;
 
 import java.io.EOFException;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.SocketChannel;
-import javax.net.ssl.SSLEngine;
-import javax.net.ssl.SSLEngineResult;
-import javax.net.ssl.SSLEngineResult.HandshakeStatus;
-import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A connection by TLS.
  *
- * <p>The engine is used by the reader and a writer at a time, and never while it is waited for the
- * socket.
+ * <p>The engine is used by the reader and a writer in turn, each for one record at a time, and
+ * never while one of them waits for the socket. It is freed by whoever comes out last of {@link
+ * #close} and what was under way then.
  */
 final class TlsConnection implements Connection {
-  /** Several records of TLS, 16 KiB and a little each: so many cross in one system call. */
-  private static final int BUFFER_BYTES = 144 * 1024;
-
-  private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
-
   private final SocketChannel channel;
-  private final SSLEngine engine;
+  private final Object lock = new Object();
 
-  // The JDK's ciphers work on a record as a whole where it is in an array; what is beyond the heap
-  // they copy to arrays and back, 512 bytes at a time. So records are in arrays. What a system call
-  // carries is copied by us: the JDK would keep a buffer for each thread that writes.
+  // Guarded by lock.
+  private final TlsEngine engine;
+  private int users;
+  private boolean closed;
 
   // The reader's.
-  private final ByteBuffer socketIn = ByteBuffer.allocateDirect(BUFFER_BYTES);
-  private final ByteBuffer cipherIn = ByteBuffer.allocate(BUFFER_BYTES);
-  private final ByteBuffer plainIn = ByteBuffer.allocateDirect(BUFFER_BYTES).flip();
-  private boolean over;
+  private final ByteBuffer plainIn = ByteBuffer.allocateDirect(TlsEngine.RING_BYTES).limit(0);
+  private final long plainInAddress = MemorySegment.ofBuffer(plainIn).address();
 
-  // The writer's.
-  private final ByteBuffer cipherOut = ByteBuffer.allocate(BUFFER_BYTES);
-  private final ByteBuffer socketOut = ByteBuffer.allocateDirect(BUFFER_BYTES);
-  private final ByteBuffer[] pair = {NOTHING, NOTHING};
+  /** Whether there may be something to open. */
+  private boolean more;
+
+  private boolean over;
+  private @Nullable TlsException failure;
+
+  // The writer's: a record that is put together.
+  private final ByteBuffer record = ByteBuffer.allocateDirect(TlsEngine.RECORD_BYTES);
+  private final long recordAddress = MemorySegment.ofBuffer(record).address();
 
   /**
    * @param channel connected and blocking; owned by this object from here on
-   * @param engine fresh
+   * @param trust whom to accept
+   * @param own what to show
+   * @param client whether this end begins
    */
-  TlsConnection(SocketChannel channel, SSLEngine engine) throws IOException {
+  TlsConnection(SocketChannel channel, Trust trust, Identity own, boolean client)
+      throws IOException {
     this.channel = channel;
-    this.engine = engine;
     channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+    this.engine = new TlsEngine(trust, own, client);
+  }
+
+  /** Before the engine is used, and to be followed by {@link #leave}. */
+  private void enter() throws IOException {
+    synchronized (lock) {
+      if (closed) {
+        throw new ClosedChannelException();
+      }
+      users++;
+    }
+  }
+
+  private void leave() {
+    synchronized (lock) {
+      users--;
+      freeIfUnused();
+    }
+  }
+
+  /** Who calls has the lock. */
+  private void freeIfUnused() {
+    if (closed && users == 0) {
+      engine.free();
+    }
   }
 
   /**
    * Agrees on keys with the other end, before anything is read or written. Takes as long as the
    * other end does: the caller closes the connection when that is too long.
    *
-   * @throws SSLException if one of the two ends does not accept the other, or does not speak TLS
+   * @throws TlsException if one of the two ends does not accept the other, or does not speak TLS
    */
   void handshake() throws IOException {
+    enter();
     try {
-      engine.beginHandshake();
-      HandshakeStatus status = engine.getHandshakeStatus();
-      while (status != HandshakeStatus.NOT_HANDSHAKING && status != HandshakeStatus.FINISHED) {
-        status =
-            switch (status) {
-              case NEED_TASK -> runTasks();
-              case NEED_WRAP -> wrap();
-              default -> unwrap();
-            };
+      while (true) {
+        boolean done;
+        try {
+          synchronized (lock) {
+            done = engine.handshake();
+          }
+        } catch (TlsException e) {
+          sendAlert();
+          throw e;
+        }
+        send();
+        if (done) {
+          more = true;
+          return;
+        }
+        if (!receive()) {
+          throw new EOFException("the other side closed the connection");
+        }
       }
-    } catch (SSLException e) {
-      sendAlert();
-      throw e;
-    }
-  }
-
-  private HandshakeStatus runTasks() {
-    for (Runnable task; (task = engine.getDelegatedTask()) != null; ) {
-      task.run();
-    }
-    return engine.getHandshakeStatus();
-  }
-
-  /** Sends what the engine itself has to say. */
-  private HandshakeStatus wrap() throws IOException {
-    cipherOut.clear();
-    SSLEngineResult result = engine.wrap(NOTHING, cipherOut);
-    send();
-    if (result.getStatus() == SSLEngineResult.Status.CLOSED) {
-      throw new EOFException("the other side closed the connection");
-    }
-    return result.getHandshakeStatus();
-  }
-
-  private HandshakeStatus unwrap() throws IOException {
-    cipherIn.flip();
-    plainIn.clear();
-    SSLEngineResult result;
-    try {
-      result = engine.unwrap(cipherIn, plainIn);
     } finally {
-      cipherIn.compact();
-      plainIn.flip();
+      leave();
     }
-    switch (result.getStatus()) {
-      case BUFFER_UNDERFLOW -> fill();
-      case CLOSED -> throw new EOFException("the other side closed the connection");
-      default -> {}
-    }
-    HandshakeStatus status = result.getHandshakeStatus();
-    return status == HandshakeStatus.FINISHED ? status : engine.getHandshakeStatus();
-  }
-
-  private void fill() throws IOException {
-    if (!receive()) {
-      throw new EOFException("the other side closed the connection");
-    }
-  }
-
-  /** Reads what comes into {@link #cipherIn}, which has room; false at the end. */
-  private boolean receive() throws IOException {
-    socketIn.clear().limit(cipherIn.remaining());
-    if (channel.read(socketIn) < 0) {
-      return false;
-    }
-    cipherIn.put(socketIn.flip());
-    return true;
   }
 
   /** The other end is to know why; it may be slow or gone. */
   private void sendAlert() {
     try {
-      for (int i = 0; i < 4 && engine.getHandshakeStatus() == HandshakeStatus.NEED_WRAP; i++) {
-        wrap();
-      }
+      send();
     } catch (IOException e) {
       // It will not know, then.
+    }
+  }
+
+  /** Takes what comes; false at the end. */
+  private boolean receive() throws IOException {
+    ByteBuffer vacant;
+    synchronized (lock) {
+      vacant = engine.vacant();
+    }
+    int bytes = channel.read(vacant);
+    if (bytes < 0) {
+      return false;
+    }
+    synchronized (lock) {
+      engine.arrived(bytes);
+    }
+    more = true;
+    return true;
+  }
+
+  /** Sends what is sealed. */
+  private void send() throws IOException {
+    while (true) {
+      ByteBuffer sealed;
+      synchronized (lock) {
+        sealed = engine.sealed();
+      }
+      int bytes = sealed.remaining();
+      if (bytes == 0) {
+        return;
+      }
+      while (sealed.hasRemaining()) {
+        channel.write(sealed);
+      }
+      synchronized (lock) {
+        engine.sent(bytes);
+      }
     }
   }
 
@@ -147,9 +163,10 @@ final class TlsConnection implements Connection {
   void drain() {
     try {
       channel.shutdownOutput();
-      do {
-        cipherIn.clear();
-      } while (receive());
+      ByteBuffer nothing = ByteBuffer.allocateDirect(TlsEngine.RECORD_BYTES);
+      while (channel.read(nothing.clear()) >= 0) {
+        // It is of no interest.
+      }
     } catch (IOException e) {
       // That is as good.
     }
@@ -160,69 +177,90 @@ final class TlsConnection implements Connection {
     if (plainIn.hasRemaining()) {
       return plainIn;
     }
+    enter();
     plainIn.clear();
     try {
-      while (!over) {
-        if (decrypt()) {
-          break;
-        }
-        if (!over && !receive()) {
-          over = true;
-        }
+      while (!over && !open()) {
+        over = over || !receive();
       }
     } finally {
       plainIn.flip();
+      leave();
     }
     return plainIn.hasRemaining() ? plainIn : null;
   }
 
-  /** Decrypts what is there and whole; whether that was any bytes. */
-  private boolean decrypt() throws IOException {
-    cipherIn.flip();
+  /** Opens what is there and whole; whether that was any bytes. */
+  private boolean open() throws IOException {
+    if (failure != null) {
+      throw failure;
+    }
     try {
-      while (cipherIn.hasRemaining()) {
-        SSLEngineResult result = engine.unwrap(cipherIn, plainIn);
-        if (result.getHandshakeStatus() == HandshakeStatus.NEED_TASK) {
-          runTasks();
+      while (more && plainIn.hasRemaining()) {
+        int room = plainIn.remaining();
+        int bytes;
+        synchronized (lock) {
+          bytes = engine.open(plainInAddress + plainIn.position(), room);
+          more = bytes > 0 && (bytes == room || engine.hasMore());
         }
-        if (result.getStatus() == SSLEngineResult.Status.CLOSED) {
-          over = true;
-          break;
-        }
-        if (result.getStatus() != SSLEngineResult.Status.OK) {
-          break; // not whole, or no more room
-        }
-        if (result.bytesConsumed() == 0 && result.bytesProduced() == 0) {
-          // Nothing is read before something is said; a new key is told so. Rare enough.
-          throw new SSLException("the connection has to agree on new keys first");
-        }
+        over = bytes < 0;
+        plainIn.position(plainIn.position() + Math.max(bytes, 0));
       }
-    } finally {
-      cipherIn.compact();
+    } catch (TlsException e) {
+      failure = e;
+      if (plainIn.position() == 0) {
+        throw e;
+      }
     }
     return plainIn.position() > 0;
   }
 
   @Override
   public void write(ByteBuffer first, ByteBuffer second) throws IOException {
-    pair[0] = first;
-    pair[1] = second;
-    int record = engine.getSession().getPacketBufferSize();
-    do {
-      cipherOut.clear();
-      do {
-        if (engine.wrap(pair, cipherOut).getStatus() != SSLEngineResult.Status.OK) {
-          throw new EOFException("the other side closed the connection");
+    enter();
+    try {
+      int waiting = 0;
+      while (first.hasRemaining() || second.hasRemaining()) {
+        if (waiting > TlsEngine.RING_BYTES - TlsEngine.RECORD_BYTES - TlsEngine.OVERHEAD_BYTES) {
+          send();
+          waiting = 0;
         }
-      } while ((first.hasRemaining() || second.hasRemaining()) && cipherOut.remaining() >= record);
+        int bytes;
+        if (first.hasRemaining()) {
+          // Both in one record, up to its end.
+          record.clear();
+          move(first, record);
+          move(second, record);
+          bytes = record.position();
+          seal(recordAddress, bytes);
+        } else {
+          bytes = Math.min(second.remaining(), TlsEngine.RECORD_BYTES);
+          seal(MemorySegment.ofBuffer(second).address(), bytes);
+          second.position(second.position() + bytes);
+        }
+        waiting += bytes + TlsEngine.OVERHEAD_BYTES;
+      }
       send();
-    } while (first.hasRemaining() || second.hasRemaining());
+    } finally {
+      leave();
+    }
   }
 
-  private void send() throws IOException {
-    socketOut.clear().put(cipherOut.flip()).flip();
-    while (socketOut.hasRemaining()) {
-      channel.write(socketOut);
+  private static void move(ByteBuffer from, ByteBuffer to) {
+    int bytes = Math.min(from.remaining(), to.remaining());
+    to.put(to.position(), from, from.position(), bytes);
+    from.position(from.position() + bytes);
+    to.position(to.position() + bytes);
+  }
+
+  private void seal(long address, int bytes) throws IOException {
+    while (true) {
+      synchronized (lock) {
+        if (engine.seal(address, bytes)) {
+          return;
+        }
+      }
+      send();
     }
   }
 
@@ -241,6 +279,12 @@ final class TlsConnection implements Connection {
       channel.close();
     } catch (IOException e) {
       // There is nothing else that one could do to it.
+    }
+    synchronized (lock) {
+      if (!closed) {
+        closed = true;
+        freeIfUnused();
+      }
     }
   }
 }

@@ -168,7 +168,9 @@ class StatusLinkTest {
     TlsConnection c =
         new TlsConnection(
             SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
-            new Trust(List.of(DEVICE.key())).engine(HOST, true));
+            new Trust(List.of(DEVICE.key())),
+            HOST,
+            true);
     c.handshake();
     Opening.send(c, new Opening.Request(2, 2, Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, 0));
     Opening.Answer answer = Opening.receiveAnswer(c);
@@ -274,7 +276,7 @@ class StatusLinkTest {
                 try {
                   TlsConnection c =
                       new TlsConnection(
-                          server.accept(), new Trust(List.of(HOST.key())).engine(DEVICE, false));
+                          server.accept(), new Trust(List.of(HOST.key())), DEVICE, false);
                   c.handshake();
                   Opening.receiveRequest(c);
                   Opening.send(
@@ -285,7 +287,7 @@ class StatusLinkTest {
                   }
                   done.await();
                   c.close();
-                } catch (IOException | java.security.GeneralSecurityException e) {
+                } catch (IOException e) {
                   log.add("far: " + e);
                 } catch (InterruptedException e) {
                   Thread.currentThread().interrupt();
@@ -311,7 +313,9 @@ class StatusLinkTest {
     TlsConnection c =
         new TlsConnection(
             SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
-            new Trust(List.of(DEVICE.key())).engine(HOST, true));
+            new Trust(List.of(DEVICE.key())),
+            HOST,
+            true);
     c.handshake();
     Opening.send(c, new Opening.Request(1, 1, Opening.Kind.BEGIN, Duration.ZERO, Opening.NONE, 0));
     Opening.Answer answer = Opening.receiveAnswer(c);
@@ -323,7 +327,9 @@ class StatusLinkTest {
     TlsConnection odd =
         new TlsConnection(
             SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
-            new Trust(List.of(DEVICE.key())).engine(HOST, true));
+            new Trust(List.of(DEVICE.key())),
+            HOST,
+            true);
     odd.handshake();
     Opening.send(
         odd, new Opening.Request(1, 1, Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, 0));

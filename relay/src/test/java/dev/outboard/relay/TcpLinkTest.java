@@ -26,7 +26,6 @@ import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.security.KeyPairGenerator;
-import java.security.Security;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
 import java.time.Duration;
@@ -50,12 +49,6 @@ import org.junit.jupiter.api.Timeout;
 /** Hosts and devices that know each other by keys, and others. */
 @Timeout(60)
 class TcpLinkTest {
-  static {
-    // Before TLS is first used: new keys after each MiB.
-    Security.setProperty(
-        "jdk.tls.keyLimits", "AES/GCM/NoPadding KeyUpdate 2^20, ChaCha20-Poly1305 KeyUpdate 2^20");
-  }
-
   private static final Identity HOST = Identity.create("the host");
   private static final Identity DEVICE = Identity.create("the device");
   private static final Identity OTHER = Identity.create("somebody else");
@@ -235,7 +228,7 @@ class TcpLinkTest {
 
   /** With the right keys, and TLS 1.2 alone. */
   private static SSLEngine older(Identity own, Identity other, boolean client) throws Exception {
-    SSLEngine engine = new Trust(List.of(other.key())).engine(own, client);
+    SSLEngine engine = JsseConnection.engine(List.of(other.key()), own, client);
     SSLParameters parameters = engine.getSSLParameters();
     parameters.setProtocols(new String[] {"TLSv1.2"});
     parameters.setCipherSuites(new String[] {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"});
@@ -243,9 +236,9 @@ class TcpLinkTest {
     return engine;
   }
 
-  private TlsConnection olderHost(int port) throws Exception {
-    TlsConnection made =
-        new TlsConnection(
+  private JsseConnection olderHost(int port) throws Exception {
+    JsseConnection made =
+        new JsseConnection(
             SocketChannel.open(new InetSocketAddress(InetAddress.getLoopbackAddress(), port)),
             older(HOST, DEVICE, true));
     open.add(made::close);
@@ -265,7 +258,7 @@ class TcpLinkTest {
           .start(() -> {
             for (int i = 0; i < 2; i++) {
               try {
-                TlsConnection c = new TlsConnection(server.accept(), older(DEVICE, HOST, false));
+                JsseConnection c = new JsseConnection(server.accept(), older(DEVICE, HOST, false));
                 c.handshake();
                 ends.add("agreed");
                 c.close();
@@ -282,7 +275,7 @@ class TcpLinkTest {
       assertThat(ends.poll(20, TimeUnit.SECONDS)).contains("SSLHandshakeException");
     }
     TcpAddress device = device();
-    TlsConnection old = olderHost(device.port());
+    JsseConnection old = olderHost(device.port());
     int before = open.size();
     assertThatThrownBy(old::handshake).isInstanceOf(SSLException.class);
     assertThat(open).as("no session has begun").hasSize(before);
@@ -301,7 +294,7 @@ class TcpLinkTest {
                 try {
                   TlsConnection c =
                       new TlsConnection(
-                          server.accept(), new Trust(List.of(HOST.key())).engine(DEVICE, false));
+                          server.accept(), new Trust(List.of(HOST.key())), DEVICE, false);
                   c.handshake();
                   Opening.receiveRequest(c);
                   c.write(answer, ByteBuffer.allocateDirect(0));
@@ -365,7 +358,9 @@ class TcpLinkTest {
     TlsConnection c =
         new TlsConnection(
             SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
-            new Trust(List.of(DEVICE.key())).engine(who, true));
+            new Trust(List.of(DEVICE.key())),
+            who,
+            true);
     c.handshake();
     return c;
   }
@@ -570,8 +565,14 @@ class TcpLinkTest {
                 .generateCertificate(
                     new ByteArrayInputStream(
                         HOST.certificatePem(address).getBytes(StandardCharsets.US_ASCII)));
-    certificate.verify(HOST.certificate().getPublicKey());
+    certificate.verify(certificate.getPublicKey());
+    assertThat(certificate.getPublicKey().getEncoded()).isEqualTo(HOST.key().encoded());
     assertThat(certificate.getSubjectAlternativeNames()).containsExactly(List.of(7, "10.77.0.2"));
-    assertThat(HOST.certificate().getSubjectAlternativeNames()).isNull();
+    X509Certificate own =
+        (X509Certificate)
+            CertificateFactory.getInstance("X.509")
+                .generateCertificate(new ByteArrayInputStream(HOST.certificate()));
+    own.verify(certificate.getPublicKey());
+    assertThat(own.getSubjectAlternativeNames()).isNull();
   }
 }
