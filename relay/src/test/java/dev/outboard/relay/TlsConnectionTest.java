@@ -474,10 +474,13 @@ class TlsConnectionTest {
       TlsEngine device = new TlsEngine(new Trust(hosts), DEVICE, false);
       boolean met = false;
       boolean known = false;
-      do {
+      boolean moved = true;
+      while (moved) {
         known = known || handshake(host);
+        moved = carry(host, device);
         met = met || handshake(device);
-      } while (carry(host, device) | carry(device, host));
+        moved = carry(device, host) || moved;
+      }
       assertThat(met).isEqualTo(i % 3 == 2);
       assertThat(known).isEqualTo(i % 3 != 1);
       if (met) {
