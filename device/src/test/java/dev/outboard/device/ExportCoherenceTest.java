@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileTime;
+import java.time.Instant;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -75,11 +76,10 @@ class ExportCoherenceTest {
     t.status(fd, 0, SMALL);
     assertThat(t.memory.get(ValueLayout.JAVA_LONG, SMALL + Stat.STATX_SIZE))
         .isEqualTo(Files.size(file));
-    FileTime modified = Files.getLastModifiedTime(file);
+    Instant modified = Files.getLastModifiedTime(file).toInstant();
     assertThat(t.memory.get(ValueLayout.JAVA_LONG, SMALL + Stat.STATX_MTIME))
-        .isEqualTo(modified.to(TimeUnit.SECONDS));
-    assertThat(t.number(Stat.STATX_MTIME + Stat.STATX_NANOS))
-        .isEqualTo(modified.toInstant().getNano());
+        .isEqualTo(modified.getEpochSecond());
+    assertThat(t.number(Stat.STATX_MTIME + Stat.STATX_NANOS)).isEqualTo(modified.getNano());
     long n = t.good(Canonical.READ, fd, t.data(), 2 << 20);
     assertThat(new String(t.get(n), StandardCharsets.UTF_8)).isEqualTo(Files.readString(file));
     t.close(fd);

@@ -23,6 +23,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.FileTime;
 import java.time.Duration;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /** Files that are the device's: those of its network, and directories of the device's machine. */
@@ -129,7 +130,7 @@ class DeviceFilesTest {
                 f = os.open('share/f', os.O_RDONLY)
                 s = os.fstat(f)
                 m = mmap.mmap(f, 0, prot=mmap.PROT_READ)
-                print(s.st_size, s.st_mtime_ns % 1000000000, os.read(f, 100), m[:], flush=True)
+                print(s.st_size, s.st_mtime_ns, os.read(f, 100), m[:], flush=True)
                 m.close(); os.close(f)
             """);
     command.with((trial.mode() == Mode.HOST ? "--device-path=" + share : readOnly(share)));
@@ -150,7 +151,7 @@ class DeviceFilesTest {
           }
         }
         python.type("\n");
-        int nanos = Files.getLastModifiedTime(file).toInstant().getNano();
+        long nanos = Files.getLastModifiedTime(file).to(TimeUnit.NANOSECONDS);
         python.awaitOutput(
             LIMIT, "(?m)^%d %d b'%s' b'%s'$".formatted(text.length(), nanos, text, text));
       }
