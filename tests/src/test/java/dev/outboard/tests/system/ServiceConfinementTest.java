@@ -13,6 +13,7 @@ import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -151,7 +152,12 @@ class ServiceConfinementTest {
   private static void capabilities(long pid, long expected, long bounding) throws IOException {
     try (Stream<Path> threads = Files.list(Path.of("/proc/" + pid + "/task"))) {
       for (Path thread : threads.toList()) {
-        String status = Files.readString(thread.resolve("status"));
+        String status;
+        try {
+          status = Files.readString(thread.resolve("status"));
+        } catch (NoSuchFileException e) {
+          continue; // It has ended meanwhile.
+        }
         if (status.contains("Uid:\t0\t0\t0\t0\n")) {
           String set = String.format(Locale.ROOT, "%016x", expected);
           assertThat(status)
@@ -399,6 +405,9 @@ class ServiceConfinementTest {
           .outboard("run", "--device=unix:" + socket, "--", "sh", "-c", "ls /other && ls /there")
           .run(LIMIT)
           .expectSuccess();
+      // It is written when it is full, or ends.
+      service.signal("TERM");
+      service.await(LIMIT).expectSuccess();
       assertThat(Files.readString(log)).contains("Linux version");
     }
   }
