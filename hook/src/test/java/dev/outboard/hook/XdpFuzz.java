@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.hook;
 
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -16,6 +15,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 
@@ -30,6 +30,7 @@ import java.util.Objects;
  * many frames at most, of which the device takes so many.
  */
 class XdpFuzz {
+  private static final List<XdpSocket.Kind> KINDS = List.of(XdpSocket.Kind.values());
   private static final int LENGTH = 16384;
   private static final int PAGE = 4096;
   private static final int CHUNK = 2048;
@@ -87,7 +88,7 @@ class XdpFuzz {
     PROGRAM.fill((byte) 0x55);
     try (XdpSocket socket = new XdpSocket((ringBytes, hadMemory) -> {})) {
       check(socket.memory(new XdpMemory(request, fd)));
-      for (XdpSocket.Kind kind : XdpSocket.Kind.values()) {
+      for (XdpSocket.Kind kind : KINDS) {
         XdpRing ring = Objects.requireNonNull(kind.make(ENTRIES));
         check(socket.ring(kind, ring));
         rings.put(kind, ring);
@@ -117,13 +118,13 @@ class XdpFuzz {
     switch (in.get() & 3) {
       case 0 -> {
         if (in.remaining() >= 17) {
-          enter(XdpSocket.Kind.values()[in.get() & 3], in.getLong(), in.getInt(), in.getInt());
+          enter(KINDS.get(in.get() & 3), in.getLong(), in.getInt(), in.getInt());
         }
       }
       case 1 -> {
         if (in.remaining() >= 5) {
           int which = in.get();
-          MemorySegment ring = Objects.requireNonNull(seen.get(XdpSocket.Kind.values()[which & 3]));
+          MemorySegment ring = Objects.requireNonNull(seen.get(KINDS.get(which & 3)));
           int index = (which & 4) == 0 ? XdpRing.PRODUCER : XdpRing.CONSUMER;
           ring.set(JAVA_INT, index, in.getInt());
         }
@@ -157,7 +158,7 @@ class XdpFuzz {
     int given = Math.min(Short.toUnsignedInt(in.getShort()), DATA_BYTES);
     int said = Math.min(Short.toUnsignedInt(in.getShort()), DATA_BYTES);
     int there = Math.min(given, in.remaining());
-    MemorySegment.copy(in.array(), in.position(), DATA, JAVA_BYTE, 0, there);
+    MemorySegment.copy(MemorySegment.ofBuffer(in), 0, DATA, 0, there);
     in.position(in.position() + there);
     MemorySegment ring = Objects.requireNonNull(seen.get(XdpSocket.Kind.RECEIVE));
     if (!socket.receive(DATA.asSlice(0, said), said)) {
