@@ -71,15 +71,35 @@ record Privileges(Restriction service, Landlock program, long reach, @Nullable S
     long more = lowPort ? Capabilities.NET_BIND_SERVICE : 0;
     String notice = null;
     OwnFiles.Reach reach = new OwnFiles.Reach(0, "", null);
+    @Nullable Path groups = null;
+    try {
+      groups = Service.controlGroups();
+    } catch (ServiceException e) {
+      // None can be made.
+    }
     if (Capabilities.permitted() != 0) {
       List<Path> written = new ArrayList<>(sockets);
       if (log != null) {
         written.add(log);
       }
       reach = own.reach(needs.capabilities(), read, written);
-      if (reach.because() != null) {
+      OwnFiles.Reach noticed = reach;
+      if (groups != null && (needs.capabilities() & Capabilities.DAC_OVERRIDE) == 0) {
+        // The root of a hierarchy, as a container has it, is not its owner's to write to. Its
+        // kernels have groups that are.
+        OwnFiles.Reach ofGroups =
+            own.reach(needs.capabilities() | reach.capabilities(), List.of(), List.of(groups));
+        if (ofGroups.capabilities() == Capabilities.DAC_OVERRIDE) {
+          more |= Capabilities.DAC_OVERRIDE;
+          noticed = ofGroups;
+        }
+      }
+      if (noticed.because() != null) {
         notice =
-            "the service keeps " + reach.name() + ", without which it has no " + reach.because();
+            "the service keeps "
+                + noticed.name()
+                + ", without which it has no "
+                + noticed.because();
       }
     }
     Landlock program = own.landlock();
@@ -93,10 +113,8 @@ record Privileges(Restriction service, Landlock program, long reach, @Nullable S
     if (log != null) {
       files = files.allow(log, Landlock.WRITE);
     }
-    try {
-      files = files.allow(Service.controlGroups(), Landlock.GROUPS);
-    } catch (ServiceException e) {
-      // None can be made.
+    if (groups != null) {
+      files = files.allow(groups, Landlock.GROUPS);
     }
     // jcmd reaches a JVM by a socket that this makes there.
     files = files.allow(Path.of("/tmp"), Landlock.SOCKETS);

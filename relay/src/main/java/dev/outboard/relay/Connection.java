@@ -22,7 +22,7 @@ interface Connection {
   @Nullable ByteBuffer read() throws IOException;
 
   /**
-   * Writes all of two buffers, one after the other.
+   * Writes all of two direct buffers, one after the other.
    *
    * @throws IOException if the connection has failed or was closed
    */

@@ -217,6 +217,9 @@ final class TlsConnection implements Connection {
 
   @Override
   public void write(ByteBuffer first, ByteBuffer second) throws IOException {
+    if (!second.isDirect()) {
+      throw new IllegalArgumentException("a buffer of the heap has no address");
+    }
     enter();
     try {
       int waiting = 0;
