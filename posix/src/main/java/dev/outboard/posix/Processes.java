@@ -2,6 +2,7 @@
 package dev.outboard.posix;
 
 import dev.outboard.abi.SyscallNumbers;
+import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
@@ -191,4 +192,13 @@ public final class Processes {
   public static final int STAT_MODE = 24;
   public static final int STAT_UID = 28;
   public static final int STAT_GID = 32;
+
+  /** The address of this process's environment: {@code environ(7)}. */
+  static long environ() {
+    return Linker.nativeLinker()
+        .defaultLookup()
+        .findOrThrow("environ")
+        .reinterpret(ValueLayout.JAVA_LONG.byteSize())
+        .get(ValueLayout.JAVA_LONG, 0);
+  }
 }

@@ -6,7 +6,6 @@ import dev.outboard.abi.Fcntl;
 import dev.outboard.abi.SyscallNumbers;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
@@ -121,12 +120,7 @@ public record Restriction(long capabilities, @Nullable Landlock files) {
         argv.setAtIndex(ValueLayout.JAVA_LONG, i, string(arena, words.get(i)).address());
       }
       MemorySegment path = string(arena, before.isEmpty() ? executable : words.getFirst());
-      long environ =
-          Linker.nativeLinker()
-              .defaultLookup()
-              .findOrThrow("environ")
-              .reinterpret(ValueLayout.JAVA_LONG.byteSize())
-              .get(ValueLayout.JAVA_LONG, 0);
+      long environ = Processes.environ();
       CFunction execve = CFunction.ofLibc("execve");
       long r = apply();
       if (r < 0) {

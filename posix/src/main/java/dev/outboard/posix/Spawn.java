@@ -2,7 +2,6 @@
 package dev.outboard.posix;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -180,15 +179,11 @@ public final class Spawn {
       for (int i = 1; i < s.command.size(); i++) {
         argv.setAtIndex(ValueLayout.JAVA_LONG, i, Linux.cString(arena, s.command.get(i)).address());
       }
-      long environ =
-          Linker.nativeLinker()
-              .defaultLookup()
-              .findOrThrow("environ")
-              .reinterpret(ValueLayout.JAVA_LONG.byteSize())
-              .get(ValueLayout.JAVA_LONG, 0);
       environment =
           Tunables.removedFrom(
-              environ, s.jvmOfOurs ? null : System.getProperty(Tunables.PROPERTY), arena);
+              Processes.environ(),
+              s.jvmOfOurs ? null : System.getProperty(Tunables.PROPERTY),
+              arena);
       // Neither can fail in glibc: they fill a structure.
       int actions = ACTIONS_INIT.callInt(fileActions.address());
       int attribute = ATTRIBUTES_INIT.callInt(attributes.address());
