@@ -13,7 +13,7 @@ import org.junit.jupiter.api.Tag;
 /** Stock databases and caches under their own clients and benchmarks. */
 @Tag("judges")
 class DatabasesTest {
-  private static final Duration LIMIT = Duration.ofMinutes(2);
+  private static final Duration LIMIT = Duration.ofMinutes(6);
 
   private static String output(Trial trial, String script) {
     Finished done = trial.shell(script).run(LIMIT).expectSuccess();
