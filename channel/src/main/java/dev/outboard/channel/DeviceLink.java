@@ -15,6 +15,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -503,6 +504,13 @@ public final class DeviceLink implements AutoCloseable {
       }
       return answer.get(options.timeout().toMillis(), TimeUnit.MILLISECONDS);
     } catch (TimeoutException e) {
+      if (!waiting.remove(id, answer)) {
+        // The reader has just taken it for what has come: whoever asked for a slot must have that.
+        return answer
+            .handle((frame, failure) -> Optional.ofNullable(frame))
+            .join()
+            .orElseThrow(() -> new LinkException("The device is gone.", e));
+      }
       throw new LinkException(
           "The device did not answer within " + options.timeout().toSeconds() + " s.", e);
     } catch (ExecutionException e) {
