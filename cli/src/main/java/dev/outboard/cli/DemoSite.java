@@ -2,7 +2,6 @@
 package dev.outboard.cli;
 
 import dev.outboard.relay.Identity;
-import dev.outboard.relay.OpenSsl;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -158,10 +157,7 @@ final class DemoSite implements AutoCloseable {
    * @param seen the address that clients use
    */
   List<String> nginx(InetAddress seen) throws IOException {
-    String missing = OpenSsl.missing();
-    if (missing != null) {
-      throw new Failure(missing);
-    }
+    KeyFiles.requireOpenSsl();
     Identity identity = Identity.create("outboard demo");
     Files.createFile(
         directory.resolve(KEY),

@@ -133,7 +133,7 @@ final class KeyFiles {
   }
 
   /** Keys are nothing without it. */
-  private static void requireOpenSsl() {
+  static void requireOpenSsl() {
     String missing = OpenSsl.missing();
     if (missing != null) {
       throw new Failure(missing);

@@ -24,9 +24,7 @@ import org.jspecify.annotations.Nullable;
  * thread.
  */
 final class OwnFiles {
-  private static final int READABLE = 4;
   private static final int WRITABLE = 2;
-  private static final int AT_EACCESS = 0x200;
 
   /** Programs and libraries of the machine. */
   private static final List<String> SYSTEM =
@@ -147,7 +145,7 @@ final class OwnFiles {
     without.inThread(() -> {
       List<Path> all = new ArrayList<>(read);
       own.forEach(path -> all.addAll(withEntries(path)));
-      found[0] = unreachable(all, READABLE);
+      found[0] = unreachable(all, Fcntl.R_OK);
       found[1] = unreachable(written, WRITABLE);
     });
     return found[1] != null
@@ -187,7 +185,7 @@ final class OwnFiles {
                 Fcntl.AT_FDCWD,
                 Linux.cString(arena, path.toString()).address(),
                 mode,
-                AT_EACCESS,
+                Fcntl.AT_EACCESS,
                 0,
                 0);
         if (r == -Errno.EACCES) {

@@ -556,8 +556,7 @@ final class ShadowThread implements Runnable {
         || sent >= call.args[3]
         || (sample.mask & (Poll.POLLOUT | Poll.POLLERR | Poll.POLLHUP)) != 0
         || stat(source.fd, Stat.STATX_TYPE_AND_SIZE, 0, own) < 0
-        || (own.get(ValueLayout.JAVA_SHORT, STATX + Stat.STATX_MODE) & Stat.S_IFMT)
-            != Stat.S_IFREG) {
+        || type(own) != Stat.S_IFREG) {
       return false;
     }
     long position =
