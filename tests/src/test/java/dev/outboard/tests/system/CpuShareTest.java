@@ -11,6 +11,7 @@ import dev.outboard.tests.support.ProcFile;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.ServiceLog;
 import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -388,7 +389,7 @@ class CpuShareTest {
       assertThat(status(trial, socket))
           .contains("CPU: shared as any processes do: no group can be made in " + hierarchy.root())
           .contains("Read-only file system");
-      assertThat(service.errors().lines()).hasSize(1);
+      assertThat(ServiceLog.lines(service)).hasSize(1);
       one.close();
     }
   }

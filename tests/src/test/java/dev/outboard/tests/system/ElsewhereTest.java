@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Tag;
  * place; with {@code -Dtests.ssh=true} all other scenarios have such a device, too.
  */
 class ElsewhereTest {
-  private static final Duration LIMIT = Duration.ofSeconds(60);
+  private static final Duration LIMIT = Duration.ofMinutes(3);
 
   @Scenario(modes = {Mode.NATIVE, Mode.LIBRARY})
   void whatProgramsDoEveryDay(Trial trial) {

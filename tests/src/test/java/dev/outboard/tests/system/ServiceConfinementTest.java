@@ -10,6 +10,7 @@ import dev.outboard.tests.support.ProcFile;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.ServiceLog;
 import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -178,9 +179,7 @@ class ServiceConfinementTest {
    * hierarchy, as in a container, it says that it has to keep more.
    */
   private static long ofItsOwn(Running service) {
-    return service.errors().contains("keeps CAP_DAC_OVERRIDE, without which it has no /sys/fs/")
-        ? KILL | DAC_OVERRIDE
-        : KILL;
+    return ServiceLog.keepsMore(service) ? KILL | DAC_OVERRIDE : KILL;
   }
 
   /** Files that anybody may read or write, and what a process has to get that opens them. */

@@ -15,6 +15,7 @@ import dev.outboard.tests.support.ProcFile;
 import dev.outboard.tests.support.Programs;
 import dev.outboard.tests.support.Running;
 import dev.outboard.tests.support.Scenario;
+import dev.outboard.tests.support.ServiceLog;
 import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -231,7 +232,7 @@ class ServiceTest {
           .containsPattern("outboard_session_sent_bytes_total\\{.*kernel=\"web\".*} 3015.0")
           .containsPattern("outboard_session_call_seconds_count\\{.*} [1-9]");
       server.close();
-      assertThat(service.errors().lines()).hasSize(1);
+      assertThat(ServiceLog.lines(service)).hasSize(1);
     }
   }
 
@@ -340,7 +341,7 @@ class ServiceTest {
       assertThat(same.output()).isEqualTo("77\nsecret\n");
       one.type("go\n");
       assertThat(one.await(LIMIT).expectSuccess().output()).isEqualTo("on\n77\nsecret\n");
-      assertThat(service.errors().lines()).hasSize(1);
+      assertThat(ServiceLog.lines(service)).hasSize(1);
     }
   }
 
@@ -401,7 +402,7 @@ class ServiceTest {
                   .expectSuccess()
                   .output())
           .isEqualTo("20\n");
-      assertThat(service.errors().lines()).hasSize(1);
+      assertThat(ServiceLog.lines(service)).hasSize(1);
     }
   }
 
@@ -453,7 +454,7 @@ class ServiceTest {
       assertThat(done.output()).isEqualTo("True {'ENOBUFS'}\n".repeat(2));
       assertThat(done.errors().lines()).hasSize(1);
       assertThat(done.errors()).contains("no call slot left: more than 6 program threads");
-      assertThat(service.errors().lines()).hasSize(1);
+      assertThat(ServiceLog.lines(service)).hasSize(1);
     }
   }
 
@@ -663,7 +664,7 @@ class ServiceTest {
       programs.forEach(Running::endInput);
       programs.forEach(p -> p.await(MANY).expectSuccess());
       Eventually.require(LIMIT, service::errors, () -> kernels(trial).isEmpty());
-      assertThat(service.errors().lines()).hasSize(1);
+      assertThat(ServiceLog.lines(service)).hasSize(1);
     }
   }
 
