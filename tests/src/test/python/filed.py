@@ -59,6 +59,11 @@ def attempt(call, *args):
         return None
 
 
+# The first calls are made another way. All of these fit into the socket's buffer.
+os.pwrite(file, stream(0, BLOCK), 0)
+written = BLOCK
+for _ in range(100):
+    sent += os.sendfile(link.fileno(), file, sent, 10)
 print("ready", flush=True)
 turn = 0
 while True:

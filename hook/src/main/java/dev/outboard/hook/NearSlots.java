@@ -33,10 +33,10 @@ import org.jspecify.annotations.Nullable;
  * it had trapped. So a call needs neither a notification nor copies between processes.
  *
  * <p>Taken are sends that {@link SendAhead} takes, options that go ahead between them, receives of
- * what {@link ReceiveAhead} has, and, which cross the link, questions about a socket and sendfile of
- * a file of the device to one that does not wait. All else ends with {@link #TRAP}, and then nothing
- * has happened. The process must say the birth of each handle that it means, as to a device of its
- * own machine.
+ * what {@link ReceiveAhead} has, and, which cross the link, questions about a socket and sendfile
+ * of a file of the device to one that does not wait. All else ends with {@link #TRAP}, and then
+ * nothing has happened. The process must say the birth of each handle that it means, as to a device
+ * of its own machine.
  *
  * <p>What a receive brings stays with the hook until the process has taken it: one that is killed
  * before has received nothing.
