@@ -41,6 +41,10 @@ import org.jspecify.annotations.Nullable;
 public final class DeviceLink implements AutoCloseable {
   private static final int UNIX_PATH_BYTES = 108;
 
+  /** Whether a near end tells what the device says by itself; off for measurements. */
+  private static final boolean TOLD_AT_ONCE =
+      Boolean.parseBoolean(System.getProperty("outboard.link.tells", "true"));
+
   private final FrameStream stream;
   private final @Nullable NearEnd near;
   private final LinkListener listener;
@@ -161,6 +165,9 @@ public final class DeviceLink implements AutoCloseable {
     }
     for (String notice : link.welcome.notices()) {
       listener.notice(notice);
+    }
+    if (near != null && TOLD_AT_ONCE) {
+      near.tell(link::heard);
     }
     link.reader.start();
     return link;
@@ -544,17 +551,38 @@ public final class DeviceLink implements AutoCloseable {
     stream.close();
   }
 
+  /** What the near end tells; null, or why the link must end. */
+  private @Nullable String heard(Frame frame) {
+    if (lost || closing.get()) {
+      return null;
+    }
+    return switch (frame) {
+      case Frame.Ready f -> {
+        ready(f);
+        yield null;
+      }
+      case Frame.Done f -> {
+        listener.sent(f.slot(), f.bytes(), f.frames(), f.errno());
+        yield null;
+      }
+      case Frame.Looked f -> listener.looked(f);
+      default -> throw new IllegalArgumentException(frame + " is not for the hearer");
+    };
+  }
+
+  private void ready(Frame.Ready frame) {
+    for (Frame.Sample s : frame.samples()) {
+      listener.ready(s.handle(), s.mask(), s.stamp());
+    }
+  }
+
   /** Null, or why the link must end. */
   private @Nullable String handle(Frame frame) {
     if (!(frame instanceof Frame.Attached) && lending.isEmpty()) {
       closeStray();
     }
     switch (frame) {
-      case Frame.Ready(var samples) -> {
-        for (Frame.Sample s : samples) {
-          listener.ready(s.handle(), s.mask(), s.stamp());
-        }
-      }
+      case Frame.Ready f -> ready(f);
       case Frame.Attached f -> attached(f);
       case Frame.Detached f -> {}
       case Frame.Counts f -> answer(f.id(), f);

@@ -2,13 +2,32 @@
 package dev.outboard.channel;
 
 import dev.outboard.syscalls.Call;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The other end of a link where that is in this process. Calls, and what is sent ahead, go there by
  * the thread that has them instead of one that would have to be woken; they may overtake frames of
- * the link's socket. Any thread. Both methods wait while the other side takes nothing.
+ * the link's socket. In the same way what the device says comes from there by the thread that reads
+ * it. Any thread. {@link #send} and {@link #call} wait while the other side takes nothing.
  */
 public interface NearEnd {
+  /** Who is told what the device says. */
+  interface Hearer {
+    /**
+     * The device's word, in its order and before the end of any call that ends after it; by the
+     * thread that reads what the device says, which must not have to wait.
+     *
+     * @return null, or what is wrong with it: then the link ends
+     */
+    @Nullable String heard(Frame frame);
+  }
+
+  /**
+   * Has frames that are about sockets (Ready, Done, Looked) told at once from now on, instead of by
+   * the link's socket, whose reader would have to be woken.
+   */
+  void tell(Hearer hearer);
+
   /**
    * Sends a frame.
    *
@@ -23,6 +42,8 @@ public interface NearEnd {
    *
    * @param slot its index
    * @param call the slot's; the caller's again when this returns
+   * @param ended run when the reply is in the slot's memory, by the thread that has put it there,
+   *     which must not have to wait; perhaps before this returns. Null if somebody waits for it.
    */
-  void call(int slot, int sequence, Call call);
+  void call(int slot, int sequence, Call call, @Nullable Runnable ended);
 }

@@ -49,7 +49,7 @@ final class FileTransfers {
   private static final long NANOS = 1_000_000_000;
 
   /** What one sendfile on the device moves at most. */
-  private static final long SENDFILE_BYTES = 16 << 20;
+  static final long SENDFILE_BYTES = 16 << 20;
 
   /** What the kernel hands to a socket at once: sixteen pages, which are one datagram. */
   private static final long SOCKET_BYTES = 1 << 16;
@@ -168,21 +168,25 @@ final class FileTransfers {
    * same two files, has left no room, and none was told of since.
    */
   private boolean isFull(Notification n, Placeholder out, Placeholder in) {
-    int any = Poll.POLLOUT | Poll.POLLERR | Poll.POLLHUP;
     boolean full =
         n.thread().found() instanceof Full f
             && f.out == hook.files().get(out.handle())
             && f.in == hook.files().get(in.handle())
             && f.offsetAddress == n.args()[2]
             && n.args()[3] > 0
-            && (out.mask() & any) == 0
+            && isFull(out)
             && f.position == position(n)
-            && out.nonBlocking()
             && n.valid();
     if (full) {
       hook.calls().wasKnown();
     }
     return full;
+  }
+
+  /** Whether a socket that had no room would still say so to a call that does not wait. */
+  static boolean isFull(Placeholder out) {
+    int any = Poll.POLLOUT | Poll.POLLERR | Poll.POLLHUP;
+    return (out.mask() & any) == 0 && out.nonBlocking();
   }
 
   /** What the caller's variable says; 0 without one, -1 if it cannot be read. */

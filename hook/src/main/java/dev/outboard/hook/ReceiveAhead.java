@@ -689,14 +689,18 @@ final class ReceiveAhead {
     return null;
   }
 
+  /** Whether so many frames of the device have been taken. */
+  boolean hasLooked(int frames) {
+    return arrived - frames >= 0 || lost;
+  }
+
   /** Waits until so many frames of the device have been taken: they came before a reply. */
   void awaitLooked(int frames) {
-    if (arrived - frames >= 0 || lost) {
+    if (hasLooked(frames)) {
       return;
     }
     synchronized (arrivals) {
-      Uninterrupted.waitUntil(
-          arrivals, TimeUnit.SECONDS.toNanos(10), () -> arrived - frames >= 0 || lost);
+      Uninterrupted.waitUntil(arrivals, TimeUnit.SECONDS.toNanos(10), () -> hasLooked(frames));
     }
   }
 

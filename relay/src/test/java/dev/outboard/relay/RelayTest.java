@@ -54,6 +54,7 @@ class RelayTest {
 
   private final List<AutoCloseable> open = new ArrayList<>();
   private final BlockingQueue<String> lost = new LinkedBlockingQueue<>();
+  private final BlockingQueue<String> told = new LinkedBlockingQueue<>();
 
   static int[] pair() {
     SocketPair pair = SocketPair.open();
@@ -74,7 +75,9 @@ class RelayTest {
             relay.linkFd(),
             new LinkListener() {
               @Override
-              public void ready(int handle, int pollMask, long stamp) {}
+              public void ready(int handle, int pollMask, long stamp) {
+                told.add(handle + " by " + Thread.currentThread().getName());
+              }
 
               @Override
               public void lost(String why) {
@@ -165,6 +168,88 @@ class RelayTest {
     assertThat(slot.readyMask()).isEqualTo(5);
     assertThat(slot.readyStamp()).isEqualTo(length);
     assertThat(call.data.asSlice(0, length).toArray(ValueLayout.JAVA_BYTE)).isEqualTo(bytes);
+  }
+
+  /** Whoever reads the wire, and nobody has to be woken before. */
+  @Test
+  void callsForWhichNobodyWaitsAreEndedByWhoBringsTheReply() throws Exception {
+    DeviceLink link = carried();
+    CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+    BlockingQueue<String> ended = new LinkedBlockingQueue<>();
+    Runnable end =
+        () -> {
+          long first = slot.call().data.get(ValueLayout.JAVA_BYTE, 0);
+          ended.add(slot.result() + " " + first + " " + Thread.currentThread().getName());
+        };
+    for (int i = 0; i < 100; i++) {
+      Call call = slot.call();
+      call.start(SUM);
+      call.args[0] = 1;
+      call.extent = 1;
+      call.data.set(ValueLayout.JAVA_BYTE, 0, (byte) i);
+      slot.submit(end);
+      assertThat(ended.poll(10, TimeUnit.SECONDS)).isEqualTo(i + " " + (i + 1) + " relay-wire");
+      assertThat(slot.pending()).isFalse();
+      sum(slot, new Random(i)); // which waits, in between
+    }
+    assertThat(ended).isEmpty();
+  }
+
+  @Test
+  void suchACallEndsOnceAlsoWithTheLink() throws Exception {
+    for (int round = 0; round < 20; round++) {
+      int[] wire = pair();
+      int[] device = pair();
+      open.add(new Device(device[0], FrameCodec.HIGHEST_VERSION));
+      Thread.ofPlatform().daemon().start(() -> DeviceRelay.serve(wireOf(wire[1]), device[1]));
+      Wire ours = wireOf(wire[0]);
+      HostRelay relay = HostRelay.start(ours);
+      open.add(relay);
+      DeviceLink link = link(relay);
+      CallSlot blocked = link.attach(1, 1, -1, CREDENTIALS);
+      BlockingQueue<Long> ends = new LinkedBlockingQueue<>();
+      blocked.call().start(BLOCK);
+      blocked.submit(() -> ends.add(blocked.result()));
+      CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+      Thread breaks =
+          Thread.ofPlatform()
+              .start(() -> {
+                LockSupport.parkNanos(3_000_000);
+                ours.stop();
+              });
+      BlockingQueue<Long> ended = new LinkedBlockingQueue<>();
+      long result = 0;
+      for (int i = 0; result == 0; i++) {
+        slot.call().start(SUM);
+        slot.call().extent = 0;
+        slot.submit(() -> ended.add(slot.result()));
+        Long end = ended.poll(10, TimeUnit.SECONDS);
+        assertThat(end).as("call %d of round %d", i, round).isNotNull();
+        result = end;
+      }
+      assertThat(result).isEqualTo(-Errno.ENETDOWN);
+      assertThat(ends.poll(10, TimeUnit.SECONDS)).isEqualTo(-Errno.ENETDOWN);
+      breaks.join();
+      slot.submit(() -> ended.add(slot.result()));
+      assertThat(ended.poll()).as("at once").isEqualTo(-Errno.ENETDOWN);
+      assertThat(lost.poll(5, TimeUnit.SECONDS)).isNotNull();
+      link.close();
+      assertThat(ended).isEmpty();
+      assertThat(ends).isEmpty();
+    }
+  }
+
+  @Test
+  void readinessIsToldByWhoReadsTheWire() throws Exception {
+    DeviceLink link = carried();
+    assertThat(link.lost()).isFalse();
+    Device device = (Device) open.getFirst();
+    for (int handle = 1; handle < 10; handle++) {
+      device.stream.send(new Frame.Ready(List.of(new Frame.Sample(handle, 1, handle))));
+    }
+    for (int handle = 1; handle < 10; handle++) {
+      assertThat(told.poll(5, TimeUnit.SECONDS)).isEqualTo(handle + " by relay-wire");
+    }
   }
 
   @Test
