@@ -41,7 +41,7 @@ class ByteQueueTest {
     Random random = new Random(seed);
     ByteArrayOutputStream in = new ByteArrayOutputStream();
     ByteArrayOutputStream out = new ByteArrayOutputStream();
-    for (int round = 0; round < 2000 && in.size() < 50_000_000; round++) {
+    for (int round = 0; round < 2000 && in.size() < 8_000_000; round++) {
       if (random.nextBoolean()) {
         byte[] bytes = new byte[size(random)];
         random.nextBytes(bytes);
