@@ -192,7 +192,16 @@ public final class CallSlot {
    * @return whether a call has ended; also false if the slot is lost
    */
   public boolean awaitNext(BooleanSupplier other) {
-    return awaitReply(SlotLayout.next(ended), Long.MAX_VALUE, other) && complete();
+    return awaitNext(other, Long.MAX_VALUE);
+  }
+
+  /**
+   * The same, for a bounded time.
+   *
+   * @param nanos how long at most; {@link Long#MAX_VALUE} for as long as it takes
+   */
+  public boolean awaitNext(BooleanSupplier other, long nanos) {
+    return awaitReply(SlotLayout.next(ended), nanos, other) && complete();
   }
 
   private static boolean nothingElse() {

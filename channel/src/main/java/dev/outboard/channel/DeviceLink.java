@@ -370,6 +370,30 @@ public final class DeviceLink implements AutoCloseable {
   }
 
   /**
+   * Has bytes sent on a socket of the device and does not wait for what becomes of them: {@link
+   * LinkListener#sent} says it later. The caller sees to the bounds of {@link Frame.Ahead}, where
+   * they count as {@link Frame.Ahead#frames}.
+   *
+   * @param slot one that makes no calls
+   * @param first nothing else that was sent by this slot is on its way
+   * @param bytes one at least; the caller's again when this returns
+   * @return false if the device is gone
+   */
+  public boolean sendBytesAhead(
+      CallSlot slot, boolean first, int handle, int flags, MemorySegment bytes) {
+    if (near != null) {
+      return near.sendBytes(slot.index(), first, handle, flags, bytes);
+    }
+    long all = bytes.byteSize();
+    boolean sent = true;
+    for (long at = 0; at < all && sent; at += Frame.Ahead.MAX_BYTES) {
+      MemorySegment part = bytes.asSlice(at, Math.min(all - at, Frame.Ahead.MAX_BYTES));
+      sent = sendAhead(slot, first && at == 0, Frame.Ahead.Kind.BYTES, handle, flags, part);
+    }
+    return sent;
+  }
+
+  /**
    * Has something done to a file of the device and does not wait for what becomes of it: {@link
    * LinkListener#sent} says it later. The caller sees to the bounds of {@link Frame.Ahead}.
    *

@@ -2,13 +2,14 @@
 package dev.outboard.channel;
 
 import dev.outboard.syscalls.Call;
+import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The other end of a link where that is in this process. Calls, and what is sent ahead, go there by
  * the thread that has them instead of one that would have to be woken; they may overtake frames of
  * the link's socket. In the same way what the device says comes from there by the thread that reads
- * it. Any thread. {@link #send} and {@link #call} wait while the other side takes nothing.
+ * it. Any thread. All methods that send wait while the other side takes nothing.
  */
 public interface NearEnd {
   /** Who is told what the device says. */
@@ -35,6 +36,16 @@ public interface NearEnd {
    * @return false if the link is gone
    */
   boolean send(Frame.Ahead frame, int flags);
+
+  /**
+   * Sends bytes ahead: as many frames as they take, and what each of them costs only once. They
+   * come after no frame of the link's socket.
+   *
+   * @param first of the first frame, as of a {@link Frame.Ahead}; likewise handle and flags
+   * @param bytes one at least; the caller's again when this returns
+   * @return false if the link is gone
+   */
+  boolean sendBytes(int slot, boolean first, int handle, int flags, MemorySegment bytes);
 
   /**
    * Makes the call that is in a slot. Its end comes as that of any; if the link is gone, as the

@@ -154,6 +154,12 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   }
 
   @Override
+  public boolean sendBytes(int slot, boolean first, int handle, int flags, MemorySegment bytes) {
+    frames.sendAhead(slot, first, handle, flags, bytes);
+    return !over;
+  }
+
+  @Override
   public void call(int slot, int sequence, Call call, @Nullable Runnable ended) {
     Carrier carrier = carrier(slot);
     if (carrier == null) {
