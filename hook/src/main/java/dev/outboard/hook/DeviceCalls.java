@@ -125,6 +125,8 @@ final class DeviceCalls implements Placeholders.HandleCloser {
   /** Calls that began or ended since the start and may have changed what a file is. */
   private final AtomicLong changes = new AtomicLong();
 
+  private final AtomicLong made = new AtomicLong();
+
   /** Calls that were answered from what was told with the call before, for statistics. */
   private final LongAdder known = new LongAdder();
 
@@ -188,6 +190,19 @@ final class DeviceCalls implements Placeholders.HandleCloser {
   /** Changes whenever a call begins or ends that may change what a file of the device is. */
   long changes() {
     return changes.get();
+  }
+
+  /**
+   * Counts up with every call that traps and is made on the device, and with every receive by other
+   * ways: who finds it as it was has had no room made by the program meanwhile.
+   */
+  long made() {
+    return made.get();
+  }
+
+  /** Something was received, or is about to be, without such a call. */
+  void receives() {
+    made.incrementAndGet();
   }
 
   /** A call was answered from what was told with another. */
@@ -494,6 +509,7 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     after(s.call());
     SendAhead before = ahead;
     long follows = before == null ? -1 : before.order(s.call(), files);
+    made.incrementAndGet();
     boolean changes = asksAttributes && mayChange(s.call());
     if (changes) {
       this.changes.incrementAndGet();

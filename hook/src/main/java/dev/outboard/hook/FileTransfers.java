@@ -152,20 +152,21 @@ final class FileTransfers {
    *
    * @param offsetAddress of the caller's variable, 0 for the file's own position
    * @param position what that variable says now
+   * @param made {@link DeviceCalls#made} then
    */
-  private record Full(OpenFile out, OpenFile in, long offsetAddress, long position) {}
+  private record Full(OpenFile out, OpenFile in, long offsetAddress, long position, long made) {}
 
   /** Notes that another sendfile right after this one would find no room, if the device says so. */
   private void noteFull(Notification n, Placeholder out, OpenFile to, OpenFile from) {
     long position = position(n);
     if (hook.certain() && to.isTcp() && position >= 0 && out.watched() && n.newBirth() == 1) {
-      n.thread().found(new Full(to, from, n.args()[2], position));
+      n.thread().found(new Full(to, from, n.args()[2], position, hook.calls().made()));
     }
   }
 
   /**
    * Whether a sendfile need not be made: the caller's last call that trapped was one between the
-   * same two files, has left no room, and none was told of since.
+   * same two files, has left no room, and none was told of or may have been made since.
    */
   private boolean isFull(Notification n, Placeholder out, Placeholder in) {
     boolean full =
@@ -173,6 +174,7 @@ final class FileTransfers {
             && f.out == hook.files().get(out.handle())
             && f.in == hook.files().get(in.handle())
             && f.offsetAddress == n.args()[2]
+            && f.made == hook.calls().made()
             && n.args()[3] > 0
             && isFull(out)
             && f.position == position(n)

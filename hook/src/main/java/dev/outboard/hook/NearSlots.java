@@ -271,6 +271,7 @@ final class NearSlots implements AutoCloseable {
     private long restPosition;
     private long fullSince;
     private long fullChanges;
+    private long fullMade;
 
     // The thread's.
     private @Nullable CallSlot own;
@@ -545,11 +546,12 @@ final class NearSlots implements AutoCloseable {
           || !p.nonBlocking()) { // or else a signal may have to end it
         return TRAP;
       }
-      if (isFull(p, to, from, at)) {
+      boolean known = isFull(p, to, from, at);
+      full = null; // it is told once
+      if (known) {
         calls.wasKnown();
         return -Errno.EAGAIN;
       }
-      full = null;
       CallSlot s = own();
       if (s == null || !from.use()) {
         return TRAP;
@@ -575,6 +577,7 @@ final class NearSlots implements AutoCloseable {
           && from == rest
           && at == restPosition
           && fullChanges == calls.changes()
+          && fullMade == calls.made()
           && System.nanoTime() - fullSince < CERTAIN_NANOS
           && FileTransfers.isFull(p);
     }
@@ -598,6 +601,7 @@ final class NearSlots implements AutoCloseable {
         restPosition = position + moved;
         fullSince = System.nanoTime();
         fullChanges = changes;
+        fullMade = calls.made();
       }
       return moved;
     }

@@ -232,6 +232,7 @@ final class ReceiveAhead {
         some = w.first(to.byteSize());
         w.offered = new ReceiveWindow.Offer(by, some.length);
       }
+      calls.receives();
       offering.add(w);
       MemorySegment.copy(some, 0, to, ValueLayout.JAVA_BYTE, 0, some.length);
       by.offerReply(sequence);
@@ -374,6 +375,7 @@ final class ReceiveAhead {
       synchronized (w) {
         some = w.first(c.carried);
       }
+      calls.receives();
       r = HostMarshaller.deliver(row, args, c, some, n.memory());
       int taken = r < 0 && c.undelivered > 0 ? 0 : some.length;
       synchronized (w) {
