@@ -47,9 +47,9 @@ enum { SETS_OPTION = INT32_MIN };
 enum { SENDS_AHEAD = 1, OPTIONS_AHEAD = 2 };
 
 /* In `near` of the page of control. The hook's slots are there where the device is at the other end of a
- * link: for sends that go ahead there, options between them, receives of what has come already, and
- * questions. */
-enum { NEAR = 1, NEAR_SENDS = 2, NEAR_OPTIONS = 4, NEAR_RECEIVES = 8 };
+ * link: for sends that go ahead there, options between them, receives of what has come already, files of
+ * the device that are sent, and questions. */
+enum { NEAR = 1, NEAR_SENDS = 2, NEAR_OPTIONS = 4, NEAR_RECEIVES = 8, NEAR_FILES = 16 };
 
 /* How long to look for a reply before sleeping: turns of a pause each, at least and at most; and at
  * least if the device's thread is awake, which has the reply in a few microseconds. */
@@ -952,8 +952,14 @@ static int64_t send_device_file(struct slot *s, const struct call *c, uint64_t h
   int64_t r = s->result;
   if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
   *done = 1;
+  if (r <= 0) return r;
+  // What the hook has made itself it has seen: whoever gets a short count is told of the room.
+  if (CONTROL->near && r < bytes) {
+    *(volatile any_long *)c->rdx = at + r;
+    return r;
+  }
   // Also if the file ended there: then nothing is left, and natively it is asked once more, too.
-  return r <= 0 ? r : send_rest(c, at, r, c->r10);
+  return send_rest(c, at, r, c->r10);
 }
 
 /* setsockopt of an int that only the device's kernel cares for. */
@@ -1554,8 +1560,8 @@ static int64_t handler_call(const struct call *c, int *done) {
 /* Whether a state is that of a regular file of the device. */
 static int is_file(int state) { return state == STATE_FILE || state == STATE_QUIET_FILE; }
 
-/* Whether a slot is worth asking for a call, given whether it sends the program's own bytes. */
-static int is_served(const struct call *c, uint64_t handle, int sends) {
+/* Whether a slot is worth asking for a call, given whether it sends the program's own bytes, or from what. */
+static int is_served(const struct call *c, uint64_t handle, int sends, int from) {
   int near = CONTROL->near;
   if (!near) return 1;
   switch (c->number) {
@@ -1564,6 +1570,7 @@ static int is_served(const struct call *c, uint64_t handle, int sends) {
     case SYS_setsockopt: return (near & NEAR_OPTIONS) && (handle & HANDLE_STREAM);
     case SYS_read: case SYS_readv: case SYS_recvfrom:
       return (near & NEAR_RECEIVES) && (handle & HANDLE_STREAM);
+    case SYS_sendfile: return near & (is_file(from) ? NEAR_FILES : NEAR_SENDS);
     default: return sends && (near & NEAR_SENDS) && (handle & HANDLE_STREAM);
   }
 }
@@ -1658,7 +1665,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   int state = ACQUIRE(STATES[fd * 4]);
   if (!(of_file ? is_file(state) : state == STATE_DEVICE) || ACQUIRE(CONTROL->held)) return 0;
   if (c->number == SYS_sendfile && !(handle & HANDLE_STREAM)) return 0;
-  if (!is_served(c, handle, sends || from == STATE_HOST)) return 0;
+  if (!is_served(c, handle, sends, from)) return 0;
   int where = processor();
   int index = take_slot(where);
   if (index < 0) return 0;

@@ -146,8 +146,8 @@ def full():
     return fulls > 0, wrong, got == data
 
 
-def room_again():
-    """Room that the program has just made is there."""
+def small():
+    """The file, a socket that takes less of it at once, and its other end."""
     with open(FILE, "wb") as f:
         f.write(bytes(BYTES))
     listener = socket.create_server(("127.0.0.1", 0))
@@ -155,9 +155,14 @@ def room_again():
     b, _ = listener.accept()
     a.setblocking(False)
     a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+    return os.open(FILE, os.O_RDONLY), a, b
+
+
+def room_again():
+    """Room that the program has just made is there."""
+    fd, a, b = small()
     poll = select.epoll()
     poll.register(a, select.EPOLLOUT | select.EPOLLET)
-    fd = os.open(FILE, os.O_RDONLY)
     sent = got = 0
     while sent < BYTES:
         r = sendfile(a.fileno(), fd, sent, BYTES - sent)
@@ -175,5 +180,21 @@ def room_again():
     return "sent"
 
 
-for case in plain, changed, other_file, full, room_again:
+def room_at_once():
+    """Also if it was made before anybody was told that there is none."""
+    fd, a, b = small()
+    poll = select.epoll()
+    poll.register(a, select.EPOLLOUT | select.EPOLLET)
+    sent = got = 0
+    while sent < BYTES:
+        r = sendfile(a.fileno(), fd, sent, BYTES - sent)
+        if not isinstance(r, int):
+            return r
+        sent += r
+        while got < sent:
+            got += len(b.recv(1 << 20))
+    return "sent"
+
+
+for case in plain, changed, other_file, full, room_again, room_at_once:
     print(case.__name__, case(), flush=True)

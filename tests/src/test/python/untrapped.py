@@ -2,13 +2,14 @@
 """Calls on sockets that need no trap over a link: that they say and do what those do that trap. Prints
 one line for each case, and "ok" last.
 
-untrapped.py"""
+untrapped.py DIRECTORY, of an export"""
 import errno
 import os
 import random
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 
@@ -168,7 +169,124 @@ def killed():
     assert total > 0
 
 
-for case in questions, sends, signals, forks, killed:
+SIZE = 1 << 20
+
+
+def whole(call):
+    """Makes a call that does not wait until it is done."""
+    while True:
+        try:
+            return call()
+        except BlockingIOError:
+            time.sleep(0.0005)
+
+
+def files():
+    """sendfile from a file of the device: order, short counts, ends, errors."""
+    path = os.path.join(sys.argv[1], "sent")
+    content = numbers(0, SIZE // 4)
+    with open(path, "wb") as f:
+        f.write(content)
+    source = os.open(path, os.O_RDONLY)
+    a, b = connected()
+    a.setblocking(False)
+    for _ in range(MANY // 10):
+        assert os.sendfile(a.fileno(), source, SIZE, 100) == 0, "past the end"
+    # Between sends and options that go ahead.
+    got, expected = [], bytearray()
+    reader = threading.Thread(target=lambda: got.append(read_all(b)))
+    reader.start()
+    for _ in range(MANY // 8):
+        head = os.urandom(random.choice((1, 200, 3000)))
+        a.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        sent = 0
+        while sent < len(head):
+            sent += whole(lambda: a.send(head[sent:]))
+        at = random.randrange(SIZE)
+        end = min(SIZE, at + random.choice((1, 4000, 100000, SIZE)))
+        expected += head + content[at:end]
+        while at < end:
+            at += whole(lambda: os.sendfile(a.fileno(), source, at, end - at))
+        a.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    a.shutdown(socket.SHUT_WR)
+    reader.join()
+    assert got[0] == expected
+    pipes = []
+    signal.signal(signal.SIGPIPE, lambda *_: pipes.append(1))
+    try:
+        os.sendfile(a.fileno(), source, 0, 100)
+        raise AssertionError("sent behind the end")
+    except BrokenPipeError:
+        time.sleep(0)  # Python's handlers run a little later
+    assert len(pipes) == 1
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    # A socket that takes no more says so, and what it has taken is that; but not of a file that has ended.
+    a, b = connected()
+    a.setblocking(False)
+    at = refused = 0
+    while refused < 5:
+        if at == SIZE:
+            at = 0
+        try:
+            at += os.sendfile(a.fileno(), source, at, SIZE - at)
+            refused = 0
+        except BlockingIOError:
+            refused += 1
+    os.truncate(path, 0)
+    assert os.sendfile(a.fileno(), source, at, 100) == 0
+    with open(path, "r+b") as f:
+        f.write(content)
+    a.close()
+    assert len(read_all(b)) % SIZE == at % SIZE
+    # One that waits takes all.
+    a, b = connected()
+    reader = threading.Thread(target=lambda: got.append(read_all(b)))
+    reader.start()
+    assert os.sendfile(a.fileno(), source, 0, SIZE) == SIZE
+    a.close()
+    reader.join()
+    assert got[1] == content
+    # Numbers of files that were closed.
+    a, b = connected()
+    a.setblocking(False)
+    for i in range(MANY // 8):
+        one = os.open(path, os.O_WRONLY if i % 2 else os.O_RDONLY)
+        try:
+            assert os.sendfile(a.fileno(), one, i, 1) == 1 and i % 2 == 0
+            assert b.recv(10) == content[i:i + 1]
+        except OSError as e:
+            assert e.errno == errno.EBADF and i % 2 == 1
+        os.close(one)
+
+
+def killed_with_files():
+    """Whenever who sends a file is killed, what it has sent is there without a gap."""
+    path = os.path.join(sys.argv[1], "sent")
+    total = 0
+    for _ in range(6):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            pid = os.fork()
+            if pid == 0:
+                s = socket.create_connection(listener.getsockname())
+                s.setblocking(False)
+                source = os.open(path, os.O_RDONLY)
+                at = 0
+                while at < SIZE:
+                    at += whole(lambda: os.sendfile(s.fileno(), source, at, 1000))
+                time.sleep(60)
+            b = listener.accept()[0]
+        got = []
+        reader = threading.Thread(target=lambda: got.append(read_all(b)))
+        reader.start()
+        time.sleep(random.uniform(0.2, 0.5))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        reader.join()
+        total += check(got[0], False)
+    assert total > 0
+
+
+for case in questions, sends, signals, forks, killed, files, killed_with_files:
     case()
     print(case.__name__, flush=True)
 print("ok")

@@ -5,6 +5,7 @@ import dev.outboard.abi.Errno;
 import dev.outboard.syscalls.Call;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -30,6 +31,10 @@ public final class CallSlot {
   private final MemorySegment timeout;
   private final Traffic traffic;
   private final @Nullable NearEnd near;
+  private final Runnable tells = this::tell;
+
+  /** Who is told of the end of the call that is pending, instead of waiting for it. */
+  private final AtomicReference<@Nullable Runnable> told = new AtomicReference<>();
 
   private volatile int sequence;
   private volatile boolean lost;
@@ -99,6 +104,38 @@ public final class CallSlot {
 
   /** Publishes {@link #call()} to the shadow thread. */
   public void submit() {
+    publish(null);
+  }
+
+  /**
+   * The same for a call for whose end nobody waits; only if {@link #submitWaits}.
+   *
+   * @param ended run once, when the call has ended and the slot can be used again: by the thread
+   *     that brings the reply or finds that the device is lost, or by this one. It must not wait.
+   */
+  public void submit(Runnable ended) {
+    if (near == null) {
+      throw new IllegalStateException("who brings replies is another process");
+    }
+    publish(ended);
+    if (lost) {
+      tell(); // lose() may have looked before
+    }
+  }
+
+  private void tell() {
+    Runnable ended = told.getAndSet(null);
+    if (ended != null) {
+      if (isReply(reply.get(), sequence)) {
+        complete();
+      } else {
+        fail();
+      }
+      ended.run();
+    }
+  }
+
+  private void publish(@Nullable Runnable ended) {
     if (pending) {
       throw new IllegalStateException("a call is pending in slot " + index);
     }
@@ -109,7 +146,8 @@ public final class CallSlot {
     int next = SlotLayout.next(sequence);
     sequence = next;
     if (near != null) {
-      near.call(index, next, call);
+      told.set(ended);
+      near.call(index, next, call, ended == null ? null : tells);
       return;
     }
     slot.set(ValueLayout.JAVA_INT, SlotLayout.NUMBER, call.number);
@@ -154,7 +192,16 @@ public final class CallSlot {
    * @return whether a call has ended; also false if the slot is lost
    */
   public boolean awaitNext(BooleanSupplier other) {
-    return awaitReply(SlotLayout.next(ended), Long.MAX_VALUE, other) && complete();
+    return awaitNext(other, Long.MAX_VALUE);
+  }
+
+  /**
+   * The same, for a bounded time.
+   *
+   * @param nanos how long at most; {@link Long#MAX_VALUE} for as long as it takes
+   */
+  public boolean awaitNext(BooleanSupplier other, long nanos) {
+    return awaitReply(SlotLayout.next(ended), nanos, other) && complete();
   }
 
   private static boolean nothingElse() {
@@ -266,6 +313,7 @@ public final class CallSlot {
   public void lose() {
     lost = true;
     reply.raise();
+    tell();
   }
 
   private boolean complete() {

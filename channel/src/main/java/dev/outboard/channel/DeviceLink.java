@@ -41,6 +41,10 @@ import org.jspecify.annotations.Nullable;
 public final class DeviceLink implements AutoCloseable {
   private static final int UNIX_PATH_BYTES = 108;
 
+  /** Whether a near end tells what the device says by itself; off for measurements. */
+  private static final boolean TOLD_AT_ONCE =
+      Boolean.parseBoolean(System.getProperty("outboard.link.tells", "true"));
+
   private final FrameStream stream;
   private final @Nullable NearEnd near;
   private final LinkListener listener;
@@ -161,6 +165,9 @@ public final class DeviceLink implements AutoCloseable {
     }
     for (String notice : link.welcome.notices()) {
       listener.notice(notice);
+    }
+    if (near != null && TOLD_AT_ONCE) {
+      near.tell(link::heard);
     }
     link.reader.start();
     return link;
@@ -363,6 +370,30 @@ public final class DeviceLink implements AutoCloseable {
   }
 
   /**
+   * Has bytes sent on a socket of the device and does not wait for what becomes of them: {@link
+   * LinkListener#sent} says it later. The caller sees to the bounds of {@link Frame.Ahead}, where
+   * they count as {@link Frame.Ahead#frames}.
+   *
+   * @param slot one that makes no calls
+   * @param first nothing else that was sent by this slot is on its way
+   * @param bytes one at least; the caller's again when this returns
+   * @return false if the device is gone
+   */
+  public boolean sendBytesAhead(
+      CallSlot slot, boolean first, int handle, int flags, MemorySegment bytes) {
+    if (near != null) {
+      return near.sendBytes(slot.index(), first, handle, flags, bytes);
+    }
+    long all = bytes.byteSize();
+    boolean sent = true;
+    for (long at = 0; at < all && sent; at += Frame.Ahead.MAX_BYTES) {
+      MemorySegment part = bytes.asSlice(at, Math.min(all - at, Frame.Ahead.MAX_BYTES));
+      sent = sendAhead(slot, first && at == 0, Frame.Ahead.Kind.BYTES, handle, flags, part);
+    }
+    return sent;
+  }
+
+  /**
    * Has something done to a file of the device and does not wait for what becomes of it: {@link
    * LinkListener#sent} says it later. The caller sees to the bounds of {@link Frame.Ahead}.
    *
@@ -544,17 +575,38 @@ public final class DeviceLink implements AutoCloseable {
     stream.close();
   }
 
+  /** What the near end tells; null, or why the link must end. */
+  private @Nullable String heard(Frame frame) {
+    if (lost || closing.get()) {
+      return null;
+    }
+    return switch (frame) {
+      case Frame.Ready f -> {
+        ready(f);
+        yield null;
+      }
+      case Frame.Done f -> {
+        listener.sent(f.slot(), f.bytes(), f.frames(), f.errno());
+        yield null;
+      }
+      case Frame.Looked f -> listener.looked(f);
+      default -> throw new IllegalArgumentException(frame + " is not for the hearer");
+    };
+  }
+
+  private void ready(Frame.Ready frame) {
+    for (Frame.Sample s : frame.samples()) {
+      listener.ready(s.handle(), s.mask(), s.stamp());
+    }
+  }
+
   /** Null, or why the link must end. */
   private @Nullable String handle(Frame frame) {
     if (!(frame instanceof Frame.Attached) && lending.isEmpty()) {
       closeStray();
     }
     switch (frame) {
-      case Frame.Ready(var samples) -> {
-        for (Frame.Sample s : samples) {
-          listener.ready(s.handle(), s.mask(), s.stamp());
-        }
-      }
+      case Frame.Ready f -> ready(f);
       case Frame.Attached f -> attached(f);
       case Frame.Detached f -> {}
       case Frame.Counts f -> answer(f.id(), f);

@@ -125,6 +125,11 @@ public sealed interface Frame
     /** The most bytes of one frame. */
     public static final int MAX_BYTES = FrameCodec.MAX_BYTES - FrameCodec.HEADER_BYTES - 20;
 
+    /** How many frames so many bytes are. */
+    public static int frames(int bytes) {
+      return (bytes + MAX_BYTES - 1) / MAX_BYTES;
+    }
+
     /** The most bytes of one slot that may be on their way, and of all of them together. */
     public static final int SLOT_BYTES = 2 << 20;
 

@@ -221,8 +221,8 @@ public final class FrameCodec {
             yield BYE;
           }
           case Frame.Ahead f -> {
-            to.putInt(f.slot()).putInt((f.first() ? FIRST : 0) | bits(f.kind()));
-            to.putInt(f.handle()).putInt(f.flags()).putInt(f.bytes().remaining());
+            int count = f.bytes().remaining();
+            putAhead(f.slot(), f.first(), f.kind(), f.handle(), f.flags(), count, to);
             to.put(f.bytes().duplicate());
             yield AHEAD;
           }
@@ -252,6 +252,32 @@ public final class FrameCodec {
     to.putInt(0, to.position());
     to.putShort(4, (short) kind);
     to.flip();
+  }
+
+  /**
+   * Writes all of a {@link Frame.Ahead} of kind BYTES but its bytes, which are to follow, behind
+   * what is in a buffer.
+   *
+   * @param count how many there will be, at most {@link Frame.Ahead#MAX_BYTES}
+   */
+  public static void beginAhead(
+      int slot, boolean first, int handle, int flags, int count, ByteBuffer to) {
+    int start = to.position();
+    to.putInt(0).putShort((short) AHEAD).putShort((short) 0);
+    putAhead(slot, first, Frame.Ahead.Kind.BYTES, handle, flags, count, to);
+    to.putInt(start, to.position() - start + count);
+  }
+
+  private static void putAhead(
+      int slot,
+      boolean first,
+      Frame.Ahead.Kind kind,
+      int handle,
+      int flags,
+      int count,
+      ByteBuffer to) {
+    to.putInt(slot).putInt((first ? FIRST : 0) | bits(kind));
+    to.putInt(handle).putInt(flags).putInt(count);
   }
 
   /**

@@ -6,8 +6,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * What the device tells the host unasked.
  *
- * <p>Called on the link's reader thread, one call at a time. An implementation must not block and
- * must not wait for anything that comes over the same link (no {@link DeviceLink#attach}).
+ * <p>{@link #lost} and {@link #notice} are called on the link's reader thread; the others by that
+ * of the {@link NearEnd} if there is one: of each of the two one call at a time. An implementation
+ * must not block and must not wait for anything that comes over the same link (no {@link
+ * DeviceLink#attach}, and no call).
  */
 public interface LinkListener {
   /**

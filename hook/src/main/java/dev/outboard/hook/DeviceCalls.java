@@ -125,6 +125,8 @@ final class DeviceCalls implements Placeholders.HandleCloser {
   /** Calls that began or ended since the start and may have changed what a file is. */
   private final AtomicLong changes = new AtomicLong();
 
+  private final AtomicLong made = new AtomicLong();
+
   /** Calls that were answered from what was told with the call before, for statistics. */
   private final LongAdder known = new LongAdder();
 
@@ -188,6 +190,19 @@ final class DeviceCalls implements Placeholders.HandleCloser {
   /** Changes whenever a call begins or ends that may change what a file of the device is. */
   long changes() {
     return changes.get();
+  }
+
+  /**
+   * Counts up with every call that traps and is made on the device, and with every receive by other
+   * ways: who finds it as it was has had no room made by the program meanwhile.
+   */
+  long made() {
+    return made.get();
+  }
+
+  /** Something was received, or is about to be, without such a call. */
+  void receives() {
+    made.incrementAndGet();
   }
 
   /** A call was answered from what was told with another. */
@@ -494,6 +509,7 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     after(s.call());
     SendAhead before = ahead;
     long follows = before == null ? -1 : before.order(s.call(), files);
+    made.incrementAndGet();
     boolean changes = asksAttributes && mayChange(s.call());
     if (changes) {
       this.changes.incrementAndGet();
@@ -535,21 +551,8 @@ final class DeviceCalls implements Placeholders.HandleCloser {
       receives.after(received);
     }
     long r = result(s);
-    if (follows >= 0 && before != null && r >= 0) {
-      OpenFile file = files.get((int) s.call().args[0]);
-      if (file != null) {
-        before.followed(file, follows);
-      }
-    }
-    if (r == -Errno.EAGAIN
-        && before != null
-        && (s.call().flags & Call.ORDER) == Call.AFTER_OR_AGAIN) {
-      OpenFile file = files.get((int) s.call().args[0]);
-      if (file != null) {
-        r = before.heldUp(s.call(), file);
-        s.call().result = r;
-      }
-    }
+    followed(s, follows, r);
+    r = heldUp(s, r);
     if (r <= -Errno.ERESTARTSYS && r >= -Errno.ERESTART_RESTARTBLOCK) {
       if (!certain) {
         if (n.process().shim().leaving && Shim.isGate(n.instructionPointer())) {
@@ -563,6 +566,30 @@ final class DeviceCalls implements Placeholders.HandleCloser {
       r = r == -Errno.ERESTART_RESTARTBLOCK ? -Errno.EINTR : -Errno.ERESTARTSYS;
       s.call().result = r;
     }
+    return r;
+  }
+
+  private void followed(CallSlot s, long follows, long result) {
+    SendAhead sends = ahead;
+    if (sends != null && follows >= 0 && result >= 0) {
+      OpenFile file = files.get((int) s.call().args[0]);
+      if (file != null) {
+        sends.followed(file, follows);
+      }
+    }
+  }
+
+  /** What a call ends with that may have been held up by what went ahead before it. */
+  private long heldUp(CallSlot s, long result) {
+    SendAhead sends = ahead;
+    if (sends == null
+        || result != -Errno.EAGAIN
+        || (s.call().flags & Call.ORDER) != Call.AFTER_OR_AGAIN) {
+      return result;
+    }
+    OpenFile file = files.get((int) s.call().args[0]);
+    long r = file == null ? result : sends.heldUp(s.call(), file);
+    s.call().result = r;
     return r;
   }
 
@@ -1009,20 +1036,66 @@ final class DeviceCalls implements Placeholders.HandleCloser {
    * @return what the device says; also if it is gone
    */
   long ask(CallSlot s) {
+    long follows = before(s);
+    s.submit();
+    while (!s.await(Long.MAX_VALUE)) {}
+    awaitHeard(s);
+    return answered(s, follows);
+  }
+
+  /**
+   * What is to be done before a call that takes nothing out of a socket, on a handle that the
+   * caller uses: it is to be submitted next, and when it has ended, {@link #answered} is to be
+   * asked.
+   *
+   * @param s the caller's own, filled
+   * @return what to tell {@link #answered}
+   */
+  long before(CallSlot s) {
     Placeholders all = placeholders;
     if (all != null) {
       all.reapClosing();
     }
     ReceiveAhead receives = looks;
-    ReceiveWindow received = receives == null ? null : receives.before(s.call());
+    if (receives != null) {
+      receives.after(receives.before(s.call()));
+    }
     after(s.call());
-    s.submit();
-    while (!s.await(Long.MAX_VALUE)) {}
+    SendAhead sends = ahead;
+    return sends == null ? -1 : sends.order(s.call(), files);
+  }
+
+  /** Whether all is known here that the device had told before the end of the slot's last call. */
+  boolean hasHeard(CallSlot s) {
+    ReceiveAhead receives = looks;
+    return receives == null || receives.hasLooked(s.looked());
+  }
+
+  /** Waits for that. */
+  void awaitHeard(CallSlot s) {
+    ReceiveAhead receives = looks;
     if (receives != null) {
       receives.awaitLooked(s.looked());
-      receives.after(received);
     }
-    return s.result();
+  }
+
+  /**
+   * What the call has come to that {@link #before} was asked about. Does not wait.
+   *
+   * @return its result, or what it is to end with
+   */
+  long answered(CallSlot s, long follows) {
+    long r = result(s);
+    followed(s, follows, r);
+    return heldUp(s, r);
+  }
+
+  /** Passes on the readiness that came with a call that did not trap, if the handle is watched. */
+  void sampled(int handle, CallSlot s) {
+    Readiness known = readiness;
+    if (known != null && s.readyMask() != -1) {
+      known.ready(handle, s.readyMask(), s.readyStamp());
+    }
   }
 
   private static void noData(Call call) {}

@@ -49,7 +49,7 @@ final class FileTransfers {
   private static final long NANOS = 1_000_000_000;
 
   /** What one sendfile on the device moves at most. */
-  private static final long SENDFILE_BYTES = 16 << 20;
+  static final long SENDFILE_BYTES = 16 << 20;
 
   /** What the kernel hands to a socket at once: sixteen pages, which are one datagram. */
   private static final long SOCKET_BYTES = 1 << 16;
@@ -152,37 +152,43 @@ final class FileTransfers {
    *
    * @param offsetAddress of the caller's variable, 0 for the file's own position
    * @param position what that variable says now
+   * @param made {@link DeviceCalls#made} then
    */
-  private record Full(OpenFile out, OpenFile in, long offsetAddress, long position) {}
+  private record Full(OpenFile out, OpenFile in, long offsetAddress, long position, long made) {}
 
   /** Notes that another sendfile right after this one would find no room, if the device says so. */
   private void noteFull(Notification n, Placeholder out, OpenFile to, OpenFile from) {
     long position = position(n);
     if (hook.certain() && to.isTcp() && position >= 0 && out.watched() && n.newBirth() == 1) {
-      n.thread().found(new Full(to, from, n.args()[2], position));
+      n.thread().found(new Full(to, from, n.args()[2], position, hook.calls().made()));
     }
   }
 
   /**
    * Whether a sendfile need not be made: the caller's last call that trapped was one between the
-   * same two files, has left no room, and none was told of since.
+   * same two files, has left no room, and none was told of or may have been made since.
    */
   private boolean isFull(Notification n, Placeholder out, Placeholder in) {
-    int any = Poll.POLLOUT | Poll.POLLERR | Poll.POLLHUP;
     boolean full =
         n.thread().found() instanceof Full f
             && f.out == hook.files().get(out.handle())
             && f.in == hook.files().get(in.handle())
             && f.offsetAddress == n.args()[2]
+            && f.made == hook.calls().made()
             && n.args()[3] > 0
-            && (out.mask() & any) == 0
+            && isFull(out)
             && f.position == position(n)
-            && out.nonBlocking()
             && n.valid();
     if (full) {
       hook.calls().wasKnown();
     }
     return full;
+  }
+
+  /** Whether a socket that had no room would still say so to a call that does not wait. */
+  static boolean isFull(Placeholder out) {
+    int any = Poll.POLLOUT | Poll.POLLERR | Poll.POLLHUP;
+    return (out.mask() & any) == 0 && out.nonBlocking();
   }
 
   /** What the caller's variable says; 0 without one, -1 if it cannot be read. */

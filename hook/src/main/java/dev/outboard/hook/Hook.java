@@ -202,6 +202,7 @@ public final class Hook {
                 placeholders,
                 ahead,
                 ahead != null && certain && !options.bpf(),
+                certain,
                 ShimSwitches.TAKES ? looks : null,
                 messages));
       }

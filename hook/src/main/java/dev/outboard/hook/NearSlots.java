@@ -22,6 +22,9 @@ import java.lang.foreign.ValueLayout;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,9 +33,10 @@ import org.jspecify.annotations.Nullable;
  * it had trapped. So a call needs neither a notification nor copies between processes.
  *
  * <p>Taken are sends that {@link SendAhead} takes, options that go ahead between them, receives of
- * what {@link ReceiveAhead} has, and questions about a socket, which cross the link. All else ends
- * with {@link #TRAP}, and then nothing has happened. The process must say the birth of the handle
- * that it means, as to a device of its own machine.
+ * what {@link ReceiveAhead} has, and, which cross the link, questions about a socket and sendfile
+ * of a file of the device to one that does not wait. All else ends with {@link #TRAP}, and then
+ * nothing has happened. The process must say the birth of each handle that it means, as to a device
+ * of its own machine.
  *
  * <p>What a receive brings stays with the hook until the process has taken it: one that is killed
  * before has received nothing.
@@ -41,7 +45,9 @@ import org.jspecify.annotations.Nullable;
  * interruption comes through such a slot; while the link itself takes nothing, it does, as calls
  * that trap do.
  *
- * <p>One thread for each slot, at most {@value #MOST} at a time. Any thread may call the methods.
+ * <p>One thread for each slot, at most {@value #MOST} at a time. It makes the calls that cross and
+ * goes on to wait for the process's next one: whoever reads the link gives the process the answer.
+ * What would have to wait there is done by one more thread. Any thread may call the methods.
  */
 final class NearSlots implements AutoCloseable {
   /** The most slots of all processes; who gets none has its calls trap. */
@@ -49,6 +55,9 @@ final class NearSlots implements AutoCloseable {
 
   /** The result of a call that is to trap; device.c has the same. */
   private static final long TRAP = -Errno.ERESTARTSYS;
+
+  /** No result of a call: who has the answer gives it to the process, or has already. */
+  private static final long ASKED = Long.MIN_VALUE;
 
   private static final long WAIT_NANOS = 1_000_000;
 
@@ -73,6 +82,10 @@ final class NearSlots implements AutoCloseable {
   private static final int GETSOCKOPT = DeviceCalls.canonical("getsockopt");
   private static final int GETSOCKNAME = DeviceCalls.canonical("getsockname");
   private static final int GETPEERNAME = DeviceCalls.canonical("getpeername");
+  private static final int SENDFILE = DeviceCalls.canonical("sendfile");
+
+  /** For so long what a sendfile has said of the next one answers that. */
+  private static final long CERTAIN_NANOS = 10_000_000;
 
   private final DeviceLink link;
   private final DeviceCalls calls;
@@ -80,10 +93,17 @@ final class NearSlots implements AutoCloseable {
   private final Placeholders placeholders;
   private final @Nullable SendAhead ahead;
   private final boolean options;
+  private final boolean certain;
   private final @Nullable ReceiveAhead receives;
   private final Messages messages;
 
+  /** Answers that cannot be given without waiting for something, at most one of each slot. */
+  private final BlockingQueue<Runnable> late = new LinkedBlockingQueue<>();
+
+  private boolean lateOver; // its thread's
+
   // Guarded by this.
+  private @Nullable Thread lateThread;
   private final Map<LentSlot, Server> servers = new HashMap<>();
   private int threads;
   private boolean closed;
@@ -91,6 +111,7 @@ final class NearSlots implements AutoCloseable {
   /**
    * @param ahead what sends ahead; null if every send is to be waited for
    * @param options whether options go ahead, too
+   * @param certain whether what the device has told with a call answers the next one, if it does
    * @param receives what has what was looked at ahead; null if every receive is to trap
    */
   NearSlots(
@@ -100,6 +121,7 @@ final class NearSlots implements AutoCloseable {
       Placeholders placeholders,
       @Nullable SendAhead ahead,
       boolean options,
+      boolean certain,
       @Nullable ReceiveAhead receives,
       Messages messages) {
     this.link = link;
@@ -108,6 +130,7 @@ final class NearSlots implements AutoCloseable {
     this.placeholders = placeholders;
     this.ahead = ahead;
     this.options = options;
+    this.certain = certain;
     this.receives = receives;
     this.messages = messages;
   }
@@ -148,6 +171,10 @@ final class NearSlots implements AutoCloseable {
     Server server = new Server(slot, pid, like, credentials);
     synchronized (this) {
       servers.put(slot.lent(), server);
+      if (lateThread == null) {
+        lateThread =
+            Thread.ofPlatform().daemon().name("outboard-near-late").start(this::answerLate);
+      }
     }
     server.thread.start();
     return slot.lent();
@@ -187,8 +214,24 @@ final class NearSlots implements AutoCloseable {
       all = List.copyOf(servers.values());
     }
     all.forEach(Server::end);
+    Thread answers;
     synchronized (this) {
       Uninterrupted.waitUntil(this, PARTING_NANOS, () -> threads == 0);
+      answers = lateThread;
+    }
+    if (answers != null) {
+      late.add(() -> lateOver = true);
+      Uninterrupted.join(answers);
+    }
+  }
+
+  private void answerLate() {
+    while (!lateOver) {
+      try {
+        late.take().run();
+      } catch (InterruptedException e) {
+        // Nobody interrupts it; close() says when it is over.
+      }
     }
   }
 
@@ -203,7 +246,32 @@ final class NearSlots implements AutoCloseable {
     private final @Nullable PeekedReceives peeked;
     private final MemorySegment timeout = Arena.ofAuto().allocate(2 * Long.BYTES, Long.BYTES);
     private final Thread thread;
+    private final Runnable answered = this::answered;
+    private final Runnable answeredLate = this::answeredLate;
     private volatile boolean ending;
+
+    /** A call is on its way; from its submission on its answer's thread has all that follows. */
+    private volatile boolean asking;
+
+    /** The thread waits for the end of that. */
+    private volatile boolean waits;
+
+    private @Nullable OpenFile asked;
+    private @Nullable OpenFile source; // of a sendfile
+    private long room;
+    private long position;
+    private long changes;
+    private long follows;
+    private long begun;
+    private long result;
+
+    // What a sendfile has left: the socket takes no more, and the file goes on.
+    private @Nullable OpenFile full;
+    private @Nullable OpenFile rest;
+    private long restPosition;
+    private long fullSince;
+    private long fullChanges;
+    private long fullMade;
 
     // The thread's.
     private @Nullable CallSlot own;
@@ -242,6 +310,10 @@ final class NearSlots implements AutoCloseable {
         hosted.takeBack(); // Nobody is to wait for a thread that has failed.
         CallSlot used = own;
         if (used != null) {
+          if (asking) {
+            link.interrupt(used); // Nobody is there to be answered.
+            awaitAnswered();
+          }
           link.detach(used);
         }
         synchronized (NearSlots.this) {
@@ -254,31 +326,148 @@ final class NearSlots implements AutoCloseable {
     private void serve() {
       int sequence;
       long patience = 0;
-      while ((sequence = slot.await(patience == 0, within(patience))) != DeviceSlot.CLOSED) {
+      boolean spins = true;
+      while ((sequence = slot.await(spins, within(patience))) != DeviceSlot.CLOSED) {
         if (sequence == DeviceSlot.LATER) {
           patience = Math.min(2 * patience, MOST_PATIENCE_NANOS);
           if (peeked == null || !peeked.isReplyOnOffer()) {
             settle(); // It was taken, if nobody else has found that out.
             patience = 0;
+            spins = true;
           }
           continue;
         }
-        long begun = System.nanoTime();
+        awaitAnswered(); // A process that has not may call all the same.
+        begun = System.nanoTime();
         settle();
-        long result;
+        long outcome;
         try {
           slot.take(call);
-          result = make();
+          outcome = make();
         } catch (RuntimeException e) {
-          messages.bug("serving a call of process " + pid + " that did not trap", e);
-          result = -Errno.EIO;
+          bug(e);
+          outcome = -Errno.EIO;
         }
-        slot.complete(result, -1, 0, 0);
-        if (result != TRAP) {
-          slot.timed(System.nanoTime() - begun);
+        if (outcome != ASKED) {
+          reply(outcome);
         }
         patience = offered == null ? 0 : PATIENCE_NANOS;
+        // What is on its way takes longer than one looks for the call after it.
+        spins = patience == 0 && outcome != ASKED;
       }
+    }
+
+    private void bug(RuntimeException e) {
+      messages.bug("serving a call of process " + pid + " that did not trap", e);
+    }
+
+    /** Ends the call taken last. */
+    private void reply(long outcome) {
+      if (outcome != TRAP) {
+        slot.timed(System.nanoTime() - begun);
+      }
+      slot.complete(outcome, -1, 0, 0);
+    }
+
+    /**
+     * Has whoever brings the answer do what follows, from {@link #answered} on.
+     *
+     * @param file whose handle the call names; in use until then
+     * @param from likewise, if it sends from that
+     */
+    private long ask(CallSlot s, OpenFile file, @Nullable OpenFile from) {
+      asked = file;
+      source = from;
+      follows = calls.before(s);
+      asking = true;
+      if (ShimSwitches.ANSWERS) {
+        s.submit(answered);
+      } else {
+        s.submit();
+        while (!s.await(Long.MAX_VALUE)) {}
+        answered();
+      }
+      return ASKED;
+    }
+
+    /** The call that was asked has ended. Called by who reads the link: must not wait. */
+    private void answered() {
+      CallSlot s = own;
+      OpenFile file = asked;
+      if (s == null || file == null) {
+        throw new IllegalStateException("an answer to no question");
+      }
+      try {
+        result = outcome(s);
+      } catch (RuntimeException e) {
+        bug(e);
+        result = -Errno.EIO;
+      }
+      s.settle();
+      OpenFile from = source;
+      // After its last use a file is to be closed before the process goes on.
+      asked = file.unuse() ? file : null;
+      source = from != null && from.unuse() ? from : null;
+      if (asked != null || source != null || !calls.hasHeard(s)) {
+        late.add(answeredLate);
+      } else {
+        give();
+      }
+    }
+
+    /** What the thread for that does of it. */
+    private void answeredLate() {
+      CallSlot s = own;
+      OpenFile file = asked;
+      OpenFile from = source;
+      if (file != null) {
+        calls.closeUnused(file.handle());
+      }
+      if (from != null) {
+        calls.closeUnused(from.handle());
+      }
+      if (s != null) {
+        calls.awaitHeard(s);
+      }
+      give();
+    }
+
+    /** Gives the process the answer; from here on the thread may ask anew. */
+    private void give() {
+      long outcome = result;
+      if (outcome != TRAP) {
+        slot.timed(System.nanoTime() - begun);
+      }
+      // First: as soon as the process has it, it may call. One that has called before spoils what
+      // is its own.
+      asking = false;
+      if (waits) {
+        LockSupport.unpark(thread);
+      }
+      slot.complete(outcome, -1, 0, 0);
+    }
+
+    private void awaitAnswered() {
+      if (!asking) {
+        return;
+      }
+      waits = true;
+      while (asking) {
+        LockSupport.park(this);
+      }
+      waits = false;
+    }
+
+    private long outcome(CallSlot s) {
+      long r = calls.answered(s, follows);
+      if (s.call().number == SENDFILE) {
+        return sent(s, r);
+      }
+      if (r > 0 || r <= TRAP) {
+        return TRAP;
+      }
+      MemorySegment.copy(s.call().data, 0, call.data, 0, ANSWER + room);
+      return r;
     }
 
     /** The address of that time; 0 for none. */
@@ -312,21 +501,109 @@ final class NearSlots implements AutoCloseable {
       if (!file.direct() || !file.use()) {
         return TRAP;
       }
+      long outcome = TRAP;
       try {
-        Placeholder p = placeholders.byHandle(handle);
-        if (p == null) {
-          return TRAP;
-        }
-        if (call.number == SENDTO) {
-          return send(p, file);
-        }
-        if (call.number == RECVFROM) {
-          return receive(p, file);
-        }
-        return call.number == SETSOCKOPT ? setOption(p, file) : ask(handle);
+        outcome = make(file);
       } finally {
-        calls.unuse(file);
+        if (outcome != ASKED) {
+          calls.unuse(file);
+        }
       }
+      return outcome;
+    }
+
+    private long make(OpenFile file) {
+      Placeholder p = placeholders.byHandle(file.handle());
+      if (p == null) {
+        return TRAP;
+      }
+      if (call.number == SENDTO) {
+        return send(p, file);
+      }
+      if (call.number == RECVFROM) {
+        return receive(p, file);
+      }
+      if (call.number == SENDFILE) {
+        return sendFile(p, file);
+      }
+      return call.number == SETSOCKOPT ? setOption(p, file) : question(file);
+    }
+
+    /** From a file of which the slot says number and birth, by an offset in the data. */
+    private long sendFile(Placeholder p, OpenFile to) {
+      long[] a = call.args;
+      int handle = (int) a[1];
+      OpenFile from = handle == a[1] ? files.get(handle) : null;
+      if (from == null || !from.sendable() || from.birth() != (int) a[3]) {
+        wrong++;
+        return TRAP;
+      }
+      long at = call.data.get(ValueLayout.JAVA_LONG, 0);
+      if (a[2] <= 0
+          || a[2] > FileTransfers.SENDFILE_BYTES
+          || at < 0
+          || !to.isTcp()
+          || !p.nonBlocking()) { // or else a signal may have to end it
+        return TRAP;
+      }
+      boolean known = isFull(p, to, from, at);
+      full = null; // it is told once
+      if (known) {
+        calls.wasKnown();
+        return -Errno.EAGAIN;
+      }
+      CallSlot s = own();
+      if (s == null || !from.use()) {
+        return TRAP;
+      }
+      position = at;
+      changes = calls.changes();
+      Call c = s.call();
+      c.start(SENDFILE);
+      c.args[0] = to.handle();
+      c.args[1] = handle;
+      c.args[2] = 0; // in the data
+      c.args[3] = a[2];
+      c.data.set(ValueLayout.JAVA_LONG, 0, at);
+      c.extent = Long.BYTES;
+      c.toDevice = Long.BYTES;
+      c.fromDevice = Long.BYTES;
+      return ask(s, to, from);
+    }
+
+    /** Whether the last sendfile by this slot has said what would come of this one. */
+    private boolean isFull(Placeholder p, OpenFile to, OpenFile from, long at) {
+      return to == full
+          && from == rest
+          && at == restPosition
+          && fullChanges == calls.changes()
+          && fullMade == calls.made()
+          && System.nanoTime() - fullSince < CERTAIN_NANOS
+          && FileTransfers.isFull(p);
+    }
+
+    /** What has come of a sendfile; by who reads the link. */
+    private long sent(CallSlot s, long moved) {
+      int handle = (int) s.call().args[0];
+      calls.sampled(handle, s);
+      Placeholder p = placeholders.byHandle(handle);
+      if (moved <= TRAP) {
+        return TRAP;
+      }
+      if (certain
+          && moved > 0
+          && moved < s.call().args[3]
+          && s.newBirth() == 1
+          && p != null
+          && p.watched()) {
+        full = asked;
+        rest = source;
+        restPosition = position + moved;
+        fullSince = System.nanoTime();
+        fullChanges = changes;
+        fullMade = calls.made();
+      }
+      return moved;
     }
 
     private long send(Placeholder p, OpenFile file) {
@@ -406,10 +683,10 @@ final class NearSlots implements AutoCloseable {
     }
 
     /** A name or an option: the length of the answer is at the start of the data. */
-    private long ask(int handle) {
+    private long question(OpenFile file) {
       long[] a = call.args;
       boolean option = call.number == GETSOCKOPT;
-      long room = a[3];
+      room = a[3];
       if (room <= 0 || room > SocketOptions.ASKED_BYTES) {
         return TRAP;
       }
@@ -425,7 +702,7 @@ final class NearSlots implements AutoCloseable {
       }
       Call c = s.call();
       c.start(call.number);
-      c.args[0] = handle;
+      c.args[0] = file.handle();
       c.args[1] = option ? a[1] : ANSWER;
       c.args[2] = option ? a[2] : 0;
       c.args[3] = option ? ANSWER : 0;
@@ -433,13 +710,7 @@ final class NearSlots implements AutoCloseable {
       c.extent = ANSWER + room;
       c.toDevice = Integer.BYTES;
       c.fromDevice = ANSWER + room;
-      long result = calls.ask(s);
-      s.settle();
-      if (result > 0 || result <= TRAP) {
-        return TRAP;
-      }
-      MemorySegment.copy(c.data, 0, call.data, 0, ANSWER + room);
-      return result;
+      return ask(s, file, null);
     }
 
     /** By which questions cross, made with the first one. */

@@ -232,6 +232,7 @@ final class ReceiveAhead {
         some = w.first(to.byteSize());
         w.offered = new ReceiveWindow.Offer(by, some.length);
       }
+      calls.receives();
       offering.add(w);
       MemorySegment.copy(some, 0, to, ValueLayout.JAVA_BYTE, 0, some.length);
       by.offerReply(sequence);
@@ -374,6 +375,7 @@ final class ReceiveAhead {
       synchronized (w) {
         some = w.first(c.carried);
       }
+      calls.receives();
       r = HostMarshaller.deliver(row, args, c, some, n.memory());
       int taken = r < 0 && c.undelivered > 0 ? 0 : some.length;
       synchronized (w) {
@@ -689,14 +691,18 @@ final class ReceiveAhead {
     return null;
   }
 
+  /** Whether so many frames of the device have been taken. */
+  boolean hasLooked(int frames) {
+    return arrived - frames >= 0 || lost;
+  }
+
   /** Waits until so many frames of the device have been taken: they came before a reply. */
   void awaitLooked(int frames) {
-    if (arrived - frames >= 0 || lost) {
+    if (hasLooked(frames)) {
       return;
     }
     synchronized (arrivals) {
-      Uninterrupted.waitUntil(
-          arrivals, TimeUnit.SECONDS.toNanos(10), () -> arrived - frames >= 0 || lost);
+      Uninterrupted.waitUntil(arrivals, TimeUnit.SECONDS.toNanos(10), () -> hasLooked(frames));
     }
   }
 

@@ -236,10 +236,12 @@ final class SendAhead implements AutoCloseable {
         return 0;
       }
       first = w.frames == 0;
-      count = (int) Math.min(most, Frame.Ahead.MAX_BYTES);
-      count = Math.min(count, Frame.Ahead.SLOT_BYTES - w.bytes);
+      count = (int) Math.min(most, Frame.Ahead.SLOT_BYTES - w.bytes);
       count = (int) Math.min(count, Frame.Ahead.SESSION_BYTES - bytes);
-      if (count <= 0 || w.frames >= Frame.Ahead.SLOT_FRAMES) {
+      if (w.frames + Frame.Ahead.frames(count) > Frame.Ahead.SLOT_FRAMES) {
+        count = (Frame.Ahead.SLOT_FRAMES - w.frames) * Frame.Ahead.MAX_BYTES;
+      }
+      if (count <= 0) {
         if (first) {
           return -1; // others have all the room
         }
@@ -256,17 +258,12 @@ final class SendAhead implements AutoCloseable {
       w.placeholder = p;
       w.bytes += count;
       w.granted += count;
-      w.frames++;
+      w.frames += Frame.Ahead.frames(count);
       bytes += count;
     }
     // Outside: what comes back must not wait for what goes out.
-    link.sendAhead(
-        slot,
-        first,
-        Frame.Ahead.Kind.BYTES,
-        w.file.handle(),
-        flags & Socket.MSG_MORE,
-        from.asSlice(0, count));
+    link.sendBytesAhead(
+        slot, first, w.file.handle(), flags & Socket.MSG_MORE, from.asSlice(0, count));
     return count;
   }
 

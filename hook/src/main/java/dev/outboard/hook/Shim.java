@@ -466,7 +466,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     if (table != null) {
       NearSlots near = calls == null ? null : calls.near();
       if (near != null) {
-        table.near(near.sends(), near.options(), near.receives());
+        table.near(near.sends(), near.options(), near.receives(), ShimSwitches.FAR_FILES);
         table.takes(true);
       } else {
         table.ahead(

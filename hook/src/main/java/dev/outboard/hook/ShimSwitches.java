@@ -36,6 +36,12 @@ final class ShimSwitches {
   /** Slots that the hook serves, where the device is at the other end of a link: ADR 0073. */
   static final boolean NEAR = isOn("near");
 
+  /** Answers that such a slot's thread need not be woken for: ADR 0081. */
+  static final boolean ANSWERS = isOn("answers");
+
+  /** {@code sendfile} from files of the device, where that is at the other end: ADR 0081. */
+  static final boolean FAR_FILES = isOn("farfiles");
+
   /** Paths of the host: ADR 0055. */
   static final boolean PATHS = isOn("paths");
 

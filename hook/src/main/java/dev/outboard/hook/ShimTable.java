@@ -48,6 +48,7 @@ final class ShimTable {
   private static final int NEAR_SENDS = 2;
   private static final int NEAR_OPTIONS = 4;
   private static final int NEAR_RECEIVES = 8;
+  private static final int NEAR_FILES = 16;
 
   private final MemorySegment memory;
   private final int index;
@@ -464,14 +465,15 @@ final class ShimTable {
    * The hook serves the process's call slots: all traps but what is said here, and names and
    * options that are asked for.
    */
-  void near(boolean sends, boolean options, boolean receives) {
+  void near(boolean sends, boolean options, boolean receives, boolean ofFiles) {
     INT.setVolatile(
         memory,
         (long) ShimLayout.NEAR_OFFSET,
         NEAR
             | (sends ? NEAR_SENDS : 0)
             | (options ? NEAR_OPTIONS : 0)
-            | (receives ? NEAR_RECEIVES : 0));
+            | (receives ? NEAR_RECEIVES : 0)
+            | (ofFiles ? NEAR_FILES : 0));
   }
 
   /** Whether what the process asks about sockets goes to the device without a trap. */

@@ -38,6 +38,7 @@ public final class DeviceRelay {
   private final FrameStream stream;
   private final Arena arena = Arena.ofAuto();
   private final AheadOrder order = new AheadOrder();
+  private final ByteQueue.Pool pool = new ByteQueue.Pool();
 
   // Guarded by this: both readers use them.
   private @Nullable MemorySegment memory;
@@ -164,8 +165,14 @@ public final class DeviceRelay {
 
   /** What the host's end says. All of it is checked: it may be hostile. */
   private final class FromHost implements WireFrames.Receiver {
+    /** Something was sent ahead by it of which it has not been told. */
+    private @Nullable Carrier added;
+
     @Override
     public @Nullable String frame(Frame frame) {
+      if (!(frame instanceof Frame.Ahead)) {
+        handedOn(); // it may give a slot back
+      }
       switch (frame) {
         case Frame.Attach f when f.lent() -> {
           return "the host wants a call slot lent, which cannot be over a stream";
@@ -226,12 +233,24 @@ public final class DeviceRelay {
       }
       SendQueue queue = carrier.queue;
       if (queue == null) {
-        queue = new SendQueue(order);
+        queue = new SendQueue(order, pool);
         carrier.queue = queue;
       }
-      String wrong = queue.add(frame);
-      carrier.due();
-      return wrong;
+      if (!carrier.equals(added)) {
+        handedOn();
+        added = carrier;
+      }
+      return queue.add(frame);
+    }
+
+    @Override
+    public void handedOn() {
+      Carrier carrier = added;
+      added = null;
+      SendQueue queue = carrier == null ? null : carrier.queue;
+      if (carrier != null && queue != null && queue.wakes() && !carrier.begin(queue)) {
+        carrier.due();
+      }
     }
 
     @Override
@@ -314,7 +333,11 @@ public final class DeviceRelay {
     private long afterLooks;
     // The wire's reader makes it, before it hands over what is in it.
     private @Nullable SendQueue queue;
-    // Likewise: the slot is for looking ahead.
+    // Likewise: it has made the slot's call, of what is in the queue.
+    private boolean begun;
+    // The slot's thread's: there is something that the host is to be told of before long.
+    private boolean untold;
+    // The wire's reader's, again: the slot is for looking ahead.
     private boolean looks;
     private volatile boolean busy;
     private volatile int interrupted;
@@ -331,18 +354,31 @@ public final class DeviceRelay {
     @Override
     public void run() {
       while (true) {
-        boolean ended = slot.awaitNext(() -> due.get() > 0 || over);
+        boolean soon = untold;
+        boolean ended =
+            slot.awaitNext(
+                () -> due.get() > 0 || over, soon ? SendQueue.TELL_NANOS : Long.MAX_VALUE);
         if (over) {
           return;
+        }
+        SendQueue ahead = queue;
+        if (soon && ahead != null && !ended && due.get() == 0) {
+          untold = false;
+          tell(ahead.untold(index));
+          continue;
+        }
+        if (ended && begun && ahead != null) {
+          begun = false;
+          sendAhead(ahead, ended(ahead));
+          continue;
         }
         if (ended) {
           replyInOrder(slot.result());
           continue;
         }
         due.decrementAndGet();
-        SendQueue ahead = queue;
         if (ahead != null) {
-          sendAhead(ahead);
+          sendAhead(ahead, false);
           continue;
         }
         LookAhead looker = DeviceRelay.this.looks;
@@ -428,16 +464,33 @@ public final class DeviceRelay {
       return interrupted == wanted ? -Errno.ERESTARTSYS : -Errno.EAGAIN;
     }
 
-    /** Sends what has come ahead, until there is nothing more of it. */
-    private void sendAhead(SendQueue ahead) {
-      boolean waits = false;
+    /**
+     * Makes the first call of what has come ahead, instead of the slot's thread, which need not be
+     * woken before it has ended. By the wire's reader, while that thread knows of nothing to do.
+     *
+     * @return false if that is for the slot's thread: it may have to wait, or to write
+     */
+    boolean begin(SendQueue ahead) {
+      if (over || !ahead.isPlain() || !ahead.fill(slot.call())) {
+        return false;
+      }
+      begun = true;
+      slot.submit();
+      return true;
+    }
+
+    /**
+     * Sends what has come ahead, until there is nothing more of it.
+     *
+     * @param again whether the socket had no room for what comes first
+     */
+    private void sendAhead(SendQueue ahead, boolean again) {
+      boolean waits = again;
       Call call = slot.call();
-      while (true) {
-        Frame.Done lost = ahead.dropped(index);
-        if (lost != null) {
-          frames.send(lost);
-        }
+      while (!over) {
+        tell(ahead.dropped(index));
         if (!ahead.fill(call)) {
+          untold = ahead.isUntold();
           return;
         }
         if (call.number == PseudoCall.SEND) {
@@ -453,13 +506,26 @@ public final class DeviceRelay {
         if (over) {
           return;
         }
-        long r = slot.result();
-        waits = r == -Errno.EAGAIN && call.number == PseudoCall.SEND;
-        if (waits) {
-          ahead.blocks();
-        } else if (r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
-          frames.send(ahead.made(index, r));
-        }
+        waits = ended(ahead);
+      }
+    }
+
+    /** A call of what has come ahead has ended; whether the socket had no room. */
+    private boolean ended(SendQueue ahead) {
+      long r = slot.result();
+      boolean full = r == -Errno.EAGAIN && slot.call().number == PseudoCall.SEND;
+      if (full) {
+        ahead.blocks();
+        tell(ahead.untold(index)); // That may be long, and the host may have others waiting.
+      } else if (r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
+        tell(ahead.made(index, r));
+      }
+      return full;
+    }
+
+    private void tell(Frame.@Nullable Done done) {
+      if (done != null) {
+        frames.send(done);
       }
     }
 

@@ -30,8 +30,9 @@ import org.jspecify.annotations.Nullable;
  * towards the hook, and carries what the hook says and writes over a {@link Wire}.
  *
  * <p>Frames are handed on as they are. A call slot is memory of this machine; whoever makes its
- * calls sends them, too, as this object is the link's {@link NearEnd}. {@link SlotMirror} says what
- * of it crosses. Slots that are lent to a program are the hook's own matter.
+ * calls sends them, too, as this object is the link's {@link NearEnd}, and whoever reads the wire
+ * tells the hook of sockets and of the ends of calls. {@link SlotMirror} says what of it crosses.
+ * Slots that are lent to a program are the hook's own matter.
  *
  * <p>Threads: one that reads the hook's frames, one that reads the wire, two of {@link Heartbeat};
  * all daemons, all gone when {@link #close} returns but for one that the wire holds up.
@@ -55,6 +56,7 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   // Changed under the monitor.
   private int looksSent;
   private volatile boolean over;
+  private volatile @Nullable Hearer hearer;
 
   // The wire's reader alone uses these.
   private @Nullable MemorySegment memory;
@@ -140,6 +142,11 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   }
 
   @Override
+  public void tell(Hearer to) {
+    hearer = to;
+  }
+
+  @Override
   public boolean send(Frame.Ahead frame, int flags) {
     awaitLooks(flags);
     frames.send(frame);
@@ -147,7 +154,13 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   }
 
   @Override
-  public void call(int slot, int sequence, Call call) {
+  public boolean sendBytes(int slot, boolean first, int handle, int flags, MemorySegment bytes) {
+    frames.sendAhead(slot, first, handle, flags, bytes);
+    return !over;
+  }
+
+  @Override
+  public void call(int slot, int sequence, Call call, @Nullable Runnable ended) {
     Carrier carrier = carrier(slot);
     if (carrier == null) {
       return; // The hook is about to hear why.
@@ -155,6 +168,7 @@ public final class HostRelay implements NearEnd, AutoCloseable {
     awaitLooks(call.flags);
     long extent = saysExtent ? call.extent : call.data.byteSize();
     int flags = (call.flags & Call.ORDER) | (saysExtent ? Extent.flags(extent) : 0);
+    carrier.told = ended;
     carrier.pending = sequence;
     frames.sendCall(slot, sequence, call, flags, carrier.mirror, extent);
   }
@@ -241,13 +255,17 @@ public final class HostRelay implements NearEnd, AutoCloseable {
           stream.send(f);
         }
         case Frame.Ping f when f.id() == Heartbeat.ID -> {} // it was heard
-        case Frame.Ready f -> stream.send(f);
+        case Frame.Ready f -> {
+          return tell(f);
+        }
         case Frame.Notice f -> stream.send(f);
         case Frame.Counts f -> stream.send(f);
-        case Frame.Done f -> stream.send(f);
+        case Frame.Done f -> {
+          return tell(f);
+        }
         case Frame.Looked f -> {
-          stream.send(f);
           looked++;
+          return tell(f);
         }
         case Frame.Ping f -> stream.send(f);
         case Frame.Pong f -> stream.send(f);
@@ -262,6 +280,16 @@ public final class HostRelay implements NearEnd, AutoCloseable {
           return "it sent a frame that only a host sends";
         }
       }
+      return null;
+    }
+
+    /** What the hook is to know before the end of any call that ends after this. */
+    private @Nullable String tell(Frame frame) {
+      Hearer to = hearer;
+      if (to != null) {
+        return to.heard(frame);
+      }
+      stream.send(frame);
       return null;
     }
 
@@ -324,10 +352,14 @@ public final class HostRelay implements NearEnd, AutoCloseable {
       if (carrier == null || sequence == 0 || carrier.pending != sequence) {
         return "the device answered a call that was not made";
       }
+      Runnable told = carrier.told;
       carrier.pending = 0;
       carrier.slot.took(sequence);
       carrier.slot.looked(looked);
       carrier.slot.complete(result, mask, stamp, birth);
+      if (told != null) {
+        told.run();
+      }
       return null;
     }
   }
@@ -338,6 +370,8 @@ public final class HostRelay implements NearEnd, AutoCloseable {
     private final SlotMirror mirror;
     // Written by the user before the call goes out, and by the wire's reader when its end has come.
     private volatile int pending;
+    // Written before that.
+    private @Nullable Runnable told;
     private volatile boolean ended;
 
     /**

@@ -9,6 +9,7 @@ import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import org.jspecify.annotations.Nullable;
 
@@ -16,10 +17,16 @@ import org.jspecify.annotations.Nullable;
  * What a host has sent ahead by one slot and the device has not yet done: bytes that a socket has
  * not yet taken, and what is certain to succeed and comes between them.
  *
- * <p>The wire's reader adds, the slot's thread takes; {@link #holdsUp} and {@link #isOf} may be
- * asked by any thread. The host's word is checked here: no more than it may have on its way. After
- * an error all that belongs to the stream is thrown away, up to a piece that says that it is the
- * first; options are set and handles closed all the same.
+ * <p>The wire's reader adds, the slot's thread takes, or the reader on its behalf after {@link
+ * #wakes}; {@link #holdsUp} and {@link #isOf} may be asked by any thread. The host's word is
+ * checked here: no more than it may have on its way. After an error all that belongs to the stream
+ * is thrown away, up to a piece that says that it is the first; options are set and handles closed
+ * all the same.
+ *
+ * <p>The host is told at once of an error and of all that was on its way last, and of what comes
+ * before that only where it could be short of room: each word of it costs a record of the link at
+ * both ends, and two wake-ups over there. Of what looks like a long transfer it is told of the last
+ * a moment later, as more is about to come.
  */
 final class SendQueue {
   private static final int SHUTDOWN = SyscallTable.row("shutdown").canonical();
@@ -28,7 +35,7 @@ final class SendQueue {
 
   /**
    * @param number the how-manieth of the session's
-   * @param bytes of a stream, or the value of an option
+   * @param value of an option, as it came
    * @param length how many bytes of a stream
    */
   private record Piece(
@@ -37,7 +44,7 @@ final class SendQueue {
       Frame.Ahead.Kind kind,
       int handle,
       int flags,
-      MemorySegment bytes,
+      int value,
       int length) {
     /** There is a call to be made when its bytes are sent. */
     boolean hasCall() {
@@ -50,11 +57,27 @@ final class SendQueue {
     }
   }
 
+  /** So many bytes or frames are told of before all are done. */
+  static final int TELL_BYTES = Frame.Ahead.SLOT_BYTES / 8;
+
+  static final int TELL_FRAMES = Frame.Ahead.SLOT_FRAMES / 8;
+
+  /** After so many nanoseconds without more of a long transfer, all is told of. */
+  static final long TELL_NANOS = 1_000_000;
+
+  /** A long transfer: so many calls one after the other with so many bytes each. */
+  static final int LONG_CALLS = 4;
+
+  static final int LONG_BYTES = 32 * 1024;
+
   private final AheadOrder order;
 
   // Guarded by this.
   private final ArrayDeque<Piece> pieces = new ArrayDeque<>();
-  private int bytes;
+  private final ByteQueue bytes;
+
+  /** The slot's thread was told that there is something, and has not found nothing since. */
+  private boolean told;
 
   private volatile long oldest = Long.MAX_VALUE;
   private volatile int handle = -1;
@@ -64,21 +87,40 @@ final class SendQueue {
   private int sentOfFirst;
   private int failed;
 
+  // Likewise: what is on its way no more and the host has not been told of.
+  private int untoldBytes;
+  private int untoldFrames;
+
+  // Likewise: so many calls have sent LONG_BYTES at least.
+  private int longCalls;
+
   /** What {@link #fill} made: so many bytes to be sent, or 0 and the call of the first piece. */
   private long filled;
 
-  SendQueue(AheadOrder order) {
+  /**
+   * @param order that of all queues of the session
+   * @param pool where the memory of its bytes comes from
+   */
+  SendQueue(AheadOrder order, ByteQueue.Pool pool) {
     this.order = order;
+    this.bytes = new ByteQueue(pool);
   }
 
   /** Takes what the host has sent; null, or what is wrong with it. */
   @Nullable String add(Frame.Ahead frame) {
-    byte[] copy = new byte[frame.bytes().remaining()];
-    frame.bytes().get(copy);
-    int length = frame.kind() == Frame.Ahead.Kind.OPTION ? 0 : copy.length;
-    boolean within;
+    ByteBuffer from = frame.bytes();
+    boolean option = frame.kind() == Frame.Ahead.Kind.OPTION;
+    int value = option ? MemorySegment.ofBuffer(from).get(ValueLayout.JAVA_INT_UNALIGNED, 0) : 0;
+    int length = option ? 0 : from.remaining();
     synchronized (this) {
-      within = order.add(this, length, Frame.Ahead.SESSION_BYTES);
+      if (!order.add(this, length, Frame.Ahead.SESSION_BYTES)
+          || bytes.size() + length > Frame.Ahead.SLOT_BYTES
+          || pieces.size() > Frame.Ahead.SLOT_FRAMES) {
+        return "the host sent more ahead than it may";
+      }
+      if (length > 0) {
+        bytes.add(from);
+      }
       pieces.add(
           new Piece(
               order.added(),
@@ -86,13 +128,30 @@ final class SendQueue {
               frame.kind(),
               frame.handle(),
               frame.flags(),
-              MemorySegment.ofArray(copy),
+              value,
               length));
-      bytes += length;
       headChanged();
-      within &= bytes <= Frame.Ahead.SLOT_BYTES && pieces.size() <= Frame.Ahead.SLOT_FRAMES + 1;
     }
-    return within ? null : "the host sent more ahead than it may";
+    return null;
+  }
+
+  /**
+   * Whether the slot's thread is to be told that there is something: it has found nothing since it
+   * was told last, or is about to. Who asks tells it.
+   */
+  synchronized boolean wakes() {
+    boolean wakes = !told && !pieces.isEmpty();
+    told |= wakes;
+    return wakes;
+  }
+
+  /**
+   * Whether the next call is a plain send, behind no error. To be asked by who may call {@link
+   * #fill}.
+   */
+  synchronized boolean isPlain() {
+    Piece head = pieces.peek();
+    return failed == 0 && head != null && head.length() > 0;
   }
 
   private void headChanged() {
@@ -138,6 +197,7 @@ final class SendQueue {
     synchronized (this) {
       head = pieces.peek();
       if (head == null) {
+        told = false;
         return false;
       }
       if (head.first()) {
@@ -152,10 +212,7 @@ final class SendQueue {
                 || p.flags() != head.flags())) {
           break;
         }
-        int part = Math.min(p.length() - from, Call.PIECE_BYTES - n);
-        MemorySegment.copy(
-            p.bytes(), ValueLayout.JAVA_BYTE, from, call.data, ValueLayout.JAVA_BYTE, n, part);
-        n += part;
+        n += Math.min(p.length() - from, Call.PIECE_BYTES - n);
         from = 0;
         if (n == Call.PIECE_BYTES || p.hasCall()) {
           break;
@@ -163,6 +220,7 @@ final class SendQueue {
       }
     }
     filled = n;
+    bytes.peek(call.data, n); // without the monitor, which the wire's reader wants
     call.start(
         n > 0
             ? PseudoCall.SEND
@@ -181,7 +239,7 @@ final class SendQueue {
       call.args[1] = Socket.IPPROTO_TCP;
       call.args[2] = head.flags();
       call.args[4] = Integer.BYTES;
-      MemorySegment.copy(head.bytes(), 0, call.data, 0, Integer.BYTES);
+      call.data.set(ValueLayout.JAVA_INT, 0, head.value());
     }
     return true;
   }
@@ -198,17 +256,37 @@ final class SendQueue {
    * Notes what has come of the call that {@link #fill} made.
    *
    * @param result of it
-   * @return what the host is to know
+   * @return what the host is to know now, if anything; if not, within {@link #TELL_NANOS} after
+   *     {@link #fill} has found nothing it is to know what {@link #untold} says
    */
-  Frame.Done made(int slot, long result) {
+  Frame.@Nullable Done made(int slot, long result) {
     if (filled == 0) {
       // Whatever came of it: there is no stream behind its end, an option's value cannot be wrong,
       // and nobody is told what came of a close.
-      return take(slot, 0, 1);
+      return take(0, 1) ? untold(slot) : null;
     }
     // One that takes nothing and has no error would be tried for ever.
     failed = result < 0 ? (int) -result : result == 0 ? Errno.EIO : 0;
-    return failed == 0 ? take(slot, Math.min(result, filled), 0) : drop(slot);
+    if (failed != 0) {
+      return drop(slot);
+    }
+    return take(Math.min(result, filled), 0) ? untold(slot) : null;
+  }
+
+  /** Whether there is anything for {@link #untold} to say. */
+  boolean isUntold() {
+    return untoldBytes > 0 || untoldFrames > 0;
+  }
+
+  /** What the host does not know yet of what is on its way no more; null if it knows all. */
+  Frame.@Nullable Done untold(int slot) {
+    if (!isUntold()) {
+      return null;
+    }
+    Frame.Done done = new Frame.Done(slot, untoldBytes, untoldFrames, failed);
+    untoldBytes = 0;
+    untoldFrames = 0;
+    return done;
   }
 
   /** Throws away what came behind an error; what the host is to know, or null. */
@@ -222,7 +300,7 @@ final class SendQueue {
     return drop(slot);
   }
 
-  private Frame.Done drop(int slot) {
+  private Frame.@Nullable Done drop(int slot) {
     long all = -sentOfFirst;
     int ends = 0;
     synchronized (this) {
@@ -235,17 +313,19 @@ final class SendQueue {
         ends += p.hasCall() ? 1 : 0;
       }
     }
-    return take(slot, all, ends);
+    take(all, ends);
+    return untold(slot);
   }
 
   /**
    * @param count bytes that are here no more
    * @param calls pieces that have a call, of which likewise
+   * @return whether the host is to be told at once
    */
-  private Frame.Done take(int slot, long count, int calls) {
+  private boolean take(long count, int calls) {
     int left = (int) count;
     int leftCalls = calls;
-    int done = 0;
+    boolean empty;
     synchronized (this) {
       for (Piece p = pieces.peek(); p != null; p = pieces.peek()) {
         int part = Math.min(left, p.length() - sentOfFirst);
@@ -257,16 +337,22 @@ final class SendQueue {
         leftCalls -= p.hasCall() ? 1 : 0;
         pieces.removeFirst();
         sentOfFirst = 0;
-        done++;
+        untoldFrames++;
         if (left == 0 && leftCalls == 0) {
           break;
         }
       }
-      bytes -= (int) count;
+      bytes.remove((int) count);
       blocked = false;
       headChanged();
-      order.changed(this, (int) count, pieces.isEmpty());
+      empty = pieces.isEmpty();
+      order.changed(this, (int) count, empty);
     }
-    return new Frame.Done(slot, (int) count, done, failed);
+    untoldBytes += (int) count;
+    longCalls = count >= LONG_BYTES && calls == 0 ? longCalls + 1 : 0;
+    return (empty && longCalls < LONG_CALLS)
+        || failed != 0
+        || untoldBytes >= TELL_BYTES
+        || untoldFrames >= TELL_FRAMES;
   }
 }

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * A connection by TLS.
  *
- * <p>The engine is used by the reader and a writer in turn, each for one record at a time, and
+ * <p>The engine is used by the reader and a writer in turn, each for a few records at a time, and
  * never while one of them waits for the socket. It is freed by whoever comes out last of {@link
  * #close} and what was under way then.
  */
@@ -224,9 +224,11 @@ final class TlsConnection implements Connection {
     try {
       int waiting = 0;
       while (first.hasRemaining() || second.hasRemaining()) {
-        if (waiting > TlsEngine.RING_BYTES - TlsEngine.RECORD_BYTES - TlsEngine.OVERHEAD_BYTES) {
+        int room = TlsEngine.RING_BYTES - TlsEngine.OVERHEAD_BYTES - waiting;
+        if (room < TlsEngine.RECORD_BYTES) {
           send();
           waiting = 0;
+          room = TlsEngine.RING_BYTES - TlsEngine.OVERHEAD_BYTES;
         }
         int bytes;
         if (first.hasRemaining()) {
@@ -237,7 +239,9 @@ final class TlsConnection implements Connection {
           bytes = record.position();
           seal(recordAddress, bytes);
         } else {
-          bytes = Math.min(second.remaining(), TlsEngine.RECORD_BYTES);
+          // Full records, but for the last bytes.
+          int most = Math.min(TlsEngine.SEAL_BYTES, room - room % TlsEngine.RECORD_BYTES);
+          bytes = Math.min(second.remaining(), most);
           seal(MemorySegment.ofBuffer(second).address(), bytes);
           second.position(second.position() + bytes);
         }

@@ -6,6 +6,7 @@ import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
 import dev.outboard.syscalls.Call;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.jspecify.annotations.Nullable;
@@ -48,6 +49,9 @@ final class WireFrames {
     @Nullable String call(int slot, int sequence, int number, int flags, long[] args);
 
     @Nullable String reply(int slot, int sequence, long result, int mask, int birth, long stamp);
+
+    /** All that has come was handed on: more has to be waited for, or to be read at least. */
+    default void handedOn() {}
   }
 
   private final Wire wire;
@@ -79,6 +83,29 @@ final class WireFrames {
   synchronized void send(Frame frame) {
     FrameCodec.encode(frame, out);
     write();
+  }
+
+  /**
+   * Sends bytes ahead by as many frames as they take, all in one write.
+   *
+   * @param first of the first of them, as of a {@link Frame.Ahead}; likewise handle and flags
+   * @param bytes one at least
+   */
+  synchronized void sendAhead(int slot, boolean first, int handle, int flags, MemorySegment bytes) {
+    long all = bytes.byteSize();
+    out.clear();
+    for (long at = 0; at < all; ) {
+      int count = (int) Math.min(all - at, Frame.Ahead.MAX_BYTES);
+      if (out.remaining() < FrameCodec.MAX_BYTES) {
+        flush();
+        out.clear();
+      }
+      FrameCodec.beginAhead(slot, first && at == 0, handle, flags, count, out);
+      MemorySegment.copy(bytes, at, MemorySegment.ofBuffer(out), 0, count);
+      out.position(out.position() + count);
+      at += count;
+    }
+    flush();
   }
 
   /**
@@ -186,6 +213,7 @@ final class WireFrames {
       if (why != null) {
         return why;
       }
+      receiver.handedOn();
       in.compact();
     }
   }

@@ -22,6 +22,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Random;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -106,6 +107,25 @@ class ProtocolPageTest {
     Written replies = new Written();
     new WireFrames(replies).sendReply(SLOT, SEQUENCE, -11, 5, 0x1020304, 513, mirror(), EXTENT);
     assertThat(replies.hex()).isEqualTo(shown.get(DATA) + shown.get(REPLY));
+  }
+
+  /** The same frames as one by one, and one write. */
+  @Test
+  void bytesSentAheadAreFramesAsAnyOther() {
+    byte[] bytes = new byte[2 * Frame.Ahead.MAX_BYTES + 5];
+    new Random(1).nextBytes(bytes);
+    Written single = new Written();
+    WireFrames frames = new WireFrames(single);
+    for (int at = 0; at < bytes.length; at += Frame.Ahead.MAX_BYTES) {
+      int count = Math.min(bytes.length - at, Frame.Ahead.MAX_BYTES);
+      ByteBuffer part = ByteBuffer.wrap(bytes, at, count);
+      frames.send(new Frame.Ahead(SLOT, at == 0, Frame.Ahead.Kind.BYTES, 9, 0x8000, part));
+    }
+    Written together = new Written();
+    new WireFrames(together).sendAhead(SLOT, true, 9, 0x8000, MemorySegment.ofArray(bytes));
+    assertThat(together.hex()).isEqualTo(single.hex());
+    assertThat(single.writes).isEqualTo(3);
+    assertThat(together.writes).isEqualTo(1);
   }
 
   @Test
@@ -235,6 +255,7 @@ class ProtocolPageTest {
   private static final class Written implements Wire {
     final ByteBuffer coming = ByteBuffer.allocate(1024);
     private final StringBuilder hex = new StringBuilder();
+    private int writes;
 
     String hex() {
       return hex.toString();
@@ -252,6 +273,7 @@ class ProtocolPageTest {
 
     @Override
     public void write(ByteBuffer from) {
+      writes++;
       hex.append(HexFormat.of().formatHex(rest(from)));
     }
 

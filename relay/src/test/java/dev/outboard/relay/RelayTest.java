@@ -25,7 +25,9 @@ import dev.outboard.posix.SealedMemory;
 import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
+import dev.outboard.syscalls.PseudoCall;
 import dev.outboard.syscalls.SyscallTable;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -33,7 +35,9 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -54,6 +58,8 @@ class RelayTest {
 
   private final List<AutoCloseable> open = new ArrayList<>();
   private final BlockingQueue<String> lost = new LinkedBlockingQueue<>();
+  private final BlockingQueue<String> told = new LinkedBlockingQueue<>();
+  private final BlockingQueue<Frame.Done> done = new LinkedBlockingQueue<>();
 
   static int[] pair() {
     SocketPair pair = SocketPair.open();
@@ -74,7 +80,9 @@ class RelayTest {
             relay.linkFd(),
             new LinkListener() {
               @Override
-              public void ready(int handle, int pollMask, long stamp) {}
+              public void ready(int handle, int pollMask, long stamp) {
+                told.add(handle + " by " + Thread.currentThread().getName());
+              }
 
               @Override
               public void lost(String why) {
@@ -83,6 +91,11 @@ class RelayTest {
 
               @Override
               public void notice(String line) {}
+
+              @Override
+              public void sent(int slot, int bytes, int frames, int errno) {
+                done.add(new Frame.Done(slot, bytes, frames, errno));
+              }
             },
             LinkOptions.of("a test"),
             relay);
@@ -167,6 +180,88 @@ class RelayTest {
     assertThat(call.data.asSlice(0, length).toArray(ValueLayout.JAVA_BYTE)).isEqualTo(bytes);
   }
 
+  /** Whoever reads the wire, and nobody has to be woken before. */
+  @Test
+  void callsForWhichNobodyWaitsAreEndedByWhoBringsTheReply() throws Exception {
+    DeviceLink link = carried();
+    CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+    BlockingQueue<String> ended = new LinkedBlockingQueue<>();
+    Runnable end =
+        () -> {
+          long first = slot.call().data.get(ValueLayout.JAVA_BYTE, 0);
+          ended.add(slot.result() + " " + first + " " + Thread.currentThread().getName());
+        };
+    for (int i = 0; i < 100; i++) {
+      Call call = slot.call();
+      call.start(SUM);
+      call.args[0] = 1;
+      call.extent = 1;
+      call.data.set(ValueLayout.JAVA_BYTE, 0, (byte) i);
+      slot.submit(end);
+      assertThat(ended.poll(10, TimeUnit.SECONDS)).isEqualTo(i + " " + (i + 1) + " relay-wire");
+      assertThat(slot.pending()).isFalse();
+      sum(slot, new Random(i)); // which waits, in between
+    }
+    assertThat(ended).isEmpty();
+  }
+
+  @Test
+  void suchACallEndsOnceAlsoWithTheLink() throws Exception {
+    for (int round = 0; round < 20; round++) {
+      int[] wire = pair();
+      int[] device = pair();
+      open.add(new Device(device[0], FrameCodec.HIGHEST_VERSION));
+      Thread.ofPlatform().daemon().start(() -> DeviceRelay.serve(wireOf(wire[1]), device[1]));
+      Wire ours = wireOf(wire[0]);
+      HostRelay relay = HostRelay.start(ours);
+      open.add(relay);
+      DeviceLink link = link(relay);
+      CallSlot blocked = link.attach(1, 1, -1, CREDENTIALS);
+      BlockingQueue<Long> ends = new LinkedBlockingQueue<>();
+      blocked.call().start(BLOCK);
+      blocked.submit(() -> ends.add(blocked.result()));
+      CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+      Thread breaks =
+          Thread.ofPlatform()
+              .start(() -> {
+                LockSupport.parkNanos(3_000_000);
+                ours.stop();
+              });
+      BlockingQueue<Long> ended = new LinkedBlockingQueue<>();
+      long result = 0;
+      for (int i = 0; result == 0; i++) {
+        slot.call().start(SUM);
+        slot.call().extent = 0;
+        slot.submit(() -> ended.add(slot.result()));
+        Long end = ended.poll(10, TimeUnit.SECONDS);
+        assertThat(end).as("call %d of round %d", i, round).isNotNull();
+        result = end;
+      }
+      assertThat(result).isEqualTo(-Errno.ENETDOWN);
+      assertThat(ends.poll(10, TimeUnit.SECONDS)).isEqualTo(-Errno.ENETDOWN);
+      breaks.join();
+      slot.submit(() -> ended.add(slot.result()));
+      assertThat(ended.poll()).as("at once").isEqualTo(-Errno.ENETDOWN);
+      assertThat(lost.poll(5, TimeUnit.SECONDS)).isNotNull();
+      link.close();
+      assertThat(ended).isEmpty();
+      assertThat(ends).isEmpty();
+    }
+  }
+
+  @Test
+  void readinessIsToldByWhoReadsTheWire() throws Exception {
+    DeviceLink link = carried();
+    assertThat(link.lost()).isFalse();
+    Device device = (Device) open.getFirst();
+    for (int handle = 1; handle < 10; handle++) {
+      device.stream.send(new Frame.Ready(List.of(new Frame.Sample(handle, 1, handle))));
+    }
+    for (int handle = 1; handle < 10; handle++) {
+      assertThat(told.poll(5, TimeUnit.SECONDS)).isEqualTo(handle + " by relay-wire");
+    }
+  }
+
   @Test
   void slotsAreGivenOutAgain() throws Exception {
     DeviceLink link = carried();
@@ -201,6 +296,54 @@ class RelayTest {
       device.made.drainTo(made);
       assertThat(made).hasSize(3).contains("setsockopt " + handle, "close " + handle);
       assertThat(made.getLast()).isEqualTo("sum");
+    }
+  }
+
+  /** Also where one send is several frames, and the device's sockets take what they like. */
+  @Test
+  void whatIsSentAheadArrivesInOrderAndIsAccountedFor() throws Exception {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("-Dtests.seed=" + seed);
+    Random random = new Random(seed);
+    DeviceLink link = carried();
+    Device device = (Device) open.getFirst();
+    CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+    CallSlot calls = link.attach(1, 1, -1, CREDENTIALS);
+    ByteArrayOutputStream sent = new ByteArrayOutputStream();
+    int bytesLeft = 0;
+    int framesLeft = 0;
+    while (sent.size() < 20_000_000) {
+      int count =
+          1 + random.nextInt(random.nextBoolean() ? 1000 : 2 * Frame.Ahead.MAX_BYTES + 10_000);
+      int frames = Frame.Ahead.frames(count);
+      while (bytesLeft + count > Frame.Ahead.SLOT_BYTES
+          || framesLeft + frames > Frame.Ahead.SLOT_FRAMES
+          || (framesLeft > 0 && random.nextInt(50) == 0)) {
+        Frame.Done told = Objects.requireNonNull(done.poll(10, TimeUnit.SECONDS), "not told");
+        assertThat(told.errno()).isZero();
+        bytesLeft -= told.bytes();
+        framesLeft -= told.frames();
+      }
+      byte[] bytes = new byte[count];
+      random.nextBytes(bytes);
+      sent.writeBytes(bytes);
+      assertThat(link.sendBytesAhead(slot, framesLeft == 0, 7, 0, MemorySegment.ofArray(bytes)))
+          .isTrue();
+      bytesLeft += count;
+      framesLeft += frames;
+      if (random.nextInt(20) == 0) {
+        sum(calls, random);
+      }
+    }
+    while (framesLeft > 0) {
+      Frame.Done told = Objects.requireNonNull(done.poll(10, TimeUnit.SECONDS), "not told");
+      bytesLeft -= told.bytes();
+      framesLeft -= told.frames();
+    }
+    assertThat(bytesLeft).isZero();
+    assertThat(framesLeft).isZero();
+    synchronized (device.sent) {
+      assertThat(Arrays.equals(device.sent.toByteArray(), sent.toByteArray())).isTrue();
     }
   }
 
@@ -379,6 +522,7 @@ class RelayTest {
     private final Thread reader;
     private final @Nullable Shadow[] shadows = new Shadow[SLOTS];
     final BlockingQueue<String> made = new LinkedBlockingQueue<>();
+    final ByteArrayOutputStream sent = new ByteArrayOutputStream();
     private MemorySegment memory = MemorySegment.NULL;
 
     Device(int fd) {
@@ -415,7 +559,7 @@ class RelayTest {
               index++;
             }
             shadows[index] =
-                new Shadow(memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), made);
+                new Shadow(memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), made, sent);
             stream.send(new Frame.Attached(f.id(), index));
           }
           case Frame.Detach f -> {
@@ -459,10 +603,15 @@ class RelayTest {
     final DeviceSlot slot;
     final BlockingQueue<Integer> interrupts = new LinkedBlockingQueue<>();
     final BlockingQueue<String> made;
+    final ByteArrayOutputStream sent;
     final Thread thread;
 
-    Shadow(MemorySegment place, BlockingQueue<String> made) {
+    /**
+     * @param sent where the bytes of sends go, and what is locked for that
+     */
+    Shadow(MemorySegment place, BlockingQueue<String> made, ByteArrayOutputStream sent) {
       this.made = made;
+      this.sent = sent;
       slot = new DeviceSlot(place);
       slot.reset();
       thread = Thread.ofPlatform().daemon().start(this::serve);
@@ -470,6 +619,7 @@ class RelayTest {
 
     private void serve() {
       Call call = new Call(slot.data());
+      Random random = new Random(1);
       for (int sequence = slot.await(); sequence != DeviceSlot.CLOSED; sequence = slot.await()) {
         slot.take(call);
         if (call.number == SUM) {
@@ -481,6 +631,19 @@ class RelayTest {
           }
           made.add("sum");
           slot.complete(sum, 5, call.args[0], 0);
+        } else if (call.number == PseudoCall.SEND) {
+          boolean waits = call.args[4] != 0;
+          int taken =
+              switch (random.nextInt(4)) {
+                case 0 -> waits ? 1 : -Errno.EAGAIN;
+                case 1 -> 1 + random.nextInt((int) call.args[2]);
+                default -> (int) call.args[2];
+              };
+          synchronized (sent) {
+            sent.writeBytes(
+                call.data.asSlice(0, Math.max(0, taken)).toArray(ValueLayout.JAVA_BYTE));
+          }
+          slot.complete(taken, -1, 0, 0);
         } else if (call.number == SETSOCKOPT || call.number == CLOSE) {
           LockSupport.parkNanos(200_000); // a call that does not wait for it comes first
           made.add((call.number == CLOSE ? "close " : "setsockopt ") + call.args[0]);

@@ -23,7 +23,8 @@ class SendQueueTest {
   private static final int HANDLE = 9;
 
   private final AheadOrder order = new AheadOrder();
-  private final SendQueue queue = new SendQueue(order);
+  private final ByteQueue.Pool pool = new ByteQueue.Pool();
+  private final SendQueue queue = new SendQueue(order, pool);
   private final Call call = new Call(Arena.ofAuto().allocate(SlotLayout.DATA_BYTES));
 
   private static Frame.Ahead piece(boolean first, boolean end, int flags, byte[] bytes) {
@@ -65,10 +66,15 @@ class SendQueueTest {
         int taken = random.nextInt(4) == 0 ? 1 + random.nextInt(most) : most;
         sent.writeBytes(call.data.asSlice(0, taken).toArray(ValueLayout.JAVA_BYTE));
         Frame.Done done = queue.made(SLOT, taken);
-        assertThat(done.errno()).isZero();
-        assertThat(done.bytes()).isEqualTo(taken);
-        bytesDone += done.bytes();
-        framesDone += done.frames();
+        if (done == null && random.nextInt(8) == 0) {
+          done = queue.untold(SLOT);
+        }
+        if (done != null) {
+          assertThat(done.errno()).isZero();
+          bytesDone += done.bytes();
+          framesDone += done.frames();
+        }
+        assertThat(sent.size() - bytesDone).isBetween(0, SendQueue.TELL_BYTES - 1);
       } else {
         assertThat(framesDone).isEqualTo(frames);
         assertThat(bytesDone).isEqualTo(came.size());
@@ -83,10 +89,10 @@ class SendQueueTest {
     queue.add(piece(true, false, 0, new byte[100]));
     queue.add(piece(false, false, 0, new byte[50]));
     queue.fill(call);
-    assertThat(queue.made(SLOT, 30)).isEqualTo(new Frame.Done(SLOT, 30, 0, 0));
+    assertThat(queue.made(SLOT, 30)).isNull();
     queue.fill(call);
     assertThat(queue.made(SLOT, -Errno.ECONNRESET))
-        .isEqualTo(new Frame.Done(SLOT, 120, 2, Errno.ECONNRESET));
+        .isEqualTo(new Frame.Done(SLOT, 150, 2, Errno.ECONNRESET));
     assertThat(queue.dropped(SLOT)).isNull();
     queue.add(piece(false, false, 0, new byte[7]));
     queue.add(piece(false, true, 0, new byte[0]));
@@ -104,10 +110,10 @@ class SendQueueTest {
     queue.add(piece(false, true, 0, new byte[0]));
     assertThat(queue.fill(call)).isTrue();
     assertThat(call.number).isEqualTo(PseudoCall.SEND);
-    assertThat(queue.made(SLOT, 10)).isEqualTo(new Frame.Done(SLOT, 10, 1, 0));
+    assertThat(queue.made(SLOT, 10)).isNull();
     assertThat(queue.fill(call)).isTrue();
     assertThat(call.number).isNotEqualTo(PseudoCall.SEND);
-    assertThat(queue.made(SLOT, -Errno.ENOTCONN)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    assertThat(queue.made(SLOT, -Errno.ENOTCONN)).isEqualTo(new Frame.Done(SLOT, 10, 2, 0));
     assertThat(queue.fill(call)).isFalse();
   }
 
@@ -130,17 +136,17 @@ class SendQueueTest {
     queue.add(option(false, 3, 0));
     queue.add(piece(false, false, 3, new byte[5]));
     expectOption(3, 1);
-    assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    assertThat(queue.made(SLOT, 0)).isNull();
     assertThat(queue.fill(call)).isTrue();
     assertThat(call.args[2]).isEqualTo(10);
-    assertThat(queue.made(SLOT, 4)).isEqualTo(new Frame.Done(SLOT, 4, 0, 0));
+    assertThat(queue.made(SLOT, 4)).isNull();
     assertThat(queue.fill(call)).isTrue();
     assertThat(call.args[2]).isEqualTo(6);
-    assertThat(queue.made(SLOT, 6)).isEqualTo(new Frame.Done(SLOT, 6, 1, 0));
+    assertThat(queue.made(SLOT, 6)).isNull();
     expectOption(3, 0);
-    assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    assertThat(queue.made(SLOT, 0)).isNull();
     assertThat(queue.fill(call)).isTrue();
-    assertThat(queue.made(SLOT, 5)).isEqualTo(new Frame.Done(SLOT, 5, 1, 0));
+    assertThat(queue.made(SLOT, 5)).isEqualTo(new Frame.Done(SLOT, 15, 4, 0));
     assertThat(queue.fill(call)).isFalse();
     assertThat(order.isIdle()).isTrue();
   }
@@ -177,14 +183,99 @@ class SendQueueTest {
       assertThat(call.number).isEqualTo(SyscallTable.row("close").canonical());
       assertThat(call.args).containsExactly(handle, 0, 0, 0, 0, 0);
       assertThat(queue.made(SLOT, handle == 5 ? -Errno.EBADF : 0))
-          .isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+          .isEqualTo(handle == 6 ? new Frame.Done(SLOT, 0, 3, 0) : null);
     }
     assertThat(queue.holdsUp(before)).isFalse();
   }
 
+  /** Before the host is short of room, and at once of what was there last. */
+  @Test
+  void theHostIsToldOfManyBytesOrFramesAtOnce() {
+    int piece = 32768;
+    int pieces = Frame.Ahead.SLOT_BYTES / piece;
+    for (int i = 0; i < pieces; i++) {
+      queue.add(piece(i == 0, false, 0, new byte[piece]));
+    }
+    int untold = 0;
+    while (queue.fill(call)) {
+      int sent = (int) call.args[2];
+      untold += sent;
+      Frame.Done done = queue.made(SLOT, sent);
+      if (untold < SendQueue.TELL_BYTES) {
+        assertThat(done).isNull();
+      } else {
+        assertThat(done).isEqualTo(new Frame.Done(SLOT, untold, untold / piece, 0));
+        untold = 0;
+      }
+    }
+    assertThat(untold).isZero();
+    for (int i = 0; i < 2 * SendQueue.TELL_FRAMES + 1; i++) {
+      queue.add(option(i == 0, 1, i & 1));
+    }
+    for (int i = 1; queue.fill(call); i++) {
+      boolean told = i % SendQueue.TELL_FRAMES == 0;
+      boolean last = i == 2 * SendQueue.TELL_FRAMES + 1;
+      int frames = told ? SendQueue.TELL_FRAMES : 1;
+      assertThat(queue.made(SLOT, 0))
+          .isEqualTo(told || last ? new Frame.Done(SLOT, 0, frames, 0) : null);
+    }
+    // What is not told by itself, whoever has to wait can tell: once.
+    queue.add(piece(true, false, 0, new byte[10]));
+    queue.fill(call);
+    assertThat(queue.made(SLOT, 4)).isNull();
+    assertThat(queue.untold(SLOT)).isEqualTo(new Frame.Done(SLOT, 4, 0, 0));
+    assertThat(queue.untold(SLOT)).isNull();
+  }
+
+  /** As more is about to come; but not of what ends one, or of small sends. */
+  @Test
+  void inALongTransferTheHostIsToldOfTheLastALittleLater() {
+    int size = SendQueue.LONG_BYTES;
+    for (int i = 1; i < SendQueue.LONG_CALLS; i++) {
+      queue.add(piece(true, false, 0, new byte[size]));
+      queue.fill(call);
+      assertThat(queue.made(SLOT, size)).isEqualTo(new Frame.Done(SLOT, size, 1, 0));
+    }
+    for (int i = 0; i < 2; i++) {
+      queue.add(piece(true, false, 0, new byte[size]));
+      queue.fill(call);
+      assertThat(queue.made(SLOT, size)).isNull();
+    }
+    assertThat(queue.fill(call)).isFalse();
+    assertThat(queue.untold(SLOT)).isEqualTo(new Frame.Done(SLOT, 2 * size, 2, 0));
+    queue.add(piece(true, false, 0, new byte[size]));
+    queue.fill(call);
+    assertThat(queue.made(SLOT, size)).isNull();
+    queue.add(piece(false, true, 0, new byte[0]));
+    queue.fill(call);
+    assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, size, 2, 0));
+    queue.add(piece(true, false, 0, new byte[size - 1]));
+    queue.fill(call);
+    assertThat(queue.made(SLOT, size - 1)).isEqualTo(new Frame.Done(SLOT, size - 1, 1, 0));
+  }
+
+  @Test
+  void itsThreadIsToldOnceUntilItHasFoundNothing() {
+    assertThat(queue.wakes()).isFalse();
+    queue.add(piece(true, false, 0, new byte[10]));
+    assertThat(queue.wakes()).isTrue();
+    queue.add(piece(false, false, 0, new byte[10]));
+    assertThat(queue.wakes()).isFalse();
+    assertThat(queue.fill(call)).isTrue();
+    queue.made(SLOT, 20);
+    queue.add(piece(true, false, 0, new byte[10]));
+    assertThat(queue.wakes()).isFalse(); // it has yet to look
+    assertThat(queue.fill(call)).isTrue();
+    queue.made(SLOT, 10);
+    assertThat(queue.fill(call)).isFalse();
+    assertThat(queue.wakes()).isFalse();
+    queue.add(piece(true, false, 0, new byte[10]));
+    assertThat(queue.wakes()).isTrue();
+  }
+
   @Test
   void aHostThatSendsMoreThanItMayIsFoundOut() {
-    SendQueue closes = new SendQueue(new AheadOrder());
+    SendQueue closes = new SendQueue(new AheadOrder(), pool);
     Frame.Ahead close =
         new Frame.Ahead(SLOT, false, Frame.Ahead.Kind.CLOSE, 4, 0, ByteBuffer.allocate(0));
     for (int i = 0; i <= Frame.Ahead.SLOT_FRAMES; i++) {
@@ -196,7 +287,7 @@ class SendQueueTest {
       assertThat(queue.add(piece(i == 0, false, 0, new byte[32768]))).isNull();
     }
     assertThat(queue.add(piece(false, false, 0, new byte[1]))).contains("more ahead");
-    SendQueue other = new SendQueue(order);
+    SendQueue other = new SendQueue(order, pool);
     int more = (Frame.Ahead.SESSION_BYTES - Frame.Ahead.SLOT_BYTES) / 32768;
     String wrong = null;
     for (int i = 0; i < more && wrong == null; i++) {

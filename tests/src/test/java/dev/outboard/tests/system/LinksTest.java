@@ -192,6 +192,49 @@ class LinksTest {
     judge(trial, breaks(40));
   }
 
+  /** Files of the device that are sent without a trap are sent once, whatever breaks. */
+  @Scenario(modes = Mode.LIBRARY, trace = false)
+  void filesAreSentOnce(Trial trial) throws IOException {
+    long seed = Long.getLong("tests.seed", System.nanoTime());
+    System.out.println("-Dtests.seed=" + seed);
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    int service = trial.port();
+    try (BreakingProxy proxy = new BreakingProxy(port, seed);
+        Running device = device(trial, machines, port, proxy.port());
+        Running checker =
+            machines
+                .program(
+                    port, "0", Programs.PYTHON, Programs.python("numbered"), "listen", "" + service)
+                .start()) {
+      checker.awaitOutput(LIMIT, "listening");
+      try (Running program =
+          machines
+              .program(
+                  proxy.port(),
+                  "60s",
+                  Programs.PYTHON,
+                  Programs.python("filed"),
+                  "" + service,
+                  "/counted/numbers")
+              .start()) {
+        program.awaitOutput(LIMIT, "ready");
+        breaks(20).to(proxy, program);
+        program.type("enough\n");
+        Finished done = program.await(LIMIT).expectSuccess();
+        Finished checked = checker.await(LIMIT).expectSuccess();
+        assertThat(number(checked, "received")).isEqualTo(number(done, "sent"));
+        assertThat(number(done, "received")).isEqualTo(number(checked, "sent"));
+        assertThat(number(done, "sent")).isPositive();
+        assertThat(done.errors()).as("what the user is told of it").isEmpty();
+        String stats = Files.readString(trial.directory().resolve("stats." + proxy.port()));
+        assertThat(direct(stats, "sendfile")).as("without a trap").isPositive();
+      }
+      device.signal("TERM");
+      device.await(LIMIT);
+    }
+  }
+
   @Tag("judges")
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void thousandBreaks(Trial trial) throws IOException {
@@ -336,7 +379,7 @@ class LinksTest {
     }
   }
 
-  /** Sends, options and questions, most of which do not trap, and are as they are natively. */
+  /** Calls on sockets, most of which do not trap, and are as they are natively. */
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void callsNeedNoTrap(Trial trial) throws IOException {
     Machines machines = new Machines(trial);
@@ -344,14 +387,21 @@ class LinksTest {
     try (Running device = device(trial, machines, port)) {
       Finished done =
           machines
-              .program(port, "0", Programs.PYTHON, Programs.python("untrapped"))
+              .program(port, "0", Programs.PYTHON, Programs.python("untrapped"), "/counted")
               .run(LIMIT.multipliedBy(3))
               .expectSuccess();
       assertThat(done.output()).endsWith("ok\n");
       assertThat(done.errors()).isEmpty();
       String stats = Files.readString(trial.directory().resolve("stats." + port));
       for (String call :
-          List.of("sendto", "writev", "recvfrom", "getsockname", "getpeername", "setsockopt")) {
+          List.of(
+              "sendto",
+              "writev",
+              "recvfrom",
+              "getsockname",
+              "getpeername",
+              "setsockopt",
+              "sendfile")) {
         assertThat(direct(stats, call)).as("%s without a trap", call).isPositive();
       }
       device.signal("TERM");
