@@ -147,7 +147,7 @@ def full():
 
 
 def small():
-    """The file, a socket that takes less of it at once, and its other end."""
+    """The file, a socket that takes less of it at once, its other end, and who watches it."""
     with open(FILE, "wb") as f:
         f.write(bytes(BYTES))
     listener = socket.create_server(("127.0.0.1", 0))
@@ -155,14 +155,14 @@ def small():
     b, _ = listener.accept()
     a.setblocking(False)
     a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
-    return os.open(FILE, os.O_RDONLY), a, b
+    poll = select.epoll()
+    poll.register(a, select.EPOLLOUT | select.EPOLLET)
+    return os.open(FILE, os.O_RDONLY), a, b, poll
 
 
 def room_again():
     """Room that the program has just made is there."""
-    fd, a, b = small()
-    poll = select.epoll()
-    poll.register(a, select.EPOLLOUT | select.EPOLLET)
+    fd, a, b, _watched = small()
     sent = got = 0
     while sent < BYTES:
         r = sendfile(a.fileno(), fd, sent, BYTES - sent)
@@ -182,9 +182,7 @@ def room_again():
 
 def room_at_once():
     """Also if it was made before anybody was told that there is none."""
-    fd, a, b = small()
-    poll = select.epoll()
-    poll.register(a, select.EPOLLOUT | select.EPOLLET)
+    fd, a, b, _watched = small()
     sent = got = 0
     while sent < BYTES:
         r = sendfile(a.fileno(), fd, sent, BYTES - sent)

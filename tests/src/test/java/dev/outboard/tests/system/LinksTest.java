@@ -15,8 +15,8 @@ import dev.outboard.tests.support.Scenario;
 import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -27,6 +27,9 @@ import org.junit.jupiter.api.Tag;
 /** Devices that are reached by TCP and TLS, over connections that break. */
 class LinksTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
+
+  /** Stands for the checker's port in the words of a program. */
+  private static final String SERVICE = "SERVICE";
 
   /** A device at a port, whom a host at these ports knows and who knows the host. */
   private static Running device(Trial trial, Machines machines, int port, int... alsoAt) {
@@ -126,15 +129,27 @@ class LinksTest {
     };
   }
 
+  /** What is to hold besides of a program, by what it and {@code --stats} say. */
+  private interface Oracle {
+    void judge(BreakingProxy proxy, Finished done, String stats) throws IOException;
+  }
+
   /**
    * A program under load, and a checker of another session, while something is done to its link.
+   *
+   * @param words its name, and what it is told besides the checker's port
    */
-  private static void judge(Trial trial, Harm harm) throws IOException {
+  private static void judge(Trial trial, Harm harm, Oracle oracle, String... words)
+      throws IOException {
     long seed = Long.getLong("tests.seed", System.nanoTime());
     System.out.println("-Dtests.seed=" + seed);
     Machines machines = new Machines(trial);
     int port = trial.port();
     int service = trial.port();
+    List<String> load = new ArrayList<>(List.of(words));
+    load.set(0, Programs.python(words[0]));
+    load.addFirst(Programs.PYTHON);
+    load.replaceAll(word -> word.equals(SERVICE) ? "" + service : word);
     try (BreakingProxy proxy = new BreakingProxy(port, seed);
         Running device = device(trial, machines, port, proxy.port());
         Running checker =
@@ -144,16 +159,7 @@ class LinksTest {
                 .start()) {
       checker.awaitOutput(LIMIT, "listening");
       try (Running program =
-          machines
-              .program(
-                  proxy.port(),
-                  "60s",
-                  Programs.PYTHON,
-                  Programs.python("numbered"),
-                  "connect",
-                  "" + service,
-                  "/counted/log")
-              .start()) {
+          machines.program(proxy.port(), "60s", load.toArray(String[]::new)).start()) {
         program.awaitOutput(LIMIT, "ready");
         harm.to(proxy, program);
         program.type("enough\n");
@@ -162,29 +168,42 @@ class LinksTest {
         assertThat(number(checked, "received")).isEqualTo(number(done, "sent"));
         assertThat(number(done, "received")).isEqualTo(number(checked, "sent"));
         assertThat(number(done, "sent")).isPositive();
-        assertThat(number(done, "received")).isPositive();
-        int appended = (int) number(done, "appended");
-        assertThat(appended).isPositive();
-        Path log = trial.directory().resolve("log");
-        assertThat(Files.readAllLines(log))
-            .isEqualTo(IntStream.range(0, appended).mapToObj(Integer::toString).toList());
         assertThat(done.errors()).as("what the user is told of it").isEmpty();
-        String stats = Files.readString(trial.directory().resolve("stats." + proxy.port()));
-        assertThat(stats).containsPattern("\"link\": \\{\"breaks\": [1-9]");
-        assertThat(figure(stats, "\"sentAhead\": (\\d+)")).isPositive();
-        assertThat(direct(stats, "sendto")).as("sends without a trap").isPositive();
-        assertThat(figure(stats, "\"receivedAhead\": (\\d+)")).isPositive();
-        System.out.printf(
-            "%d breaks, %d overtaken, %d and %d numbers, %d appends%n",
-            proxy.breaks(),
-            proxy.overtaken(),
-            number(done, "sent"),
-            number(done, "received"),
-            appended);
+        oracle.judge(
+            proxy, done, Files.readString(trial.directory().resolve("stats." + proxy.port())));
       }
       device.signal("TERM");
       device.await(LIMIT);
     }
+  }
+
+  /** The same of one that counts in streams both ways, and in a file of the device. */
+  private static void judge(Trial trial, Harm harm) throws IOException {
+    judge(
+        trial,
+        harm,
+        (proxy, done, stats) -> {
+          assertThat(number(done, "received")).isPositive();
+          int appended = (int) number(done, "appended");
+          assertThat(appended).isPositive();
+          assertThat(Files.readAllLines(trial.directory().resolve("log")))
+              .isEqualTo(IntStream.range(0, appended).mapToObj(Integer::toString).toList());
+          assertThat(stats).containsPattern("\"link\": \\{\"breaks\": [1-9]");
+          assertThat(figure(stats, "\"sentAhead\": (\\d+)")).isPositive();
+          assertThat(direct(stats, "sendto")).as("sends without a trap").isPositive();
+          assertThat(figure(stats, "\"receivedAhead\": (\\d+)")).isPositive();
+          System.out.printf(
+              "%d breaks, %d overtaken, %d and %d numbers, %d appends%n",
+              proxy.breaks(),
+              proxy.overtaken(),
+              number(done, "sent"),
+              number(done, "received"),
+              appended);
+        },
+        "numbered",
+        "connect",
+        SERVICE,
+        "/counted/log");
   }
 
   @Scenario(modes = Mode.LIBRARY, trace = false)
@@ -195,44 +214,14 @@ class LinksTest {
   /** Files of the device that are sent without a trap are sent once, whatever breaks. */
   @Scenario(modes = Mode.LIBRARY, trace = false)
   void filesAreSentOnce(Trial trial) throws IOException {
-    long seed = Long.getLong("tests.seed", System.nanoTime());
-    System.out.println("-Dtests.seed=" + seed);
-    Machines machines = new Machines(trial);
-    int port = trial.port();
-    int service = trial.port();
-    try (BreakingProxy proxy = new BreakingProxy(port, seed);
-        Running device = device(trial, machines, port, proxy.port());
-        Running checker =
-            machines
-                .program(
-                    port, "0", Programs.PYTHON, Programs.python("numbered"), "listen", "" + service)
-                .start()) {
-      checker.awaitOutput(LIMIT, "listening");
-      try (Running program =
-          machines
-              .program(
-                  proxy.port(),
-                  "60s",
-                  Programs.PYTHON,
-                  Programs.python("filed"),
-                  "" + service,
-                  "/counted/numbers")
-              .start()) {
-        program.awaitOutput(LIMIT, "ready");
-        breaks(20).to(proxy, program);
-        program.type("enough\n");
-        Finished done = program.await(LIMIT).expectSuccess();
-        Finished checked = checker.await(LIMIT).expectSuccess();
-        assertThat(number(checked, "received")).isEqualTo(number(done, "sent"));
-        assertThat(number(done, "received")).isEqualTo(number(checked, "sent"));
-        assertThat(number(done, "sent")).isPositive();
-        assertThat(done.errors()).as("what the user is told of it").isEmpty();
-        String stats = Files.readString(trial.directory().resolve("stats." + proxy.port()));
-        assertThat(direct(stats, "sendfile")).as("without a trap").isPositive();
-      }
-      device.signal("TERM");
-      device.await(LIMIT);
-    }
+    judge(
+        trial,
+        breaks(20),
+        (proxy, done, stats) ->
+            assertThat(direct(stats, "sendfile")).as("without a trap").isPositive(),
+        "filed",
+        SERVICE,
+        "/counted/numbers");
   }
 
   @Tag("judges")
