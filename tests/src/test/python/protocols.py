@@ -93,6 +93,10 @@ def telnet(sock):
         # What is negotiated is no text.
         text = re.sub(rb"\xff[\xfb-\xfe].", b"", heard, flags=re.S)
     sock.sendall(text.upper())
+    # What else is negotiated may still come: a close before that would be a reset.
+    sock.shutdown(socket.SHUT_WR)
+    while sock.recv(4096):
+        pass
 
 
 def ftp(sock):
