@@ -88,7 +88,13 @@ final class ModelKernel {
       boolean transfer = r.result() == ResultKind.BYTES && arg.lengthArg() >= 0;
       long bytes = arg.lengthArg() < 0 ? arg.bytes() : a[arg.lengthArg()] * arg.bytes();
       switch (arg.kind()) {
-        case SCALAR, FLAGS -> seen.add(Long.toString(a[i]));
+        case SCALAR, FLAGS -> {
+          seen.add(Long.toString(a[i]));
+          boolean asks = arg.name().equals("count") || arg.name().equals("len");
+          if (asks && r.result() == ResultKind.BYTES) {
+            result = Math.clamp(result, 0, Math.max(0, a[i]));
+          }
+        }
         case FD -> {}
         case PATH, STRING -> {
           boolean path = arg.kind() == Arg.Kind.PATH;
@@ -344,7 +350,7 @@ final class ModelKernel {
       see(space.get(a[2], 8));
       space.put(a[2], noise(8));
     }
-    return random.nextInt(1000);
+    return random.nextInt(Math.clamp(a[3], 0, 999) + 1);
   }
 
   private long request(long[] a) throws Fault {
