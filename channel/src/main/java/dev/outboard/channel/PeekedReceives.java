@@ -112,7 +112,10 @@ public final class PeekedReceives {
     return bytes < 1 || bytes > lengths[entry] ? UNTAKEN : bytes;
   }
 
-  /** From the next reply on nothing is on offer. Before a call is made. */
+  /**
+   * From the next reply on nothing is on offer. Before a call is made, and not while the process
+   * may not have taken yet what the last one has brought: it would take that for its own.
+   */
   public void noReply() {
     reply = 0;
     SlotLayout.INT.setVolatile(slot, SlotLayout.OFFER, 0);

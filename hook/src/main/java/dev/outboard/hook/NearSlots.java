@@ -331,7 +331,7 @@ final class NearSlots implements AutoCloseable {
         if (sequence == DeviceSlot.LATER) {
           patience = Math.min(2 * patience, MOST_PATIENCE_NANOS);
           if (peeked == null || !peeked.isReplyOnOffer()) {
-            settle(); // It was taken, if nobody else has found that out.
+            settleTaken(); // if nobody else has found that out
             patience = 0;
             spins = true;
           }
@@ -361,10 +361,16 @@ final class NearSlots implements AutoCloseable {
       messages.bug("serving a call of process " + pid + " that did not trap", e);
     }
 
-    /** Ends the call taken last. */
+    /** Ends the call taken last; from here on the thread may ask anew. */
     private void reply(long outcome) {
       if (outcome != TRAP) {
         slot.timed(System.nanoTime() - begun);
+      }
+      // First: as soon as the process has it, it may call. One that has called before spoils what
+      // is its own.
+      asking = false;
+      if (waits) {
+        LockSupport.unpark(thread);
       }
       slot.complete(outcome, -1, 0, 0);
     }
@@ -411,7 +417,7 @@ final class NearSlots implements AutoCloseable {
       if (asked != null || source != null || !calls.hasHeard(s)) {
         late.add(answeredLate);
       } else {
-        give();
+        reply(result);
       }
     }
 
@@ -429,22 +435,7 @@ final class NearSlots implements AutoCloseable {
       if (s != null) {
         calls.awaitHeard(s);
       }
-      give();
-    }
-
-    /** Gives the process the answer; from here on the thread may ask anew. */
-    private void give() {
-      long outcome = result;
-      if (outcome != TRAP) {
-        slot.timed(System.nanoTime() - begun);
-      }
-      // First: as soon as the process has it, it may call. One that has called before spoils what
-      // is its own.
-      asking = false;
-      if (waits) {
-        LockSupport.unpark(thread);
-      }
-      slot.complete(outcome, -1, 0, 0);
+      reply(result);
     }
 
     private void awaitAnswered() {
@@ -477,16 +468,27 @@ final class NearSlots implements AutoCloseable {
       return nanos == 0 ? 0 : timeout.address();
     }
 
-    /** What was offered with the last reply was taken, or cannot be any more. */
+    /**
+     * What was offered with the last reply was taken, or cannot be any more: the process has made
+     * another call.
+     */
     private void settle() {
+      settleTaken();
+      if (peeked != null) {
+        peeked.noReply();
+      }
+    }
+
+    /**
+     * The same while the process may still be about to take it: that it cannot any more has to stay
+     * in the slot until it calls again.
+     */
+    private void settleTaken() {
       ReceiveAhead by = receives;
       OpenFile file = offered;
       offered = null;
       if (by != null && file != null && peeked != null) {
         by.settle(file, peeked);
-      }
-      if (peeked != null) {
-        peeked.noReply();
       }
     }
 

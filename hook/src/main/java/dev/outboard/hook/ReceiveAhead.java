@@ -313,26 +313,21 @@ final class ReceiveAhead {
       return false;
     }
     receives.increment();
-    boolean tells;
+    int received;
     boolean ends;
     synchronized (w) {
       if (!w.on) {
         return false; // lost meanwhile
       }
-      w.drop(o.bytes());
-      bytes.addAndGet(-o.bytes());
-      w.untold += o.bytes();
+      received = received(w, o.bytes());
       boolean empty = w.bytes() == 0;
       Placeholder p = placeholders.byHandle(w.file.handle());
       if (empty && p != null) {
         readiness.look(p, w.begun, false, false);
       }
-      tells = empty || w.untold >= MOST_UNTOLD;
       ends = empty && w.ended;
     }
-    if (tells) {
-      tell(w);
-    }
+    tell(w, received);
     if (ends) {
       synchronized (w) {
         if (w.on) {
@@ -382,20 +377,13 @@ final class ReceiveAhead {
         if (!w.on) {
           return NOT_TAKEN; // lost meanwhile
         }
-        w.drop(taken);
-        bytes.addAndGet(-taken);
-        w.untold += taken;
+        taken = received(w, taken);
         if (w.bytes() == 0) {
           readiness.look(p, w.begun, false, false);
           sample = w.ended && (p.mask() & (Poll.POLLRDHUP | Poll.POLLHUP | Poll.POLLERR)) == 0;
         }
-        if (w.bytes() > 0 && w.untold < MOST_UNTOLD) {
-          taken = 0; // told later, with others
-        }
       }
-      if (taken > 0) {
-        tell(w);
-      }
+      tell(w, taken);
       r = calls.memoryError(n, r);
     } finally {
       w.reading.unlock();
@@ -412,18 +400,36 @@ final class ReceiveAhead {
     return r;
   }
 
-  /** Tells the device what was received; who calls has {@link ReceiveWindow#reading}. */
+  /**
+   * A program has received the first bytes of what is here. Who calls has both locks, and says what
+   * this returns to {@link #tell(ReceiveWindow, int)} before it gives back {@link
+   * ReceiveWindow#reading}: where nothing is left here the link's reader may end the window at any
+   * time.
+   *
+   * @return how many the device is to be told of now; 0 if that is for later, with others
+   */
+  private int received(ReceiveWindow w, int count) {
+    w.drop(count);
+    bytes.addAndGet(-count);
+    w.untold += count;
+    return w.bytes() == 0 || w.untold >= MOST_UNTOLD ? w.tell() : 0;
+  }
+
+  /** Tells the device all that was received; who calls has {@link ReceiveWindow#reading}. */
   private void tell(ReceiveWindow w) {
+    int count;
+    synchronized (w) {
+      count = w.tell();
+    }
+    tell(w, count);
+  }
+
+  private void tell(ReceiveWindow w, int count) {
     CallSlot by;
     synchronized (this) {
       by = slot;
     }
-    int count;
-    synchronized (w) {
-      count = w.on ? w.untold : 0;
-      w.untold = 0;
-    }
-    if (by != null && count > 0) {
+    if (by != null && count > 0 && !lost) {
       issued.incrementAndGet();
       link.taken(by, w.file.handle(), w.generation, count);
     }
@@ -575,11 +581,7 @@ final class ReceiveAhead {
     if (w == null) {
       return;
     }
-    synchronized (w) {
-      if (w.untold == 0 && w.offered == null) {
-        return;
-      }
-    }
+    // Always: somebody may be about to tell.
     w.reading.lock();
     try {
       settle(w);
@@ -602,11 +604,7 @@ final class ReceiveAhead {
     synchronized (this) {
       by = slot;
     }
-    synchronized (w) {
-      if (!w.on) {
-        return;
-      }
-    }
+    // Also of a window that has ended: somebody may be about to tell of it.
     w.reading.lock();
     try {
       settle(w);

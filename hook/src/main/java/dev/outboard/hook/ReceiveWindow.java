@@ -121,6 +121,13 @@ final class ReceiveWindow {
     }
   }
 
+  /** How many bytes the device is to be told of; whoever asks tells it. */
+  int tell() {
+    int count = on ? untold : 0;
+    untold = 0;
+    return count;
+  }
+
   /** Whether whoever wants to receive has to wait. */
   boolean waits() {
     return on && bytes == 0 && !ended;
