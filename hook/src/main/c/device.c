@@ -25,6 +25,7 @@ enum {
   DEVICE_statx = 291,
   FIONREAD = 0x541b, SO_ERROR = 4, F_GETFL = 3, AT_EMPTY_PATH = 0x1000, AT_FDCWD = -100,
   EINTR = 4, EAGAIN = 11, ENOMEM = 12, EINVAL = 22, EPIPE = 32, ENETDOWN = 100,
+  EHOSTUNREACH = 113,
   FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_WAKE_OP_PRIVATE = 0x85,
   MADV_DONTFORK = 10, MADV_POPULATE_WRITE = 23,
   PROT_READ_WRITE = 3, MAP_SHARED_FIXED_NOREPLACE = 0x100001,
@@ -285,6 +286,18 @@ static int answer(const struct call *c, int64_t to, const void *from, uint64_t b
   if (!at_hand(c, to, bytes)) return 0;
   copy((void *)to, from, bytes);
   return 1;
+}
+
+/*
+ * What was moved counts. Why the rest of it was not is for the next call to say, if the connection has
+ * failed: the trap that found that has taken it off the socket (tcp_sendmsg(), sk_stream_error()).
+ */
+static void put_off(int fd, int64_t result) {
+  if (result > -ENETDOWN || result < -EHOSTUNREACH) return;
+  int64_t r;
+  // A signal that comes before the hook has the request ends it.
+  do r = trapping_call(SYS_close, ASK_PUT_OFF, fd, -result, 0);
+  while (r == -EINTR);
 }
 
 /* --- slots -------------------------------------------------------------------------------------- */
@@ -673,7 +686,10 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
     char *from = t->pieces[i].base + t->pieces[i].bytes - left;
     int64_t more = trapping_call(SYS_sendto, fd, (int64_t)from, left, flags | MSG_NOSIGNAL);
     if (more > 0) r += more;
-    if (more < left) break;
+    if (more < left) {
+      put_off(fd, more);
+      break;
+    }
   }
   return r;
 }
@@ -933,6 +949,7 @@ static int64_t send_rest(const struct call *c, int64_t at, int64_t sent, int64_t
   *(volatile any_long *)c->rdx = at + sent;
   if (sent == bytes) return sent;
   int64_t more = trapping_call(SYS_sendfile, (int)c->rdi, (int)c->rsi, c->rdx, bytes - sent);
+  put_off((int)c->rdi, more);
   return more > 0 ? sent + more : sent;
 }
 

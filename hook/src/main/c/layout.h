@@ -98,5 +98,6 @@
 #define ASK_ATTACH -0x6f62
 #define ASK_SLOT -0x6f63
 #define ASK_KEEP -0x6f64
+#define ASK_PUT_OFF -0x6f65
 
 #endif

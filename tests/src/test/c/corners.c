@@ -6,6 +6,7 @@
 #include <linux/openat2.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 
 // ---- a descriptor that another process takes out of one ----
@@ -376,11 +377,55 @@ static void rights(const char *unused) {
   CHECK(send(t[0], "x", 1, 0) == 1 && recv(t[1], b, sizeof b, 0) == 1);
 }
 
+// ---- a stream that is reset while it sends ----
+
+enum { RESETS = 100, WARM_SENDS = 60, BLOCK = 1 << 16, READ_BEFORE = 200000 };
+
+static void *reset(void *end) {
+  static char some[READ_BEFORE];
+  struct linger at_once = {1, 0};
+  CHECK(recv(*(int *)end, some, sizeof some, 0) > 0);
+  CHECK(setsockopt(*(int *)end, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+  CHECK(close(*(int *)end) == 0);
+  return NULL;
+}
+
+// A send that has moved something says so; the next one says why it moved no more, and those behind it that it is over. What a
+// sendfile met may be lost, as it goes by a pipe of the kernel's; but it comes first if it comes.
+static void resets(const char *unused) {
+  (void)unused;
+  static char block[BLOCK];
+  FILE *file = tmpfile();
+  CHECK(file && fwrite(block, 1, sizeof block, file) == sizeof block && fflush(file) == 0);
+  signal(SIGPIPE, SIG_IGN);
+  int wrong = 0;
+  for (int i = 0; i < RESETS; i++) {
+    int t[2], told[3], n = 0;
+    char c;
+    tcp_pair(t);
+    for (int k = 0; k < WARM_SENDS; k++) CHECK(send(t[0], "w", 1, 0) == 1 && recv(t[1], &c, 1, 0) == 1);
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, reset, t + 1) == 0);
+    while (n < 3) {
+      off_t at = 0;
+      ssize_t r = i % 2 ? send(t[0], block, sizeof block, 0) : sendfile(t[0], fileno(file), &at, sizeof block);
+      if (r < 0) told[n++] = errno;
+    }
+    CHECK(pthread_join(other, NULL) == 0 && close(t[0]) == 0);
+    int met = told[0] == ECONNRESET || (i % 2 == 0 && told[0] == EPIPE);
+    if (!met || told[1] != EPIPE || told[2] != EPIPE) {
+      fprintf(stderr, "%s: %s, %s, %s\n", i % 2 ? "send" : "sendfile", errno_name(told[0]), errno_name(told[1]), errno_name(told[2]));
+      wrong++;
+    }
+  }
+  say("%d of %d told otherwise", wrong, RESETS);
+}
+
 static const struct {
   const char *name;
   void (*run)(const char *argument);
 } CASES[] = {{"taken", taken},       {"thread", thread}, {"executed", executed},
-             {"listener", listener}, {"resolve", resolve}, {"network", network},  {"turns", turns}, {"until", until}, {"rights", rights}};
+             {"listener", listener}, {"resolve", resolve}, {"network", network},  {"turns", turns}, {"until", until}, {"rights", rights}, {"resets", resets}};
 
 int main(int argc, char **argv) {
   alarm(150);

@@ -506,9 +506,7 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     }
     ReceiveAhead receives = looks;
     ReceiveWindow received = receives == null ? null : receives.before(s.call());
-    after(s.call());
-    SendAhead before = ahead;
-    long follows = before == null ? -1 : before.order(s.call(), files);
+    long follows = order(s.call());
     made.incrementAndGet();
     boolean changes = asksAttributes && mayChange(s.call());
     if (changes) {
@@ -729,6 +727,36 @@ final class DeviceCalls implements Placeholders.HandleCloser {
       sampleNow(n, p);
     } finally {
       end(n);
+    }
+  }
+
+  /**
+   * What a call is to end with that has sent nothing because of EPIPE: what went ahead of it may
+   * have met the reset, and has its error, which comes first. Not between {@link #begin} and {@link
+   * #end}.
+   */
+  long brokenPipe(Notification n, Placeholder p, OpenFile file) {
+    SendAhead sends = ahead;
+    // Behind the end of its stream nothing had to go before it.
+    if (sends != null && !file.streamEnded()) {
+      n.willBlock();
+      sends.settle(file);
+    }
+    int put = file.takeDeferredError();
+    if (put == 0) {
+      return -Errno.EPIPE;
+    }
+    p.pin(file.pinned());
+    sample(n, p);
+    return -put;
+  }
+
+  /** The file's next call that would tell its socket's error tells this one. Does not wait. */
+  void putOff(Placeholder p, int errno) {
+    OpenFile file = files.get(p.handle());
+    if (file != null) {
+      file.deferError(errno);
+      p.pin(file.pinned());
     }
   }
 
@@ -1060,9 +1088,14 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     if (receives != null) {
       receives.after(receives.before(s.call()));
     }
-    after(s.call());
+    return order(s.call());
+  }
+
+  /** Says of a call what it comes after; what to tell {@link #followed} when it has ended. */
+  private long order(Call c) {
+    after(c);
     SendAhead sends = ahead;
-    return sends == null ? -1 : sends.order(s.call(), files);
+    return sends == null ? -1 : sends.order(c, files);
   }
 
   /** Whether all is known here that the device had told before the end of the slot's last call. */

@@ -176,6 +176,9 @@ final class FileCalls {
         if (file.keeps() && !row.sends()) {
           handOver(n, file);
         }
+        if (r == -Errno.EPIPE && row.sends()) {
+          r = hook.calls().brokenPipe(n, p, file);
+        }
       }
     } finally {
       hook.calls().unuse(file);
@@ -318,18 +321,6 @@ final class FileCalls {
       hook.calls().sampled(n, p, n.slot());
       if (r > 0 && row.mayGoAhead() && hook.ahead() != null && !p.watched()) {
         hook.calls().watch(n, p); // the next may go ahead: it would be heard of if the peer went
-      }
-      if (r == -Errno.EPIPE && sends && moved == 0) {
-        // What went ahead of this one met the reset, and has its error, which comes first.
-        SendAhead ahead = hook.ahead();
-        if (ahead != null) {
-          n.willBlock();
-          ahead.settle(file);
-        }
-        int put = file.takeDeferredError();
-        if (put != 0) {
-          return told(n, p, file, put);
-        }
       }
       if (r < 0) {
         if (moved == 0) {

@@ -133,7 +133,10 @@ final class FileTransfers {
       long r = hook.calls().runAt(n, n.row(), args, to, from, out);
       if (r <= 0) {
         if (r == -Errno.EPIPE && moved == 0 && to.kind() == OpenFile.Kind.SOCKET && to.stream()) {
-          FileCalls.raiseSigPipe(n);
+          r = hook.calls().brokenPipe(n, out, to);
+          if (r == -Errno.EPIPE) {
+            FileCalls.raiseSigPipe(n);
+          }
         }
         return moved > 0 ? moved : r;
       }
@@ -507,6 +510,9 @@ final class FileTransfers {
         r = send(n, out, file, in, from, count, size);
       } finally {
         hook.calls().end(n);
+      }
+      if (r == -Errno.EPIPE) {
+        r = hook.calls().brokenPipe(n, out, file);
       }
     } finally {
       hook.calls().unuse(file);

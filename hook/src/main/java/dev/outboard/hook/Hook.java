@@ -210,7 +210,7 @@ public final class Hook {
       PathSet deviceSet = PathSet.of(devicePaths);
       this.descriptors = new Descriptors(placeholders, files);
       if (shim != null) {
-        shim.connect(calls, deviceSet, descriptors.memoryDevice());
+        shim.connect(calls, deviceSet, descriptors);
       }
       Stats stats = new Stats(calls);
       this.executables = new Executables(messages, !devicePaths.isEmpty());

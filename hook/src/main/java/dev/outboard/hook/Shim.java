@@ -69,6 +69,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private final ShimCounts ended = new ShimCounts();
 
   private @Nullable DeviceCalls calls;
+  private @Nullable Descriptors descriptors;
   private @Nullable List<byte[]> names;
   private long memory;
   private long lastImage;
@@ -79,9 +80,10 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   /** Sets what could not exist before this object; before the first call. */
-  void connect(DeviceCalls c, PathSet devicePaths, long memoryDevice) {
+  void connect(DeviceCalls c, PathSet devicePaths, Descriptors all) {
     calls = c;
-    memory = memoryDevice;
+    descriptors = all;
+    memory = all.memoryDevice();
     names = ShimSwitches.PATHS ? Paths.namesOf(devicePaths, ShimTable.NAMES_BYTES) : null;
   }
 
@@ -667,6 +669,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       case ShimLayout.ASK_ATTACH -> attach(n, p, s);
       case ShimLayout.ASK_SLOT -> lend(n, p, s);
       case ShimLayout.ASK_KEEP -> keep(s, n.intArg(1) != 0);
+      case ShimLayout.ASK_PUT_OFF -> putOff(n, n.intArg(1), n.intArg(2));
       default -> NO_REQUEST;
     };
   }
@@ -725,6 +728,18 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       takeBackUnkept(s);
       return mapped ? -Errno.EAGAIN : -Errno.ENOMEM;
     }
+  }
+
+  /** The process says so of its own sockets; it can deceive nobody but itself. */
+  private long putOff(Notification n, int fd, int errno) {
+    Descriptors all = descriptors;
+    DeviceCalls device = calls;
+    Placeholder p = all == null ? null : all.lookup(n, fd);
+    if (p == null || device == null || errno < Errno.ENETDOWN || errno > Errno.EHOSTUNREACH) {
+      return -Errno.EBADF;
+    }
+    device.putOff(p, errno);
+    return 0;
   }
 
   private void takeBackUnkept(ShimState s) {

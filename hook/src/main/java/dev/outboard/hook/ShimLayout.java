@@ -172,6 +172,9 @@ final class ShimLayout {
   /** The slot is mapped, and marked as not to be copied by fork; 0 if the process may keep it. */
   static final int ASK_KEEP = -0x6f64;
 
+  /** An error of a descriptor, the arguments behind, is to be that of its next call. */
+  static final int ASK_PUT_OFF = -0x6f65;
+
   /** The answer: a descriptor of the tables, and above these bits which table it is. */
   static final int ATTACH_FD_BITS = 20;
 

@@ -144,8 +144,8 @@ final class Splices implements AutoCloseable {
     args[IN] = in.handle();
     args[toIndex] = out.handle();
     long r = hook.calls().runAt(n, n.row(), args, from, to, in);
-    if (r == -Errno.EPIPE && raisesSigPipe(to)) {
-      FileCalls.raiseSigPipe(n);
+    if (r == -Errno.EPIPE) {
+      r = broken(n, out, to);
     } else if (r == -Errno.EAGAIN) {
       hook.calls().sample(n, out); // the call told of the first descriptor only
     }
@@ -237,6 +237,9 @@ final class Splices implements AutoCloseable {
       } finally {
         hook.calls().end(n);
       }
+      if (r == -Errno.EPIPE && !toPipe) {
+        r = broken(n, p, file);
+      }
     } finally {
       hook.calls().unuse(file);
     }
@@ -251,6 +254,15 @@ final class Splices implements AutoCloseable {
 
   private static boolean raisesSigPipe(OpenFile to) {
     return to.kind() != OpenFile.Kind.SOCKET || to.stream();
+  }
+
+  /** What becomes of EPIPE from a file of the device; the caller gets the signal, if it does. */
+  private long broken(Notification n, Placeholder p, OpenFile to) {
+    long r = hook.calls().brokenPipe(n, p, to);
+    if (r == -Errno.EPIPE && raisesSigPipe(to)) {
+      FileCalls.raiseSigPipe(n);
+    }
+    return r;
   }
 
   // ---- into a pipe ----
@@ -486,8 +498,8 @@ final class Splices implements AutoCloseable {
         }
         continue;
       }
-      if (sent == -Errno.EPIPE && raisesSigPipe(file)) {
-        FileCalls.raiseSigPipe(n);
+      if (sent == -Errno.EPIPE && moved > 0 && raisesSigPipe(file)) {
+        FileCalls.raiseSigPipe(n); // though the call says what went before
       }
       if (sent < 0) {
         return moved > 0 ? moved : sent;

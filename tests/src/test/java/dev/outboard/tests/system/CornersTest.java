@@ -61,6 +61,12 @@ class CornersTest {
             .output());
   }
 
+  /** The error of what a send did not move any more is that of the next one. */
+  @Scenario(trace = false)
+  void aStreamThatIsResetWhileItSends(Trial trial) {
+    trial.outcome("output", corners(trial, "resets").run(LIMIT).expectSuccess().output());
+  }
+
   /** Bytes that come when their receiver has just been killed go to others, once and in order. */
   @Scenario(trace = false)
   void noByteIsLostWithItsReceiver(Trial trial) {
