@@ -577,27 +577,24 @@ public final class DeviceLink implements AutoCloseable {
 
   /** What the near end tells; null, or why the link must end. */
   private @Nullable String heard(Frame frame) {
-    if (lost || closing.get()) {
-      return null;
-    }
-    return switch (frame) {
-      case Frame.Ready f -> {
-        ready(f);
-        yield null;
-      }
-      case Frame.Done f -> {
-        listener.sent(f.slot(), f.bytes(), f.frames(), f.errno());
-        yield null;
-      }
-      case Frame.Looked f -> listener.looked(f);
-      default -> throw new IllegalArgumentException(frame + " is not for the hearer");
-    };
+    return lost || closing.get() ? null : told(frame);
   }
 
-  private void ready(Frame.Ready frame) {
-    for (Frame.Sample s : frame.samples()) {
-      listener.ready(s.handle(), s.mask(), s.stamp());
+  /** What is about sockets; null, or why the link must end. */
+  private @Nullable String told(Frame frame) {
+    switch (frame) {
+      case Frame.Ready(var samples) -> {
+        for (Frame.Sample s : samples) {
+          listener.ready(s.handle(), s.mask(), s.stamp());
+        }
+      }
+      case Frame.Done f -> listener.sent(f.slot(), f.bytes(), f.frames(), f.errno());
+      case Frame.Looked f -> {
+        return listener.looked(f);
+      }
+      default -> throw new IllegalArgumentException(frame + " is about no socket");
     }
+    return null;
   }
 
   /** Null, or why the link must end. */
@@ -606,17 +603,15 @@ public final class DeviceLink implements AutoCloseable {
       closeStray();
     }
     switch (frame) {
-      case Frame.Ready f -> ready(f);
+      case Frame.Ready _, Frame.Done _, Frame.Looked _ -> {
+        return told(frame);
+      }
       case Frame.Attached f -> attached(f);
       case Frame.Detached f -> {}
       case Frame.Counts f -> answer(f.id(), f);
       case Frame.Pong f -> answer(f.id(), f);
       case Frame.Ping f -> stream.send(new Frame.Pong(f.id()));
       case Frame.Notice(String line) -> listener.notice(line);
-      case Frame.Done f -> listener.sent(f.slot(), f.bytes(), f.frames(), f.errno());
-      case Frame.Looked f -> {
-        return listener.looked(f);
-      }
       case Frame.Bye(String why) -> {
         return why;
       }
