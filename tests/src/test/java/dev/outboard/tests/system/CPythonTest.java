@@ -19,6 +19,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Tag;
@@ -34,7 +35,15 @@ class CPythonTest {
 
   @Scenario(trace = false)
   void someModules(Trial trial) throws Exception {
-    sameResults(trial, Duration.ofMinutes(3), "test_epoll", "test_select", "test_httpservers");
+    // Without the one that allows 10 ms for a call: others use this machine, too. A judge has it.
+    sameResults(
+        trial,
+        Duration.ofMinutes(3),
+        "-i",
+        "test_control_and_wait",
+        "test_epoll",
+        "test_select",
+        "test_httpservers");
   }
 
   @Tag("judges")
@@ -157,6 +166,7 @@ class CPythonTest {
       return;
     }
     Map<String, String> natively = NATIVELY.get(key);
+    Map<String, String> reasons = reasons(trial.directory().resolve("results.xml"));
     if (natively == null) {
       throw new AssertionError("the native run of the same modules has no results");
     }
@@ -170,7 +180,8 @@ class CPythonTest {
       // What is skipped natively for want of a feature of the machine's kernel may pass.
       boolean lacking = expected.equals("skipped") && actual.equals("passed");
       if (!expected.equals(actual) && !lacking) {
-        differences.put(name, expected + " natively, now " + actual);
+        String reason = reasons.getOrDefault(name, "");
+        differences.put(name, expected + " natively, now " + actual + " " + reason);
       }
     }
     assertThat(differences).isEmpty();
@@ -187,14 +198,8 @@ class CPythonTest {
   }
 
   private static Map<String, String> results(Path xml) throws Exception {
-    NodeList cases =
-        DocumentBuilderFactory.newInstance()
-            .newDocumentBuilder()
-            .parse(xml.toFile())
-            .getElementsByTagName("testcase");
     Map<String, String> results = new TreeMap<>();
-    for (int i = 0; i < cases.getLength(); i++) {
-      Element test = (Element) cases.item(i);
+    for (Element test : cases(xml)) {
       String result = "passed";
       for (String bad : List.of("failure", "error", "skipped")) {
         if (test.getElementsByTagName(bad).getLength() > 0) {
@@ -208,5 +213,27 @@ class CPythonTest {
     }
     assertThat(results).as("results in %s", xml).isNotEmpty();
     return results;
+  }
+
+  /** What the tests say that did not pass. */
+  private static Map<String, String> reasons(Path xml) throws Exception {
+    Map<String, String> reasons = new TreeMap<>();
+    for (Element test : cases(xml)) {
+      for (String bad : List.of("failure", "error")) {
+        if (test.getElementsByTagName(bad).item(0) instanceof Element why) {
+          reasons.put(test.getAttribute("name"), why.getTextContent());
+        }
+      }
+    }
+    return reasons;
+  }
+
+  private static List<Element> cases(Path xml) throws Exception {
+    NodeList cases =
+        DocumentBuilderFactory.newInstance()
+            .newDocumentBuilder()
+            .parse(xml.toFile())
+            .getElementsByTagName("testcase");
+    return IntStream.range(0, cases.getLength()).mapToObj(i -> (Element) cases.item(i)).toList();
   }
 }
