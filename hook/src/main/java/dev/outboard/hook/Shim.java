@@ -135,8 +135,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         injected(n, p, s);
         yield s.phase == ShimState.Phase.ACTIVE && patches.consider(n, p, s, back);
       }
-      case ACTIVE -> patches.consider(n, p, s, back);
-      case FORKED, NEVER -> false;
+      // A forked child asks for a table at the first call that it makes by the shim, so there has
+      // to
+      // be one: its parent may have made none of those that it makes.
+      case ACTIVE, FORKED -> patches.consider(n, p, s, back);
+      case NEVER -> false;
     };
   }
 
