@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// sequence SEED COUNT DIRECTORY: a random sequence of calls on sockets, pipes and files in DIRECTORY, which
+// sequence SEED COUNT DIRECTORY [REST]: a random sequence of calls on sockets, pipes and files in DIRECTORY, which
 // is empty at first and the device's when offloaded, one line for each with its result, so that two kernels can be compared line by line. The sequence depends on
 // the seed alone: what a call returns never decides which call comes next. Ports and descriptor
 // numbers that depend on the kernel are not printed. All sockets are non-blocking; before a call
-// that can see what a peer did, the program rests, so that loopback traffic has arrived.
+// that can see what a peer did, the program rests, so that loopback traffic has arrived; for REST us.
 #include "check.h"
 
 #include <linux/errqueue.h>
@@ -15,7 +15,9 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
-enum { SLOTS = 10, ADDRESSES = 10, REST_US = 1500, MOST_PENDING = 16384 };
+enum { SLOTS = 10, ADDRESSES = 10, MOST_PENDING = 16384 };
+
+static int rest_us = 1500;
 
 static uint64_t state;
 
@@ -148,12 +150,12 @@ static void step(void) {
     case 5: case 6: case 7: {
       name = address_of(k, &length);
       long r = connect(fd, (struct sockaddr *)&name, length);
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       show("connect", i, r, "to [%d]", k);
       break;
     }
     case 8: case 9: case 10: {
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       int s = accept4(fd, NULL, NULL, SOCK_NONBLOCK);
       show("accept", i, s < 0 ? -1 : 0, "into [%d]", k);
       if (s >= 0) put(k, s);
@@ -164,16 +166,16 @@ static void step(void) {
       size_t bytes = a % 900;
       if (written[i] + (long)bytes > MOST_PENDING) break;
       memset(block, (char)b, sizeof block);
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long r = send(fd, block, bytes, MSG_NOSIGNAL | flags[b % 5]);
       if (r > 0) written[i] += r;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       show("send", i, r, "flags %#x", flags[b % 5]);
       break;
     }
     case 14: case 15: case 16: {
       static const int flags[] = {0, 0, MSG_PEEK, MSG_TRUNC, MSG_OOB, MSG_WAITALL};
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long r = recv(fd, block, a % sizeof block, flags[b % 6]);
       show("recv", i, r, "flags %#x first %d", flags[b % 6], r > 0 && a % sizeof block ? block[0] : -1);
       break;
@@ -184,7 +186,7 @@ static void step(void) {
       memset(block, (char)b, sizeof block);
       long r = sendto(fd, block, a % 500, MSG_NOSIGNAL, (struct sockaddr *)&name, length);
       if (r > 0) written[i] += r;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       show("sendto", i, r, "to [%d]", k);
       break;
     }
@@ -192,7 +194,7 @@ static void step(void) {
       struct sockaddr_storage from;
       memset(&from, 0, sizeof from);
       length = sizeof from;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long r = recvfrom(fd, block, a % sizeof block, 0, (struct sockaddr *)&from, &length);
       show("recvfrom", i, r, "from family %d length %d", r >= 0 ? from.ss_family : -1,
            r >= 0 ? (int)length : -1);
@@ -200,7 +202,7 @@ static void step(void) {
     }
     case 19:
       show("shutdown", i, shutdown(fd, (int)(a % 4)), "%d", a % 4);
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       break;
     case 20: {
       const int *o = OPTIONS[a % (sizeof OPTIONS / sizeof OPTIONS[0])];
@@ -247,7 +249,7 @@ static void step(void) {
       break;
     }
     case 24: {
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       int value = -1;
       long r = ioctl(fd, a % 2 ? FIONREAD : SIOCATMARK, &value);
       show(a % 2 ? "FIONREAD" : "SIOCATMARK", i, r, "%d", value);
@@ -265,7 +267,7 @@ static void step(void) {
       long r = b % 3 == 0   ? bind(fd, (struct sockaddr *)&name, given)
                : b % 3 == 1 ? connect(fd, (struct sockaddr *)&name, given)
                             : sendto(fd, "wrong", 5, MSG_NOSIGNAL, (struct sockaddr *)&name, given);
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       show(b % 3 == 0 ? "bind" : b % 3 == 1 ? "connect" : "sendto", i, r, "family %d length %d",
            name.ss_family, (int)given);
       break;
@@ -281,7 +283,7 @@ static void step(void) {
     }
     case 28: {
       static const int flags[] = {SOCK_NONBLOCK, SOCK_CLOEXEC | SOCK_NONBLOCK, 1, 0x40000000};
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       int s = accept4(fd, NULL, NULL, flags[a % 4]);
       show("accept4", i, s < 0 ? -1 : 0, "flags %#x into [%d]", flags[a % 4], k);
       if (s >= 0) put(k, s);
@@ -293,7 +295,7 @@ static void step(void) {
                                   MSG_CONFIRM,        1 << 30 | 1 << 25,    MSG_TRUNC | MSG_OOB};
       int f = flags[b % (sizeof flags / sizeof flags[0])] | MSG_DONTWAIT;
       memset(block, 0x55, sizeof block);
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long r = recv(fd, block, a % 3 ? a % sizeof block : 0, f);
       show("recv", i, r, "flags %#x first %d", f, block[0]);
       break;
@@ -308,10 +310,10 @@ static void step(void) {
       memset(block, (char)b, sizeof block);
       int writes = b >> 8 & 1;
       if (writes && written[i] > MOST_PENDING) break;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long r = writes ? writev(fd, parts, count) : readv(fd, parts, count);
       if (writes && r > 0) written[i] += r;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       show(writes ? "writev" : "readv", i, r, "%d parts", count);
       break;
     }
@@ -335,10 +337,10 @@ static void step(void) {
                               (int[]){IP_TTL, IP_PKTINFO, SCM_CREDENTIALS, 99}[b >> 8 & 3]};
         m.msg_controllen = b >> 10 & 1 ? sizeof control : CMSG_SPACE(4);
       }
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long r = sends ? sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) : recvmsg(fd, &m, MSG_DONTWAIT);
       if (sends && r > 0) written[i] += r;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       if (sends) show("sendmsg", i, r, "%#x", b & 0x7ff);
       else show("recvmsg", i, r, "flags %#x name %d control %d", r < 0 ? 0 : m.msg_flags,
                 r < 0 ? 0 : (int)m.msg_namelen, r < 0 ? 0 : (int)m.msg_controllen);
@@ -417,7 +419,7 @@ static void step(void) {
       unsigned long request = requests[a % (sizeof requests / sizeof requests[0])];
       if (request == SIOCGIFNAME) r.ifr_ifindex = (int)(b % 2);
       if (request == FIONBIO) r.ifr_name[0] = 1;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long result = ioctl(fd, request, &r);
       show("ioctl", i, result, "%#lx %.4s", request, result == 0 && request == SIOCGIFNAME ? r.ifr_name : "");
       break;
@@ -444,12 +446,12 @@ static void step(void) {
       int sends = b & 1;
       if (sends && written[i] > MOST_PENDING) break;
       memset(block, (char)b, sizeof block);
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       unsigned count = b >> 1 & 3;
       long r = sends ? sendmmsg(fd, m, count, MSG_NOSIGNAL | MSG_DONTWAIT)
                      : recvmmsg(fd, m, count, MSG_DONTWAIT, NULL);
       if (sends && r > 0) written[i] += 180;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       show(sends ? "sendmmsg" : "recvmmsg", i, r, "%u %u %u", m[0].msg_len, m[1].msg_len, m[2].msg_len);
       break;
     }
@@ -465,7 +467,7 @@ static void step(void) {
         if (slots[j] >= highest) highest = slots[j] + 1;
       }
       struct timeval none = {0, b % 9 ? 0 : -1};
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long r = select(highest, &sets[0], &sets[1], &sets[2], &none);
       show("select", -1, r, NULL);
       for (int j = 0; j < SLOTS && r >= 0; j++)
@@ -485,7 +487,7 @@ static void step(void) {
         struct epoll_event v = {.events = kinds[(a + (unsigned)j) % 7], .data.u64 = (uint64_t)j};
         added += epoll_ctl(set, EPOLL_CTL_ADD, slots[j], &v) == 0;
       }
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       uint32_t masks[SLOTS] = {0};
       struct epoll_event got[SLOTS];
       long r = epoll_wait(set, got, SLOTS, 0);
@@ -573,7 +575,7 @@ static void step(void) {
       int files = is(slots[i], S_IFREG) && is(slots[k], S_IFREG);
       int to_socket = is(slots[i], S_IFREG) && is(slots[k], S_IFSOCK);
       loff_t at = (loff_t)(b % 5000);
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       if (files) {
         show("copy_file_range", i, copy_file_range(slots[i], &at, slots[k], NULL, bytes, 0), "to [%d]", k);
       } else if (to_socket) {
@@ -582,7 +584,7 @@ static void step(void) {
         if (r > 0) written[k] += r;
         show("sendfile", i, r, "to [%d] %ld", k, (long)from);
       }
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       break;
     }
     case 45: {
@@ -591,11 +593,11 @@ static void step(void) {
       // Where a directory that has been read stands is its file system's business: beyond what can be
       // added to, the position is refused before the pipe is looked at.
       if (is(slots[i], S_IFDIR)) break;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       long r = b % 4 ? splice(slots[i], NULL, slots[k], NULL, a % 700, SPLICE_F_NONBLOCK)
                      : tee(slots[i], slots[k], a % 700, SPLICE_F_NONBLOCK);
       if (r > 0) written[k] += r;
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       show(b % 4 ? "splice" : "tee", i, r, "%zu to [%d]", (size_t)(a % 700), k);
       break;
     }
@@ -622,7 +624,7 @@ static void step(void) {
       break;
     }
     default: {
-      sleep_us(REST_US);
+      sleep_us(rest_us);
       if (a % 2) {
         struct pollfd p[3];
         int pipes = is(fd, S_IFIFO);
@@ -647,8 +649,9 @@ static void step(void) {
 }
 
 int main(int argc, char **argv) {
-  CHECK(argc == 4 && strchr(argv[3], '/'));
+  CHECK((argc == 4 || argc == 5) && strchr(argv[3], '/'));
   directory = argv[3];
+  if (argc == 5) rest_us = atoi(argv[4]);
   umask(027);
   state = strtoull(argv[1], NULL, 0) * 2862933555777941757ull + 3037000493ull;
   for (int i = 0; i < SLOTS; i++) slots[i] = -1;
