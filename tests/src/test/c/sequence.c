@@ -3,7 +3,8 @@
 // is empty at first and the device's when offloaded, one line for each with its result, so that two kernels can be compared line by line. The sequence depends on
 // the seed alone: what a call returns never decides which call comes next. Ports and descriptor
 // numbers that depend on the kernel are not printed. All sockets are non-blocking; before a call
-// that can see what a peer did, the program rests, so that loopback traffic has arrived; for REST us.
+// that can see what a peer did, the program rests, so that loopback traffic has arrived; for REST us if the device is elsewhere: then
+// a send may end before it is made, so no call makes two on a connection that the first of them finds broken.
 #include "check.h"
 
 #include <linux/errqueue.h>
@@ -17,7 +18,7 @@
 
 enum { SLOTS = 10, ADDRESSES = 10, MOST_PENDING = 16384 };
 
-static int rest_us = 1500;
+static int rest_us = 1500, elsewhere;
 
 static uint64_t state;
 
@@ -448,6 +449,7 @@ static void step(void) {
       memset(block, (char)b, sizeof block);
       sleep_us(rest_us);
       unsigned count = b >> 1 & 3;
+      if (elsewhere && sends && count > 1) count = 1;
       long r = sends ? sendmmsg(fd, m, count, MSG_NOSIGNAL | MSG_DONTWAIT)
                      : recvmmsg(fd, m, count, MSG_DONTWAIT, NULL);
       if (sends && r > 0) written[i] += 180;
@@ -651,7 +653,7 @@ static void step(void) {
 int main(int argc, char **argv) {
   CHECK((argc == 4 || argc == 5) && strchr(argv[3], '/'));
   directory = argv[3];
-  if (argc == 5) rest_us = atoi(argv[4]);
+  if (argc == 5) rest_us = atoi(argv[4]), elsewhere = 1;
   umask(027);
   state = strtoull(argv[1], NULL, 0) * 2862933555777941757ull + 3037000493ull;
   for (int i = 0; i < SLOTS; i++) slots[i] = -1;

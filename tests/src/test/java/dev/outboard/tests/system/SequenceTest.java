@@ -10,6 +10,8 @@ import dev.outboard.tests.support.Trial;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Tag;
 
@@ -18,9 +20,7 @@ class SequenceTest {
   private static final int CALLS = 1000;
   private static final int MANY_CALLS = 20_000;
 
-  /** How long what a peer has done may take to be seen. */
-  private static final String REST_US = "1500";
-
+  /** How long what a peer has done may take to be seen over a link. */
   private static final String LONG_REST_US = "5000";
 
   /** {@code -Dtests.sequences=N}: so many long ones, each with a seed of its own. */
@@ -61,11 +61,12 @@ class SequenceTest {
     System.out.println("-Dtests.seed=" + SEED + ", the sequence of " + seed);
     String directory =
         Files.createDirectory(trial.directory().resolve("device-" + seed)).toString();
-    String rest = elsewhere ? LONG_REST_US : REST_US;
-    Command command =
-        trial
-            .program(Programs.c("sequence"), "" + seed, "" + calls, directory, rest)
-            .with("--export=" + directory);
+    List<String> words =
+        new ArrayList<>(List.of(Programs.c("sequence"), "" + seed, "" + calls, directory));
+    if (elsewhere) {
+      words.add(LONG_REST_US);
+    }
+    Command command = trial.program(words.toArray(String[]::new)).with("--export=" + directory);
     Finished done = (elsewhere ? command.overSsh() : command).run(limit);
     trial.outcome("sequence of " + seed, done.output());
     done.expectSuccess();
