@@ -35,15 +35,8 @@ class CPythonTest {
 
   @Scenario(trace = false)
   void someModules(Trial trial) throws Exception {
-    // Without the one that allows 10 ms for a call: others use this machine, too. A judge has it.
-    sameResults(
-        trial,
-        Duration.ofMinutes(3),
-        "-i",
-        "test_control_and_wait",
-        "test_epoll",
-        "test_select",
-        "test_httpservers");
+    // Those of epoll allow 10 ms for a call, and others use this machine, too: a judge has them.
+    sameResults(trial, Duration.ofMinutes(3), "test_select", "test_httpservers");
   }
 
   @Tag("judges")
