@@ -135,10 +135,8 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         injected(n, p, s);
         yield s.phase == ShimState.Phase.ACTIVE && patches.consider(n, p, s, back);
       }
-      // A forked child asks for a table at its first call by the shim, so there has to be a place
-      // that leads there: its parent may have made none of the calls that it makes.
-      case ACTIVE, FORKED -> patches.consider(n, p, s, back);
-      case NEVER -> false;
+      case ACTIVE -> patches.consider(n, p, s, back);
+      case FORKED, NEVER -> false;
     };
   }
 
