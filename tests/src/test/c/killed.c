@@ -138,6 +138,16 @@ static void in_turn(int rounds) {
 
 enum { AT_A_TIME = 16 };
 
+/* A pair that sends at once what it is given. */
+static void prompt_pair(int t[2]) {
+  int one = 1;
+  tcp_pair(t);
+  CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+}
+
+/* For `collect`, and behind them how many it has. */
+static volatile uint32_t *shared_numbers(void) { return shared((NUMBERS + 1) * sizeof(uint32_t)); }
+
 /* Behind the numbers that it has received it says how many it knows that it has. */
 static void collect(int s, volatile uint32_t *numbers, size_t at) {
   for (;;) {
@@ -154,10 +164,9 @@ static void collect(int s, volatile uint32_t *numbers, size_t at) {
 
 /* Two that receive at one time; what comes when one of them has ended is the other's. */
 static void beside(int rounds) {
-  volatile uint32_t *first = shared(NUMBERS * 4 + 4), *second = shared(NUMBERS * 4 + 4);
-  int t[2], one = 1;
-  tcp_pair(t);
-  CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+  volatile uint32_t *first = shared_numbers(), *second = shared_numbers();
+  int t[2], rest;
+  prompt_pair(t);
   pid_t survivor = child();
   if (survivor == 0) collect(t[1], second, 0);
   await_begin();
@@ -180,7 +189,7 @@ static void beside(int rounds) {
     at++;
   }
   end(survivor);
-  CHECK(second[at] == 0 && errno_of(recv(t[1], &one, 4, MSG_DONTWAIT)) == EAGAIN);
+  CHECK(second[at] == 0 && errno_of(recv(t[1], &rest, 4, MSG_DONTWAIT)) == EAGAIN);
   close(t[0]), close(t[1]);
 }
 
@@ -317,10 +326,9 @@ static void await_number(volatile uint32_t *first, volatile uint32_t *second, ui
 
 /* Two that receive at one time without traps, one of which is killed meanwhile. */
 static void warm_beside(int rounds) {
-  volatile uint32_t *first = shared(NUMBERS * 4 + 4), *second = shared(NUMBERS * 4 + 4);
-  int t[2], one = 1, shares = 0;
-  tcp_pair(t);
-  CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+  volatile uint32_t *first = shared_numbers(), *second = shared_numbers();
+  int t[2], shares = 0;
+  prompt_pair(t);
   for (int i = 0; i < rounds; i++) {
     memset((void *)first, 0, 4096 * 4);
     memset((void *)second, 0, 4096 * 4);
@@ -374,10 +382,9 @@ enum { BURST = 12 };
 
 /* One of two receivers is stopped while it gets something; what it has then, the other does not get. */
 static void warm_stopped(int rounds) {
-  volatile uint32_t *numbers = shared(NUMBERS * 4 + 4);
-  int t[2], one = 1;
-  tcp_pair(t);
-  CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+  volatile uint32_t *numbers = shared_numbers();
+  int t[2], rest;
+  prompt_pair(t);
   warm_up();
   pid_t other = child();
   if (other == 0) warm_up(), collect(t[1], numbers, 0);
@@ -414,7 +421,7 @@ static void warm_stopped(int rounds) {
   }
   fprintf(stderr, "%u of %d found the other one stopped before it had something\n", here, rounds);
   end(other);
-  CHECK(errno_of(recv(t[1], &one, 4, MSG_DONTWAIT)) == EAGAIN);
+  CHECK(errno_of(recv(t[1], &rest, 4, MSG_DONTWAIT)) == EAGAIN);
   close(t[0]), close(t[1]);
 }
 
@@ -443,9 +450,8 @@ static void warm_ends(int rounds) {
   warm_up();
   CHECK(pthread_create(&sender, NULL, send_and_end, &rounds) == 0);
   for (int i = 1; i <= rounds; i++) {
-    int t[2], one = 1;
-    tcp_pair(t);
-    CHECK(setsockopt(t[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+    int t[2];
+    prompt_pair(t);
     sender_at = t[0];
     turn = i;
     uint32_t got = 0, before = 0;

@@ -742,12 +742,20 @@ final class DeviceCalls implements Placeholders.HandleCloser {
       n.willBlock();
       sends.settle(file);
     }
+    long put = deferredError(n, p, file);
+    return put == 0 ? -Errno.EPIPE : put;
+  }
+
+  /**
+   * The error put off, which a call is to end with instead of being made; 0 if there is none. Not
+   * between {@link #begin} and {@link #end}.
+   */
+  long deferredError(Notification n, Placeholder p, OpenFile file) {
     int put = file.takeDeferredError();
-    if (put == 0) {
-      return -Errno.EPIPE;
+    if (put != 0) {
+      p.pin(file.pinned());
+      sample(n, p);
     }
-    p.pin(file.pinned());
-    sample(n, p);
     return -put;
   }
 

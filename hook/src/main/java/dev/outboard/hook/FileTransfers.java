@@ -133,10 +133,7 @@ final class FileTransfers {
       long r = hook.calls().runAt(n, n.row(), args, to, from, out);
       if (r <= 0) {
         if (r == -Errno.EPIPE && moved == 0 && to.kind() == OpenFile.Kind.SOCKET && to.stream()) {
-          r = hook.calls().brokenPipe(n, out, to);
-          if (r == -Errno.EPIPE) {
-            FileCalls.raiseSigPipe(n);
-          }
+          r = splices.broken(n, out, to);
         }
         return moved > 0 ? moved : r;
       }
@@ -494,13 +491,10 @@ final class FileTransfers {
     if (!file.use()) {
       return -Errno.EBADF;
     }
-    long r;
     try {
-      int put = file.takeDeferredError();
-      if (put != 0) {
-        out.pin(file.pinned());
-        hook.calls().sample(n, out);
-        return -put;
+      long r = hook.calls().deferredError(n, out, file);
+      if (r < 0) {
+        return r;
       }
       r = hook.calls().begin(n);
       if (r < 0) {
@@ -511,16 +505,10 @@ final class FileTransfers {
       } finally {
         hook.calls().end(n);
       }
-      if (r == -Errno.EPIPE) {
-        r = hook.calls().brokenPipe(n, out, file);
-      }
+      return r == -Errno.EPIPE ? splices.broken(n, out, file) : r;
     } finally {
       hook.calls().unuse(file);
     }
-    if (r == -Errno.EPIPE && (file.stream() || file.kind() != OpenFile.Kind.SOCKET)) {
-      FileCalls.raiseSigPipe(n);
-    }
-    return r;
   }
 
   private long send(

@@ -425,11 +425,14 @@ final class ReceiveAhead {
   }
 
   private void tell(ReceiveWindow w, int count) {
+    if (count == 0 || lost) {
+      return; // Mostly: each call on the file that traps comes by here.
+    }
     CallSlot by;
     synchronized (this) {
       by = slot;
     }
-    if (by != null && count > 0 && !lost) {
+    if (by != null) {
       issued.incrementAndGet();
       link.taken(by, w.file.handle(), w.generation, count);
     }

@@ -257,7 +257,7 @@ final class Splices implements AutoCloseable {
   }
 
   /** What becomes of EPIPE from a file of the device; the caller gets the signal, if it does. */
-  private long broken(Notification n, Placeholder p, OpenFile to) {
+  long broken(Notification n, Placeholder p, OpenFile to) {
     long r = hook.calls().brokenPipe(n, p, to);
     if (r == -Errno.EPIPE && raisesSigPipe(to)) {
       FileCalls.raiseSigPipe(n);
