@@ -17,16 +17,19 @@ import java.util.concurrent.atomic.AtomicInteger;
  * What programs have sent by lent slots without waiting, on one device.
  *
  * <p>A send stands in the ring of its slot until somebody drains it: the slot's thread, which is
- * woken, or whoever makes a call before that thread comes to it. Every call of every session drains
- * all rings first, so whatever a program can find out after its send has returned is as if the send
- * had been made by then. Of one ring sends are made in order; of one file only one ring at a time
- * has sends, see {@link #holds}.
+ * woken, or whoever of the same session makes a call before that thread comes to it. Every call
+ * drains all rings of its session first, so whatever a program can find out after its send has
+ * returned is as if the send had been made by then. Those of other sessions on the same kernel are
+ * their threads' alone: a descriptor means something in the table of its session only (ADR 0084).
+ * Of one ring sends are made in order; of one file only one ring at a time has sends, see {@link
+ * #holds}.
  *
  * <p>A send goes ahead only against a credit, which says that it will succeed. Credits are
  * withdrawn when a call was made that could make that untrue, of whatever program, and when an
  * error or a hang-up is seen; they end by themselves after some milliseconds.
  *
- * <p>Any thread with a task may call any method, with scratch memory of its own.
+ * <p>Any thread with a task may call any method, with scratch memory of its own; what drains a
+ * ring, only with a task of the ring's session.
  */
 final class SendsAhead {
   /** Bytes of scratch memory that each method needs. */
@@ -231,15 +234,22 @@ final class SendsAhead {
     }
   }
 
-  /** Makes all sends that have returned to their programs. */
-  void drain(MemorySegment scratch) {
+  /**
+   * Makes all sends of a session that have returned to its programs.
+   *
+   * @param of the caller's session, whose descriptors it has
+   */
+  void drain(Handles of, MemorySegment scratch) {
     for (Ring ring : rings) {
-      ring.drain(scratch);
+      if (ring.handles == of) {
+        ring.drain(scratch);
+      }
     }
   }
 
   /**
-   * Ends all credits. A send that returns after this was found by a drain after it, or has waited.
+   * Ends all credits, of all sessions: a call may change what is theirs, too, as a route. A send of
+   * the caller's session that returns after this was found by a drain after it, or has waited.
    */
   void withdraw() {
     for (Ring ring : rings) {

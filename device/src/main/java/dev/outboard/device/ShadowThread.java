@@ -368,7 +368,7 @@ final class ShadowThread implements Runnable {
             // What is sent from now on waits, or is found by this drain.
             ahead.withdraw();
           }
-          ahead.drain(own);
+          ahead.drain(handles, own);
           result =
               pseudo
                   ? pseudo(sequence, own, identity)
@@ -425,12 +425,12 @@ final class ShadowThread implements Runnable {
         call.number == Canonical.RECVFROM
             || (call.number == Canonical.SENDTO && call.args[2] <= LITTLE_BYTES);
     if (kicks == null || !little) {
-      ahead.drain(own);
+      ahead.drain(handles, own);
       return lent.make(call, slot.birth(), own);
     }
     kicks.keep();
     try {
-      ahead.drain(own);
+      ahead.drain(handles, own);
       return lent.make(call, slot.birth(), own);
     } finally {
       kicks.settle();

@@ -762,6 +762,36 @@ abstract class WholePathSuite {
     return to;
   }
 
+  /** In a library kernel each session has a table of descriptors, and the same numbers in it. */
+  @Test
+  void whatGoesWithoutACallIsItsSessionsAlone() throws Exception {
+    try (DeviceLink second = device.link(new TestDevice.Ear(), 64);
+        TestProgram p = new TestProgram(link);
+        LentProgram lent = new LentProgram(link);
+        TestProgram other = new TestProgram(second);
+        LentProgram otherLent = new LentProgram(second)) {
+      int[][] ends = born(p);
+      int[][] otherEnds = born(other);
+      p.expect(Canonical.FCNTL, ends[1][0], Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      other.expect(Canonical.FCNTL, otherEnds[1][0], Fcntl.F_SETFL, Fcntl.O_NONBLOCK);
+      sendText(other, otherEnds[0][0], "theirs");
+      for (int i = 0; i < 100; i++) {
+        lent.ahead(ends[0][0], ends[0][1], 0, counting(5 * i, 5));
+        other.call(PseudoCall.PING);
+        assertThat(otherLent.call(PseudoCall.PING, 0)).isEqualTo(LentCalls.TRAP);
+        lent.awaitDrained();
+        expectAll(p, ends[1][0], 5 * i, 5 * i + 5);
+        // What is taken of a reply is thrown out of the queue by the next call, if it is its own.
+        sendText(p, ends[0][0], "taken");
+        assertThat(lent.receive(ends[1][0], ends[1][1], 5, 0)).isEqualTo(5);
+        assertThat(lent.take()).isTrue();
+        other.call(PseudoCall.PING);
+        assertThat(p.receive(ends[1][0], 100, 0)).isEqualTo(-Errno.EAGAIN);
+      }
+      assertThat(other.receive(otherEnds[1][0], 100, 0)).isEqualTo(6);
+    }
+  }
+
   @Test
   void whatIsSentAheadOutlivesItsProcess() throws Exception {
     for (int i = 0; i < 20; i++) {
