@@ -898,7 +898,7 @@ class LentFuzz {
     slot.take(call);
     calling = s;
     begin(Caller.CALL);
-    server.ahead().drain(own);
+    server.ahead().drain(session.handles(), own);
     noteGuesses();
     boolean guessed = wrong[s].get() > LentCalls.MAX_WRONG;
     kernel.calls = 0;
@@ -1002,10 +1002,10 @@ class LentFuzz {
     kernel.caller = Caller.NOBODY;
   }
 
-  /** A call of the hook, of whatever session. */
+  /** A call of the hook. */
   private void other() {
     server.ahead().withdraw();
-    drain(() -> server.ahead().drain(own), 0, 1);
+    drain(() -> server.ahead().drain(session.handles(), own), 0, 1);
     server.ahead().withdraw();
     settleOthers();
     if (!kernel.mutated && !forgedTakings) {

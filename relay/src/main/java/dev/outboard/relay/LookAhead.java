@@ -28,8 +28,8 @@ import org.jspecify.annotations.Nullable;
  * wire and device hand over. The host's word is checked here: it takes no more than it was told.
  *
  * <p>Bounds: what a socket, and all together, may have told that is not taken ({@link
- * Frame.Looked}). A socket that finds no room because of others is given up: its receives are calls
- * then.
+ * Frame.Looked}), and how many sockets wait to be served. A socket that finds no room because of
+ * others is given up: its receives are calls then.
  */
 final class LookAhead {
   /** What looks, takes and tells; {@link #due} may be called by any thread. */
@@ -99,6 +99,7 @@ final class LookAhead {
   private long told;
   private long serving;
   private long servingAsked;
+  private @Nullable Watched served;
 
   LookAhead(Looker looker) {
     this.looker = looker;
@@ -109,7 +110,14 @@ final class LookAhead {
     Watched before = files.remove(frame.handle());
     if (before != null) {
       before.stopped = true;
-      request(before, true);
+      if (before.begun || before.equals(served)) {
+        request(before, true);
+      } else {
+        // Nothing has been done for it, so nothing is to be undone. A host that begins and ends
+        // faster than the device looks has no more here than the sockets that it may look at.
+        queue.remove(before);
+        notifyAll();
+      }
     }
     if (frame.generation() == 0) {
       return null;
@@ -240,6 +248,7 @@ final class LookAhead {
           return;
         }
         w.queued = false;
+        served = w;
         serving = w.first;
         servingAsked = w.firstAsked;
         w.first = 0;
@@ -255,7 +264,9 @@ final class LookAhead {
         look(w);
       }
       synchronized (this) {
+        served = null;
         serving = 0;
+        giveBack(w);
         if (w.ended && w.told == 0) {
           files.remove(w.handle, w);
         }
@@ -283,7 +294,9 @@ final class LookAhead {
     }
     boolean answered = w.begun;
     if (!w.begun) {
-      w.begun = true;
+      synchronized (this) {
+        w.begun = true;
+      }
       long r = looker.make(PseudoCall.WATCH, w.handle, 1, 0);
       if (r < 0) {
         end(w, true, 0);
@@ -363,13 +376,18 @@ final class LookAhead {
     looker.tell(new Frame.Looked(w.handle, w.generation, true, never, errno, NOTHING));
   }
 
-  /** Whether it is not to be looked at; gives back what a socket has that is not any more. */
+  /** Whether it is not to be looked at. */
   private synchronized boolean stopped(Watched w) {
+    giveBack(w);
+    return w.stopped || w.ended;
+  }
+
+  /** Gives back the room of one that the host does not look at any more. */
+  private synchronized void giveBack(Watched w) {
     if (w.stopped) {
       // What is still to be taken counts until it is.
       told -= w.told - w.toTake;
       w.told = w.toTake;
     }
-    return w.stopped || w.ended;
   }
 }

@@ -72,6 +72,10 @@ final class ResumableWire implements Wire {
   private final ByteBuffer header =
       ByteBuffer.allocateDirect(HEADER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
   private volatile long sent;
+
+  /** The most that has been sent before the last time that it was begun again. */
+  private long reached;
+
   private volatile long told;
   private volatile boolean endSent;
 
@@ -240,11 +244,11 @@ final class ResumableWire implements Wire {
       try {
         bytes = c.read();
       } catch (IOException e) {
-        breaks(c, reason(e));
+        breaksUnlessStopped(c, reason(e));
         continue;
       }
       if (bytes == null) {
-        breaks(c, "the other side closed the connection");
+        breaksUnlessStopped(c, "the other side closed the connection");
         continue;
       }
       synchronized (this) {
@@ -281,7 +285,7 @@ final class ResumableWire implements Wire {
     if (length < END || length > MAX_RECORD_BYTES) {
       throw new IOException("the other side sent a record of " + length + " bytes");
     }
-    acknowledge(peerReceived);
+    acknowledge(peerReceived, sent);
     if (length != END) {
       left = length;
       return;
@@ -297,15 +301,15 @@ final class ResumableWire implements Wire {
     }
   }
 
-  private synchronized void acknowledge(long peerReceived) throws IOException {
-    if (peerReceived < acknowledged || peerReceived > sent) {
+  private synchronized void acknowledge(long peerReceived, long most) throws IOException {
+    if (peerReceived < acknowledged || peerReceived > most) {
       throw new IOException(
           "the other side says that it has "
               + peerReceived
               + " bytes, of "
               + acknowledged
               + " to "
-              + sent);
+              + most);
     }
     if (peerReceived > acknowledged) {
       acknowledged = peerReceived;
@@ -346,8 +350,10 @@ final class ResumableWire implements Wire {
         if (stopped) {
           throw new IOException("closed on this side");
         }
-        acknowledge(renewed.peerReceived());
-        again = sent - renewed.peerReceived();
+        // One that the network has brought late may have had it sent again, and to nobody.
+        reached = Math.max(reached, sent);
+        acknowledge(renewed.peerReceived(), reached);
+        again = reached - renewed.peerReceived();
         sent = renewed.peerReceived();
         told = received;
         endSent = false;
@@ -367,6 +373,16 @@ final class ResumableWire implements Wire {
       }
     }
     events.resumed(Duration.ofNanos(System.nanoTime() - since), again);
+  }
+
+  /** What {@link #stop} has ended for its reader still takes the last word of the sender. */
+  private void breaksUnlessStopped(Connection c, String why) {
+    synchronized (this) {
+      if (stopped) {
+        return;
+      }
+    }
+    breaks(c, why);
   }
 
   /** A connection is of no use any more; whoever waits for it comes out. */
@@ -399,14 +415,17 @@ final class ResumableWire implements Wire {
   public boolean silent(Duration limit) {
     Connection c;
     boolean late;
-    boolean lingers;
+    boolean over;
     synchronized (this) {
       c = connection;
       long now = System.nanoTime();
       late = now - heard > limit.toNanos();
-      lingers = finishing && now - finishedAt > LINGER.toNanos();
+      boolean lingers = finishing && now - finishedAt > LINGER.toNanos();
+      // The reader sees to it, but for one that is held up elsewhere.
+      boolean gone = c == null && now - brokenAt > patience.plus(limit).toNanos();
+      over = lingers || gone;
     }
-    if (lingers) {
+    if (over) {
       stop();
     } else if (late && c != null) {
       breaks(c, "the other side has been silent for " + limit.toSeconds() + " s");

@@ -32,6 +32,7 @@ class LookAheadTest {
     final ByteArrayOutputStream taken = new ByteArrayOutputStream();
     final MemorySegment data = Arena.ofAuto().allocate(SlotLayout.DATA_BYTES);
     int also;
+    int made;
     boolean fromStartOnly;
 
     byte[] queue(int handle) {
@@ -47,6 +48,7 @@ class LookAheadTest {
 
     @Override
     public long make(int number, int handle, long first, long second) {
+      made++;
       byte[] q = queue(handle);
       return switch (number) {
         case PseudoCall.LOOK -> {
@@ -198,6 +200,36 @@ class LookAheadTest {
       assertThat(kernel.queue(HANDLE)).hasSize(all.length - 100);
     }
     assertThat(kernel.told).noneMatch(Frame.Looked::end);
+  }
+
+  /** A host that begins and ends as fast as it can leaves nothing to be done behind. */
+  @Test
+  void aLookThatEndsBeforeItBeginsIsNothing() {
+    for (int generation = 1; generation < 1000; generation++) {
+      look(HANDLE, generation);
+      assertThat(looks.isQuiet()).isFalse();
+    }
+    look(HANDLE, 0);
+    assertThat(looks.isQuiet()).isTrue();
+    looks.serve();
+    assertThat(kernel.made).isZero();
+    assertThat(kernel.told).isEmpty();
+  }
+
+  /** The room of one that fails after the host has ended its look is there for others. */
+  @Test
+  void aTakeThatFailsGivesRoomBack() {
+    for (int generation = 1; generation < 6; generation++) {
+      kernel.queues.put(HANDLE, new byte[Frame.Looked.FILE_BYTES]);
+      kernel.bytes.reset();
+      look(HANDLE, generation);
+      looks.serve();
+      assertThat(kernel.bytes.size()).isEqualTo(Frame.Looked.FILE_BYTES);
+      assertThat(looks.taken(new Frame.Taken(SLOT, HANDLE, generation, 100))).isNull();
+      look(HANDLE, 0);
+      kernel.queues.put(HANDLE, new byte[3]); // somebody else took them
+      looks.serve();
+    }
   }
 
   @Test

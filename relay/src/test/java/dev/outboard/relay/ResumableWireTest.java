@@ -9,8 +9,10 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Deque;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
@@ -435,14 +437,40 @@ class ResumableWireTest {
         .containsExactlyInAnyOrder("read: closed on this side", "write: closed on this side");
     net.device.close();
 
-    Net idle = new Net(1, 0, LONG);
-    idle.host.write(ByteBuffer.allocateDirect(10));
-    idle.host.stop();
-    ByteBuffer into = ByteBuffer.allocateDirect(100);
-    assertThat(idle.device.read(into)).isEqualTo(10);
-    assertThat(idle.device.read(into)).isEqualTo(-1);
-    idle.device.close();
-    idle.host.close();
+    for (int i = 0; i < 100; i++) {
+      Net idle = new Net(1, 0, LONG);
+      Thread host =
+          Thread.ofPlatform()
+              .start(() ->
+                  assertThatThrownBy(() -> idle.host.read(ByteBuffer.allocateDirect(10)))
+                      .hasMessage("closed on this side"));
+      idle.host.write(ByteBuffer.allocateDirect(10));
+      idle.host.stop();
+      ByteBuffer into = ByteBuffer.allocateDirect(100);
+      assertThat(idle.device.read(into)).isEqualTo(10);
+      assertThat(idle.device.read(into)).isEqualTo(-1);
+      assertThat(idle.breaks.get()).isZero();
+      host.join();
+      idle.device.close();
+      idle.host.close();
+    }
+  }
+
+  /** Whoever writes is not held by a reader that is somewhere else. */
+  @Test
+  void aStreamWhoseReaderIsHeldUpEndsAfterItsPatience() throws Exception {
+    Net net = new Net(1, 0, Duration.ofMillis(50));
+    Connection before = current(net.host);
+    net.host.breaks(before, "by the test");
+    Duration limit = Duration.ofMillis(10);
+    assertThat(net.host.silent(limit)).isTrue();
+    net.host.write(ByteBuffer.allocateDirect(10));
+    Thread.sleep(100);
+    assertThat(net.host.silent(limit)).isTrue();
+    assertThatThrownBy(() -> net.host.write(ByteBuffer.allocateDirect(10)))
+        .hasMessage("closed on this side");
+    net.host.close();
+    net.device.close();
   }
 
   @Test
@@ -519,6 +547,50 @@ class ResumableWireTest {
     wire.breaks(before, "by the test");
     assertThatThrownBy(() -> wire.read(ByteBuffer.allocateDirect(10)))
         .hasMessageContaining("says that it has 5 bytes");
+    wire.close();
+    net.host.close();
+    net.device.close();
+  }
+
+  /** An attempt that its end had given up comes late; the next one knows of more. */
+  @Test
+  void aPeerMayKnowOfMoreThanALateAttemptOfItsOwn() throws Exception {
+    Net net = new Net(1, 0, LONG);
+    Pipe[] last = net.pipes();
+    Deque<Renewal.Renewed> next = new ArrayDeque<>();
+    Pipe late = net.pipes()[0];
+    late.out.close(true);
+    next.add(new Renewal.Renewed(late, 10));
+    next.add(new Renewal.Renewed(last[0], 100));
+    ResumableWire wire =
+        new ResumableWire(
+            net.pipes()[0],
+            new Renewal() {
+              @Override
+              public Renewed renew(long received, long deadline) {
+                return next.remove();
+              }
+
+              @Override
+              public void abandon() {}
+            },
+            LONG,
+            LinkEvents.NONE,
+            RING);
+    wire.write(ByteBuffer.allocateDirect(100));
+    Connection before = current(wire);
+    wire.breaks(before, "by the test");
+    last[1].write(
+        ByteBuffer.allocateDirect(ResumableWire.HEADER_BYTES + 1)
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .putInt(1)
+            .putLong(100)
+            .put((byte) 7)
+            .flip(),
+        ByteBuffer.allocateDirect(0));
+    late.in.close(true);
+    assertThat(wire.read(ByteBuffer.allocateDirect(10))).isOne();
+    assertThat(wire.acknowledged()).isEqualTo(100);
     wire.close();
     net.host.close();
     net.device.close();
