@@ -435,10 +435,18 @@ final class Session implements Runnable {
     return slot >= 0 && slot < shadows.length ? shadows[slot] : null;
   }
 
-  /** A shadow thread is on its way out: its task is gone. Called by it, last of all. */
-  void ended(ShadowThread shadow, boolean attached) {
+  /**
+   * A shadow thread is on its way out: its task is gone. Called by it, last of all.
+   *
+   * @param announced whether the host was told that it has the slot
+   */
+  void ended(ShadowThread shadow, boolean announced) {
     SlotLoan loan = shadow.loan();
     boolean whole = loan == null || loan.end();
+    if (announced) {
+      // Before anybody is given the slot again: the host hears of both in this order.
+      send(new Frame.Detached(shadow.index()));
+    }
     synchronized (this) {
       shadows[shadow.index()] = null;
       // A place that is not the session's memory again is not given out any more.
@@ -449,9 +457,6 @@ final class Session implements Runnable {
       notifyAll();
     }
     server.giveThread();
-    if (attached) {
-      send(new Frame.Detached(shadow.index()));
-    }
   }
 
   private DeviceCounts counts() {

@@ -106,6 +106,8 @@ final class ShadowThread implements Runnable {
   private final @Nullable SlotLoan loan;
   private final Lookers.Looker looker;
   private int newBirth;
+  // The host knows that it has the slot.
+  private boolean announced;
   // What ended RECEIVE's messages before, and is still to be told.
   private int failedOn = -1;
   private long failure;
@@ -257,7 +259,7 @@ final class ShadowThread implements Runnable {
       session.lookers().leave(pid, loan != null);
       leaveSlot();
       endGiving();
-      session.ended(this, entered > 0);
+      session.ended(this, announced);
     }
   }
 
@@ -300,6 +302,7 @@ final class ShadowThread implements Runnable {
                 new Peeks(kernel, handles, readiness, peeked));
     LentCalls lent = ring == null ? null : new LentCalls(session, slot, ring, wrong);
     try {
+      announced = true;
       if (loan == null) {
         session.send(new Frame.Attached(attachId, index));
       } else {

@@ -10,10 +10,12 @@ import dev.outboard.abi.Ioctl;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.Credentials;
+import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceCounts;
 import dev.outboard.channel.DeviceLink;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
+import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.SlotLayout;
 import dev.outboard.posix.Linux;
@@ -30,12 +32,14 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -1448,6 +1452,59 @@ abstract class WholePathSuite {
       Thread.sleep(5);
     }
     assertThat(link.counts()).isEqualTo(before);
+  }
+
+  /** A link that is a stream makes and ends things by these frames. */
+  @Test
+  void theHostHearsOfASlotsEndBeforeItsNextUserAndOfNoOther() throws Exception {
+    FrameStream stream = new FrameStream(device.rawLink());
+    try {
+      int highest = FrameCodec.HIGHEST_VERSION;
+      stream.send(new Frame.Hello(highest, highest, 3, "a stream"));
+      assertThat(stream.receive(5000)).isInstanceOf(Decoded.Received.class);
+      Linux.close(stream.takeDescriptor());
+      Credentials many =
+          new Credentials(
+              0, 0, 0, 0, 0, 0, 0, 0, IntStream.range(1, 2100).boxed().toList(), ~0L, ~0L, ~0L);
+      BitSet held = new BitSet();
+      int wanted = 0;
+      int refused = 0;
+      for (int i = 0; i < 3000; i++) {
+        boolean asks = wanted < 2;
+        if (asks) {
+          boolean fails = i % 10 == 0;
+          stream.send(new Frame.Attach(i, 1, 1, -1, false, fails ? many : Credentials.root()));
+          wanted++;
+        }
+        switch (stream.receive(5000)) {
+          case Decoded.Received(Frame.Attached(long id, int slot)) when slot < 0 -> {
+            wanted--;
+            refused++;
+          }
+          case Decoded.Received(Frame.Attached(long id, int slot)) -> {
+            assertThat(held.get(slot)).as("slot " + slot + " is held").isFalse();
+            held.set(slot);
+            stream.send(new Frame.Detach(slot));
+          }
+          case Decoded.Received(Frame.Detached(int slot)) -> {
+            assertThat(held.get(slot)).as("slot " + slot + " is held").isTrue();
+            held.clear(slot);
+            wanted--;
+          }
+          default -> throw new AssertionError("another frame");
+        }
+      }
+      assertThat(refused).isBetween(1, 1000);
+      stream.sendLast(new Frame.Bye("done"));
+      Decoded last;
+      do {
+        last = stream.receive(5000);
+      } while (last instanceof Decoded.Received);
+      assertThat(last).isInstanceOf(Decoded.Ended.class);
+    } finally {
+      stream.stop();
+      stream.close();
+    }
   }
 
   @Test

@@ -83,12 +83,16 @@ public final class DeviceRelay {
   private void readDevice() {
     String why = null;
     while (why == null) {
-      why =
-          switch (stream.receive(-1)) {
-            case Decoded.Received(Frame frame) -> fromDevice(frame);
-            case Decoded.Malformed(String what) -> what;
-            case Decoded.Ended(String what) -> what;
-          };
+      try {
+        why =
+            switch (stream.receive(-1)) {
+              case Decoded.Received(Frame frame) -> fromDevice(frame);
+              case Decoded.Malformed(String what) -> what;
+              case Decoded.Ended(String what) -> what;
+            };
+      } catch (RuntimeException e) {
+        why = "the relay fails: " + e; // Or the host would wait for what nobody reads.
+      }
     }
     frames.send(new Frame.Bye(why));
     wire.finish();
@@ -118,8 +122,12 @@ public final class DeviceRelay {
           Linux.close(fd);
         }
       }
-      case Frame.Attached f when f.slot() >= 0 -> begin(f.slot());
-      case Frame.Detached f -> end(f.slot());
+      case Frame.Attached f when f.slot() >= 0 && !begin(f.slot()) -> {
+        return "the device gave out call slot " + f.slot() + ", which is not free";
+      }
+      case Frame.Detached f when !end(f.slot()) -> {
+        return "the device took back call slot " + f.slot() + ", which nobody had";
+      }
       case Frame.Ready f -> {
         LookAhead looker = looks;
         if (looker != null) {
@@ -135,10 +143,10 @@ public final class DeviceRelay {
     return null;
   }
 
-  private synchronized void begin(int index) {
+  private synchronized boolean begin(int index) {
     MemorySegment slots = memory;
-    if (slots == null) {
-      return;
+    if (slots == null || index >= carriers.length || carrier(index) != null) {
+      return false;
     }
     Carrier before = carriers[index];
     if (before != null && (before.queue != null || before.looks)) {
@@ -147,15 +155,17 @@ public final class DeviceRelay {
     carriers[index] =
         new Carrier(index, slots.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), before);
     carriers[index].thread.start();
+    return true;
   }
 
-  private void end(int index) {
-    Carrier carrier;
-    synchronized (this) {
-      carrier = carriers[index];
+  private boolean end(int index) {
+    Carrier carrier = carrier(index);
+    if (carrier == null) {
+      return false;
     }
     carrier.end();
     Uninterrupted.join(carrier.thread);
+    return true;
   }
 
   private synchronized @Nullable Carrier carrier(int slot) {

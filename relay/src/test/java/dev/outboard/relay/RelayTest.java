@@ -263,6 +263,23 @@ class RelayTest {
   }
 
   @Test
+  void aDeviceThatErrsAboutSlotsEndsTheLinkWithAWord() throws Exception {
+    record Wrong(Frame frame, String word) {}
+    for (Wrong wrong :
+        List.of(
+            new Wrong(new Frame.Attached(9, SLOTS), "gave out call slot " + SLOTS),
+            new Wrong(new Frame.Attached(9, 0), "gave out call slot 0, which is not free"),
+            new Wrong(new Frame.Detached(1), "took back call slot 1, which nobody had"),
+            new Wrong(new Frame.Detached(-1), "took back call slot -1"))) {
+      int first = open.size();
+      DeviceLink link = carried();
+      assertThat(link.attach(1, 1, -1, CREDENTIALS).index()).isZero();
+      ((Device) open.get(first)).stream.send(wrong.frame());
+      assertThat(lost.poll(5, TimeUnit.SECONDS)).contains(wrong.word());
+    }
+  }
+
+  @Test
   void slotsAreGivenOutAgain() throws Exception {
     DeviceLink link = carried();
     Random random = new Random(1);
