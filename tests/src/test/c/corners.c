@@ -421,11 +421,49 @@ static void resets(const char *unused) {
   say("%d of %d told otherwise", wrong, RESETS);
 }
 
+// ---- children whose parent does much only after it has forked them ----
+
+enum { EARLY_SENDS = 400 };
+
+// Calls nothing that is offloaded, nor anything that reads or writes, before it may go on.
+static void sends_when_told(volatile int *go, volatile int *done) {
+  int t[2];
+  char c;
+  while (!*go) sleep_us(1000);
+  tcp_pair(t);
+  for (int i = 0; i < EARLY_SENDS; i++) CHECK(send(t[0], "e", 1, 0) == 1 && recv(t[1], &c, 1, 0) == 1);
+  *done = 1;
+  kill(getpid(), SIGKILL);
+}
+
+static void early(const char *unused) {
+  (void)unused;
+  volatile int *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  CHECK(words != MAP_FAILED);
+  pid_t child = fork();
+  if (child == 0) sends_when_told(words, words + 1);
+  pid_t between = fork();
+  if (between == 0) {
+    if (fork() == 0) sends_when_told(words, words + 2); // which nobody is the parent of
+    kill(getpid(), SIGKILL);
+  }
+  CHECK(child > 0 && between > 0 && waitpid(between, NULL, 0) == between);
+  int t[2], status;
+  tcp_pair(t);
+  for (int i = 0; i < EARLY_SENDS; i++) CHECK(send(t[0], "p", 1, 0) == 1);
+  words[0] = 1;
+  CHECK(waitpid(child, &status, 0) == child);
+  for (int i = 0; i < 5000 && !words[2]; i++) sleep_us(1000);
+  say("a child is done: %d, by signal %d", words[1], WTERMSIG(status));
+  say("an orphan is done: %d", words[2]);
+}
+
 static const struct {
   const char *name;
   void (*run)(const char *argument);
 } CASES[] = {{"taken", taken},       {"thread", thread}, {"executed", executed},
-             {"listener", listener}, {"resolve", resolve}, {"network", network},  {"turns", turns}, {"until", until}, {"rights", rights}, {"resets", resets}};
+             {"listener", listener}, {"resolve", resolve}, {"network", network},  {"turns", turns}, {"until", until}, {"rights", rights}, {"resets", resets},
+             {"early", early}};
 
 int main(int argc, char **argv) {
   alarm(150);

@@ -63,7 +63,6 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private final Map<Long, ShimImage> images = new HashMap<>();
   private final ProcessTable processes;
   private final Messages messages;
-  private final int self = Processes.getpid();
 
   /** What was counted in processes that have ended or execute another program; guards itself. */
   private final ShimCounts ended = new ShimCounts();
@@ -73,6 +72,15 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private @Nullable List<byte[]> names;
   private long memory;
   private long lastImage;
+
+  /**
+   * Processes have shared their memory without a vfork. One whose parent is gone may share its own
+   * with others, then, and does not get the shim.
+   */
+  private volatile boolean memoryWasShared;
+
+  /** The program's first process is known; under the lock of the table of processes. */
+  private boolean begun;
 
   Shim(ProcessTable processes, Messages messages) {
     this.processes = processes;
@@ -119,6 +127,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       }
       return r != NO_REQUEST; // Else it is a call that device.c makes for the program.
     }
+    if (s.inherited) {
+      settleInherited(n, p, s);
+    }
     if (s.execing) {
       executed(n, p, s);
     }
@@ -135,8 +146,10 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         injected(n, p, s);
         yield s.phase == ShimState.Phase.ACTIVE && patches.consider(n, p, s, back);
       }
-      case ACTIVE -> patches.consider(n, p, s, back);
-      case FORKED, NEVER -> false;
+      // A forked child asks for a table at the first call that it makes by the shim, so there has
+      // to be one: its parent may have made none of those that it makes.
+      case ACTIVE, FORKED -> patches.consider(n, p, s, back);
+      case NEVER -> false;
     };
   }
 
@@ -184,6 +197,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         p.freeze(true);
       } else {
         s.memoryIsShared = true;
+        memoryWasShared = true;
         never(p, s);
       }
     }
@@ -206,9 +220,11 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     ShimState s = p.shim();
     if (parent == null || !sure) {
       // A vfork's parent is known, and alive unless it was killed. So this one is a fork's child or
-      // an orphan; but for the first process, which is a child of this one.
-      s.sharesMemory = p.parentPid() == self;
+      // an orphan, which are children of this process, too; but for the first one.
+      s.sharesMemory = !begun;
+      begun = true;
       s.phase = s.sharesMemory || !sure ? ShimState.Phase.NEVER : ShimState.Phase.FORKED;
+      s.inherited = s.phase == ShimState.Phase.FORKED && !memoryWasShared;
       return;
     }
     ShimState theirs = parent.shim();
@@ -218,8 +234,32 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       if (s.sharesMemory || s.barred) {
         s.phase = ShimState.Phase.NEVER;
       } else {
-        s.phase = theirs.phase == ShimState.Phase.ACTIVE ? ShimState.Phase.FORKED : theirs.phase;
+        s.inherited = theirs.phase != ShimState.Phase.NEVER;
+        s.phase = s.inherited ? ShimState.Phase.FORKED : ShimState.Phase.NEVER;
+        // Or it could be gone by the time that the child is looked at.
         s.image = theirs.image == null ? null : theirs.image.retain();
+      }
+    }
+  }
+
+  /** The first call of a process that was forked: what its memory has is of then, not of now. */
+  private void settleInherited(Notification n, ProcessEntry p, ShimState s) {
+    synchronized (s) {
+      if (!s.inherited) {
+        return;
+      }
+      s.inherited = false;
+      if (s.phase != ShimState.Phase.FORKED) {
+        return;
+      }
+      boolean mapped = selfWord(n) >= 0;
+      ShimImage theirs = s.image;
+      s.image = mapped ? imageOf(n) : null;
+      if (theirs != null) {
+        release(theirs);
+      }
+      if (!mapped) {
+        s.phase = p.isNeverCached() ? ShimState.Phase.NEVER : ShimState.Phase.NEW;
       }
     }
   }

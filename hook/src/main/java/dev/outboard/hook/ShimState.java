@@ -32,6 +32,12 @@ final class ShimState {
   volatile Phase phase = Phase.NEW;
 
   /**
+   * It is {@link Phase#FORKED} if its memory has the shim, and NEW if it has not: that is looked at
+   * when it makes its first call. Its parent may have got the shim since the fork, or lost it.
+   */
+  volatile boolean inherited;
+
+  /**
    * Threads whose execve was let through, and that have made no call since: what is known is of the
    * old program if one of them has succeeded. Until then others of the process go on as before.
    */

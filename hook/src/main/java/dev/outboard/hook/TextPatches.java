@@ -70,10 +70,7 @@ final class TextPatches {
     synchronized (s) {
       int hits = s.sites.hit(back);
       boolean early = hits == 1 && ShimSwitches.KNOWN && places.isWorthwhile(back, n.nr());
-      if ((!isTried(hits) && !early)
-          || s.phase != ShimState.Phase.ACTIVE
-          || s.holding
-          || s.execing) {
+      if ((!isTried(hits) && !early) || !mayPatch(p, s) || s.holding || s.execing) {
         return false;
       }
       if (n.nr() == SyscallNumbers.RECVMSG && !p.mayHoldDevice()) {
@@ -89,7 +86,7 @@ final class TextPatches {
         TaskStatus status = n.statusScratch();
         if (status.read(a, n.tid()) < 0
             || status.tracer != 0
-            || (status.threads != 1 && hits < HELD_HITS)) {
+            || (status.threads != 1 && (hits < HELD_HITS || s.phase != ShimState.Phase.ACTIVE))) {
           return false; // There is a later try.
         }
         if (status.threads == 1 && patchKnown(n, p, s, status.user)) {
@@ -126,6 +123,16 @@ final class TextPatches {
     } finally {
       Shim.held(s);
     }
+  }
+
+  /** Whether the shim is there, and a call by it would find a table or be given one. */
+  private static boolean mayPatch(ProcessEntry p, ShimState s) {
+    ShimImage image = s.image;
+    return s.phase == ShimState.Phase.ACTIVE
+        || (s.phase == ShimState.Phase.FORKED
+            && image != null
+            && !image.closedToChildren()
+            && !p.isNeverCached());
   }
 
   /** What a call's place is patched for; null if it is to go on trapping. */

@@ -56,6 +56,30 @@ class ShimTest {
         });
   }
 
+  /** Forked children make calls that their parent has never made, and no others. */
+  @Scenario(trace = false)
+  void workersThatOnlySend(Trial trial) throws IOException {
+    int workers = 4;
+    int sends = 400;
+    counts(
+            trial,
+            trial.program(Programs.PYTHON, Programs.python("workers"), "" + workers, "" + sends))
+        .ifPresent(json ->
+            assertThat(count(json, "sendto", "direct"))
+                .as("made directly in %s", json)
+                .isGreaterThan(workers * sends * 3 / 4));
+  }
+
+  /** Their parent, or who was, gets the shim after the fork: their memory has nothing of it. */
+  @Scenario(trace = false)
+  void childrenThatWereForkedEarly(Trial trial) throws IOException {
+    counts(trial, trial.program(Programs.c("corners"), "early"))
+        .ifPresent(json ->
+            assertThat(count(json, "sendto", "direct"))
+                .as("made directly in %s", json)
+                .isGreaterThan(3 * 300));
+  }
+
   /** A program that has memory of its own where the shim would be keeps it. */
   @Scenario(trace = false)
   void whereTheShimWouldBe(Trial trial) {
