@@ -412,9 +412,9 @@ static void raw_threads(void) {
 }
 
 static void selects(void) {
-  int ends[2], quiet[2];
+  int ends[2], quiet[2], turn[2];
   tcp_pair(ends);
-  CHECK(pipe(quiet) == 0);
+  CHECK(pipe(quiet) == 0 && pipe(turn) == 0);
   fd_set in, out;
   FD_ZERO(&in);
   FD_ZERO(&out);
@@ -436,6 +436,9 @@ static void selects(void) {
   if (child == 0) {
     sleep_us(30000);
     CHECK(write(ends[1], "x", 1) == 1);
+    // Else both may be there by the time that the other process is on a processor.
+    char b;
+    CHECK(read(turn[0], &b, 1) == 1);
     sleep_us(30000);
     CHECK(write(quiet[1], "y", 1) == 1);
     _exit(0);
@@ -445,7 +448,7 @@ static void selects(void) {
   CHECK(select(highest, &in, NULL, NULL, NULL) == 1);
   CHECK(FD_ISSET(ends[0], &in) && !FD_ISSET(quiet[0], &in));
   char c;
-  CHECK(read(ends[0], &c, 1) == 1 && c == 'x');
+  CHECK(read(ends[0], &c, 1) == 1 && c == 'x' && write(turn[1], &c, 1) == 1);
   FD_SET(ends[0], &in);
   FD_SET(quiet[0], &in);
   CHECK(select(highest, &in, NULL, NULL, NULL) == 1);
@@ -459,6 +462,8 @@ static void selects(void) {
   close(ends[1]);
   close(quiet[0]);
   close(quiet[1]);
+  close(turn[0]);
+  close(turn[1]);
   say("select on sockets and pipes: ready, in time, bad");
 }
 
