@@ -1028,7 +1028,7 @@ final class ShadowThread implements Runnable {
             case PseudoCall.SAMPLE -> sample(handle, own);
             case PseudoCall.SEND -> send(handle.fd, sequence, own);
             case PseudoCall.LOOK -> look(handle, own);
-            case PseudoCall.TAKE -> take(handle.fd);
+            case PseudoCall.TAKE -> take(handle, own);
             case PseudoCall.KEEPS -> {
               handle.unpeekable = true;
               yield 0L;
@@ -1147,7 +1147,7 @@ final class ShadowThread implements Runnable {
   }
 
   /** Under MSG_TRUNC TCP throws away what it would copy: {@code tcp(7)}. */
-  private long take(int fd) {
+  private long take(Handles.Handle handle, MemorySegment own) {
     MemorySegment data = call.data;
     long count = call.args[1];
     long taken = 0;
@@ -1155,7 +1155,7 @@ final class ShadowThread implements Runnable {
       long r =
           kernel.syscall(
               Canonical.RECVFROM,
-              fd,
+              handle.fd,
               data.address(),
               Math.min(count - taken, data.byteSize()),
               Socket.MSG_TRUNC | Socket.MSG_DONTWAIT,
@@ -1165,6 +1165,10 @@ final class ShadowThread implements Runnable {
         return taken > 0 ? taken : r;
       }
       taken += r;
+    }
+    Readiness.Watch watch = handle.watch;
+    if (watch != null) {
+      readiness.sample(watch, own, sample);
     }
     return taken;
   }

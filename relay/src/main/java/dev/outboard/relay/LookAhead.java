@@ -255,7 +255,7 @@ final class LookAhead {
         w.firstAsked = 0;
         take = w.toTake;
       }
-      boolean goesOn = take == 0 || take(w, take);
+      boolean goesOn = take == 0 || (take(w, take) && mayHaveMore());
       synchronized (this) {
         servingAsked = 0;
         notifyAll();
@@ -273,6 +273,12 @@ final class LookAhead {
         notifyAll();
       }
     }
+  }
+
+  /** Of the socket of the last call, which is watched: what comes later is an edge. */
+  private boolean mayHaveMore() {
+    int mask = looker.mask();
+    return mask == -1 || (mask & (READABLE | ENDS)) != 0;
   }
 
   private boolean take(Watched w, int count) {

@@ -33,6 +33,7 @@ class LookAheadTest {
     final MemorySegment data = Arena.ofAuto().allocate(SlotLayout.DATA_BYTES);
     int also;
     int made;
+    int last;
     boolean fromStartOnly;
 
     byte[] queue(int handle) {
@@ -49,6 +50,7 @@ class LookAheadTest {
     @Override
     public long make(int number, int handle, long first, long second) {
       made++;
+      last = handle;
       byte[] q = queue(handle);
       return switch (number) {
         case PseudoCall.LOOK -> {
@@ -72,7 +74,7 @@ class LookAheadTest {
 
     @Override
     public int mask() {
-      return also;
+      return also | (queue(last).length > 0 ? Poll.POLLIN : 0);
     }
 
     @Override
@@ -280,6 +282,23 @@ class LookAheadTest {
     Frame.Looked last = kernel.told.getLast();
     assertThat(last.end()).isTrue();
     assertThat(last.errno()).isEqualTo(Errno.EIO);
+  }
+
+  /** What is received whole is not looked for again: what comes then is told of by an edge. */
+  @Test
+  void whatIsTakenWholeIsOneCall() {
+    look(HANDLE, 1);
+    looks.serve();
+    for (int i = 0; i < 10; i++) {
+      kernel.come(HANDLE, new byte[100]);
+      edge(HANDLE);
+      looks.serve();
+      int before = kernel.made;
+      assertThat(looks.taken(new Frame.Taken(SLOT, HANDLE, 1, 100))).isNull();
+      looks.serve();
+      assertThat(kernel.made - before).isOne();
+    }
+    assertThat(kernel.bytes.size()).isEqualTo(1000);
   }
 
   /** Calls wait for what the host has asked before them, and SYNCs for all. */

@@ -82,7 +82,8 @@ public final class PseudoCall {
 
   /**
    * Takes bytes out of a stream's queue that were looked at, and throws them away. {@code args[0]}
-   * handle, {@code args[1]} how many. The result is how many it has taken; or {@code -errno}.
+   * handle, {@code args[1]} how many. The result is how many it has taken; or {@code -errno}. Of a
+   * handle that is watched the poll mask comes with it.
    */
   public static final int TAKE = FIRST + 8;
 
