@@ -55,10 +55,10 @@ public final class LentSlot {
     }
   }
 
-  /** Makes the process look up from its wait and see that nothing more will come. */
+  /** Makes the process look up from its wait and see that nothing more will come. Repeatable. */
   synchronized void lose() {
     if (!closed) {
-      reply.abandon();
+      reply.raise();
     }
   }
 

@@ -126,6 +126,16 @@ class SlotTest {
     assertThat(host.readyStamp()).isEqualTo(99);
   }
 
+  /** Several may find that the device is gone; what one has said the next does not take back. */
+  @Test
+  void aLentSlotStaysLost() {
+    LentSlot lent = new LentSlot(0, memory, -1);
+    for (int i = 0; i < 4; i++) {
+      lent.lose();
+      assertThat(memory.get(ValueLayout.JAVA_INT, SlotLayout.REPLY)).isNegative();
+    }
+  }
+
   /** How long a look may wait is the fifth; in the place of the sixth is the caller's number. */
   @Test
   void aLentSlotsCallHasFiveArguments() {

@@ -759,12 +759,28 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     return -put;
   }
 
+  /**
+   * The error put off that a call is told shows no more; between {@link #begin} and {@link #end}.
+   *
+   * @return {@code -errno}
+   */
+  long told(Notification n, Placeholder p, OpenFile file, int errno) {
+    p.pin(file.pinned());
+    sampleNow(n, p);
+    return -errno;
+  }
+
   /** The file's next call that would tell its socket's error tells this one. Does not wait. */
+  void putOff(Placeholder p, OpenFile file, int errno) {
+    file.deferError(errno);
+    p.pin(file.pinned());
+  }
+
+  /** The same; nothing if the file is closed. */
   void putOff(Placeholder p, int errno) {
     OpenFile file = files.get(p.handle());
     if (file != null) {
-      file.deferError(errno);
-      p.pin(file.pinned());
+      putOff(p, file, errno);
     }
   }
 

@@ -248,7 +248,7 @@ final class FileCalls {
     if (sends) {
       int put = file.takeDeferredError();
       if (put != 0) {
-        return told(n, p, file, put);
+        return hook.calls().told(n, p, file, put);
       }
     }
     Call c = n.slot().call();
@@ -312,7 +312,7 @@ final class FileCalls {
         // The end that comes behind an error.
         int put = file.takeSocketError();
         if (put != 0) {
-          return told(n, p, file, put);
+          return hook.calls().told(n, p, file, put);
         }
       }
       if (r < 0 && c.undelivered > 0 && !sends) {
@@ -328,7 +328,7 @@ final class FileCalls {
         }
         // As tcp_sendmsg(): what was moved counts, and the socket keeps its error for the next.
         if (sends && r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
-          file.deferError((int) -r);
+          hook.calls().putOff(p, file, (int) -r);
         }
         return moved;
       }
@@ -353,13 +353,6 @@ final class FileCalls {
     return ahead != null && row.mayGoAhead()
         ? ahead.send(n, p, file, HostMarshaller.bytesAt(row, c), c.carried, flags(c.args, row))
         : SendAhead.NOT_TAKEN;
-  }
-
-  /** An error that was put off is being told, and shows no more. */
-  private long told(Notification n, Placeholder p, OpenFile file, int errno) {
-    p.pin(file.pinned());
-    hook.calls().sampleNow(n, p);
-    return -errno;
   }
 
   /** The end of a stream comes behind what is still on its way. */

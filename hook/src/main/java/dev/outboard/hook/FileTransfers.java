@@ -550,7 +550,7 @@ final class FileTransfers {
           return r;
         }
         if (r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
-          file.deferError((int) -r);
+          hook.calls().putOff(out, file, (int) -r);
         }
         return moved;
       }

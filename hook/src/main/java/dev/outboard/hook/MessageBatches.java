@@ -137,8 +137,10 @@ final class MessageBatches {
     if (file == null) {
       return -Errno.EBADF;
     }
-    int put = file.takeDeferredError();
+    int put = file.takeSocketError();
     if (put != 0) {
+      p.pin(file.pinned());
+      hook.calls().sample(n, p);
       return -put;
     }
     long entry = n.args()[1];
@@ -165,7 +167,7 @@ final class MessageBatches {
         }
         // The socket keeps it for the next call, unless it says only that there is no more.
         if (r != -Errno.EAGAIN && r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
-          file.deferError((int) -r);
+          hook.calls().putOff(p, file, (int) -r);
         }
         return done;
       }

@@ -145,6 +145,9 @@ final class SendAhead implements AutoCloseable {
       }
       if (left < 0) {
         int put = taken > 0 ? 0 : file.takeDeferredError();
+        if (put != 0) {
+          p.pin(file.pinned()); // it shows no more
+        }
         return taken > 0 ? taken : put != 0 ? -put : NOT_TAKEN;
       }
       long r =

@@ -738,7 +738,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     }
     synchronized (s) {
       int fd =
-          s.table == table && s.phase == ShimState.Phase.ACTIVE
+          s.table == table
+                  && s.phase == ShimState.Phase.ACTIVE
+                  && s.slots.size() < ShimLayout.MAX_SLOTS // others may have asked meanwhile
               ? (int) n.addFd(slot.descriptor(), Fcntl.O_CLOEXEC)
               : -Errno.EAGAIN;
       if (fd < 0) {
@@ -775,11 +777,17 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
     Descriptors all = descriptors;
     DeviceCalls device = calls;
     Placeholder p = all == null ? null : all.lookup(n, fd);
-    if (p == null || device == null || errno < Errno.ENETDOWN || errno > Errno.EHOSTUNREACH) {
+    if (p == null || device == null || !isOfAConnection(errno)) {
       return -Errno.EBADF;
     }
     device.putOff(p, errno);
     return 0;
+  }
+
+  /** What a connection fails with; ENOBUFS, for one, may be the hook's, which had no slot. */
+  private static boolean isOfAConnection(int errno) {
+    return (errno >= Errno.ENETDOWN && errno <= Errno.ECONNRESET)
+        || (errno >= Errno.ETIMEDOUT && errno <= Errno.EHOSTUNREACH);
   }
 
   private void takeBackUnkept(ShimState s) {
@@ -792,6 +800,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   }
 
   private long attach(Notification n, ProcessEntry p, ShimState s) {
+    if (isForking(p, n.thread())) {
+      return -Errno.EAGAIN; // As below, until the table is kept from children.
+    }
     synchronized (s) {
       if (s.sharesMemory || s.vforks > 0) {
         return -Errno.EAGAIN; // A table would be seen by two processes.

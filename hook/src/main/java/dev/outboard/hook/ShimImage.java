@@ -103,24 +103,25 @@ final class ShimImage {
    * The pointer that leads to a site's stub, which is made if need be.
    *
    * @param code the site's, as {@link PatchSite#patch} looks at it
-   * @return its index, or -1 if there are too many
+   * @return its index, or -1 if there are too many, or if there is one for other code at this place
    */
   synchronized int pointer(PatchSite.Kind kind, byte[] code, int number, long back) {
     Site site = new Site(back, number);
     Integer known = stubs.get(site);
-    if (known != null) {
-      return known;
-    }
-    int index = stubs.size();
+    int index = known == null ? stubs.size() : known;
     boolean reload = PatchSite.isReload(code, number);
-    if (index >= ShimLayout.MAX_STUBS || (reload && reloads != 0)) {
+    if (known == null && (index >= ShimLayout.MAX_STUBS || (reload && reloads != 0))) {
       return -1;
     }
     long stub = ShimLayout.STUBS + (long) index * ShimLayout.STUB_BYTES;
     boolean asks = kind == PatchSite.Kind.ASK;
     byte[] text = PatchSite.stub(kind, number, code, stub, asks ? special : slow, back);
-    MemorySegment.copy(
-        text, 0, file.memory(), ValueLayout.JAVA_BYTE, stub - ShimLayout.BASE, text.length);
+    MemorySegment place = file.memory().asSlice(stub - ShimLayout.BASE, text.length);
+    if (known != null) {
+      // It goes by the code of the one that came first, and processes with other rights share it.
+      return place.mismatch(MemorySegment.ofArray(text)) < 0 ? known : -1;
+    }
+    place.copyFrom(MemorySegment.ofArray(text));
     file.memory().set(ValueLayout.JAVA_LONG, (long) index * ShimLayout.POINTER_BYTES, stub);
     if (reload) {
       reloads = back;

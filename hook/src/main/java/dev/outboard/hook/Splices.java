@@ -461,7 +461,7 @@ final class Splices implements AutoCloseable {
       boolean waits) {
     int put = file.takeDeferredError();
     if (put != 0) {
-      return -put;
+      return hook.calls().told(n, p, file, put);
     }
     long address = n.slot().call().data.address();
     long moved = 0;
