@@ -42,6 +42,9 @@ final class EmbeddedDevice {
   /** How often to look whether the process has ended, when its pipe says nothing. */
   private static final Duration LOOK = Duration.ofMillis(5);
 
+  /** How long what it has said may take to be handed on, if another holds its pipe open. */
+  private static final Duration LAST_WORDS = Duration.ofMillis(500);
+
   private static final Duration TRAINING_PATIENCE = Duration.ofMinutes(2);
 
   /** Modules that use memory beyond Java's, hence native access; the launcher has the same list. */
@@ -256,6 +259,16 @@ final class EmbeddedDevice {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       return true;
+    }
+  }
+
+  /** The same for one that has failed: why it has is in the pipe still, when its end is seen. */
+  void awaitLastWords() {
+    awaitEnd(PATIENCE);
+    try {
+      relay.join(LAST_WORDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 

@@ -312,6 +312,9 @@ final class RunCommand implements Command {
         ProgramWatch.release(Front.ofThisProcess(), status);
       }
       return status;
+    } catch (Failure e) {
+      device.awaitLastWords();
+      throw e;
     } finally {
       device.awaitEnd();
     }
