@@ -10,8 +10,6 @@ import sys
 
 workers, sends = int(sys.argv[1]), int(sys.argv[2])
 listener = socket.create_server(("127.0.0.1", 0))
-mine = socket.create_connection(listener.getsockname())
-other = listener.accept()[0]
 came = 0
 for worker in range(workers):
     connection = socket.create_connection(listener.getsockname())

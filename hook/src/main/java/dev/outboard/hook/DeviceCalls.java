@@ -751,7 +751,15 @@ final class DeviceCalls implements Placeholders.HandleCloser {
    * between {@link #begin} and {@link #end}.
    */
   long deferredError(Notification n, Placeholder p, OpenFile file) {
-    int put = file.takeDeferredError();
+    return shownNoMore(n, p, file, file.takeDeferredError());
+  }
+
+  /** The same, if it is one that the socket itself would have kept. */
+  long socketError(Notification n, Placeholder p, OpenFile file) {
+    return shownNoMore(n, p, file, file.takeSocketError());
+  }
+
+  private long shownNoMore(Notification n, Placeholder p, OpenFile file, int put) {
     if (put != 0) {
       p.pin(file.pinned());
       sample(n, p);

@@ -137,11 +137,9 @@ final class MessageBatches {
     if (file == null) {
       return -Errno.EBADF;
     }
-    int put = file.takeSocketError();
-    if (put != 0) {
-      p.pin(file.pinned());
-      hook.calls().sample(n, p);
-      return -put;
+    long put = hook.calls().socketError(n, p, file);
+    if (put < 0) {
+      return put;
     }
     long entry = n.args()[1];
     long count = n.args()[2] & 0xffff_ffffL;

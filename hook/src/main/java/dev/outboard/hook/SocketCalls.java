@@ -338,12 +338,10 @@ final class SocketCalls {
         || value.get(JAVA_INT_UNALIGNED, 0) != 0) {
       return;
     }
-    int put = file.takeSocketError();
-    if (put != 0) {
-      value.set(JAVA_INT_UNALIGNED, 0, put);
+    long put = hook.calls().socketError(n, p, file);
+    if (put < 0) {
+      value.set(JAVA_INT_UNALIGNED, 0, (int) -put);
       n.memory().write(n.args()[3], value, 0, Integer.BYTES);
-      p.pin(file.pinned());
-      hook.calls().sample(n, p);
     }
   }
 

@@ -266,7 +266,11 @@ final class LookAhead {
       synchronized (this) {
         served = null;
         serving = 0;
-        giveBack(w);
+        if (w.stopped) {
+          // Its room is for others; what is still to be taken counts until it is.
+          told -= w.told - w.toTake;
+          w.told = w.toTake;
+        }
         if (w.ended && w.told == 0) {
           files.remove(w.handle, w);
         }
@@ -382,18 +386,7 @@ final class LookAhead {
     looker.tell(new Frame.Looked(w.handle, w.generation, true, never, errno, NOTHING));
   }
 
-  /** Whether it is not to be looked at. */
   private synchronized boolean stopped(Watched w) {
-    giveBack(w);
     return w.stopped || w.ended;
-  }
-
-  /** Gives back the room of one that the host does not look at any more. */
-  private synchronized void giveBack(Watched w) {
-    if (w.stopped) {
-      // What is still to be taken counts until it is.
-      told -= w.told - w.toTake;
-      w.told = w.toTake;
-    }
   }
 }

@@ -22,6 +22,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -528,21 +529,7 @@ class ResumableWireTest {
   @Test
   void aPeerThatForgetsWhatItHadSaidIsNotGoneOnWith() {
     Net net = new Net(1, 0, LONG);
-    ResumableWire wire =
-        new ResumableWire(
-            net.pipes()[0],
-            new Renewal() {
-              @Override
-              public Renewed renew(long received, long deadline) {
-                return new Renewed(net.pipes()[0], 5);
-              }
-
-              @Override
-              public void abandon() {}
-            },
-            LONG,
-            LinkEvents.NONE,
-            RING);
+    ResumableWire wire = renewedBy(net, () -> new Renewal.Renewed(net.pipes()[0], 5));
     Connection before = current(wire);
     wire.breaks(before, "by the test");
     assertThatThrownBy(() -> wire.read(ByteBuffer.allocateDirect(10)))
@@ -562,38 +549,33 @@ class ResumableWireTest {
     late.out.close(true);
     next.add(new Renewal.Renewed(late, 10));
     next.add(new Renewal.Renewed(last[0], 100));
-    ResumableWire wire =
-        new ResumableWire(
-            net.pipes()[0],
-            new Renewal() {
-              @Override
-              public Renewed renew(long received, long deadline) {
-                return next.remove();
-              }
-
-              @Override
-              public void abandon() {}
-            },
-            LONG,
-            LinkEvents.NONE,
-            RING);
+    ResumableWire wire = renewedBy(net, next::remove);
     wire.write(ByteBuffer.allocateDirect(100));
     Connection before = current(wire);
     wire.breaks(before, "by the test");
-    last[1].write(
-        ByteBuffer.allocateDirect(ResumableWire.HEADER_BYTES + 1)
-            .order(ByteOrder.LITTLE_ENDIAN)
-            .putInt(1)
-            .putLong(100)
-            .put((byte) 7)
-            .flip(),
-        ByteBuffer.allocateDirect(0));
+    send(last[1], 1, 100);
+    last[1].write(ByteBuffer.allocateDirect(1), ByteBuffer.allocateDirect(0));
     late.in.close(true);
     assertThat(wire.read(ByteBuffer.allocateDirect(10))).isOne();
     assertThat(wire.acknowledged()).isEqualTo(100);
     wire.close();
     net.host.close();
     net.device.close();
+  }
+
+  /** A stream whose connections after the first are the test's. */
+  private static ResumableWire renewedBy(Net net, Supplier<Renewal.Renewed> next) {
+    Renewal renewal =
+        new Renewal() {
+          @Override
+          public Renewed renew(long received, long deadline) {
+            return next.get();
+          }
+
+          @Override
+          public void abandon() {}
+        };
+    return new ResumableWire(net.pipes()[0], renewal, LONG, LinkEvents.NONE, RING);
   }
 
   private static Connection current(ResumableWire wire) {
