@@ -207,6 +207,25 @@ _Static_assert(SPINS_OFFSET + MAX_SLOTS * SPIN_NUMBERS * sizeof(struct spins) <=
 /* In shim.S: the same from the page whose calls trap. */
 extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d);
 
+/* --- children made meanwhile -------------------------------------------------------------------- */
+
+/*
+ * A handler that interrupts this thread may call fork(2). Its child comes back here as well, but has
+ * neither the parent's slots nor its table (MADV_DONTFORK), though maybe one of its own by then. So
+ * whoever has made a system call or waits looks whether this is still the process that it was, and if
+ * not gives the call up, which the child then makes by a trap. A handler can still come between such a
+ * look and what follows it, a few instructions; nothing here can tell a memory that may be gone.
+ */
+#define SELF_WORDS ((const volatile int32_t *)SELF)
+
+/* What is_child_of is to be told later. Not by getpid: that is a call. */
+static inline int32_t this_process(void) { return SELF_WORDS[SELF_PROCESS]; }
+
+/* Whether this is a child by now of the process that `this_process` named. */
+static inline int is_child_of(int32_t process) {
+  return ACQUIRE(SELF_WORDS[0]) != ATTACHED || SELF_WORDS[SELF_PROCESS] != process;
+}
+
 /* Numbers that may lie at any address. */
 typedef int32_t __attribute__((aligned(1), may_alias)) any_int;
 typedef int64_t __attribute__((aligned(1), may_alias)) any_long;
@@ -217,13 +236,15 @@ enum { NO_SUCH_HOW = -1, MASK_BYTES = 8 };
 
 /*
  * Whether memory can be read. The kernel reads a signal mask before it finds that nothing can be done
- * with it in that way (kernel/signal.c): an eighth of what process_vm_readv costs.
+ * with it in that way (kernel/signal.c): an eighth of what process_vm_readv costs. Not in a child that
+ * was made meanwhile: what is read would go to a slot.
  */
 static int can_read(uint64_t from, uint64_t bytes) {
+  int32_t process = this_process();
   if (bytes >= -from) return 0;
   for (uint64_t at = from & -MASK_BYTES; at < from + bytes; at = (at & -PAGE) + PAGE)
     if (system_call(SYS_rt_sigprocmask, NO_SUCH_HOW, at, 0, MASK_BYTES, 0, 0) != -EINVAL) return 0;
-  return 1;
+  return !is_child_of(process);
 }
 
 /* FUTEX_OP_ADD of 0, and then a comparison by which nobody is woken unless -2048 was there. */
@@ -240,15 +261,18 @@ static inline int can_populate(uint64_t from, uint64_t to) {
 
 /*
  * Whether memory can be written to, which changes nothing of it: one page by adding 0 to an int in it
- * (futex(2)), as nobody waits for the first word of the page of control.
+ * (futex(2)), as nobody waits for the first word of the page of control. Not in a child, as above.
  */
 static int can_write(uint64_t from, uint64_t bytes) {
   uint64_t page = from & -PAGE;
+  int32_t process = this_process();
   if (bytes == 0) return 1;
   if (bytes >= -from) return 0;
-  if (from + bytes > page + PAGE) return can_populate(from, from + bytes);
-  return system_call(SYS_futex, (int64_t)CONTROL, FUTEX_WAKE_OP_PRIVATE, 0, 0, from & -4,
-                     ADD_NOTHING) >= 0;
+  int can = from + bytes > page + PAGE
+                ? can_populate(from, from + bytes)
+                : system_call(SYS_futex, (int64_t)CONTROL, FUTEX_WAKE_OP_PRIVATE, 0, 0, from & -4,
+                              ADD_NOTHING) >= 0;
+  return can && !is_child_of(process);
 }
 
 /* Reads memory that may not be there. */
@@ -314,6 +338,7 @@ static inline char *data(struct slot *s) { return (char *)s + SLOT_DATA; }
  */
 static int another_slot(void) {
   struct control *c = CONTROL;
+  int32_t process = this_process();
   if (c->slots < 0 || c->slots >= MAX_SLOTS || ++c->wanted < PATIENCE ||
       __sync_lock_test_and_set(&c->asking, 1))
     return 0;
@@ -322,6 +347,7 @@ static int another_slot(void) {
   c->pid = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
   int64_t fd = c->slots < MAX_SLOTS ? trapping_call(SYS_close, ASK_SLOT, 0, 0, 0) : -EAGAIN;
   int64_t r = fd;
+  if (is_child_of(process)) return 0; // The descriptor, if there is one, is the parent's alone.
   if (fd >= 0) {
     int64_t address = SLOTS + (int64_t)c->slots * SLOT_STRIDE;
     int mapped = system_call(SYS_mmap, address, SLOT_BYTES, PROT_READ_WRITE,
@@ -332,6 +358,10 @@ static int another_slot(void) {
     /* A child that another thread made meanwhile has it all the same: then it is taken back. */
     r = trapping_call(SYS_close, ASK_KEEP, got, 0, 0);
     got = got && r == 0;
+    if (is_child_of(process)) {
+      if (mapped) system_call(SYS_munmap, address, SLOT_BYTES, 0, 0, 0, 0);
+      return 0;
+    }
     if (got)
       __atomic_store_n(&c->slots, c->slots + 1, __ATOMIC_RELEASE);
     else if (mapped) /* or else something of the program's is there */
@@ -358,14 +388,19 @@ static int take_slot(int where) {
   return -1;
 }
 
-static inline void give_slot(int index) { __sync_lock_release(&CONTROL->busy[index]); }
+/* Not in a child of the process that took it; whether this is that process. */
+static inline int give_slot(int index, int32_t process) {
+  if (is_child_of(process)) return 0;
+  __sync_lock_release(&CONTROL->busy[index]);
+  return 1;
+}
 
 /* What `make` is told: to notice all handlers. */
 enum { BY_ANY = -1 };
 
 /*
  * Makes the call that is in a slot. 0 if the device is gone; then the call may or may not have been
- * made, and the trap that follows says that it is gone.
+ * made, and the trap that follows says that it is gone. Also 0 in a child that was made meanwhile.
  *
  * *interrupted is set to 1 if a handler ran meanwhile that was installed without SA_RESTART: the kernel
  * restarts this wait, which has no time limit, after any other. If it was BY_ANY, the wait has a limit,
@@ -374,6 +409,7 @@ enum { BY_ANY = -1 };
 static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *spins,
                 int *interrupted) {
   struct control *c = CONTROL;
+  int32_t process = this_process();
   if (s->reply >> 31) return 0;
   uint32_t last = s->request & INT32_MAX; // `wake` changes its sign
   uint32_t wanted = last == INT32_MAX ? 1 : last + 1;
@@ -387,9 +423,11 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
     system_call(SYS_futex, (int64_t)&s->request, FUTEX_WAKE, 1, 0, 0, 0);
   else if (turns < AWAKE_TURNS && !c->near) // what the hook sends over its link takes longer
     turns = AWAKE_TURNS;
+  if (is_child_of(process)) return 0;
   // On one processor the device cannot answer while this thread looks.
   if (s->together) turns = 0;
   for (int i = 0; i < turns; i++) {
+    if (is_child_of(process)) return 0;
     if (__atomic_load_n(&s->reply, __ATOMIC_ACQUIRE) == wanted) {
       c->turns = turns < MOST_TURNS / 2 ? 2 * turns : MOST_TURNS;
       if (spins) spins->won++;
@@ -404,10 +442,12 @@ static int make(struct slot *s, uint32_t number, uint64_t handle, struct spins *
   __atomic_store_n(&s->host_sleeps, 1, __ATOMIC_SEQ_CST);
   const int64_t limit[2] = {1, 0};
   uint32_t now;
-  while ((now = __atomic_load_n(&s->reply, __ATOMIC_SEQ_CST)) != wanted && !(now >> 31))
+  while ((now = __atomic_load_n(&s->reply, __ATOMIC_SEQ_CST)) != wanted && !(now >> 31)) {
     if (system_call(SYS_futex, (int64_t)&s->reply, FUTEX_WAIT, now,
                     *interrupted ? (int64_t)limit : 0, 0, 0) == -EINTR)
       *interrupted = 1;
+    if (is_child_of(process)) return 0;
+  }
   s->host_sleeps = 0;
   return now == wanted;
 }
@@ -527,7 +567,9 @@ static struct entry *room(struct slot *s, uint64_t handle, uint64_t bytes, int f
   uint64_t skip = offset + need > RING_BYTES ? RING_BYTES - offset : 0;
   if (used > RING_BYTES || skip + need > RING_BYTES - used) return 0;
   int64_t now[2];
+  int32_t process = this_process();
   if (system_call(SYS_clock_gettime, CLOCK_MONOTONIC, (int64_t)now, 0, 0, 0, 0) != 0 ||
+      is_child_of(process) ||
       (uint64_t)(now[0] * 1000000000 + now[1] - c->since) > CREDIT_NANOS)
     return 0;
   char *ring = (char *)s + RING;
@@ -547,6 +589,7 @@ static struct entry *room(struct slot *s, uint64_t handle, uint64_t bytes, int f
  */
 static int64_t append(struct slot *s, const struct call *call, uint64_t handle,
                       const struct entry *e, uint64_t appended, int now) {
+  int32_t process = this_process();
   struct credit *c = credit_of(s, handle);
   uint32_t bytes = e->length, taken = cost(e->flags, bytes);
   c->left -= taken;
@@ -561,6 +604,7 @@ static int64_t append(struct slot *s, const struct call *call, uint64_t handle,
     s->flags = 0;
     make(s, DEVICE_nothing, handle, 0, &interrupted);
   }
+  if (is_child_of(process)) return bytes; // What went went once.
   AT_ONCE[call->number]++;
   s->result = bytes; // for device_call, which counts it
   return bytes;
@@ -834,6 +878,7 @@ static int64_t select_now(struct slot *s, const struct call *c, struct look *l, 
  */
 static int64_t poll_call(const struct call *c, int *done) {
   if (ACQUIRE(CONTROL->held) || CONTROL->slots < 0 || CONTROL->near) return 0;
+  int32_t process = this_process();
   int where = processor();
   int index = take_slot(where);
   if (index < 0) return 0;
@@ -844,8 +889,7 @@ static int64_t poll_call(const struct call *c, int *done) {
   l.count = 0;
   l.spins = spins_of(index, c->number);
   int64_t r = c->number == SYS_poll_list ? poll_now(s, c, &l, done) : select_now(s, c, &l, done);
-  give_slot(index);
-  if (*done) DEVICE_CALLS[c->number]++;
+  if (give_slot(index, process) && *done) DEVICE_CALLS[c->number]++;
   return r;
 }
 
@@ -860,8 +904,10 @@ static void know_pid(void) {
 /* Whether a thread that the hook has named is this one. */
 static int is_thread(int32_t tid) {
   struct control *c = CONTROL;
+  int32_t process = this_process();
   know_pid();
-  return c->pid == c->hook_pid && tid == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+  return c->pid == c->hook_pid && tid == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0) &&
+         !is_child_of(process);
 }
 
 enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFSOCK = 0140000 };
@@ -886,8 +932,9 @@ static int look_at_unknown(int fd, struct stat *s) {
   while (end <= fd && !__atomic_compare_exchange_n(&c->end, &end, fd + 1, 0, __ATOMIC_SEQ_CST,
                                                    __ATOMIC_SEQ_CST)) {
   }
-  int32_t learner = __atomic_load_n(&c->learner, __ATOMIC_SEQ_CST);
-  if (!c->memory || system_call(SYS_fstat, fd, (int64_t)s, 0, 0, 0, 0) != 0) return 0;
+  int32_t learner = __atomic_load_n(&c->learner, __ATOMIC_SEQ_CST), process = this_process();
+  if (!c->memory || system_call(SYS_fstat, fd, (int64_t)s, 0, 0, 0, 0) != 0 || is_child_of(process))
+    return 0;
   uint32_t type = s->mode & S_IFMT;
   if (type == S_IFSOCK || (type == S_IFREG && s->dev == c->memory)) return 0;
   // Its own closes are over: it is here.
@@ -905,7 +952,9 @@ static inline int is_host(int fd) {
 static int turns_out_host(int fd) {
   if ((uint32_t)fd >= MAX_FD) return 0;
   struct stat s;
-  if (ACQUIRE(STATES[(uint32_t)fd * 4]) == UNKNOWN && CONTROL->learner >= 0) look_at_unknown(fd, &s);
+  if (ACQUIRE(STATES[(uint32_t)fd * 4]) == UNKNOWN &&
+      (CONTROL->learner < 0 || !look_at_unknown(fd, &s)))
+    return 0;
   return is_host(fd);
 }
 
@@ -1014,11 +1063,13 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
                          struct spins *spins, int *done) {
   int64_t at;
   if (!offset_of(c, &at) || !is_sendable((int)c->rsi)) return 0;
+  int32_t process = this_process();
   uint64_t appended;
   struct entry *e = room(s, handle, c->r10, 0, &appended);
+  if (is_child_of(process)) return 0;
   int64_t bytes = system_call(SYS_pread64, (int)c->rsi, (int64_t)(e ? (char *)(e + 1) : data(s)),
                               c->r10, at, 0, 0);
-  if (bytes <= 0) return 0;
+  if (bytes <= 0 || is_child_of(process)) return 0;
   if (e && bytes == c->r10) {
     *done = 1;
     *(volatile any_long *)c->rdx = at + bytes;
@@ -1173,11 +1224,13 @@ static int64_t control_set(const struct call *c, int *done) {
   int operation = (int)c->rsi, fd = (int)c->rdx;
   uint32_t at = (uint32_t)c->rdi;
   if (at >= MAX_FD || ACQUIRE(STATES[at * 4]) != STATE_SET || (uint32_t)fd >= MAX_FD) return 0;
+  int32_t process = this_process();
   uint32_t word = ACQUIRE(WORDS[fd]);
   int state = word & 0xff;
   int passes = state == STATE_HOST || state == STATE_SET ||
                (state == STATE_DEVICE && !ACQUIRE(CONTROL->held) &&
                 (operation == EPOLL_CTL_DEL || ((ACQUIRE(HANDLES[fd]) & HANDLE_WATCHED) && is_alone())));
+  if (is_child_of(process)) return 0;
   struct set *set = set_of((int)at);
   if (!set) return passes ? pass(c, done) : 0;
   struct event e = {0, 0};
@@ -1196,6 +1249,7 @@ static int64_t control_set(const struct call *c, int *done) {
     // A signal that comes before the hook has the call ends it, and this call never says that.
     do r = trapping_call(SYS_epoll_ctl, c->rdi, c->rsi, c->rdx, c->r10);
     while (r == -EINTR);
+    follows = follows && !is_child_of(process);
     if (follows) {
       // The hook has made it unknown, and nobody else has if it was made so once.
       uint64_t by_hook = (known + 2) & ~(uint64_t)KNOWN;
@@ -1203,6 +1257,7 @@ static int64_t control_set(const struct call *c, int *done) {
                                             __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     }
   }
+  if (is_child_of(process)) return r;
   // Behind the call: the hook may have read the members before it.
   if (r == 0 && !(follows && follow(set, operation, fd, &e, word))) forget_members(set);
   if (locked) unlock(set);
@@ -1275,11 +1330,13 @@ static int64_t look_at_set(struct slot *s, struct set *set, int most, int limit,
     }
   }
   if (!devices) return -1;
+  int32_t process = this_process();
   int64_t host_ready = hosts ? poll_at_once((int64_t)h, hosts) : 0;
-  if (host_ready < 0) return -1;
+  int alone = is_alone();
+  if (host_ready < 0 || is_child_of(process)) return -1;
   int64_t waits = host_ready ? 0 : patience(set, limit, hosts);
   s->args[2] = devices;
-  s->args[3] = is_alone();
+  s->args[3] = alone;
   s->args[4] = waits;
   s->flags = 0;
   if (!make(s, DEVICE_ppoll, handle, spins, interrupted) || s->result < 0) return -1;
@@ -1307,6 +1364,7 @@ static int64_t wait_in_set(const struct call *c, int *done) {
     return 0;
   struct set *set = set_of((int)c->rdi);
   if (!set || !(ACQUIRE(set->state) & KNOWN) || !try_lock(set, (int)c->rdi)) return 0;
+  int32_t process = this_process();
   int where = processor(), index = -1, interrupted = BY_ANY, limit = (int)c->r10;
   int64_t r = -1;
   if ((ACQUIRE(set->state) & KNOWN) && (index = take_slot(where)) >= 0) {
@@ -1321,8 +1379,9 @@ static int64_t wait_in_set(const struct call *c, int *done) {
     } else {
       *done = r == -EINTR || (r == 0 && !limit);
     }
-    give_slot(index);
+    if (!give_slot(index, process)) return r;
   }
+  if (is_child_of(process)) return r;
   unlock(set);
   if (*done) DEVICE_CALLS[c->number]++;
   return r;
@@ -1625,7 +1684,9 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
     if (is_host(fd)) {
       uint32_t word = ACQUIRE(WORDS[fd]);
       // Without the path, which another thread may have changed.
+      int32_t process = this_process();
       int64_t r = system_call(SYS_fstat, fd, status, 0, 0, 0, 0);
+      if (is_child_of(process)) return 0;
       // Or else the number may have been another file's by then.
       after_call();
       *done = (uint8_t)word == STATE_HOST && ACQUIRE(WORDS[fd]) == word;
@@ -1683,6 +1744,7 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   if (!(of_file ? is_file(state) : state == STATE_DEVICE) || ACQUIRE(CONTROL->held)) return 0;
   if (c->number == SYS_sendfile && !(handle & HANDLE_STREAM)) return 0;
   if (!is_served(c, handle, sends, from)) return 0;
+  int32_t process = this_process();
   int where = processor();
   int index = take_slot(where);
   if (index < 0) return 0;
@@ -1714,10 +1776,10 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
       r = sends ? transmit(s, &t, flags, handle, fd, spins, done)
                 : receive(s, &t, flags, handle, spins, done);
   }
+  if (is_child_of(process)) return r;
   // Without what a trap moved of the rest: the hook counts that.
   int64_t moved = s->result;
-  give_slot(index);
-  if (*done == DONE) {
+  if (give_slot(index, process) && *done == DONE) {
     DEVICE_CALLS[c->number]++;
     if (moved > 0) DEVICE_MOVED[c->number] += moved;
     if (moved > 0 && is_file(from)) CONTROL->stayed += moved;

@@ -14,11 +14,13 @@
 #endif
 
 /* SELF is private to a process, zero after fork. What its first word says; its second word counts
- * trapped calls of a forked child. */
+ * trapped calls of a forked child; the third tells it from its ancestors: 0 for who got the shim, else
+ * the process's number when it got a table. */
 #define DETACHED 0 /* fork has wiped it: the table is the parent's */
 #define ATTACHED 1 /* the table is this process's own */
 #define TRAPS 2    /* everything traps, for good */
 #define ASKING 3   /* a thread is in `attach` */
+#define SELF_PROCESS 2 /* the index of that third word */
 
 /* TABLE is shared with the hook: a word for each descriptor, counters, a page of control, handles, and
  * what looking for replies came to. */

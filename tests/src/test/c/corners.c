@@ -475,12 +475,84 @@ static void early(const char *unused) {
   say("an orphan is done: %d", words[2]);
 }
 
+// ---- a handler that forks, in the middle of a call that the child then goes on with ----
+
+enum { HANDLER_FORKS = 150 };
+
+static volatile sig_atomic_t in_child;
+static volatile pid_t forked;
+static volatile int rounds, got, receiving;
+static pthread_t receiver;
+static pid_t receiver_tid;
+
+static void fork_here(int signal) {
+  (void)signal;
+  int error = errno;
+  pid_t child = fork();
+  if (child == 0) in_child = 1;
+  else forked = child;
+  errno = error;
+}
+
+/* Whether the receiver sleeps in its call. */
+static int is_waiting(void) {
+  char path[64], text[256];
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", receiver_tid);
+  int fd = open(path, O_RDONLY);
+  CHECK(fd >= 0);
+  ssize_t n = read(fd, text, sizeof text - 1);
+  CHECK(n > 0 && close(fd) == 0);
+  text[n] = 0;
+  return receiving && strstr(text, ") S ");
+}
+
+static void *disturb(void *end) {
+  for (int i = 0; i < HANDLER_FORKS; i++) {
+    forked = 0;
+    while (!is_waiting()) sleep_us(20);
+    if (i % 2) sleep_us(3000); // it waits otherwise by then
+    CHECK(pthread_kill(receiver, SIGUSR1) == 0);
+    while (!forked) sleep_us(100);
+    // One for either of them.
+    CHECK(send(*(int *)end, "ab", 2, 0) == 2);
+    int status;
+    CHECK(waitpid(forked, &status, 0) == forked);
+    if (status != 0) fprintf(stderr, "child %d: status %#x\n", i, status), exit(1);
+    while (got == rounds) sleep_us(50); // or the next child would have this one's byte, too
+    rounds++;
+  }
+  CHECK(shutdown(*(int *)end, SHUT_WR) == 0);
+  return NULL;
+}
+
+static void forks(const char *unused) {
+  (void)unused;
+  int t[2];
+  char c;
+  ssize_t n;
+  tcp_pair(t);
+  for (int k = 0; k < WARM_SENDS; k++) CHECK(send(t[0], "w", 1, 0) == 1 && recv(t[1], &c, 1, 0) == 1);
+  struct sigaction a = {.sa_handler = fork_here, .sa_flags = SA_RESTART};
+  CHECK(sigaction(SIGUSR1, &a, NULL) == 0);
+  receiver = pthread_self();
+  receiver_tid = gettid();
+  pthread_t other;
+  CHECK(pthread_create(&other, NULL, disturb, t) == 0);
+  while (receiving = 1, (n = recv(t[1], &c, 1, 0)) > 0) {
+    receiving = 0;
+    if (in_child) _exit(0);
+    for (int before = got++; rounds == before;) sleep_us(50); // the other byte is the child's
+  }
+  CHECK(n == 0 && pthread_join(other, NULL) == 0);
+  say("%d children, and as many bytes for this one: %d", HANDLER_FORKS, got);
+}
+
 static const struct {
   const char *name;
   void (*run)(const char *argument);
 } CASES[] = {{"taken", taken},       {"thread", thread}, {"executed", executed},
              {"listener", listener}, {"resolve", resolve}, {"network", network},  {"turns", turns}, {"until", until}, {"rights", rights}, {"resets", resets},
-             {"early", early}};
+             {"early", early}, {"forks", forks}};
 
 int main(int argc, char **argv) {
   alarm(150);

@@ -18,6 +18,7 @@ enum { FD_BITS = 20 };
 
 #define STATE ((int32_t *)SELF)
 #define COUNT (STATE + 1)
+#define PROCESS (STATE + SELF_PROCESS)
 
 extern int64_t trapping_call(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d);
 
@@ -48,6 +49,7 @@ void attach(void) {
     become(TRAPS);
   } else {
     int fd = r & ((1 << FD_BITS) - 1);
+    *PROCESS = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
     int state = map_table(fd, (r >> FD_BITS) * TABLE_BYTES);
     system_call(SYS_close, fd, 0, 0, 0, 0, 0);
     become(state);

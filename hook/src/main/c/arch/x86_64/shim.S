@@ -22,6 +22,7 @@
         .set    SYS_close, 3
         .set    SYS_mmap, 9
         .set    SYS_madvise, 28
+        .set    SYS_getpid, 39
         .set    PROT_READ_EXEC, 5
         .set    PROT_READ_WRITE, 3
         .set    SHARED_NOREPLACE, 0x100001
@@ -166,6 +167,9 @@ attach:
         cmp     $TABLE, %rax
         mov     $TRAPS, %eax
         jne     3f
+        mov     $SYS_getpid, %eax
+        syscall
+        mov     %eax, SELF + 4 * SELF_PROCESS
         call    keep_table
 3:      push    %rax
         mov     %r8d, %edi

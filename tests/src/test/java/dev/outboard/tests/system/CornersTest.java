@@ -67,6 +67,12 @@ class CornersTest {
     trial.outcome("output", corners(trial, "resets").run(LIMIT).expectSuccess().output());
   }
 
+  /** A call that a handler has interrupted, which forks: parent and child go on with it. */
+  @Scenario(trace = false)
+  void aHandlerThatForks(Trial trial) {
+    trial.outcome("output", corners(trial, "forks").run(LIMIT).expectSuccess().output());
+  }
+
   /** Bytes that come when their receiver has just been killed go to others, once and in order. */
   @Scenario(trace = false)
   void noByteIsLostWithItsReceiver(Trial trial) {
