@@ -101,5 +101,6 @@
 #define ASK_SLOT -0x6f63
 #define ASK_KEEP -0x6f64
 #define ASK_PUT_OFF -0x6f65
+#define ASK_ATTACHED -0x6f66 /* whether the table is mapped, and kept from children: may it be used? */
 
 #endif

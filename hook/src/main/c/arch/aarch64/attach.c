@@ -52,7 +52,12 @@ void attach(void) {
     *PROCESS = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
     int state = map_table(fd, (r >> FD_BITS) * TABLE_BYTES);
     system_call(SYS_close, fd, 0, 0, 0, 0, 0);
-    become(state);
+    // A child that another thread has made meanwhile has the table, too: then it is not used.
+    do r = trapping_call(SYS_close, ASK_ATTACHED, state == ATTACHED, 0, 0);
+    while (r == -EINTR);
+    if (r < 0 && state == ATTACHED) system_call(SYS_munmap, TABLE, TABLE_BYTES, 0, 0, 0, 0);
+    if (r == -EAGAIN) *COUNT = 0;
+    become(r == 0 ? state : r == -EAGAIN ? DETACHED : TRAPS);
   }
 }
 

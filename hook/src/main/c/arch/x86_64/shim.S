@@ -21,6 +21,7 @@
 
         .set    SYS_close, 3
         .set    SYS_mmap, 9
+        .set    SYS_munmap, 11
         .set    SYS_madvise, 28
         .set    SYS_getpid, 39
         .set    PROT_READ_EXEC, 5
@@ -176,7 +177,30 @@ attach:
         mov     $SYS_close, %eax
         syscall
         pop     %rax
-        mov     %eax, SELF
+        xor     %esi, %esi
+        cmp     $ATTACHED, %eax
+        sete    %sil
+        // A child that another thread has made meanwhile has the table, too: then it is not used.
+4:      mov     $ASK_ATTACHED, %edi
+        mov     $SYS_close, %eax
+        call    gate
+        cmp     $-EINTR, %rax
+        je      4b
+        test    %rax, %rax
+        jne     5f
+        movl    $ATTACHED, SELF
+        jmp     9f
+5:      test    %esi, %esi
+        je      6f
+        push    %rax
+        mov     $TABLE, %edi
+        mov     $TABLE_BYTES, %esi
+        mov     $SYS_munmap, %eax
+        syscall
+        pop     %rax
+6:      cmp     $-EAGAIN, %rax
+        je      1b
+        movl    $TRAPS, SELF
 9:
         restore_arguments
         pop     %rax

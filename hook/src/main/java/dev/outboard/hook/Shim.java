@@ -41,6 +41,9 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   /** The same where a thread must be held, which costs some hundred microseconds. */
   static final int HELD_PATIENCE = 64;
 
+  /** After so many tables that are a child's, too, a forked process gets none any more. */
+  private static final int MOST_LOST_TABLES = 4;
+
   private static final long PAGE_BYTES = 4096;
   private static final long READ_WRITE = Memory.PROT_READ | Memory.PROT_WRITE;
   private static final long READ_EXECUTE = Memory.PROT_READ | Memory.PROT_EXEC;
@@ -388,10 +391,12 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       if (s.guessed && passed < PATIENCE) {
         programs.remove(s.program);
       }
-      if (s.vforks == 0 && !s.memoryIsShared) {
+      boolean copied = s.attaching && s.forks != s.attachForks;
+      if (s.vforks == 0 && !s.memoryIsShared && !copied) {
         tables.give(table);
       } // Else another process may go on with the memory, and would look into the next one's table.
       s.table = null;
+      s.attaching = false;
     }
     DeviceCalls device = calls;
     if (device != null) {
@@ -707,6 +712,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
   private long request(Notification n, ProcessEntry p, ShimState s, int what) {
     return switch (what) {
       case ShimLayout.ASK_ATTACH -> attach(n, p, s);
+      case ShimLayout.ASK_ATTACHED -> attached(p, s, n.intArg(1) != 0);
       case ShimLayout.ASK_SLOT -> lend(n, p, s);
       case ShimLayout.ASK_KEEP -> keep(s, n.intArg(1) != 0);
       case ShimLayout.ASK_PUT_OFF -> putOff(n, n.intArg(1), n.intArg(2));
@@ -812,6 +818,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
       }
       ShimImage image = s.image;
       if (s.phase != ShimState.Phase.FORKED
+          || s.table != null // It is asking already.
           || image == null
           || image.closedToChildren()
           || p.isNeverCached()) {
@@ -827,9 +834,37 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
         return -Errno.EAGAIN;
       }
       s.table = table;
-      p.table(table);
-      s.phase = ShimState.Phase.ACTIVE;
+      s.attaching = true;
+      s.attachForks = s.forks;
       return (long) table.index() << ShimLayout.ATTACH_FD_BITS | fd;
+    }
+  }
+
+  /**
+   * A process has mapped the table that it asked for, and kept it from children.
+   *
+   * @param mapped or could not
+   */
+  private long attached(ProcessEntry p, ShimState s, boolean mapped) {
+    synchronized (s) {
+      ShimTable table = s.table;
+      if (table == null || !s.attaching) {
+        return table == null ? -Errno.EPERM : 0; // Asked again after a signal.
+      }
+      s.attaching = false;
+      if (s.forks != s.attachForks) {
+        s.table = null; // Not given back: a child may have it.
+        if (mapped && s.phase == ShimState.Phase.FORKED && ++s.lostTables < MOST_LOST_TABLES) {
+          return -Errno.EAGAIN;
+        }
+      } else if (mapped && s.phase == ShimState.Phase.FORKED) {
+        p.table(table);
+        p.freeze(s.vforks > 0);
+        s.phase = ShimState.Phase.ACTIVE;
+        return 0;
+      }
+      never(p, s);
+      return -Errno.EPERM;
     }
   }
 

@@ -175,6 +175,12 @@ final class ShimLayout {
   /** An error of a descriptor, the arguments behind, is to be that of its next call. */
   static final int ASK_PUT_OFF = -0x6f65;
 
+  /**
+   * What a process tells that has mapped the table it asked for, or could not: a thread of it may
+   * have made a child meanwhile, which has the table, too.
+   */
+  static final int ASK_ATTACHED = -0x6f66;
+
   /** The answer: a descriptor of the tables, and above these bits which table it is. */
   static final int ATTACH_FD_BITS = 20;
 

@@ -85,8 +85,17 @@ final class ShimState {
   /** What is mapped into it; null where nothing is, or where that is not known. */
   @Nullable ShimImage image;
 
-  /** Its table; while it is being injected, {@link ProcessEntry} does not know it. */
+  /** Its table; until it is the process's alone, {@link ProcessEntry} does not know it. */
   @Nullable ShimTable table;
+
+  /** A forked process was given its table, and has not said yet that it is there. */
+  boolean attaching;
+
+  /** {@link #forks} when it was given. */
+  int attachForks;
+
+  /** Tables that were given and that children may have since. */
+  int lostTables;
 
   /** The call slots that it has for itself. */
   final List<LentSlot> slots = new ArrayList<>();

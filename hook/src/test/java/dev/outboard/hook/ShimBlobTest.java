@@ -66,6 +66,7 @@ class ShimBlobTest {
     assertThat(constant(s, "ASK_SLOT")).isEqualTo(ShimLayout.ASK_SLOT);
     assertThat(constant(s, "ASK_KEEP")).isEqualTo(ShimLayout.ASK_KEEP);
     assertThat(constant(s, "ASK_PUT_OFF")).isEqualTo(ShimLayout.ASK_PUT_OFF);
+    assertThat(constant(s, "ASK_ATTACHED")).isEqualTo(ShimLayout.ASK_ATTACHED);
     assertThat(constant(s, "SLOTS")).isEqualTo(ShimLayout.SLOTS);
     assertThat(constant(s, "MAX_SLOTS")).isEqualTo(ShimLayout.MAX_SLOTS);
     assertThat(constant(s, "SLOT_BYTES")).isEqualTo(SlotLayout.BYTES);
