@@ -700,6 +700,16 @@ static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint
   return r;
 }
 
+/*
+ * Whether a number still is the socket that it was. What is made by a trap goes by its number, and what
+ * was sent in part may not go on elsewhere: a count that is too small is what can be said of that. Who
+ * closes between this and the trap still has it go there.
+ */
+static int is_still(int fd, uint64_t handle) {
+  return named(ACQUIRE(HANDLES[(uint32_t)fd & (MAX_FD - 1)])) == named(handle) &&
+         ACQUIRE(STATES[((uint32_t)fd & (MAX_FD - 1)) * 4]) == STATE_DEVICE;
+}
+
 static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t handle, int fd,
                         struct spins *spins, int *done) {
   if (t->bytes > PIECE_BYTES) return 0;
@@ -727,6 +737,7 @@ static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t 
     int64_t left = (int64_t)t->pieces[i].bytes - skip;
     skip = left < 0 ? -left : 0;
     if (left <= 0) continue;
+    if (!is_still(fd, handle)) break;
     char *from = t->pieces[i].base + t->pieces[i].bytes - left;
     int64_t more = trapping_call(SYS_sendto, fd, (int64_t)from, left, flags | MSG_NOSIGNAL);
     if (more > 0) r += more;
@@ -994,9 +1005,10 @@ static int offset_of(const struct call *c, int64_t *at) {
 }
 
 /* What is left of a sendfile when a buffer was full: it waits, or finds that it may not, in the hook. */
-static int64_t send_rest(const struct call *c, int64_t at, int64_t sent, int64_t bytes) {
+static int64_t send_rest(const struct call *c, uint64_t handle, int64_t at, int64_t sent,
+                         int64_t bytes) {
   *(volatile any_long *)c->rdx = at + sent;
-  if (sent == bytes) return sent;
+  if (sent == bytes || !is_still((int)c->rdi, handle)) return sent;
   int64_t more = trapping_call(SYS_sendfile, (int)c->rdi, (int)c->rsi, c->rdx, bytes - sent);
   put_off((int)c->rdi, more);
   return more > 0 ? sent + more : sent;
@@ -1025,7 +1037,7 @@ static int64_t send_device_file(struct slot *s, const struct call *c, uint64_t h
     return r;
   }
   // Also if the file ended there: then nothing is left, and natively it is asked once more, too.
-  return send_rest(c, at, r, c->r10);
+  return send_rest(c, handle, at, r, c->r10);
 }
 
 /* setsockopt of an int that only the device's kernel cares for. */
@@ -1087,7 +1099,7 @@ static int64_t send_file(struct slot *s, const struct call *c, uint64_t handle,
   if (r == TRAP || r == -EPIPE || r == -ENETDOWN || r > bytes) return 0;
   *done = 1;
   if (r < 0) return r; // The socket's error, which it tells once.
-  return send_rest(c, at, r, bytes);
+  return send_rest(c, handle, at, r, bytes);
 }
 
 /* --- epoll sets --------------------------------------------------------------------------------- */

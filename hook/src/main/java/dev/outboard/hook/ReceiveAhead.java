@@ -297,7 +297,7 @@ final class ReceiveAhead {
    * Ends what is on offer, if anything is; who calls has {@link ReceiveWindow#reading}.
    *
    * @return whether the file's end was behind what was taken, so that its readiness is to be asked
-   *     for
+   *     for, unless a call on the file follows: its reply has that, too
    */
   private boolean settle(ReceiveWindow w) {
     ReceiveWindow.Offer o;
