@@ -377,12 +377,14 @@ public final class DeviceLink implements AutoCloseable {
    * @param slot one that makes no calls
    * @param first nothing else that was sent by this slot is on its way
    * @param bytes one at least; the caller's again when this returns
+   * @param now false if they may stay on this machine until {@link #pushAhead}, which the caller is
+   *     about to call; what is sent by anybody comes behind them all the same
    * @return false if the device is gone
    */
   public boolean sendBytesAhead(
-      CallSlot slot, boolean first, int handle, int flags, MemorySegment bytes) {
+      CallSlot slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now) {
     if (near != null) {
-      return near.sendBytes(slot.index(), first, handle, flags, bytes);
+      return near.sendBytes(slot.index(), first, handle, flags, bytes, now);
     }
     long all = bytes.byteSize();
     boolean sent = true;
@@ -391,6 +393,13 @@ public final class DeviceLink implements AutoCloseable {
       sent = sendAhead(slot, first && at == 0, Frame.Ahead.Kind.BYTES, handle, flags, part);
     }
     return sent;
+  }
+
+  /** Has what {@link #sendBytesAhead} may have left here on its way. */
+  public void pushAhead() {
+    if (near != null) {
+      near.push();
+    }
   }
 
   /**

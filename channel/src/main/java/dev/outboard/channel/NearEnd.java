@@ -43,9 +43,15 @@ public interface NearEnd {
    *
    * @param first of the first frame, as of a {@link Frame.Ahead}; likewise handle and flags
    * @param bytes one at least; the caller's again when this returns
+   * @param now false if they may stay here until {@link #push}, which the caller is about to call;
+   *     what is sent by anybody comes behind them all the same
    * @return false if the link is gone
    */
-  boolean sendBytes(int slot, boolean first, int handle, int flags, MemorySegment bytes);
+  boolean sendBytes(
+      int slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now);
+
+  /** Has what {@link #sendBytes} may have left here on its way. */
+  void push();
 
   /**
    * Makes the call that is in a slot. Its end comes as that of any; if the link is gone, as the

@@ -278,6 +278,7 @@ final class NearSlots implements AutoCloseable {
     private boolean noneOfItsOwn;
     private int wrong;
     private @Nullable OpenFile offered;
+    private boolean sent; // by the call, what may not be on its way
 
     Server(HostedSlot hosted, int pid, int like, Credentials credentials) {
       this.hosted = hosted;
@@ -350,6 +351,11 @@ final class NearSlots implements AutoCloseable {
         }
         if (outcome != ASKED) {
           reply(outcome);
+        }
+        SendAhead left = sent ? ahead : null;
+        sent = false;
+        if (left != null) {
+          left.push(); // While the process goes on, which may have the next ones by then.
         }
         patience = offered == null ? 0 : PATIENCE_NANOS;
         // What is on its way takes longer than one looks for the call after it.
@@ -618,8 +624,9 @@ final class NearSlots implements AutoCloseable {
         file.endDirect(); // It will not be otherwise later, and each would come here first.
         return TRAP;
       }
-      long sent = by.sendNow(p, file, call.data.asSlice(0, count), (int) call.args[3], WAIT_NANOS);
-      return sent == SendAhead.NOT_TAKEN ? TRAP : sent;
+      sent = true;
+      long took = by.sendNow(p, file, call.data.asSlice(0, count), (int) call.args[3], WAIT_NANOS);
+      return took == SendAhead.NOT_TAKEN ? TRAP : took;
     }
 
     private long receive(Placeholder p, OpenFile file) {

@@ -135,7 +135,7 @@ final class SendAhead implements AutoCloseable {
     long taken = 0;
     while (true) {
       n.willBlock(); // the link may have to be waited for
-      long left = leaveAll(w, p, bytes.asSlice(taken), flags);
+      long left = leaveAll(w, p, bytes.asSlice(taken), flags, true);
       taken += left < 0 ? ~left : left;
       if (taken == count) {
         if (started != 0) {
@@ -162,7 +162,8 @@ final class SendAhead implements AutoCloseable {
 
   /**
    * Puts on their way what a program has handed over without a trap. What is not taken here is to
-   * trap, and finds the socket as this has.
+   * trap, and finds the socket as this has. What is taken may stay on this machine until {@link
+   * #push}.
    *
    * @param bytes at least one
    * @param flags of send(2)
@@ -178,16 +179,22 @@ final class SendAhead implements AutoCloseable {
     long begun = waits ? System.nanoTime() : 0;
     long taken = 0;
     while (true) {
-      long left = leaveAll(w, p, bytes.asSlice(taken), flags);
+      long left = leaveAll(w, p, bytes.asSlice(taken), flags, false);
       taken += left < 0 ? ~left : left;
       long time = waits ? begun + nanos - System.nanoTime() : 0;
       if (left < 0 || taken == bytes.byteSize() || time <= 0) {
         return taken > 0 ? taken : NOT_TAKEN;
       }
+      push(); // It is what there has to be room after.
       synchronized (this) {
         Uninterrupted.waitUntil(this, time, () -> !w.full);
       }
     }
+  }
+
+  /** Has on its way what {@link #sendNow} has left here; its caller's, once that is answered. */
+  void push() {
+    link.pushAhead();
   }
 
   /** Whether a send may go ahead: not on a connection that is known to be broken, or unheard of. */
@@ -201,16 +208,17 @@ final class SendAhead implements AutoCloseable {
   /**
    * Sends as many bytes as there is room for now.
    *
+   * @param now false if they may stay here until {@link #push}
    * @return how many; or the complement of that if no more can go ahead
    */
-  private long leaveAll(SendWindow w, Placeholder p, MemorySegment bytes, int flags) {
+  private long leaveAll(SendWindow w, Placeholder p, MemorySegment bytes, int flags, boolean now) {
     long count = bytes.byteSize();
     long taken = 0;
     int granted = 1;
     w.sending.lock();
     try {
       while (taken < count && granted > 0) {
-        granted = leave(w, p, bytes.asSlice(taken), count - taken, flags);
+        granted = leave(w, p, bytes.asSlice(taken), count - taken, flags, now);
         taken += Math.max(0, granted);
       }
     } finally {
@@ -227,7 +235,8 @@ final class SendAhead implements AutoCloseable {
    *
    * @return how many; 0 if there is no room; -1 if they cannot go ahead
    */
-  private int leave(SendWindow w, Placeholder p, MemorySegment from, long most, int flags) {
+  private int leave(
+      SendWindow w, Placeholder p, MemorySegment from, long most, int flags, boolean now) {
     CallSlot slot;
     boolean first;
     int count;
@@ -266,7 +275,7 @@ final class SendAhead implements AutoCloseable {
     }
     // Outside: what comes back must not wait for what goes out.
     link.sendBytesAhead(
-        slot, first, w.file.handle(), flags & Socket.MSG_MORE, from.asSlice(0, count));
+        slot, first, w.file.handle(), flags & Socket.MSG_MORE, from.asSlice(0, count), now);
     return count;
   }
 

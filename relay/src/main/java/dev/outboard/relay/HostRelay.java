@@ -154,9 +154,15 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   }
 
   @Override
-  public boolean sendBytes(int slot, boolean first, int handle, int flags, MemorySegment bytes) {
-    frames.sendAhead(slot, first, handle, flags, bytes);
+  public boolean sendBytes(
+      int slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now) {
+    frames.sendAhead(slot, first, handle, flags, bytes, now);
     return !over;
+  }
+
+  @Override
+  public void push() {
+    frames.push();
   }
 
   @Override

@@ -115,13 +115,27 @@ final class ResumableWire implements Wire {
   @Override
   public void write(ByteBuffer from) throws IOException {
     while (from.hasRemaining()) {
-      put(from);
+      take(from);
       flush();
     }
   }
 
+  @Override
+  public void put(ByteBuffer from) throws IOException {
+    take(from);
+    while (from.hasRemaining()) {
+      flush(); // or there would be no room again
+      take(from);
+    }
+  }
+
+  @Override
+  public void push() {
+    flush();
+  }
+
   /** Takes as much as there is room for, and waits until there is some. */
-  private synchronized void put(ByteBuffer from) throws IOException {
+  private synchronized void take(ByteBuffer from) throws IOException {
     int enough = Math.min(from.remaining(), capacity / 4);
     while (capacity - (written - acknowledged) < enough && !stopped && !finishing) {
       await();

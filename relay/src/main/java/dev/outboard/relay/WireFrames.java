@@ -90,8 +90,10 @@ final class WireFrames {
    *
    * @param first of the first of them, as of a {@link Frame.Ahead}; likewise handle and flags
    * @param bytes one at least
+   * @param now false if they may stay here until {@link #push}, or until something else is sent
    */
-  synchronized void sendAhead(int slot, boolean first, int handle, int flags, MemorySegment bytes) {
+  synchronized void sendAhead(
+      int slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now) {
     long all = bytes.byteSize();
     out.clear();
     for (long at = 0; at < all; ) {
@@ -105,7 +107,29 @@ final class WireFrames {
       out.position(out.position() + count);
       at += count;
     }
-    flush();
+    out.flip();
+    if (now) {
+      write();
+    } else {
+      put();
+    }
+  }
+
+  /** Has on its way what {@link #sendAhead} may have left here. */
+  void push() {
+    try {
+      wire.push();
+    } catch (IOException e) {
+      wire.writingFailed();
+    }
+  }
+
+  private void put() {
+    try {
+      wire.put(out);
+    } catch (IOException e) {
+      wire.writingFailed(); // as below
+    }
   }
 
   /**

@@ -122,7 +122,7 @@ class ProtocolPageTest {
       frames.send(new Frame.Ahead(SLOT, at == 0, Frame.Ahead.Kind.BYTES, 9, 0x8000, part));
     }
     Written together = new Written();
-    new WireFrames(together).sendAhead(SLOT, true, 9, 0x8000, MemorySegment.ofArray(bytes));
+    new WireFrames(together).sendAhead(SLOT, true, 9, 0x8000, MemorySegment.ofArray(bytes), true);
     assertThat(together.hex()).isEqualTo(single.hex());
     assertThat(single.writes).isEqualTo(3);
     assertThat(together.writes).isEqualTo(1);

@@ -336,6 +336,7 @@ class RelayTest {
       while (bytesLeft + count > Frame.Ahead.SLOT_BYTES
           || framesLeft + frames > Frame.Ahead.SLOT_FRAMES
           || (framesLeft > 0 && random.nextInt(50) == 0)) {
+        link.pushAhead();
         Frame.Done told = Objects.requireNonNull(done.poll(10, TimeUnit.SECONDS), "not told");
         assertThat(told.errno()).isZero();
         bytesLeft -= told.bytes();
@@ -344,7 +345,8 @@ class RelayTest {
       byte[] bytes = new byte[count];
       random.nextBytes(bytes);
       sent.writeBytes(bytes);
-      assertThat(link.sendBytesAhead(slot, framesLeft == 0, 7, 0, MemorySegment.ofArray(bytes)))
+      MemorySegment all = MemorySegment.ofArray(bytes);
+      assertThat(link.sendBytesAhead(slot, framesLeft == 0, 7, 0, all, random.nextBoolean()))
           .isTrue();
       bytesLeft += count;
       framesLeft += frames;
@@ -352,6 +354,7 @@ class RelayTest {
         sum(calls, random);
       }
     }
+    link.pushAhead();
     while (framesLeft > 0) {
       Frame.Done told = Objects.requireNonNull(done.poll(10, TimeUnit.SECONDS), "not told");
       bytesLeft -= told.bytes();
