@@ -78,6 +78,9 @@ final class LookAhead {
     boolean ended;
     boolean queued;
 
+    /** How many edges it had had when an edge last had it looked at; -1: none has. */
+    int edges = -1;
+
     /** Of the requests that wait, the first one, and the first one of the host's; 0: none. */
     long first;
 
@@ -151,7 +154,13 @@ final class LookAhead {
 
   private void sampled(int handle, int mask) {
     Watched w = files.get(handle);
-    if (w != null && (mask & (READABLE | ENDS)) != 0) {
+    if (w == null || (mask & (READABLE | ENDS)) == 0) {
+      return;
+    }
+    // A SYNC tells edges again that were told as they came.
+    int edges = PseudoCall.edges(mask);
+    if (edges < 0 || edges != w.edges) {
+      w.edges = edges;
       request(w, false);
     }
   }

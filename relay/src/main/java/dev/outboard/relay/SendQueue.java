@@ -146,12 +146,14 @@ final class SendQueue {
   }
 
   /**
-   * Whether the next call is a plain send, behind no error. To be asked by who may call {@link
-   * #fill}.
+   * Whether the next call is a plain send or sets an option, behind no error. To be asked by who
+   * may call {@link #fill}.
    */
   synchronized boolean isPlain() {
     Piece head = pieces.peek();
-    return failed == 0 && head != null && head.length() > 0;
+    return failed == 0
+        && head != null
+        && (head.length() > 0 || head.kind() == Frame.Ahead.Kind.OPTION);
   }
 
   private void headChanged() {

@@ -107,8 +107,45 @@ class LookAheadTest {
     return bytes;
   }
 
+  private int edges;
+
   private void edge(int handle) {
-    looks.ready(List.of(new Frame.Sample(handle, Poll.POLLIN, 1)));
+    edges++;
+    tellEdge(handle);
+  }
+
+  /** Tells the last edge, perhaps once more, as a SYNC does. */
+  private void tellEdge(int handle) {
+    looks.ready(List.of(new Frame.Sample(handle, PseudoCall.withEdges(Poll.POLLIN, edges), edges)));
+  }
+
+  @Test
+  void anEdgeIsLookedForOnceHoweverOftenItIsTold() {
+    look(HANDLE, 1);
+    looks.serve();
+    kernel.come(HANDLE, new byte[] {1, 2});
+    edge(HANDLE);
+    tellEdge(HANDLE);
+    looks.serve();
+    int made = kernel.made;
+    tellEdge(HANDLE);
+    looks.serve();
+    assertThat(kernel.made).isEqualTo(made);
+    kernel.come(HANDLE, new byte[] {3});
+    edge(HANDLE);
+    looks.serve();
+    assertThat(kernel.bytes.toByteArray()).containsExactly(1, 2, 3);
+    // One that looks anew knows nothing of what others were told.
+    kernel.bytes.reset();
+    look(HANDLE, 2);
+    looks.serve();
+    assertThat(kernel.bytes.toByteArray()).containsExactly(1, 2, 3);
+    assertThat(looks.taken(new Frame.Taken(SLOT, HANDLE, 2, 3))).isNull();
+    looks.serve();
+    kernel.come(HANDLE, new byte[] {4});
+    tellEdge(HANDLE);
+    looks.serve();
+    assertThat(kernel.bytes.toByteArray()).containsExactly(1, 2, 3, 4);
   }
 
   /** What is told is what comes, in order and once, and is taken out as the host says. */
