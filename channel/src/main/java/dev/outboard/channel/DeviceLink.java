@@ -377,8 +377,8 @@ public final class DeviceLink implements AutoCloseable {
    * @param slot one that makes no calls
    * @param first nothing else that was sent by this slot is on its way
    * @param bytes one at least; the caller's again when this returns
-   * @param now false if they may stay on this machine until {@link #pushAhead}, which the caller is
-   *     about to call; what is sent by anybody comes behind them all the same
+   * @param now false if they may stay on this machine until {@link #pushAhead}, which the caller
+   *     calls before long; what is sent by anybody comes behind them all the same
    * @return false if the device is gone
    */
   public boolean sendBytesAhead(
@@ -390,12 +390,12 @@ public final class DeviceLink implements AutoCloseable {
     boolean sent = true;
     for (long at = 0; at < all && sent; at += Frame.Ahead.MAX_BYTES) {
       MemorySegment part = bytes.asSlice(at, Math.min(all - at, Frame.Ahead.MAX_BYTES));
-      sent = sendAhead(slot, first && at == 0, Frame.Ahead.Kind.BYTES, handle, flags, part);
+      sent = sendAhead(slot, first && at == 0, Frame.Ahead.Kind.BYTES, handle, flags, part, true);
     }
     return sent;
   }
 
-  /** Has what {@link #sendBytesAhead} may have left here on its way. */
+  /** Has on its way what may have stayed on this machine. */
   public void pushAhead() {
     if (near != null) {
       near.push();
@@ -410,6 +410,7 @@ public final class DeviceLink implements AutoCloseable {
    * @param first nothing else that was sent by this slot is on its way
    * @param kind what is to be done; others than BYTES and END only if {@link #takesCertain}
    * @param bytes at most {@link Frame.Ahead#MAX_BYTES}; the caller's again when this returns
+   * @param now as of {@link #sendBytesAhead}
    * @return false if the device is gone
    */
   public boolean sendAhead(
@@ -418,10 +419,11 @@ public final class DeviceLink implements AutoCloseable {
       Frame.Ahead.Kind kind,
       int handle,
       int flags,
-      MemorySegment bytes) {
+      MemorySegment bytes,
+      boolean now) {
     Frame.Ahead frame =
         new Frame.Ahead(slot.index(), first, kind, handle, flags, bytes.asByteBuffer());
-    return near == null ? stream.send(frame) : near.send(frame, 0);
+    return near == null ? stream.send(frame) : near.send(frame, 0, now);
   }
 
   /**
@@ -435,7 +437,7 @@ public final class DeviceLink implements AutoCloseable {
     Frame.Ahead frame =
         new Frame.Ahead(
             slot.index(), first, Frame.Ahead.Kind.CLOSE, handle, 0, ByteBuffer.allocate(0));
-    return near != null && near.send(frame, after);
+    return near != null && near.send(frame, after, true);
   }
 
   /** Whether the device can tell what comes for a socket before it is asked for. */

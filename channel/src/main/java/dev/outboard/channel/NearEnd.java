@@ -33,9 +33,11 @@ public interface NearEnd {
    * Sends a frame.
    *
    * @param flags as {@link Call#flags}: which frames of the link's socket it must come after
+   * @param now false if it may stay here until {@link #push}, which the caller calls before long;
+   *     what is sent by anybody comes behind it all the same
    * @return false if the link is gone
    */
-  boolean send(Frame.Ahead frame, int flags);
+  boolean send(Frame.Ahead frame, int flags, boolean now);
 
   /**
    * Sends bytes ahead: as many frames as they take, and what each of them costs only once. They
@@ -43,14 +45,13 @@ public interface NearEnd {
    *
    * @param first of the first frame, as of a {@link Frame.Ahead}; likewise handle and flags
    * @param bytes one at least; the caller's again when this returns
-   * @param now false if they may stay here until {@link #push}, which the caller is about to call;
-   *     what is sent by anybody comes behind them all the same
+   * @param now as of {@link #send}
    * @return false if the link is gone
    */
   boolean sendBytes(
       int slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now);
 
-  /** Has what {@link #sendBytes} may have left here on its way. */
+  /** Has on its way what may have stayed here. */
   void push();
 
   /**

@@ -1184,6 +1184,9 @@ final class ShadowThread implements Runnable {
     long place = data.address() + at;
     long flags = call.args[3] | SENDING;
     boolean waits = call.args[4] == 1;
+    if (call.args[5] == 1) {
+      cork(fd, own);
+    }
     while (true) {
       long r = kernel.syscall(Canonical.SENDTO, fd, place, count, flags, 0, 0);
       if (r != -Errno.EAGAIN || !waits) {
@@ -1194,6 +1197,19 @@ final class ShadowThread implements Runnable {
         return r;
       }
     }
+  }
+
+  /** What is no stream of TCP's stays as it is; a send says what it is. */
+  private void cork(int fd, MemorySegment own) {
+    own.set(ValueLayout.JAVA_INT, 0, 1);
+    kernel.syscall(
+        Canonical.SETSOCKOPT,
+        fd,
+        Socket.IPPROTO_TCP,
+        Socket.TCP_CORK,
+        own.address(),
+        Integer.BYTES,
+        0);
   }
 
   /** Messages one behind the other, as long as there are any and the data have room. */

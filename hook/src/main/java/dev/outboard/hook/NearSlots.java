@@ -68,6 +68,9 @@ final class NearSlots implements AutoCloseable {
 
   private static final long PARTING_NANOS = 1_000_000_000;
 
+  /** More than this does not stay here. */
+  private static final long MOST_KEPT_BYTES = 8192;
+
   private static final int PLAIN_RECEIVE = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL;
 
   /** Where in the data the answer to a question is; its length is at their start. */
@@ -278,7 +281,11 @@ final class NearSlots implements AutoCloseable {
     private boolean noneOfItsOwn;
     private int wrong;
     private @Nullable OpenFile offered;
-    private boolean sent; // by the call, what may not be on its way
+
+    // Likewise: bytes that may be here and not on their way, since when, and whether they may stay.
+    private long left;
+    private long leftSince;
+    private boolean keeps;
 
     Server(HostedSlot hosted, int pid, int like, Credentials credentials) {
       this.hosted = hosted;
@@ -307,6 +314,7 @@ final class NearSlots implements AutoCloseable {
       try {
         serve();
         settle();
+        push();
       } finally {
         hosted.takeBack(); // Nobody is to wait for a thread that has failed.
         CallSlot used = own;
@@ -329,6 +337,11 @@ final class NearSlots implements AutoCloseable {
       long patience = 0;
       boolean spins = true;
       while ((sequence = slot.await(spins, within(patience))) != DeviceSlot.CLOSED) {
+        if (sequence == DeviceSlot.LATER && left > 0) {
+          push();
+          patience = offered == null ? 0 : PATIENCE_NANOS;
+          continue;
+        }
         if (sequence == DeviceSlot.LATER) {
           patience = Math.min(2 * patience, MOST_PATIENCE_NANOS);
           if (peeked == null || !peeked.isReplyOnOffer()) {
@@ -352,15 +365,47 @@ final class NearSlots implements AutoCloseable {
         if (outcome != ASKED) {
           reply(outcome);
         }
-        SendAhead left = sent ? ahead : null;
-        sent = false;
-        if (left != null) {
-          left.push(); // While the process goes on, which may have the next ones by then.
-        }
         patience = offered == null ? 0 : PATIENCE_NANOS;
+        if (outcome == ASKED) {
+          left = 0; // It went with that.
+        } else if (left > 0) {
+          // While the process goes on, which may have the next ones by then.
+          patience = pushOrKeep(patience);
+        }
         // What is on its way takes longer than one looks for the call after it.
-        spins = patience == 0 && outcome != ASKED;
+        spins = offered == null && outcome != ASKED;
       }
+    }
+
+    /**
+     * Has on its way what the last calls have left here, unless it is little that would be held
+     * back there, too: mostly a call follows that goes the same way, as one of sendfile behind a
+     * header.
+     *
+     * @param patience how long to wait for the next call; 0: for ever
+     * @return likewise
+     */
+    private long pushOrKeep(long patience) {
+      if (!keeps || left > MOST_KEPT_BYTES || begun - leftSince > WAIT_NANOS) {
+        push();
+        return patience;
+      }
+      return WAIT_NANOS;
+    }
+
+    private void push() {
+      SendAhead by = ahead;
+      if (by != null) {
+        by.push();
+      }
+      left = 0;
+    }
+
+    /** So many bytes may be here that are not on their way. */
+    private void leaves(long bytes, boolean corked) {
+      leftSince = left == 0 ? begun : leftSince;
+      left += bytes;
+      keeps = corked;
     }
 
     private void bug(RuntimeException e) {
@@ -624,8 +669,9 @@ final class NearSlots implements AutoCloseable {
         file.endDirect(); // It will not be otherwise later, and each would come here first.
         return TRAP;
       }
-      sent = true;
-      long took = by.sendNow(p, file, call.data.asSlice(0, count), (int) call.args[3], WAIT_NANOS);
+      int flags = (int) call.args[3];
+      leaves(count, (flags & Socket.MSG_MORE) != 0 || by.isCorked(file));
+      long took = by.sendNow(p, file, call.data.asSlice(0, count), flags, WAIT_NANOS);
       return took == SendAhead.NOT_TAKEN ? TRAP : took;
     }
 
@@ -688,7 +734,12 @@ final class NearSlots implements AutoCloseable {
       }
       // A copy, as whoever sends it may look more than once.
       byte[] value = call.data.asSlice(0, Integer.BYTES).toArray(ValueLayout.JAVA_BYTE);
-      return by.option(p, file, (int) call.args[2], MemorySegment.ofArray(value)) ? 0 : TRAP;
+      int name = (int) call.args[2];
+      boolean set = by.option(p, file, name, MemorySegment.ofArray(value), false);
+      if (set) {
+        leaves(Integer.BYTES, by.isCorked(file));
+      }
+      return set ? 0 : TRAP;
     }
 
     /** A name or an option: the length of the answer is at the start of the data. */

@@ -14,6 +14,7 @@ import dev.outboard.syscalls.Row;
 import dev.outboard.syscalls.SocketOptions;
 import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -192,7 +193,21 @@ final class SendAhead implements AutoCloseable {
     }
   }
 
-  /** Has on its way what {@link #sendNow} has left here; its caller's, once that is answered. */
+  /**
+   * Whether the device's kernel is known to hold back what does not fill a segment, up to 200 ms:
+   * {@code TCP_CORK} in tcp(7).
+   */
+  boolean isCorked(OpenFile file) {
+    SendWindow w = file.windowIfAny();
+    if (w == null) {
+      return false;
+    }
+    synchronized (this) {
+      return w.corked;
+    }
+  }
+
+  /** Has on its way what may have stayed here; its caller's, once that is answered. */
   void push() {
     link.pushAhead();
   }
@@ -285,18 +300,22 @@ final class SendAhead implements AutoCloseable {
    *
    * @param name one that {@link Frame.Ahead#isOption}
    * @param value the int, 4 bytes
+   * @param now false if it may stay on this machine until {@link #push} where that makes no
+   *     difference: while bytes are held back anyway
    * @return false if it is to be a call as any other
    */
-  boolean option(Placeholder p, OpenFile file, int name, MemorySegment value) {
+  boolean option(Placeholder p, OpenFile file, int name, MemorySegment value, boolean now) {
     if (!certain || !file.mayGoAhead() || !p.isConnected()) {
       return false;
     }
     SendWindow w = file.window(this);
+    boolean corks = name == Socket.TCP_CORK && value.get(ValueLayout.JAVA_INT_UNALIGNED, 0) != 0;
     w.sending.lock();
     try {
       CallSlot slot;
       boolean first;
       synchronized (this) {
+        w.corked &= name != Socket.TCP_CORK; // also if it is a call that changes it
         boolean mayWait = w.bytes > 0 && w.arrived != w.granted;
         if (lost || !file.mayGoAhead() || mayWait || w.frames >= Frame.Ahead.SLOT_FRAMES) {
           return false;
@@ -311,8 +330,10 @@ final class SendAhead implements AutoCloseable {
         }
         w.placeholder = p;
         w.frames++;
+        w.corked |= corks;
       }
-      link.sendAhead(slot, first, Frame.Ahead.Kind.OPTION, file.handle(), name, value);
+      link.sendAhead(
+          slot, first, Frame.Ahead.Kind.OPTION, file.handle(), name, value, now || !corks);
       certainCalls.increment();
       return true;
     } finally {
@@ -379,7 +400,7 @@ final class SendAhead implements AutoCloseable {
         w.frames++;
         roomAgain(w, w.placeholder, false);
       }
-      link.sendAhead(slot, false, Frame.Ahead.Kind.END, file.handle(), 0, MemorySegment.NULL);
+      link.sendAhead(slot, false, Frame.Ahead.Kind.END, file.handle(), 0, MemorySegment.NULL, true);
       return true;
     } finally {
       w.sending.unlock();

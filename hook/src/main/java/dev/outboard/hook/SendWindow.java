@@ -31,6 +31,9 @@ final class SendWindow {
   /** Bytes of it were thrown away. */
   boolean failed;
 
+  /** TCP_CORK is set, as far as that went ahead. */
+  boolean corked;
+
   /** There is no room, and there was not since. */
   boolean full;
 

@@ -282,7 +282,7 @@ final class SocketCalls {
       return false;
     }
     n.willBlock(); // the link may have to be waited for
-    return ahead.option(p, file, n.intArg(2), value);
+    return ahead.option(p, file, n.intArg(2), value, true);
   }
 
   private void getOption(Notification n) {

@@ -147,9 +147,13 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   }
 
   @Override
-  public boolean send(Frame.Ahead frame, int flags) {
+  public boolean send(Frame.Ahead frame, int flags, boolean now) {
     awaitLooks(flags);
-    frames.send(frame);
+    if (now) {
+      frames.send(frame);
+    } else {
+      frames.put(frame);
+    }
     return !over;
   }
 

@@ -51,6 +51,11 @@ final class SendQueue {
       return kind != Frame.Ahead.Kind.BYTES;
     }
 
+    /** It sets TCP_CORK, after which bytes are held back that do not fill a segment. */
+    boolean corks() {
+      return kind == Frame.Ahead.Kind.OPTION && flags == Socket.TCP_CORK && value != 0;
+    }
+
     /** It belongs to the stream, and is of no use after an error there. */
     boolean streams() {
       return kind == Frame.Ahead.Kind.BYTES || kind == Frame.Ahead.Kind.END;
@@ -96,6 +101,9 @@ final class SendQueue {
 
   /** What {@link #fill} made: so many bytes to be sent, or 0 and the call of the first piece. */
   private long filled;
+
+  /** If bytes: behind the first piece, which corks. */
+  private boolean corks;
 
   /**
    * @param order that of all queues of the session
@@ -189,13 +197,15 @@ final class SendQueue {
 
   /**
    * Makes the call that comes next of what is here: sends as many bytes as there are with the same
-   * flags, and as fit; or ends the stream, sets an option, closes a handle.
+   * flags, and as fit; or ends the stream, sets an option, closes a handle. An option that holds
+   * back what is sent behind it, as a header before a file, is set by the same call.
    *
    * @return false if there is nothing
    */
   boolean fill(Call call) {
     int n = 0;
     Piece head;
+    Piece sends;
     synchronized (this) {
       head = pieces.peek();
       if (head == null) {
@@ -205,13 +215,17 @@ final class SendQueue {
       if (head.first()) {
         failed = 0;
       }
+      sends = failed == 0 && head.corks() ? corked(head) : head;
       int from = sentOfFirst;
       for (Piece p : pieces) {
-        if (p.number() != head.number()
+        if (p.number() < sends.number()) {
+          continue;
+        }
+        if (p.number() != sends.number()
             && (p.first()
                 || !p.streams()
-                || p.handle() != head.handle()
-                || p.flags() != head.flags())) {
+                || p.handle() != sends.handle()
+                || p.flags() != sends.flags())) {
           break;
         }
         n += Math.min(p.length() - from, Call.PIECE_BYTES - n);
@@ -222,6 +236,7 @@ final class SendQueue {
       }
     }
     filled = n;
+    corks = !sends.equals(head);
     bytes.peek(call.data, n); // without the monitor, which the wire's reader wants
     call.start(
         n > 0
@@ -234,7 +249,8 @@ final class SendQueue {
     call.args[0] = head.handle();
     if (n > 0) {
       call.args[2] = n;
-      call.args[3] = head.flags();
+      call.args[3] = sends.flags();
+      call.args[5] = corks ? 1 : 0;
     } else if (call.number == SHUTDOWN) {
       call.args[1] = Socket.SHUT_WR;
     } else if (call.number == SETSOCKOPT) {
@@ -244,6 +260,16 @@ final class SendQueue {
       call.data.set(ValueLayout.JAVA_INT, 0, head.value());
     }
     return true;
+  }
+
+  /** The bytes behind a piece that corks; if there are none, that one itself. */
+  private Piece corked(Piece head) {
+    for (Piece p : pieces) {
+      if (p.number() != head.number()) {
+        return p.length() > 0 && p.handle() == head.handle() && !p.first() ? p : head;
+      }
+    }
+    return head;
   }
 
   /** Whether the call that {@link #fill} made closes a handle. */
@@ -272,7 +298,7 @@ final class SendQueue {
     if (failed != 0) {
       return drop(slot);
     }
-    return take(Math.min(result, filled), 0) ? untold(slot) : null;
+    return take(Math.min(result, filled), corks ? 1 : 0) ? untold(slot) : null;
   }
 
   /** Whether there is anything for {@link #untold} to say. */

@@ -85,6 +85,12 @@ final class WireFrames {
     write();
   }
 
+  /** The same of one that may stay here until {@link #push}, or until something else is sent. */
+  synchronized void put(Frame frame) {
+    FrameCodec.encode(frame, out);
+    put();
+  }
+
   /**
    * Sends bytes ahead by as many frames as they take, all in one write.
    *
@@ -115,7 +121,7 @@ final class WireFrames {
     }
   }
 
-  /** Has on its way what {@link #sendAhead} may have left here. */
+  /** Has on its way what may have stayed here. */
   void push() {
     try {
       wire.push();

@@ -135,19 +135,51 @@ class SendQueueTest {
     queue.add(piece(false, false, 3, new byte[10])); // flags like the option's name
     queue.add(option(false, 3, 0));
     queue.add(piece(false, false, 3, new byte[5]));
-    expectOption(3, 1);
-    assertThat(queue.made(SLOT, 0)).isNull();
-    assertThat(queue.fill(call)).isTrue();
-    assertThat(call.args[2]).isEqualTo(10);
+    // What holds back the bytes behind it is set with them; again, if they have to wait.
+    for (int i = 0; i < 2; i++) {
+      assertThat(queue.isPlain()).isTrue();
+      assertThat(queue.fill(call)).isTrue();
+      assertThat(call.number).isEqualTo(PseudoCall.SEND);
+      assertThat(call.args).containsExactly(HANDLE, 0, 10, 3, 0, 1);
+      queue.blocks();
+    }
     assertThat(queue.made(SLOT, 4)).isNull();
     assertThat(queue.fill(call)).isTrue();
-    assertThat(call.args[2]).isEqualTo(6);
+    assertThat(call.args).containsExactly(HANDLE, 0, 6, 3, 0, 0);
     assertThat(queue.made(SLOT, 6)).isNull();
     expectOption(3, 0);
     assertThat(queue.made(SLOT, 0)).isNull();
     assertThat(queue.fill(call)).isTrue();
     assertThat(queue.made(SLOT, 5)).isEqualTo(new Frame.Done(SLOT, 15, 4, 0));
     assertThat(queue.fill(call)).isFalse();
+    assertThat(order.isIdle()).isTrue();
+  }
+
+  @Test
+  void anOptionThatHoldsBackIsSetWithItsOwnBytesAlone() {
+    queue.add(option(true, 3, 1));
+    expectOption(3, 1);
+    assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, 0));
+    queue.add(option(true, 3, 1));
+    queue.add(
+        new Frame.Ahead(
+            SLOT, false, Frame.Ahead.Kind.BYTES, HANDLE + 1, 0, ByteBuffer.wrap(new byte[3])));
+    expectOption(3, 1);
+    assertThat(queue.made(SLOT, 0)).isNull();
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(call.args).containsExactly(HANDLE + 1, 0, 3, 0, 0, 0);
+    assertThat(queue.made(SLOT, 3)).isEqualTo(new Frame.Done(SLOT, 3, 2, 0));
+    // An error throws away what it was set for; it is set all the same.
+    queue.add(option(true, 3, 1));
+    queue.add(piece(false, false, 0, new byte[4]));
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(call.args).containsExactly(HANDLE, 0, 4, 0, 0, 1);
+    assertThat(queue.made(SLOT, -Errno.EPIPE)).isEqualTo(new Frame.Done(SLOT, 4, 2, Errno.EPIPE));
+    queue.add(option(false, 3, 1));
+    queue.add(piece(false, false, 0, new byte[4]));
+    expectOption(3, 1);
+    assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, Errno.EPIPE));
+    assertThat(queue.dropped(SLOT)).isEqualTo(new Frame.Done(SLOT, 4, 1, Errno.EPIPE));
     assertThat(order.isIdle()).isTrue();
   }
 

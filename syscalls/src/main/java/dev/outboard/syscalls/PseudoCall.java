@@ -66,8 +66,9 @@ public final class PseudoCall {
   /**
    * Sends bytes of data to a stream, whether or not its socket waits by itself. {@code args[0]}
    * handle, {@code args[1]} where they begin, {@code args[2]} how many, {@code args[3]} flags of
-   * {@code send(2)}, {@code args[4]} 1 to wait until it takes some. The result is how many it has
-   * taken; or, if none, {@code -errno}: EAGAIN when nothing was to be waited for.
+   * {@code send(2)}, {@code args[4]} 1 to wait until it takes some, {@code args[5]} 1 to set {@code
+   * TCP_CORK} first (tcp(7)). The result is how many it has taken; or, if none, {@code -errno}:
+   * EAGAIN when nothing was to be waited for.
    */
   public static final int SEND = FIRST + 6;
 
