@@ -377,8 +377,9 @@ public final class DeviceLink implements AutoCloseable {
    * @param slot one that makes no calls
    * @param first nothing else that was sent by this slot is on its way
    * @param bytes one at least; the caller's again when this returns
-   * @param now false if they may stay on this machine until {@link #pushAhead}, which the caller
-   *     calls before long; what is sent by anybody comes behind them all the same
+   * @param now false if they may stay on this machine until the caller's {@link #pushAhead} or
+   *     {@link #keepAhead}, of which one is to come before it waits for anything; what is sent by
+   *     anybody takes them along
    * @return false if the device is gone
    */
   public boolean sendBytesAhead(
@@ -395,10 +396,17 @@ public final class DeviceLink implements AutoCloseable {
     return sent;
   }
 
-  /** Has on its way what may have stayed on this machine. */
+  /** Has on its way what {@link #sendBytesAhead} may have left on this machine. */
   public void pushAhead() {
     if (near != null) {
       near.push();
+    }
+  }
+
+  /** Leaves it there for a millisecond at most. */
+  public void keepAhead() {
+    if (near != null) {
+      near.keep();
     }
   }
 
@@ -410,7 +418,8 @@ public final class DeviceLink implements AutoCloseable {
    * @param first nothing else that was sent by this slot is on its way
    * @param kind what is to be done; others than BYTES and END only if {@link #takesCertain}
    * @param bytes at most {@link Frame.Ahead#MAX_BYTES}; the caller's again when this returns
-   * @param now as of {@link #sendBytesAhead}
+   * @param now false if it may stay on this machine for a millisecond; what is sent by anybody
+   *     takes it along
    * @return false if the device is gone
    */
   public boolean sendAhead(
@@ -431,13 +440,14 @@ public final class DeviceLink implements AutoCloseable {
    *
    * @param slot by which nothing but handles is closed
    * @param after as {@link Call#flags}: which Look and Taken it must come after
+   * @param now as of {@link #sendAhead}
    * @return false if the device is gone, or does not take closes ahead
    */
-  public boolean closeAhead(CallSlot slot, boolean first, int handle, int after) {
+  public boolean closeAhead(CallSlot slot, boolean first, int handle, int after, boolean now) {
     Frame.Ahead frame =
         new Frame.Ahead(
             slot.index(), first, Frame.Ahead.Kind.CLOSE, handle, 0, ByteBuffer.allocate(0));
-    return near != null && near.send(frame, after, true);
+    return near != null && near.send(frame, after, now);
   }
 
   /** Whether the device can tell what comes for a socket before it is asked for. */

@@ -33,8 +33,7 @@ public interface NearEnd {
    * Sends a frame.
    *
    * @param flags as {@link Call#flags}: which frames of the link's socket it must come after
-   * @param now false if it may stay here until {@link #push}, which the caller calls before long;
-   *     what is sent by anybody comes behind it all the same
+   * @param now false if it may stay here for a millisecond; what is sent by anybody takes it along
    * @return false if the link is gone
    */
   boolean send(Frame.Ahead frame, int flags, boolean now);
@@ -45,14 +44,18 @@ public interface NearEnd {
    *
    * @param first of the first frame, as of a {@link Frame.Ahead}; likewise handle and flags
    * @param bytes one at least; the caller's again when this returns
-   * @param now as of {@link #send}
+   * @param now false if they may stay here until the caller's {@link #push} or {@link #keep}, of
+   *     which one is to come before it waits for anything; what is sent by anybody takes them along
    * @return false if the link is gone
    */
   boolean sendBytes(
       int slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now);
 
-  /** Has on its way what may have stayed here. */
+  /** Has on its way what {@link #sendBytes} may have left here. */
   void push();
+
+  /** Leaves it here for a millisecond at most. */
+  void keep();
 
   /**
    * Makes the call that is in a slot. Its end comes as that of any; if the link is gone, as the

@@ -956,8 +956,11 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     for (OpenFile w = file.takeBack(); w != null; w = file.takeBack()) {
       close(w.handle());
     }
+    SendAhead sends = ahead;
     if (file.abandon()) {
       closeNow(handle);
+    } else if (sends != null) {
+      sends.push(); // It may be what the close waits for.
     }
     RingFeed ring = file.takeRing();
     if (ring != null) {
@@ -1018,7 +1021,7 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     if (closes == null
         || file == null
         || !file.closesAhead()
-        || !closes.close(handle, afterLooks())) {
+        || !closes.close(handle, afterLooks(), !file.quiet())) {
       service(CLOSE, handle, 0, 0, file != null && file.lingers() ? LINGER_NANOS : CLOSE_NANOS);
     }
   }

@@ -282,9 +282,8 @@ final class NearSlots implements AutoCloseable {
     private int wrong;
     private @Nullable OpenFile offered;
 
-    // Likewise: bytes that may be here and not on their way, since when, and whether they may stay.
+    // Likewise: bytes that may be here and not on their way, and whether they may stay.
     private long left;
-    private long leftSince;
     private boolean keeps;
 
     Server(HostedSlot hosted, int pid, int like, Credentials credentials) {
@@ -337,11 +336,6 @@ final class NearSlots implements AutoCloseable {
       long patience = 0;
       boolean spins = true;
       while ((sequence = slot.await(spins, within(patience))) != DeviceSlot.CLOSED) {
-        if (sequence == DeviceSlot.LATER && left > 0) {
-          push();
-          patience = offered == null ? 0 : PATIENCE_NANOS;
-          continue;
-        }
         if (sequence == DeviceSlot.LATER) {
           patience = Math.min(2 * patience, MOST_PATIENCE_NANOS);
           if (peeked == null || !peeked.isReplyOnOffer()) {
@@ -370,7 +364,7 @@ final class NearSlots implements AutoCloseable {
           left = 0; // It went with that.
         } else if (left > 0) {
           // While the process goes on, which may have the next ones by then.
-          patience = pushOrKeep(patience);
+          pushOrKeep();
         }
         // What is on its way takes longer than one looks for the call after it.
         spins = offered == null && outcome != ASKED;
@@ -381,16 +375,14 @@ final class NearSlots implements AutoCloseable {
      * Has on its way what the last calls have left here, unless it is little that would be held
      * back there, too: mostly a call follows that goes the same way, as one of sendfile behind a
      * header.
-     *
-     * @param patience how long to wait for the next call; 0: for ever
-     * @return likewise
      */
-    private long pushOrKeep(long patience) {
-      if (!keeps || left > MOST_KEPT_BYTES || begun - leftSince > WAIT_NANOS) {
+    private void pushOrKeep() {
+      SendAhead by = ahead;
+      if (keeps && left <= MOST_KEPT_BYTES && by != null) {
+        by.keep();
+      } else {
         push();
-        return patience;
       }
-      return WAIT_NANOS;
     }
 
     private void push() {
@@ -403,7 +395,6 @@ final class NearSlots implements AutoCloseable {
 
     /** So many bytes may be here that are not on their way. */
     private void leaves(long bytes, boolean corked) {
-      leftSince = left == 0 ? begun : leftSince;
       left += bytes;
       keeps = corked;
     }

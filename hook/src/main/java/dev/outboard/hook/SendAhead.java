@@ -212,6 +212,11 @@ final class SendAhead implements AutoCloseable {
     link.pushAhead();
   }
 
+  /** Leaves it here for a millisecond at most. */
+  void keep() {
+    link.keepAhead();
+  }
+
   /** Whether a send may go ahead: not on a connection that is known to be broken, or unheard of. */
   private static boolean isFit(Placeholder p, OpenFile file) {
     return file.mayGoAhead()
@@ -345,9 +350,10 @@ final class SendAhead implements AutoCloseable {
    * Closes a handle that nobody uses any more. Whatever is called after this comes after it.
    *
    * @param after as {@link Call#flags}: which frames of the link it must come after
+   * @param now false if nobody can tell when it is closed: then it may stay here for a moment
    * @return false if that is to be a call as any other
    */
-  boolean close(int handle, int after) {
+  boolean close(int handle, int after, boolean now) {
     CallSlot slot;
     boolean first;
     synchronized (this) {
@@ -365,7 +371,7 @@ final class SendAhead implements AutoCloseable {
       first = closes == 0;
       closes++;
     }
-    link.closeAhead(slot, first, handle, after);
+    link.closeAhead(slot, first, handle, after, now);
     certainCalls.increment();
     return true;
   }

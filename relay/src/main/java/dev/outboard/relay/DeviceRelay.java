@@ -130,8 +130,9 @@ public final class DeviceRelay {
       }
       case Frame.Ready f -> {
         LookAhead looker = looks;
-        if (looker != null) {
-          looker.ready(f.samples());
+        if (looker != null && looker.ready(f.samples())) {
+          frames.put(f); // What it finds goes with that; it pushes in any case.
+          return null;
         }
       }
       case Frame.Bye(String why) -> {
@@ -528,7 +529,12 @@ public final class DeviceRelay {
         ahead.blocks();
         tell(ahead.untold(index)); // That may be long, and the host may have others waiting.
       } else if (r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
-        tell(ahead.made(index, r));
+        Frame.Done done = ahead.made(index, r);
+        if (done != null && slot.call().number == SendQueue.CLOSE) {
+          frames.sendLater(done); // The host needs it only to be able to close more.
+        } else {
+          tell(done);
+        }
       }
       return full;
     }
@@ -564,6 +570,11 @@ public final class DeviceRelay {
     @Override
     public void tell(Frame.Looked frame) {
       frames.send(frame);
+    }
+
+    @Override
+    public void served() {
+      frames.push();
     }
 
     @Override

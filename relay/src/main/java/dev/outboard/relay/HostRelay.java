@@ -152,7 +152,7 @@ public final class HostRelay implements NearEnd, AutoCloseable {
     if (now) {
       frames.send(frame);
     } else {
-      frames.put(frame);
+      frames.sendLater(frame);
     }
     return !over;
   }
@@ -167,6 +167,11 @@ public final class HostRelay implements NearEnd, AutoCloseable {
   @Override
   public void push() {
     frames.push();
+  }
+
+  @Override
+  public void keep() {
+    frames.keep();
   }
 
   @Override

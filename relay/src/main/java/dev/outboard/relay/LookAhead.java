@@ -45,6 +45,9 @@ final class LookAhead {
 
     void tell(Frame.Looked frame);
 
+    /** All sockets that waited have been looked at: what was to go with what was found is to go. */
+    void served();
+
     /** {@link LookAhead#serve} has something to do. */
     void due();
   }
@@ -145,24 +148,33 @@ final class LookAhead {
     return null;
   }
 
-  /** Edges that the device has told. */
-  synchronized void ready(List<Frame.Sample> samples) {
+  /**
+   * Edges that the device has told.
+   *
+   * @return whether all of them are looked for now
+   */
+  synchronized boolean ready(List<Frame.Sample> samples) {
+    int asks = 0;
     for (Frame.Sample s : samples) {
-      sampled(s.handle(), s.mask());
+      asks += sampled(s.handle(), s.mask()) ? 1 : 0;
     }
+    return asks == samples.size();
   }
 
-  private void sampled(int handle, int mask) {
+  /** Whether it is looked for now. */
+  private boolean sampled(int handle, int mask) {
     Watched w = files.get(handle);
     if (w == null || (mask & (READABLE | ENDS)) == 0) {
-      return;
+      return false;
     }
     // A SYNC tells edges again that were told as they came.
     int edges = PseudoCall.edges(mask);
-    if (edges < 0 || edges != w.edges) {
-      w.edges = edges;
-      request(w, false);
+    if (edges >= 0 && edges == w.edges) {
+      return false;
     }
+    w.edges = edges;
+    request(w, false);
+    return true;
   }
 
   /**
@@ -254,7 +266,7 @@ final class LookAhead {
       synchronized (this) {
         w = queue.poll();
         if (w == null) {
-          return;
+          break;
         }
         w.queued = false;
         served = w;
@@ -286,6 +298,7 @@ final class LookAhead {
         notifyAll();
       }
     }
+    looker.served();
   }
 
   /** Of the socket of the last call, which is watched: what comes later is an edge. */

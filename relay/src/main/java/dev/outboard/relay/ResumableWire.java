@@ -8,6 +8,7 @@ import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
@@ -36,6 +37,9 @@ final class ResumableWire implements Wire {
 
   /** How long the other end may take to fetch the last bytes. */
   private static final Duration LINGER = Duration.ofSeconds(10);
+
+  /** What is kept stays for so long at most. */
+  private static final long KEPT_NANOS = 1_000_000;
 
   private static final int NEARLY_DONE_MILLIS = 200;
   private static final Duration PARTING = Duration.ofSeconds(1);
@@ -66,6 +70,12 @@ final class ResumableWire implements Wire {
   // Says to the sender that there is something to be done; not a condition of the monitor, or each
   // byte that arrives would wake it.
   private final Semaphore work = new Semaphore(0);
+
+  /** There is something that was put and may not have been sent, for which nobody will come. */
+  private volatile boolean kept;
+
+  /** The sender looks now and then whether there is; while it does, it is not to be told. */
+  private volatile boolean looksForKept;
 
   // Who has the lock uses the connection to write. Taken before the monitor.
   private final ReentrantLock sending = new ReentrantLock();
@@ -126,6 +136,14 @@ final class ResumableWire implements Wire {
     while (from.hasRemaining()) {
       flush(); // or there would be no room again
       take(from);
+    }
+  }
+
+  @Override
+  public void keep() {
+    kept = true;
+    if (!looksForKept) {
+      work.release();
     }
   }
 
@@ -211,10 +229,10 @@ final class ResumableWire implements Wire {
     }
   }
 
-  /** Sends what others may not wait for. Ends with the stream. */
+  /** Sends what others may not wait for, and what has stayed here. Ends with the stream. */
   private void sendWhatIsLeft() {
     while (true) {
-      work.acquireUninterruptibly();
+      awaitWork();
       work.drainPermits();
       boolean over;
       synchronized (this) {
@@ -232,6 +250,26 @@ final class ResumableWire implements Wire {
         return;
       }
     }
+  }
+
+  /**
+   * Waits until there is something to be sent. What is kept is left to others for a moment, and
+   * while more of it comes this thread need not be woken for it.
+   */
+  private void awaitWork() {
+    if (!kept) {
+      looksForKept = false;
+      // After that: whoever has kept something before may have taken it that this thread looks.
+      if (!kept) {
+        work.acquireUninterruptibly();
+        if (!kept) {
+          return;
+        }
+      }
+      looksForKept = true;
+    }
+    kept = false;
+    LockSupport.parkNanos(this, KEPT_NANOS);
   }
 
   // --- reading

@@ -30,8 +30,8 @@ public interface Wire extends AutoCloseable {
   void write(ByteBuffer from) throws IOException;
 
   /**
-   * Takes all of a direct buffer, which may stay here until {@link #push}, or the next {@link
-   * #write} by whomever: it saves the caller the time that sending takes.
+   * Takes all of a direct buffer, which may stay here until the next {@link #write} by whomever, or
+   * {@link #push}. The caller calls that, or {@link #keep}, before it waits for anything.
    *
    * @throws IOException as {@link #write}
    */
@@ -45,6 +45,9 @@ public interface Wire extends AutoCloseable {
    * @throws IOException as {@link #write}
    */
   default void push() throws IOException {}
+
+  /** Sends what {@link #put} has left here within a millisecond, if nothing else does. */
+  default void keep() {}
 
   /**
    * Lets the other end have what was written so far, then ends the stream as {@link #stop} does;

@@ -85,7 +85,13 @@ final class WireFrames {
     write();
   }
 
-  /** The same of one that may stay here until {@link #push}, or until something else is sent. */
+  /** The same of one that can wait for another to go with, for a millisecond. */
+  void sendLater(Frame frame) {
+    put(frame);
+    keep();
+  }
+
+  /** The same of one that stays until something is sent, which the caller sees to. */
   synchronized void put(Frame frame) {
     FrameCodec.encode(frame, out);
     put();
@@ -96,7 +102,7 @@ final class WireFrames {
    *
    * @param first of the first of them, as of a {@link Frame.Ahead}; likewise handle and flags
    * @param bytes one at least
-   * @param now false if they may stay here until {@link #push}, or until something else is sent
+   * @param now false if they may stay here until the caller's {@link #push} or {@link #keep}
    */
   synchronized void sendAhead(
       int slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now) {
@@ -128,6 +134,11 @@ final class WireFrames {
     } catch (IOException e) {
       wire.writingFailed();
     }
+  }
+
+  /** Leaves it here for a millisecond, if nothing else takes it along. */
+  void keep() {
+    wire.keep();
   }
 
   private void put() {

@@ -91,6 +91,9 @@ class LookAheadTest {
     }
 
     @Override
+    public void served() {}
+
+    @Override
     public void due() {}
   }
 

@@ -306,7 +306,7 @@ class RelayTest {
     Random random = new Random(1);
     for (int handle = 10; handle < 60; handle++) {
       link.sendAhead(options, handle % 2 == 0, Frame.Ahead.Kind.OPTION, handle, 3, one, true);
-      link.closeAhead(closes, handle % 3 == 0, handle, 0);
+      link.closeAhead(closes, handle % 3 == 0, handle, 0, handle % 3 != 0);
       sum(calls, random);
       // Two slots, so that they may be made at once; but both before the call.
       List<String> made = new ArrayList<>();
