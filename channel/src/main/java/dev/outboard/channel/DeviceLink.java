@@ -403,7 +403,7 @@ public final class DeviceLink implements AutoCloseable {
     }
   }
 
-  /** Leaves it there for a millisecond at most. */
+  /** Leaves it there for a few milliseconds at most. */
   public void keepAhead() {
     if (near != null) {
       near.keep();
@@ -418,7 +418,7 @@ public final class DeviceLink implements AutoCloseable {
    * @param first nothing else that was sent by this slot is on its way
    * @param kind what is to be done; others than BYTES and END only if {@link #takesCertain}
    * @param bytes at most {@link Frame.Ahead#MAX_BYTES}; the caller's again when this returns
-   * @param now false if it may stay on this machine for a millisecond; what is sent by anybody
+   * @param now false if it may stay on this machine for a few milliseconds; what is sent by anybody
    *     takes it along
    * @return false if the device is gone
    */

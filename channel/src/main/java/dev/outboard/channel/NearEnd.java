@@ -33,7 +33,8 @@ public interface NearEnd {
    * Sends a frame.
    *
    * @param flags as {@link Call#flags}: which frames of the link's socket it must come after
-   * @param now false if it may stay here for a millisecond; what is sent by anybody takes it along
+   * @param now false if it may stay here for a few milliseconds; what is sent by anybody takes it
+   *     along
    * @return false if the link is gone
    */
   boolean send(Frame.Ahead frame, int flags, boolean now);
@@ -54,7 +55,7 @@ public interface NearEnd {
   /** Has on its way what {@link #sendBytes} may have left here. */
   void push();
 
-  /** Leaves it here for a millisecond at most. */
+  /** Leaves it here for a few milliseconds at most. */
   void keep();
 
   /**

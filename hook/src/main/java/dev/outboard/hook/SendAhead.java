@@ -212,7 +212,7 @@ final class SendAhead implements AutoCloseable {
     link.pushAhead();
   }
 
-  /** Leaves it here for a millisecond at most. */
+  /** Leaves it here for a few milliseconds at most. */
   void keep() {
     link.keepAhead();
   }

@@ -39,7 +39,7 @@ final class ResumableWire implements Wire {
   private static final Duration LINGER = Duration.ofSeconds(10);
 
   /** What is kept stays for so long at most. */
-  private static final long KEPT_NANOS = 1_000_000;
+  private static final long KEPT_NANOS = 4_000_000;
 
   private static final int NEARLY_DONE_MILLIS = 200;
   private static final Duration PARTING = Duration.ofSeconds(1);

@@ -46,7 +46,7 @@ public interface Wire extends AutoCloseable {
    */
   default void push() throws IOException {}
 
-  /** Sends what {@link #put} has left here within a millisecond, if nothing else does. */
+  /** Sends what {@link #put} has left here within a few milliseconds, if nothing else does. */
   default void keep() {}
 
   /**

@@ -85,7 +85,7 @@ final class WireFrames {
     write();
   }
 
-  /** The same of one that can wait for another to go with, for a millisecond. */
+  /** The same of one that can wait for another to go with, for a few milliseconds. */
   void sendLater(Frame frame) {
     put(frame);
     keep();
@@ -136,7 +136,7 @@ final class WireFrames {
     }
   }
 
-  /** Leaves it here for a millisecond, if nothing else takes it along. */
+  /** Leaves it here for a few milliseconds, if nothing else takes it along. */
   void keep() {
     wire.keep();
   }
