@@ -106,6 +106,80 @@ class LinksTest {
     }
   }
 
+  /**
+   * Bytes of a corked socket, which may stay on the host for as long as they would be held back
+   * anyway: whoever lets them go, closes, or waits for long enough has them sent.
+   */
+  private static final String HOLDS_BACK =
+      """
+      import socket, time
+      listener = socket.create_server(("127.0.0.1", 0))
+      def pair():
+          near = socket.create_connection(listener.getsockname())
+          far = listener.accept()[0]
+          far.settimeout(5)
+          for _ in range(60):
+              near.send(b"w")
+              far.recv(1)
+          return near, far
+      def cork(s, on):
+          s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+      def all(far, count):
+          had = b""
+          while len(had) < count and (part := far.recv(count - len(had))):
+              had += part
+          return had
+      near, far = pair()
+      for i in range(50):
+          cork(near, 1)
+          near.send(b"header %03d" % i)
+          near.send(b"more")
+          cork(near, 0)
+          assert all(far, 14) == b"header %03dmore" % i
+      print("let go")
+      for i in range(3):
+          cork(near, 1)
+          near.send(b"held")
+          assert all(far, 4) == b"held"
+          near.send(b"more", socket.MSG_MORE)
+          cork(near, 0)
+          assert all(far, 4) == b"more"
+          near.send(b"less", socket.MSG_MORE)
+          assert all(far, 4) == b"less"
+      print("waited for")
+      soonest = 1
+      for i in range(30):
+          near, far = pair()
+          cork(near, 1)
+          near.send(b"the last")
+          begun = time.monotonic()
+          near.close()
+          assert all(far, 100) == b"the last"
+          soonest = min(soonest, time.monotonic() - begun)
+      # 200 ms is how long the kernel holds them back; a close lets them go.
+      assert soonest < 0.15, "closed late: %f" % soonest
+      print("closed")
+      """;
+
+  @Scenario(
+      modes = {Mode.NATIVE, Mode.LIBRARY},
+      trace = false)
+  void whatACorkedSocketHoldsBackComes(Trial trial) {
+    String[] program = {Programs.PYTHON, "-c", HOLDS_BACK};
+    if (trial.mode() == Mode.NATIVE) {
+      trial.outcome("output", trial.machine(program).run(LIMIT).expectSuccess().output());
+      return;
+    }
+    Machines machines = new Machines(trial);
+    int port = trial.port();
+    try (Running device = device(trial, machines, port)) {
+      assertThat(device.alive()).isTrue();
+      String said = machines.run(port, List.of(), program).run(LIMIT).expectSuccess().output();
+      assertThat(said).isEqualTo("let go\nwaited for\nclosed\n");
+      trial.outcome("output", said);
+    }
+  }
+
   /** What is done to a link under load. */
   private interface Harm {
     void to(BreakingProxy proxy, Running program);
