@@ -133,7 +133,7 @@ final class Front {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment polls = arena.allocate(2L * POLLFD_BYTES, 4);
       MemorySegment buffer = arena.allocate(LINE_BYTES);
-      SignalPairs pairs = new SignalPairs();
+      SignalPairs pairs = new SignalPairs(System::nanoTime);
       // Whom to ask; before a side has said that it listens, the question would end it.
       Map<Side, Integer> pidfds = new EnumMap<>(Side.class);
       StringBuilder rest = new StringBuilder();

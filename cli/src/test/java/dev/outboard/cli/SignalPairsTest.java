@@ -12,7 +12,8 @@ class SignalPairsTest {
   private static final int TERM = 15;
   private static final int LAST = 64;
 
-  private final SignalPairs pairs = new SignalPairs();
+  private long now = Long.MAX_VALUE - 5; // it may overflow
+  private final SignalPairs pairs = new SignalPairs(() -> now);
 
   @Test
   void aSignalToTheFrontAloneIsPassedOnOnceTheGroupHasAnswered() {
@@ -46,10 +47,32 @@ class SignalPairsTest {
     pairs.report(GROUP, INT);
     assertThat(pairs.ask(FRONT)).isTrue();
     pairs.answered(FRONT);
+    now += SignalPairs.LATE_NANOS;
     pairs.report(FRONT, INT);
     assertThat(pairs.ask(GROUP)).isTrue();
     pairs.answered(GROUP);
     assertThat(pairs.due()).isEqualTo(INT);
+  }
+
+  /** The kernel may come to the front last, and be held up on its way. */
+  @Test
+  void aSignalToTheGroupThatComesToTheFrontBehindItsAnswerIsNotPassedOn() {
+    pairs.report(GROUP, INT);
+    pairs.report(GROUP, TERM);
+    assertThat(pairs.ask(FRONT)).isTrue();
+    pairs.report(FRONT, TERM);
+    pairs.answered(FRONT);
+    now += SignalPairs.LATE_NANOS - 1;
+    pairs.report(FRONT, INT);
+    assertThat(pairs.ask(GROUP)).isFalse();
+    assertThat(pairs.due()).isZero();
+    // One counterpart each: what came in time has none left.
+    pairs.report(FRONT, INT);
+    pairs.report(FRONT, TERM);
+    assertThat(pairs.ask(GROUP)).isTrue();
+    pairs.answered(GROUP);
+    assertThat(pairs.due()).isEqualTo(INT);
+    assertThat(pairs.due()).isEqualTo(TERM);
   }
 
   @Test
