@@ -130,10 +130,16 @@ public final class DeviceRelay {
       }
       case Frame.Ready f -> {
         LookAhead looker = looks;
-        if (looker != null && looker.ready(f.samples())) {
-          frames.put(f); // What it finds goes with that; it pushes in any case.
+        if (looker == null) {
+          frames.send(f);
           return null;
         }
+        // Before it looks: what it finds goes with this, and it pushes, found it anything or not.
+        frames.put(f);
+        if (!looker.ready(f.samples())) {
+          frames.push();
+        }
+        return null;
       }
       case Frame.Bye(String why) -> {
         return why;
