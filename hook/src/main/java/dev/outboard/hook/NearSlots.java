@@ -68,8 +68,8 @@ final class NearSlots implements AutoCloseable {
 
   private static final long PARTING_NANOS = 1_000_000_000;
 
-  /** More than this does not stay here. */
-  private static final long MOST_KEPT_BYTES = 8192;
+  /** More than this does not stay here: it may fill a segment, which is not held back. */
+  private static final long MOST_KEPT_BYTES = 1024;
 
   private static final int PLAIN_RECEIVE = Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL;
 

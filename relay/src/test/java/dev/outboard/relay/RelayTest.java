@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.Credentials;
@@ -259,6 +260,78 @@ class RelayTest {
     }
     for (int handle = 1; handle < 10; handle++) {
       assertThat(told.poll(5, TimeUnit.SECONDS)).isEqualTo(handle + " by relay-wire");
+    }
+  }
+
+  /** Keeps what was put until something is written or pushed, however long that takes. */
+  private static final class Keeping implements Wire {
+    private final Wire wire;
+    private final ByteArrayOutputStream kept = new ByteArrayOutputStream();
+
+    Keeping(Wire wire) {
+      this.wire = wire;
+    }
+
+    @Override
+    public int read(ByteBuffer into) throws IOException {
+      return wire.read(into);
+    }
+
+    @Override
+    public synchronized void write(ByteBuffer from) throws IOException {
+      push();
+      wire.write(from);
+    }
+
+    @Override
+    public synchronized void put(ByteBuffer from) {
+      byte[] bytes = new byte[from.remaining()];
+      from.get(bytes);
+      kept.writeBytes(bytes);
+    }
+
+    @Override
+    public synchronized void push() throws IOException {
+      if (kept.size() > 0) {
+        wire.write(ByteBuffer.allocateDirect(kept.size()).put(kept.toByteArray()).flip());
+        kept.reset();
+      }
+    }
+
+    @Override
+    public void stop() {
+      wire.stop();
+    }
+
+    @Override
+    public void close() {
+      wire.close();
+    }
+  }
+
+  /** Whether or not the look that it asks for finds anything, and whichever is over first. */
+  @Test
+  void anEdgeOfASocketThatIsLookedAtIsToldAtOnce() throws Exception {
+    int[] wire = pair();
+    int[] fds = pair();
+    Device device = new Device(fds[0]);
+    open.add(device);
+    Thread far =
+        Thread.ofPlatform()
+            .daemon()
+            .start(() -> DeviceRelay.serve(new Keeping(wireOf(wire[1])), fds[1]));
+    open.add(() -> assertThat(far.join(java.time.Duration.ofSeconds(5))).isTrue());
+    HostRelay relay = HostRelay.start(wireOf(wire[0]));
+    open.add(relay);
+    DeviceLink link = link(relay);
+    CallSlot looks = link.attach(1, 1, -1, CREDENTIALS);
+    link.look(looks, 7, 1);
+    for (int i = 1; i <= 2000; i++) {
+      int mask = PseudoCall.withEdges(Poll.POLLIN | Poll.POLLOUT, i);
+      int handle = i % 5 == 0 ? 8 : 7; // nobody looks at the other one
+      device.stream.send(new Frame.Ready(List.of(new Frame.Sample(handle, mask, i))));
+      // Before the relay's next word that nothing else is the matter.
+      assertThat(told.poll(3, TimeUnit.SECONDS)).isEqualTo(handle + " by relay-wire");
     }
   }
 
@@ -664,6 +737,8 @@ class RelayTest {
                 call.data.asSlice(0, Math.max(0, taken)).toArray(ValueLayout.JAVA_BYTE));
           }
           slot.complete(taken, -1, 0, 0);
+        } else if (call.number == PseudoCall.WATCH || call.number == PseudoCall.LOOK) {
+          slot.complete(0, Poll.POLLOUT, 0, 0);
         } else if (call.number == SETSOCKOPT || call.number == CLOSE) {
           LockSupport.parkNanos(200_000); // a call that does not wait for it comes first
           made.add((call.number == CLOSE ? "close " : "setsockopt ") + call.args[0]);
