@@ -388,12 +388,7 @@ static int take_slot(int where) {
   return -1;
 }
 
-/* Not in a child of the process that took it; whether this is that process. */
-static inline int give_slot(int index, int32_t process) {
-  if (is_child_of(process)) return 0;
-  __sync_lock_release(&CONTROL->busy[index]);
-  return 1;
-}
+static inline void give_slot(int index) { __sync_lock_release(&CONTROL->busy[index]); }
 
 /* What `make` is told: to notice all handlers. */
 enum { BY_ANY = -1 };
@@ -706,8 +701,7 @@ static int64_t receive(struct slot *s, const struct transfer *t, int flags, uint
  * closes between this and the trap still has it go there.
  */
 static int is_still(int fd, uint64_t handle) {
-  return named(ACQUIRE(HANDLES[(uint32_t)fd & (MAX_FD - 1)])) == named(handle) &&
-         ACQUIRE(STATES[((uint32_t)fd & (MAX_FD - 1)) * 4]) == STATE_DEVICE;
+  return named(ACQUIRE(HANDLES[fd])) == named(handle) && ACQUIRE(STATES[fd * 4]) == STATE_DEVICE;
 }
 
 static int64_t transmit(struct slot *s, struct transfer *t, int flags, uint64_t handle, int fd,
@@ -900,7 +894,9 @@ static int64_t poll_call(const struct call *c, int *done) {
   l.count = 0;
   l.spins = spins_of(index, c->number);
   int64_t r = c->number == SYS_poll_list ? poll_now(s, c, &l, done) : select_now(s, c, &l, done);
-  if (give_slot(index, process) && *done) DEVICE_CALLS[c->number]++;
+  if (is_child_of(process)) return r;
+  give_slot(index);
+  if (*done) DEVICE_CALLS[c->number]++;
   return r;
 }
 
@@ -1251,25 +1247,23 @@ static int64_t control_set(const struct call *c, int *done) {
   int follows = locked && (known & KNOWN) &&
                 (operation == EPOLL_CTL_DEL || look_up(c, &e, c->r10, sizeof e));
   int64_t r;
+  // Here, as what comes of it has to be followed.
+  *done = DONE;
   if (passes) {
-    // Here, as what comes of it has to be followed.
-    *done = DONE;
     HOST_CALLS[c->number]++;
     r = system_call(c->number, c->rdi, c->rsi, c->rdx, c->r10, 0, 0);
   } else {
-    *done = DONE;
     // A signal that comes before the hook has the call ends it, and this call never says that.
     do r = trapping_call(SYS_epoll_ctl, c->rdi, c->rsi, c->rdx, c->r10);
     while (r == -EINTR);
-    follows = follows && !is_child_of(process);
-    if (follows) {
-      // The hook has made it unknown, and nobody else has if it was made so once.
-      uint64_t by_hook = (known + 2) & ~(uint64_t)KNOWN;
-      follows = __atomic_compare_exchange_n(&set->state, &by_hook, by_hook | KNOWN, 0,
-                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    }
   }
   if (is_child_of(process)) return r;
+  if (!passes && follows) {
+    // The hook has made it unknown, and nobody else has if it was made so once.
+    uint64_t by_hook = (known + 2) & ~(uint64_t)KNOWN;
+    follows = __atomic_compare_exchange_n(&set->state, &by_hook, by_hook | KNOWN, 0,
+                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  }
   // Behind the call: the hook may have read the members before it.
   if (r == 0 && !(follows && follow(set, operation, fd, &e, word))) forget_members(set);
   if (locked) unlock(set);
@@ -1391,9 +1385,9 @@ static int64_t wait_in_set(const struct call *c, int *done) {
     } else {
       *done = r == -EINTR || (r == 0 && !limit);
     }
-    if (!give_slot(index, process)) return r;
   }
   if (is_child_of(process)) return r;
+  if (index >= 0) give_slot(index);
   unlock(set);
   if (*done) DEVICE_CALLS[c->number]++;
   return r;
@@ -1791,7 +1785,8 @@ int64_t device_call(const struct call *c, int *done, int unknown) {
   if (is_child_of(process)) return r;
   // Without what a trap moved of the rest: the hook counts that.
   int64_t moved = s->result;
-  if (give_slot(index, process) && *done == DONE) {
+  give_slot(index);
+  if (*done == DONE) {
     DEVICE_CALLS[c->number]++;
     if (moved > 0) DEVICE_MOVED[c->number] += moved;
     if (moved > 0 && is_file(from)) CONTROL->stayed += moved;

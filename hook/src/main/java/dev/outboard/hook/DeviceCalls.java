@@ -956,11 +956,10 @@ final class DeviceCalls implements Placeholders.HandleCloser {
     for (OpenFile w = file.takeBack(); w != null; w = file.takeBack()) {
       close(w.handle());
     }
-    SendAhead sends = ahead;
     if (file.abandon()) {
       closeNow(handle);
-    } else if (sends != null) {
-      sends.push(); // It may be what the close waits for.
+    } else {
+      link.pushAhead(); // It may be what the close waits for.
     }
     RingFeed ring = file.takeRing();
     if (ring != null) {

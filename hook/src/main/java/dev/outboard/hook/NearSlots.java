@@ -313,7 +313,6 @@ final class NearSlots implements AutoCloseable {
       try {
         serve();
         settle();
-        push();
       } finally {
         hosted.takeBack(); // Nobody is to wait for a thread that has failed.
         CallSlot used = own;
@@ -377,20 +376,12 @@ final class NearSlots implements AutoCloseable {
      * header.
      */
     private void pushOrKeep() {
-      SendAhead by = ahead;
-      if (keeps && left <= MOST_KEPT_BYTES && by != null) {
-        by.keep();
+      if (keeps && left <= MOST_KEPT_BYTES) {
+        link.keepAhead();
       } else {
-        push();
+        link.pushAhead();
+        left = 0;
       }
-    }
-
-    private void push() {
-      SendAhead by = ahead;
-      if (by != null) {
-        by.push();
-      }
-      left = 0;
     }
 
     /** So many bytes may be here that are not on their way. */

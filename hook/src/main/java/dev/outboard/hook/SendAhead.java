@@ -163,8 +163,8 @@ final class SendAhead implements AutoCloseable {
 
   /**
    * Puts on their way what a program has handed over without a trap. What is not taken here is to
-   * trap, and finds the socket as this has. What is taken may stay on this machine until {@link
-   * #push}.
+   * trap, and finds the socket as this has. What is taken may stay on this machine until the
+   * caller's {@link DeviceLink#pushAhead} or {@link DeviceLink#keepAhead}.
    *
    * @param bytes at least one
    * @param flags of send(2)
@@ -186,7 +186,7 @@ final class SendAhead implements AutoCloseable {
       if (left < 0 || taken == bytes.byteSize() || time <= 0) {
         return taken > 0 ? taken : NOT_TAKEN;
       }
-      push(); // It is what there has to be room after.
+      link.pushAhead(); // It is what there has to be room after.
       synchronized (this) {
         Uninterrupted.waitUntil(this, time, () -> !w.full);
       }
@@ -207,16 +207,6 @@ final class SendAhead implements AutoCloseable {
     }
   }
 
-  /** Has on its way what may have stayed here; its caller's, once that is answered. */
-  void push() {
-    link.pushAhead();
-  }
-
-  /** Leaves it here for a few milliseconds at most. */
-  void keep() {
-    link.keepAhead();
-  }
-
   /** Whether a send may go ahead: not on a connection that is known to be broken, or unheard of. */
   private static boolean isFit(Placeholder p, OpenFile file) {
     return file.mayGoAhead()
@@ -228,7 +218,7 @@ final class SendAhead implements AutoCloseable {
   /**
    * Sends as many bytes as there is room for now.
    *
-   * @param now false if they may stay here until {@link #push}
+   * @param now as of {@link DeviceLink#sendBytesAhead}
    * @return how many; or the complement of that if no more can go ahead
    */
   private long leaveAll(SendWindow w, Placeholder p, MemorySegment bytes, int flags, boolean now) {
@@ -305,8 +295,8 @@ final class SendAhead implements AutoCloseable {
    *
    * @param name one that {@link Frame.Ahead#isOption}
    * @param value the int, 4 bytes
-   * @param now false if it may stay on this machine until {@link #push} where that makes no
-   *     difference: while bytes are held back anyway
+   * @param now false if it may stay on this machine for a moment where that makes no difference:
+   *     while bytes are held back anyway
    * @return false if it is to be a call as any other
    */
   boolean option(Placeholder p, OpenFile file, int name, MemorySegment value, boolean now) {

@@ -672,11 +672,16 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           || !writeSelfWord(n, ShimLayout.ATTACHED)) {
         return false;
       }
-      p.table(table);
-      p.freeze(s.vforks > 0);
-      s.phase = ShimState.Phase.ACTIVE;
+      activate(p, s, table);
       return true;
     }
+  }
+
+  /** The table is the process's alone; who calls has the state's monitor. */
+  private static void activate(ProcessEntry p, ShimState s, ShimTable table) {
+    p.table(table);
+    p.freeze(s.vforks > 0);
+    s.phase = ShimState.Phase.ACTIVE;
   }
 
   private void abandon(ShimState s, ShimTable table, ShimImage image, boolean mapped) {
@@ -858,9 +863,7 @@ final class Shim implements AutoCloseable, Statistics.Untrapped {
           return -Errno.EAGAIN;
         }
       } else if (mapped && s.phase == ShimState.Phase.FORKED) {
-        p.table(table);
-        p.freeze(s.vforks > 0);
-        s.phase = ShimState.Phase.ACTIVE;
+        activate(p, s, table);
         return 0;
       }
       never(p, s);

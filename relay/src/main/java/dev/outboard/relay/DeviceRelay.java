@@ -130,13 +130,9 @@ public final class DeviceRelay {
       }
       case Frame.Ready f -> {
         LookAhead looker = looks;
-        if (looker == null) {
-          frames.send(f);
-          return null;
-        }
         // Before it looks: what it finds goes with this, and it pushes, found it anything or not.
         frames.put(f);
-        if (!looker.ready(f.samples())) {
+        if (looker == null || !looker.ready(f.samples())) {
           frames.push();
         }
         return null;
@@ -535,8 +531,9 @@ public final class DeviceRelay {
         ahead.blocks();
         tell(ahead.untold(index)); // That may be long, and the host may have others waiting.
       } else if (r != -Errno.EINTR && r != -Errno.ERESTARTSYS) {
+        boolean closes = ahead.closes();
         Frame.Done done = ahead.made(index, r);
-        if (done != null && slot.call().number == SendQueue.CLOSE) {
+        if (done != null && closes) {
           frames.sendLater(done); // The host needs it only to be able to close more.
         } else {
           tell(done);

@@ -154,11 +154,11 @@ final class LookAhead {
    * @return whether all of them are looked for now
    */
   synchronized boolean ready(List<Frame.Sample> samples) {
-    int asks = 0;
+    boolean all = true;
     for (Frame.Sample s : samples) {
-      asks += sampled(s.handle(), s.mask()) ? 1 : 0;
+      all &= sampled(s.handle(), s.mask());
     }
-    return asks == samples.size();
+    return all;
   }
 
   /** Whether it is looked for now. */

@@ -124,10 +124,8 @@ final class ResumableWire implements Wire {
 
   @Override
   public void write(ByteBuffer from) throws IOException {
-    while (from.hasRemaining()) {
-      take(from);
-      flush();
-    }
+    put(from);
+    flush();
   }
 
   @Override

@@ -31,7 +31,7 @@ import org.jspecify.annotations.Nullable;
 final class SendQueue {
   private static final int SHUTDOWN = SyscallTable.row("shutdown").canonical();
   private static final int SETSOCKOPT = SyscallTable.row("setsockopt").canonical();
-  static final int CLOSE = SyscallTable.row("close").canonical();
+  private static final int CLOSE = SyscallTable.row("close").canonical();
 
   /**
    * @param number the how-manieth of the session's

@@ -44,6 +44,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -110,12 +111,21 @@ class RelayTest {
   }
 
   private DeviceLink carried(int version) throws Exception {
+    return carried(version, UnaryOperator.identity());
+  }
+
+  /**
+   * @param far what the device's relay has instead of its wire
+   */
+  private DeviceLink carried(int version, UnaryOperator<Wire> far) throws Exception {
     int[] wire = pair();
     int[] device = pair();
     open.add(new Device(device[0], version));
-    Thread far =
-        Thread.ofPlatform().daemon().start(() -> DeviceRelay.serve(wireOf(wire[1]), device[1]));
-    open.add(() -> assertThat(far.join(java.time.Duration.ofSeconds(5))).isTrue());
+    Thread relays =
+        Thread.ofPlatform()
+            .daemon()
+            .start(() -> DeviceRelay.serve(far.apply(wireOf(wire[1])), device[1]));
+    open.add(() -> assertThat(relays.join(java.time.Duration.ofSeconds(5))).isTrue());
     HostRelay relay = HostRelay.start(wireOf(wire[0]));
     open.add(relay);
     return link(relay);
@@ -312,18 +322,8 @@ class RelayTest {
   /** Whether or not the look that it asks for finds anything, and whichever is over first. */
   @Test
   void anEdgeOfASocketThatIsLookedAtIsToldAtOnce() throws Exception {
-    int[] wire = pair();
-    int[] fds = pair();
-    Device device = new Device(fds[0]);
-    open.add(device);
-    Thread far =
-        Thread.ofPlatform()
-            .daemon()
-            .start(() -> DeviceRelay.serve(new Keeping(wireOf(wire[1])), fds[1]));
-    open.add(() -> assertThat(far.join(java.time.Duration.ofSeconds(5))).isTrue());
-    HostRelay relay = HostRelay.start(wireOf(wire[0]));
-    open.add(relay);
-    DeviceLink link = link(relay);
+    DeviceLink link = carried(FrameCodec.HIGHEST_VERSION, Keeping::new);
+    Device device = (Device) open.getFirst();
     CallSlot looks = link.attach(1, 1, -1, CREDENTIALS);
     link.look(looks, 7, 1);
     for (int i = 1; i <= 2000; i++) {

@@ -87,23 +87,11 @@ class LinksTest {
       modes = {Mode.NATIVE, Mode.LIBRARY},
       trace = false)
   void aSendBehindTheEndOfAFullStreamIsRefused(Trial trial) {
-    String[] program = {Programs.PYTHON, "-c", SENDS_BEHIND_THE_END};
-    if (trial.mode() == Mode.NATIVE) {
-      trial.outcome("output", trial.machine(program).run(LIMIT).expectSuccess().output());
-      return;
-    }
-    Machines machines = new Machines(trial);
-    int port = trial.port();
-    try (Running device = device(trial, machines, port)) {
-      assertThat(device.alive()).isTrue();
-      String said = machines.run(port, List.of(), program).run(LIMIT).expectSuccess().output();
-      assertThat(said)
-          .contains(
-              "at once: BrokenPipeError BrokenPipeError\n",
-              "waiting: BrokenPipeError BrokenPipeError\n",
-              "all: True\n");
-      trial.outcome("output", said);
-    }
+    assertThat(said(trial, SENDS_BEHIND_THE_END))
+        .contains(
+            "at once: BrokenPipeError BrokenPipeError\n",
+            "waiting: BrokenPipeError BrokenPipeError\n",
+            "all: True\n");
   }
 
   /**
@@ -165,19 +153,25 @@ class LinksTest {
       modes = {Mode.NATIVE, Mode.LIBRARY},
       trace = false)
   void whatACorkedSocketHoldsBackComes(Trial trial) {
-    String[] program = {Programs.PYTHON, "-c", HOLDS_BACK};
+    assertThat(said(trial, HOLDS_BACK)).isEqualTo("let go\nwaited for\nclosed\n");
+  }
+
+  /** What a Python program says, natively or over a link; the outcome of the trial. */
+  private static String said(Trial trial, String source) {
+    String[] program = {Programs.PYTHON, "-c", source};
+    String said;
     if (trial.mode() == Mode.NATIVE) {
-      trial.outcome("output", trial.machine(program).run(LIMIT).expectSuccess().output());
-      return;
+      said = trial.machine(program).run(LIMIT).expectSuccess().output();
+    } else {
+      Machines machines = new Machines(trial);
+      int port = trial.port();
+      try (Running device = device(trial, machines, port)) {
+        assertThat(device.alive()).isTrue();
+        said = machines.run(port, List.of(), program).run(LIMIT).expectSuccess().output();
+      }
     }
-    Machines machines = new Machines(trial);
-    int port = trial.port();
-    try (Running device = device(trial, machines, port)) {
-      assertThat(device.alive()).isTrue();
-      String said = machines.run(port, List.of(), program).run(LIMIT).expectSuccess().output();
-      assertThat(said).isEqualTo("let go\nwaited for\nclosed\n");
-      trial.outcome("output", said);
-    }
+    trial.outcome("output", said);
+    return said;
   }
 
   /** What is done to a link under load. */
