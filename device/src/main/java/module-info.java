@@ -4,6 +4,7 @@ module dev.outboard.device {
   requires transitive dev.outboard.channel;
   requires transitive dev.outboard.kernel;
   requires transitive dev.outboard.virtio;
+  requires dev.outboard.relay;
   requires static jdk.jfr;
   requires static org.jspecify;
 

@@ -15,6 +15,12 @@ final class ServiceCodec {
   private static final int SERVICE_STATUS = 37;
   private static final int KERNEL_STATUS = 38;
   private static final int NAMED = 39;
+  private static final int CARRY = 40;
+  private static final int END = 41;
+  private static final int SAID = 42;
+
+  /** A key of P-256 is shorter, also a private one. */
+  private static final int MAX_KEY = 1024;
 
   private static final int ONE_KERNEL = 1;
   private static final int DRAINING = 2;
@@ -28,7 +34,7 @@ final class ServiceCodec {
 
   /** Whether a frame of that kind is decoded here. */
   static boolean knows(int kind) {
-    return kind >= JOIN && kind <= NAMED;
+    return kind >= JOIN && kind <= SAID;
   }
 
   /** Whether a visitor of a service begins with it, before a session or without one. */
@@ -51,6 +57,21 @@ final class ServiceCodec {
       case ServiceFrame.Serve f -> {
         to.putLong(f.id());
         yield SERVE;
+      }
+      case ServiceFrame.Carry f -> {
+        to.putLong(f.id()).putLong(f.patienceMillis()).putInt(f.first() ? 1 : 0);
+        FrameCodec.putString(to, f.ownKey());
+        FrameCodec.putString(to, f.hostKey());
+        yield CARRY;
+      }
+      case ServiceFrame.End f -> {
+        to.putLong(f.id());
+        yield END;
+      }
+      case ServiceFrame.Said f -> {
+        to.putLong(f.id());
+        FrameCodec.putString(to, f.line());
+        yield SAID;
       }
       case ServiceFrame.Started f -> {
         if (f.notices().size() > MAX_NOTICES) {
@@ -133,12 +154,26 @@ final class ServiceCodec {
         yield new ServiceFrame.Named(pid, name);
       }
       case SERVE -> new ServiceFrame.Serve(in.u64());
+      case CARRY -> carry(in);
+      case END -> new ServiceFrame.End(in.u64());
+      case SAID -> new ServiceFrame.Said(in.u64(), in.string());
       case STARTED -> started(in);
       case SESSION_ENDED -> new ServiceFrame.SessionEnded(in.u64(), in.string());
       case STATUS_REQUEST -> new ServiceFrame.StatusRequest(in.u64());
       case SERVICE_STATUS -> service(in);
       default -> kernel(in);
     };
+  }
+
+  private static Frame carry(FrameCodec.Reader in) {
+    long id = in.u64();
+    long patience = in.u64();
+    int first = in.i32();
+    String own = in.string();
+    String host = in.string();
+    in.good &= patience >= 0 && (first & ~1) == 0;
+    in.good &= own.length() <= MAX_KEY && host.length() <= MAX_KEY;
+    return new ServiceFrame.Carry(id, first != 0, patience, own, host);
   }
 
   private static Frame started(FrameCodec.Reader in) {

@@ -27,6 +27,29 @@ public sealed interface ServiceFrame extends Frame {
   /** Service to kernel: serve the session whose link comes with this frame. */
   record Serve(long id) implements ServiceFrame {}
 
+  /**
+   * Service to kernel: a session of a host that comes by TCP begins, or goes on, with the
+   * connection that comes with this frame.
+   *
+   * @param first whether it begins; otherwise it may have ended meanwhile
+   * @param patienceMillis how long it is kept without a connection
+   * @param ownKey what TLS on the connection shows, a private key as PKCS #8 in Base64
+   * @param hostKey whom it accepts, a public key as SubjectPublicKeyInfo in Base64
+   */
+  record Carry(long id, boolean first, long patienceMillis, String ownKey, String hostKey)
+      implements ServiceFrame {
+    @Override
+    public String toString() {
+      return "Carry[id=" + id + ", first=" + first + "]"; // Keys are in no log.
+    }
+  }
+
+  /** Service to kernel: that session, which it carries, is to end. */
+  record End(long id) implements ServiceFrame {}
+
+  /** Kernel to service: how the link of a session fares that it carries, as a line for a log. */
+  record Said(long id, String line) implements ServiceFrame {}
+
   /** Kernel to service, first: it has booted. */
   record Started(
       String kernel, String release, String system, long bootMicros, List<String> notices)

@@ -280,7 +280,7 @@ public final class SlotLayout {
   }
 
   /** The sequence number that follows {@code sequence}: 31 bits, never 0. */
-  static int next(int sequence) {
+  public static int next(int sequence) {
     return sequence == Integer.MAX_VALUE ? 1 : sequence + 1;
   }
 }

@@ -42,6 +42,12 @@ final class Word {
     wakeIfAsleep();
   }
 
+  /** Changes the word, by whichever of its wakers, and wakes its waiter if asleep. */
+  void add() {
+    SlotLayout.INT.getAndAdd(slot, word, 1);
+    wakeIfAsleep();
+  }
+
   /** As {@link #set}, unless the waiter has been made to look up: it shall not wait again. */
   void answer(int value) {
     int before;

@@ -147,6 +147,11 @@ class ProtocolPageTest {
                     9,
                     List.of(new ServiceFrame.Program(17, 1000, "sh"))))));
     m.put("39 Named: pid 17, \"sh\"", new ServiceFrame.Named(17, "sh"));
+    m.put(
+        "40 Carry: number 7, 30000 ms, the first, \"YQ==\", \"Yg==\"",
+        new ServiceFrame.Carry(7, true, 30_000, "YQ==", "Yg=="));
+    m.put("41 End: number 7", new ServiceFrame.End(7));
+    m.put("42 Said: number 7, \"x\"", new ServiceFrame.Said(7, "x"));
     return m;
   }
 

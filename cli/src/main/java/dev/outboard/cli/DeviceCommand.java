@@ -2,6 +2,7 @@
 package dev.outboard.cli;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.channel.CallCarrier;
 import dev.outboard.device.Device;
 import dev.outboard.device.DeviceException;
 import dev.outboard.device.DeviceOptions;
@@ -18,6 +19,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** {@code outboard device}: a kernel that carries out calls for programs elsewhere. */
 final class DeviceCommand implements Command {
@@ -153,7 +155,9 @@ final class DeviceCommand implements Command {
       if (control != null) {
         return serveFor(options, descriptor(CONTROL, control, syntax), terminal);
       }
-      return stdio ? stdio(options) : serve(options, descriptor(FD, String.valueOf(fd), syntax));
+      return stdio
+          ? stdio(options)
+          : serve(options, descriptor(FD, String.valueOf(fd), syntax), null);
     } catch (DeviceException e) {
       throw new Failure(String.valueOf(e.getMessage()));
     }
@@ -182,10 +186,11 @@ final class DeviceCommand implements Command {
     return ExitStatus.OK;
   }
 
-  private static int serve(DeviceOptions options, int fd) throws DeviceException {
+  private static int serve(DeviceOptions options, int fd, @Nullable CallCarrier carrier)
+      throws DeviceException {
     Device device = Device.start(options);
     try {
-      if (device.serve(fd)) {
+      if (device.serve(fd, carrier)) {
         device.deliver(EmbeddedDevice.DELIVERY);
       }
     } finally {
@@ -204,8 +209,9 @@ final class DeviceCommand implements Command {
     }
     try {
       Wire wire = DescriptorWire.of(STANDARD_INPUT, STANDARD_OUTPUT);
-      Thread.ofPlatform().daemon().name("relay").start(() -> DeviceRelay.serve(wire, link.other()));
-      return serve(options, link.one());
+      DeviceRelay relay = new DeviceRelay(wire, link.other());
+      Thread.ofPlatform().daemon().name("relay").start(relay::serve);
+      return serve(options, link.one(), relay);
     } catch (IOException e) {
       throw new Failure("cannot carry a session: " + e.getMessage());
     }

@@ -254,7 +254,13 @@ final class RunCommand implements Command {
     LinkWatch watch = new LinkWatch(own::keep);
     try {
       TcpHost.Stream stream =
-          TcpHost.connect(address, keys.requireIdentity(), keys.keysOf(address), asked, watch);
+          TcpHost.connect(
+              address,
+              keys.requireIdentity(),
+              keys.keysOf(address),
+              asked,
+              arguments.value(SHARE),
+              watch);
       Duration patience = stream.patience();
       if (reconnect != null && patience.compareTo(asked) < 0) {
         terminal.say(
@@ -264,11 +270,7 @@ final class RunCommand implements Command {
       // What is asked while the link is down gets its answer when there is one again.
       LinkOptions options =
           new LinkOptions(
-                  CLIENT,
-                  LinkOptions.DEFAULT_SLOTS,
-                  Duration.ofMinutes(2),
-                  patience.plus(UNNOTICED))
-              .withShare(arguments.value(SHARE));
+              CLIENT, LinkOptions.DEFAULT_SLOTS, Duration.ofMinutes(2), patience.plus(UNNOTICED));
       try (HostRelay relay = HostRelay.start(stream.wire())) {
         return offload(
             arguments,

@@ -15,6 +15,7 @@ import java.net.InetSocketAddress;
 import java.nio.channels.UnresolvedAddressException;
 import java.time.Duration;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where a service listens for hosts on other machines: {@code --listen tcp:[ADDR:]PORT}.
@@ -87,9 +88,11 @@ record TcpPlace(
   private TcpDevice.Sessions sessions(Service service) {
     return new TcpDevice.Sessions() {
       @Override
-      public int open(PeerKey host, String name) throws IOException {
+      public TcpDevice.Carried open(
+          PeerKey host, String name, @Nullable String share, Duration kept, TcpDevice.Fate fate)
+          throws IOException {
         try {
-          return service.open(guest(host, name));
+          return carried(service.open(guest(host, name), share, kept, fate(fate)));
         } catch (ServiceException e) {
           throw new IOException(e.getMessage(), e);
         }
@@ -102,6 +105,34 @@ record TcpPlace(
         } catch (ServiceException e) {
           throw new IOException(e.getMessage(), e);
         }
+      }
+    };
+  }
+
+  private static TcpDevice.Carried carried(Service.Carried session) {
+    return new TcpDevice.Carried() {
+      @Override
+      public boolean connect(int fd, String ownKey, String hostKey) {
+        return session.connect(fd, ownKey, hostKey);
+      }
+
+      @Override
+      public void end() {
+        session.end();
+      }
+    };
+  }
+
+  private static Service.Fate fate(TcpDevice.Fate fate) {
+    return new Service.Fate() {
+      @Override
+      public void says(String line) {
+        fate.says(line);
+      }
+
+      @Override
+      public void ended(String why) {
+        fate.ended(why);
       }
     };
   }

@@ -2,6 +2,7 @@
 package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.channel.CallCarrier;
 import dev.outboard.channel.DevicePaths;
 import dev.outboard.kernel.KernelException;
 import dev.outboard.kernel.LinuxKernel;
@@ -259,7 +260,16 @@ public final class Device implements AutoCloseable {
    * @throws DeviceException if the device has too many links
    */
   public boolean serve(int fd) throws DeviceException {
-    Threads.join(server.serve(fd));
+    return serve(fd, null);
+  }
+
+  /**
+   * The same for a host that shares no memory with the device.
+   *
+   * @param carrier who brings the session's calls; the other end of the socket is its, too
+   */
+  public boolean serve(int fd, @Nullable CallCarrier carrier) throws DeviceException {
+    Threads.join(server.serve(fd, carrier));
     return server.parted();
   }
 

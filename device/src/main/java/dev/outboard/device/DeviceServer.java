@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.channel.CallCarrier;
 import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.syscalls.PathSet;
@@ -130,15 +131,16 @@ final class DeviceServer implements AutoCloseable {
    * Serves one link.
    *
    * @param fd a connected Unix stream socket; owned by this object from here on
+   * @param carrier who brings its calls, if that is not shared memory
    * @return the thread that serves it and ends with it
    * @throws DeviceException if there are too many links, or the server is closed
    */
-  Thread serve(int fd) throws DeviceException {
+  Thread serve(int fd, @Nullable CallCarrier carrier) throws DeviceException {
     long id;
     synchronized (this) {
       id = ++served;
     }
-    return serve(fd, id, why -> {});
+    return serve(fd, id, why -> {}, carrier);
   }
 
   /**
@@ -146,11 +148,12 @@ final class DeviceServer implements AutoCloseable {
    *
    * @param ended told why it has ended, once all that it had is taken back; on its thread
    */
-  Thread serve(int fd, long id, Consumer<String> ended) throws DeviceException {
+  Thread serve(int fd, long id, Consumer<String> ended, @Nullable CallCarrier carrier)
+      throws DeviceException {
     FrameStream stream = new FrameStream(fd);
     synchronized (this) {
       if (!closed && links.size() < MAX_LINKS) {
-        Session session = new Session(this, stream, id, ended);
+        Session session = new Session(this, stream, id, ended, carrier);
         Thread thread = Thread.ofPlatform().name("session-" + id).daemon(true).unstarted(session);
         links.add(session);
         linkThreads.add(thread);

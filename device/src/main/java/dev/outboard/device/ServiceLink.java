@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.device;
 
+import dev.outboard.abi.Errno;
 import dev.outboard.abi.SyscallNumbers;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
@@ -8,12 +9,21 @@ import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
+import dev.outboard.posix.SocketPair;
+import dev.outboard.posix.Uninterrupted;
+import dev.outboard.relay.CarriedSession;
+import dev.outboard.relay.DeviceRelay;
+import dev.outboard.relay.Wire;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -30,9 +40,17 @@ final class ServiceLink implements Runnable {
   /** {@code linux/time.h}. */
   private static final int CLOCK_PROCESS_CPUTIME_ID = 2;
 
+  /** How long hosts may take to fetch the last words of sessions that the service ends. */
+  private static final long PARTING_NANOS = TimeUnit.SECONDS.toNanos(2);
+
   private final Device device;
   private final DeviceServer server;
   private final FrameStream stream;
+
+  /** Sessions of hosts that come by TCP, by their numbers. */
+  private final Map<Long, CarriedSession> carried = new HashMap<>();
+
+  private boolean parting;
   private final long began = System.nanoTime();
 
   /**
@@ -64,6 +82,7 @@ final class ServiceLink implements Runnable {
           };
     }
     server.awaitNone();
+    awaitCarriers();
     stream.close();
   }
 
@@ -77,9 +96,26 @@ final class ServiceLink implements Runnable {
         }
         serve(id, fd);
       }
+      case ServiceFrame.Carry f -> {
+        int fd = stream.takeDescriptor();
+        if (fd < 0) {
+          return "a session came without its connection";
+        }
+        carry(f, fd);
+      }
+      case ServiceFrame.End(long id) -> {
+        CarriedSession session;
+        synchronized (this) {
+          session = carried.get(id);
+        }
+        if (session != null) {
+          session.close();
+        }
+      }
       case ServiceFrame.StatusRequest(long id) -> stream.send(status(id));
       case Frame.Bye(String why) -> {
         server.stopAll();
+        parting = true;
         return why;
       }
       case Frame.Unknown f -> {}
@@ -134,9 +170,85 @@ final class ServiceLink implements Runnable {
 
   private void serve(long id, int fd) {
     try {
-      server.serve(fd, id, why -> stream.send(new ServiceFrame.SessionEnded(id, why)));
+      server.serve(fd, id, why -> stream.send(new ServiceFrame.SessionEnded(id, why)), null);
     } catch (DeviceException e) {
       stream.send(new ServiceFrame.SessionEnded(id, String.valueOf(e.getMessage())));
+    }
+  }
+
+  private void carry(ServiceFrame.Carry f, int fd) {
+    CarriedSession session;
+    synchronized (this) {
+      session = carried.get(f.id());
+      if (session == null && f.first()) {
+        session =
+            new CarriedSession(
+                Duration.ofMillis(f.patienceMillis()),
+                line -> stream.send(new ServiceFrame.Said(f.id(), line)));
+        carried.put(f.id(), session);
+      }
+    }
+    if (session == null) {
+      Linux.close(fd); // of one that has ended meanwhile
+      return;
+    }
+    session.connect(fd, f.ownKey(), f.hostKey());
+    if (f.first()) {
+      CarriedSession begun = session;
+      Thread.ofPlatform().daemon().name("carrier-" + f.id()).start(() -> carry(f.id(), begun));
+    }
+  }
+
+  private void carry(long id, CarriedSession session) {
+    String why = "the device fails";
+    try {
+      why = carried(id, session);
+    } catch (RuntimeException e) {
+      server.log("the link of session " + id + " fails: " + e);
+    } finally {
+      session.close();
+      stream.send(new ServiceFrame.SessionEnded(id, why));
+      synchronized (this) {
+        carried.remove(id);
+        notifyAll();
+      }
+    }
+  }
+
+  /** From the first connection to the session's end; why it has ended. */
+  private String carried(long id, CarriedSession session) {
+    Wire wire;
+    try {
+      wire = session.begin();
+    } catch (IOException e) {
+      return String.valueOf(e.getMessage());
+    }
+    SocketPair link = SocketPair.open();
+    if (link.error() < 0) {
+      wire.close();
+      return "there is no link for it: " + Errno.name(-link.error());
+    }
+    DeviceRelay relay = new DeviceRelay(wire, link.other());
+    Thread served = null;
+    try {
+      served = server.serve(link.one(), id, why -> {}, relay);
+    } catch (DeviceException e) {
+      // The relay finds its link closed, and says so.
+      server.log("session " + id + ": " + e.getMessage());
+    }
+    String why = relay.serve();
+    if (served != null) {
+      Threads.join(served);
+    }
+    return why;
+  }
+
+  /** Waits until hosts know that their sessions have ended; not long if the service ends. */
+  private synchronized void awaitCarriers() {
+    if (!parting) {
+      Uninterrupted.waitUntil(this, carried::isEmpty);
+    } else if (!Uninterrupted.waitUntil(this, PARTING_NANOS, carried::isEmpty)) {
+      List.copyOf(carried.values()).forEach(CarriedSession::close);
     }
   }
 }

@@ -2,6 +2,8 @@
 package dev.outboard.device;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.channel.CallCarrier;
+import dev.outboard.channel.CallSource;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceCounts;
 import dev.outboard.channel.DeviceSlot;
@@ -65,6 +67,7 @@ final class Session implements Runnable {
   private final Lookers lookers;
   private final String name;
   private final Consumer<String> onEnd;
+  private final @Nullable CallCarrier carrier;
   private final CountDownLatch rooted = new CountDownLatch(1);
 
   // Guarded by this.
@@ -91,9 +94,15 @@ final class Session implements Runnable {
    * @param stream a connected link; owned by the session from here on
    * @param id its number, for people
    * @param onEnd told why it has ended, last of all
+   * @param carrier who brings its calls, if that is not shared memory
    */
-  Session(DeviceServer server, FrameStream stream, long id, Consumer<String> onEnd) {
-    this(server, stream, id, onEnd, Rests::start);
+  Session(
+      DeviceServer server,
+      FrameStream stream,
+      long id,
+      Consumer<String> onEnd,
+      @Nullable CallCarrier carrier) {
+    this(server, stream, id, onEnd, carrier, Rests::start);
   }
 
   /**
@@ -104,6 +113,7 @@ final class Session implements Runnable {
       FrameStream stream,
       long id,
       Consumer<String> onEnd,
+      @Nullable CallCarrier carrier,
       Function<Runnable, Thread> sender) {
     this.server = server;
     this.kernel = server.kernel();
@@ -111,6 +121,7 @@ final class Session implements Runnable {
     this.id = id;
     this.name = "session-" + id;
     this.onEnd = onEnd;
+    this.carrier = carrier;
     this.handles = new Handles(server.limits().handles(), server.limits().handleNumbers());
     this.readiness = new Readiness(kernel, handles, server.ahead()::withdraw);
     this.lookers = new Lookers(readiness::anyPrompt);
@@ -170,6 +181,15 @@ final class Session implements Runnable {
   /** Sends a frame to the host; if the link is gone, so will be the session, and no one minds. */
   void send(Frame frame) {
     stream.send(frame);
+  }
+
+  /** Tells the host of edges. */
+  void tell(Frame.Ready edges) {
+    if (carrier == null) {
+      send(edges);
+    } else {
+      carrier.tell(edges);
+    }
   }
 
   void log(String what, Throwable cause) {
@@ -423,7 +443,10 @@ final class Session implements Runnable {
       }
       DeviceSlot slot = new DeviceSlot(place, loan != null);
       slot.reset();
-      shadow = new ShadowThread(this, slot, index, likeTid > 0 ? likeTid : rootTid, attach, loan);
+      CallSource source = carrier == null ? null : carrier.open(index, slot.data());
+      shadow =
+          new ShadowThread(
+              this, slot, index, likeTid > 0 ? likeTid : rootTid, attach, loan, source);
       taken.set(index);
       shadows[index] = shadow;
       shadowCount++;
@@ -578,7 +601,7 @@ final class Session implements Runnable {
         boolean news = readiness.edges(scratch, edges);
         for (int from = 0; from < edges.size(); from += FrameCodec.MAX_SAMPLES) {
           int to = Math.min(edges.size(), from + FrameCodec.MAX_SAMPLES);
-          send(new Frame.Ready(edges.subList(from, to)));
+          tell(new Frame.Ready(edges.subList(from, to)));
         }
         if (news) {
           lookers.told();

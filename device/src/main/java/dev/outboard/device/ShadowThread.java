@@ -11,6 +11,8 @@ import dev.outboard.abi.Socket;
 import dev.outboard.abi.Stat;
 import dev.outboard.abi.Struct;
 import dev.outboard.abi.Xdp;
+import dev.outboard.channel.CallMaker;
+import dev.outboard.channel.CallSource;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
@@ -104,6 +106,7 @@ final class ShadowThread implements Runnable {
   private volatile Handles.@Nullable Handle given;
   private volatile int givenBy;
   private final @Nullable SlotLoan loan;
+  private final @Nullable CallSource source;
   private final Lookers.Looker looker;
   private int newBirth;
   // The host knows that it has the slot.
@@ -119,6 +122,7 @@ final class ShadowThread implements Runnable {
   /**
    * @param loan what makes the slot's memory a process's of the program; null for a slot of the
    *     hook; ended by {@link Session#ended}
+   * @param source where its calls come from, if not by the slot's memory
    */
   ShadowThread(
       Session session,
@@ -126,8 +130,10 @@ final class ShadowThread implements Runnable {
       int index,
       int likeTid,
       Frame.Attach attach,
-      @Nullable SlotLoan loan) {
+      @Nullable SlotLoan loan,
+      @Nullable CallSource source) {
     this.loan = loan;
+    this.source = source;
     this.pid = attach.pid();
     this.looker = session.lookers().enter(pid, loan != null);
     this.session = session;
@@ -141,7 +147,7 @@ final class ShadowThread implements Runnable {
     this.likeTid = likeTid;
     this.attachId = attach.id();
     this.credentials = attach.credentials();
-    this.call = new Call(slot.data());
+    this.call = source == null ? new Call(slot.data()) : source.call();
     this.thread =
         Thread.ofPlatform()
             .name("shadow-" + attach.pid() + "/" + attach.tid())
@@ -212,6 +218,9 @@ final class ShadowThread implements Runnable {
     if (!gone) {
       phase.endAll();
       slot.close();
+      if (source != null) {
+        source.close();
+      }
       phase.again(0, this::strike);
     }
   }
@@ -308,7 +317,12 @@ final class ShadowThread implements Runnable {
       } else {
         loan.send(new Frame.Attached(attachId, index));
       }
-      serve(marshaller, bpf, own, identity, ring, lent, kicks);
+      Calls made = new Calls(marshaller, bpf, own, identity, lent, kicks);
+      if (source == null) {
+        serve(made, own, ring, lent, kicks);
+      } else {
+        source.run(made);
+      }
     } finally {
       if (ring != null) {
         ring.close(own);
@@ -317,10 +331,8 @@ final class ShadowThread implements Runnable {
   }
 
   private void serve(
-      DeviceMarshaller marshaller,
-      @Nullable BpfDeviceMarshaller bpf,
+      Calls made,
       MemorySegment own,
-      Identity identity,
       SendsAhead.@Nullable Ring ring,
       @Nullable LentCalls lent,
       @Nullable KeptKicks kicks) {
@@ -345,16 +357,56 @@ final class ShadowThread implements Runnable {
         }
         continue;
       }
+      slot.take(call);
+      if (placement != null && placement.called(slot.where(), slot.slept())) {
+        slot.together(placement.together());
+      }
+      long result = made.make(sequence);
+      slot.complete(result, sample.mask, sample.stamp, newBirth);
+      if (result != LentCalls.TRAP) {
+        slot.timed(made.nanos);
+      }
+      if (lent != null) {
+        lent.lookAhead(own);
+      }
+    }
+  }
+
+  /** Makes one call after the other. */
+  private final class Calls implements CallMaker {
+    private final DeviceMarshaller marshaller;
+    private final @Nullable BpfDeviceMarshaller bpf;
+    private final MemorySegment own;
+    private final Identity identity;
+    private final @Nullable LentCalls lent;
+    private final @Nullable KeptKicks kicks;
+
+    /** How long the last one has taken. */
+    private long nanos;
+
+    Calls(
+        DeviceMarshaller marshaller,
+        @Nullable BpfDeviceMarshaller bpf,
+        MemorySegment own,
+        Identity identity,
+        @Nullable LentCalls lent,
+        @Nullable KeptKicks kicks) {
+      this.marshaller = marshaller;
+      this.bpf = bpf;
+      this.own = own;
+      this.identity = identity;
+      this.lent = lent;
+      this.kicks = kicks;
+    }
+
+    @Override
+    public long make(int sequence) {
       sample.none();
       newBirth = 0;
       long result;
       long start = System.nanoTime();
       FlightEvents.CallEvent event = FlightEvents.beginCall();
       try {
-        slot.take(call);
-        if (placement != null && placement.called(slot.where(), slot.slept())) {
-          slot.together(placement.together());
-        }
         if (lent != null) {
           if (LentCalls.isWholeLook(call)) {
             session.lookers().looksDirectly(looker);
@@ -396,16 +448,25 @@ final class ShadowThread implements Runnable {
         event.commit();
       }
       // Before the host knows: what it asks for next counts this call, too.
-      long nanos = System.nanoTime() - start;
+      nanos = System.nanoTime() - start;
       activity.call(call.number, result, nanos);
-      slot.complete(result, sample.mask, sample.stamp, newBirth);
-      if (result != LentCalls.TRAP) {
-        slot.timed(nanos);
-      }
       calls.setRelease(calls.getPlain() + 1);
-      if (lent != null) {
-        lent.lookAhead(own);
-      }
+      return result;
+    }
+
+    @Override
+    public int readyMask() {
+      return sample.mask;
+    }
+
+    @Override
+    public long readyStamp() {
+      return sample.stamp;
+    }
+
+    @Override
+    public int newBirth() {
+      return newBirth;
     }
   }
 
@@ -1073,7 +1134,7 @@ final class ShadowThread implements Runnable {
       session.lookers().hurry();
     }
     if (!edges.isEmpty()) {
-      session.send(new Frame.Ready(edges));
+      session.tell(new Frame.Ready(edges));
       edges.clear();
     }
     return result;

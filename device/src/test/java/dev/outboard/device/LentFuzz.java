@@ -175,6 +175,7 @@ class LentFuzz {
         noStream,
         1,
         why -> {},
+        null,
         run -> {
           check(sender == null, "two senders");
           sender = run;

@@ -47,6 +47,7 @@ class RestsTest {
             new FrameStream(-1),
             1,
             why -> {},
+            null,
             run -> {
               sender = run;
               return Thread.currentThread();

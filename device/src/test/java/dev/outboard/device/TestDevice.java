@@ -49,7 +49,7 @@ final class TestDevice implements AutoCloseable {
   int rawLink() {
     int[] pair = socketPair();
     try {
-      server.serve(pair[1]);
+      server.serve(pair[1], null);
     } catch (DeviceException e) {
       throw new IllegalStateException(e);
     }

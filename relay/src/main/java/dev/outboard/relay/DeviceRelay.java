@@ -2,13 +2,14 @@
 package dev.outboard.relay;
 
 import dev.outboard.abi.Errno;
-import dev.outboard.channel.CallSlot;
+import dev.outboard.channel.Bell;
+import dev.outboard.channel.CallCarrier;
+import dev.outboard.channel.CallMaker;
+import dev.outboard.channel.CallSource;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameStream;
-import dev.outboard.channel.LinkException;
 import dev.outboard.channel.SlotLayout;
-import dev.outboard.channel.SlotMemory;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Uninterrupted;
@@ -18,18 +19,20 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The device's end of a session whose host is elsewhere: stands for the host towards the device.
- * See {@link HostRelay}.
+ * The device's end of a session whose host is elsewhere, in the device's process: stands for the
+ * host towards the device. See {@link HostRelay}.
  *
- * <p>The device checks what comes from here as it checks any host; what this object checks is what
- * itself depends on.
+ * <p>Frames go through the session's link; calls do not: whoever makes them takes them from here,
+ * and sends their ends itself. The device checks what comes from here as it checks any host; what
+ * this object checks is what itself depends on.
  */
-public final class DeviceRelay {
+public final class DeviceRelay implements CallCarrier {
   private static final Duration PING = Duration.ofSeconds(5);
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
@@ -40,32 +43,29 @@ public final class DeviceRelay {
   private final AheadOrder order = new AheadOrder();
   private final ByteQueue.Pool pool = new ByteQueue.Pool();
 
-  // Guarded by this: both readers use them.
-  private @Nullable MemorySegment memory;
-  private Carrier[] carriers = new Carrier[0];
+  // Guarded by this.
+  private @Nullable Carrier[] carriers = new Carrier[0];
 
   // The wire's reader makes it, once.
   private volatile @Nullable LookAhead looks;
 
-  private DeviceRelay(Wire wire, int deviceFd) {
+  /**
+   * @param wire a connection to where a {@link HostRelay} is
+   * @param deviceFd a connected Unix socket whose other end the device serves, with this object as
+   *     its carrier; both are closed when {@link #serve} returns
+   */
+  public DeviceRelay(Wire wire, int deviceFd) {
     this.wire = wire;
     this.frames = new WireFrames(wire);
     this.stream = new FrameStream(deviceFd);
   }
 
   /**
-   * Carries one session, until either side ends it.
+   * Carries one session, until either side ends it. Called once.
    *
-   * @param wire a connection to where a {@link HostRelay} is
-   * @param deviceFd a connected Unix socket whose other end the device serves; both are closed when
-   *     this returns
    * @return why it has ended
    */
-  public static String serve(Wire wire, int deviceFd) {
-    return new DeviceRelay(wire, deviceFd).serve();
-  }
-
-  private String serve() {
+  public String serve() {
     Thread deviceReader = Thread.ofPlatform().daemon().name("relay-device").start(this::readDevice);
     String why;
     try (Heartbeat heartbeat = new Heartbeat(wire, frames, PING, PATIENCE, PATIENCE)) {
@@ -96,46 +96,14 @@ public final class DeviceRelay {
     }
     frames.send(new Frame.Bye(why));
     wire.finish();
-    synchronized (this) {
-      for (Carrier carrier : carriers) {
-        if (carrier != null) {
-          carrier.end();
-        }
-      }
-    }
   }
 
   /** Null, or why the session has ended. */
   private @Nullable String fromDevice(Frame frame) {
     switch (frame) {
       case Welcome welcome -> {
-        int fd = stream.takeDescriptor();
-        try {
-          MemorySegment slots = SlotMemory.owned(SlotMemory.map(welcome, fd), arena);
-          synchronized (this) {
-            memory = slots;
-            carriers = new Carrier[welcome.slots()];
-          }
-        } catch (LinkException e) {
-          return String.valueOf(e.getMessage());
-        } finally {
-          Linux.close(fd);
-        }
-      }
-      case Frame.Attached f when f.slot() >= 0 && !begin(f.slot()) -> {
-        return "the device gave out call slot " + f.slot() + ", which is not free";
-      }
-      case Frame.Detached f when !end(f.slot()) -> {
-        return "the device took back call slot " + f.slot() + ", which nobody had";
-      }
-      case Frame.Ready f -> {
-        LookAhead looker = looks;
-        // Before it looks: what it finds goes with this, and it pushes, found it anything or not.
-        frames.put(f);
-        if (looker == null || !looker.ready(f.samples())) {
-          frames.push();
-        }
-        return null;
+        // The memory of the slots, which is that of whoever makes calls.
+        Linux.close(stream.takeDescriptor());
       }
       case Frame.Bye(String why) -> {
         return why;
@@ -146,29 +114,29 @@ public final class DeviceRelay {
     return null;
   }
 
-  private synchronized boolean begin(int index) {
-    MemorySegment slots = memory;
-    if (slots == null || index >= carriers.length || carrier(index) != null) {
-      return false;
+  @Override
+  public void tell(Frame.Ready edges) {
+    LookAhead looker = looks;
+    // Before it looks: what it finds goes with this, and it pushes, found it anything or not.
+    frames.put(edges);
+    if (looker == null || !looker.ready(edges.samples())) {
+      frames.push();
+    }
+  }
+
+  @Override
+  public synchronized CallSource open(int index, MemorySegment data) {
+    if (index >= carriers.length) {
+      carriers = Arrays.copyOf(carriers, Math.max(index + 1, 2 * carriers.length));
     }
     Carrier before = carriers[index];
     if (before != null && (before.queue != null || before.looks)) {
       before.mirror.restore();
     }
-    carriers[index] =
-        new Carrier(index, slots.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), before);
-    carriers[index].thread.start();
-    return true;
-  }
-
-  private boolean end(int index) {
-    Carrier carrier = carrier(index);
-    if (carrier == null) {
-      return false;
-    }
-    carrier.end();
-    Uninterrupted.join(carrier.thread);
-    return true;
+    Carrier carrier =
+        new Carrier(index, data, before == null ? new SlotMirror(data, arena) : before.mirror);
+    carriers[index] = carrier;
+    return carrier;
   }
 
   private synchronized @Nullable Carrier carrier(int slot) {
@@ -261,7 +229,7 @@ public final class DeviceRelay {
       Carrier carrier = added;
       added = null;
       SendQueue queue = carrier == null ? null : carrier.queue;
-      if (carrier != null && queue != null && queue.wakes() && !carrier.begin(queue)) {
+      if (carrier != null && queue != null && queue.wakes()) {
         carrier.due();
       }
     }
@@ -298,7 +266,10 @@ public final class DeviceRelay {
       if (ordering > Call.AFTER_OR_AGAIN) {
         return "the host made a call with flags that there are not";
       }
-      Call call = carrier.slot.call();
+      if (sequence != SlotLayout.next(carrier.wanted)) {
+        return "the two ends do not speak of the same call";
+      }
+      Call call = carrier.call;
       call.start(number);
       call.flags = ordering;
       long extent = Extent.of(flags, call.data.byteSize());
@@ -310,11 +281,6 @@ public final class DeviceRelay {
       carrier.busy = true;
       carrier.wanted = sequence;
       LookAhead looker = looks;
-      boolean quiet = looker == null || looker.isQuiet();
-      if (ordering == 0 && quiet && order.isIdle() && number != PseudoCall.LOOK) {
-        // Nothing that it would have to wait for: it need not go through the slot's thread.
-        return carrier.submit() ? null : "the two ends do not speak of the same call";
-      }
       carrier.after = order.added();
       carrier.afterLooks = looker == null ? 0 : looker.asked();
       carrier.due();
@@ -328,17 +294,19 @@ public final class DeviceRelay {
     }
   }
 
-  /** Makes the calls of one slot and sends their ends. */
-  private final class Carrier implements Runnable, LookAhead.Looker {
+  /** The calls of one slot: has them made, and sends their ends. */
+  private final class Carrier implements CallSource, LookAhead.Looker {
     private final int index;
-    private final MemorySegment timeout;
-    private final CallSlot slot;
+    private final Call call;
     private final SlotMirror mirror;
+    private final Bell bell = new Bell(arena);
+    private final BooleanSupplier somethingToDo = this::hasSomethingToDo;
+    private final BooleanSupplier isOver = this::isOver;
+    private final BooleanSupplier isOut = this::isOut;
 
-    /** What there is to be done that has not been submitted. */
+    /** What there is to be done. */
     private final AtomicInteger due = new AtomicInteger();
 
-    private final Thread thread;
     // Handed over by what is due, or by the call's end.
     private int wanted;
     private long extent;
@@ -346,98 +314,91 @@ public final class DeviceRelay {
     private long afterLooks;
     // The wire's reader makes it, before it hands over what is in it.
     private @Nullable SendQueue queue;
-    // Likewise: it has made the slot's call, of what is in the queue.
-    private boolean begun;
     // The slot's thread's: there is something that the host is to be told of before long.
     private boolean untold;
+    private @Nullable CallMaker maker;
     // The wire's reader's, again: the slot is for looking ahead.
     private boolean looks;
     private volatile boolean busy;
     private volatile int interrupted;
     private volatile boolean over;
 
-    Carrier(int index, MemorySegment place, @Nullable Carrier before) {
+    Carrier(int index, MemorySegment data, SlotMirror mirror) {
       this.index = index;
-      this.timeout = before == null ? arena.allocate(CallSlot.TIMEOUT_BYTES, 8) : before.timeout;
-      this.slot = CallSlot.of(index, place, timeout);
-      this.mirror = before == null ? new SlotMirror(slot.call().data, arena) : before.mirror;
-      this.thread = Thread.ofPlatform().daemon().name("relay-slot-" + index).unstarted(this);
+      this.call = new Call(data);
+      this.mirror = mirror;
     }
 
     @Override
-    public void run() {
+    public Call call() {
+      return call;
+    }
+
+    private boolean hasSomethingToDo() {
+      return over || due.get() > 0;
+    }
+
+    private boolean isOver() {
+      return over;
+    }
+
+    private boolean isOut() {
+      return over || interrupted == wanted;
+    }
+
+    @Override
+    public void run(CallMaker calls) {
+      maker = calls;
       while (true) {
         boolean soon = untold;
-        boolean ended =
-            slot.awaitNext(
-                () -> due.get() > 0 || over, soon ? SendQueue.TELL_NANOS : Long.MAX_VALUE);
+        boolean any = bell.await(somethingToDo, soon ? SendQueue.TELL_NANOS : Long.MAX_VALUE);
         if (over) {
           return;
         }
         SendQueue ahead = queue;
-        if (soon && ahead != null && !ended && due.get() == 0) {
+        LookAhead looker = DeviceRelay.this.looks;
+        if (!any) {
           untold = false;
-          tell(ahead.untold(index));
-          continue;
-        }
-        if (ended && begun && ahead != null) {
-          begun = false;
-          sendAhead(ahead, ended(ahead));
-          continue;
-        }
-        if (ended) {
-          replyInOrder(slot.result());
+          if (ahead != null) {
+            tell(ahead.untold(index));
+          }
           continue;
         }
         due.decrementAndGet();
         if (ahead != null) {
-          sendAhead(ahead, false);
-          continue;
-        }
-        LookAhead looker = DeviceRelay.this.looks;
-        if (looks && looker != null) {
+          sendAhead(ahead);
+        } else if (looks && looker != null) {
           looker.serve();
-          continue;
+        } else {
+          makeWanted(calls);
         }
-        long instead = inOrder();
-        if (over) {
-          return;
-        }
-        boolean looked = slot.call().number == PseudoCall.LOOK;
-        if (looked && looker != null) {
-          looker.await(looker.changed((int) slot.call().args[0]), () -> over);
-        }
-        if (instead != 0 || looked) {
-          slot.call().start(PseudoCall.PING); // so that both ends count the same
-        }
-        if (!submit()) {
-          wire.stop();
-          return;
-        }
-        slot.await(Long.MAX_VALUE);
-        if (over) {
-          return;
-        }
-        replyInOrder(instead != 0 ? instead : slot.result());
       }
     }
 
-    private void replyInOrder(long result) {
+    /** Makes the host's call, once its turn has come. */
+    private void makeWanted(CallMaker calls) {
       LookAhead looker = DeviceRelay.this.looks;
-      if (slot.call().number == PseudoCall.SYNC && looker != null) {
-        // What the program is told of is with it before that.
-        looker.await(looker.changed(slot.call().data, result), () -> over);
+      long result = inOrder();
+      if (over) {
+        return;
       }
-      reply(result);
+      if (call.number == PseudoCall.LOOK && looker != null) {
+        looker.await(looker.changed((int) call.args[0]), isOver);
+        call.start(PseudoCall.PING);
+      }
+      if (result == 0) {
+        result = calls.make(wanted);
+        if (call.number == PseudoCall.SYNC && looker != null) {
+          // What the program is told of is with it before that.
+          looker.await(looker.changed(call.data, result), isOver);
+        }
+      }
+      if (!over) {
+        reply(calls, result);
+      }
     }
 
-    /** Hands the call to the device; false if the two ends do not mean the same one. */
-    private boolean submit() {
-      slot.submit();
-      return slot.sequence() == wanted;
-    }
-
-    private void reply(long result) {
+    private void reply(CallMaker calls, long result) {
       // Before the reply, which the next call may follow at once. A host that writes before it has
       // the reply spoils what it receives itself.
       busy = false;
@@ -445,9 +406,9 @@ public final class DeviceRelay {
           index,
           wanted,
           result,
-          slot.readyMask(),
-          slot.newBirth(),
-          slot.readyStamp(),
+          calls.readyMask(),
+          calls.newBirth(),
+          calls.readyStamp(),
           mirror,
           extent);
     }
@@ -458,48 +419,26 @@ public final class DeviceRelay {
      * @return 0, or what the call ends with instead of being made
      */
     private long inOrder() {
-      Call call = slot.call();
       int flags = call.flags;
       call.flags = 0;
       LookAhead looker = DeviceRelay.this.looks;
       if (looker != null) {
-        looker.awaitAsked(afterLooks, () -> over);
+        looker.awaitAsked(afterLooks, isOver);
       }
       if (flags == 0) {
-        order.await(after, () -> over);
+        order.await(after, isOver);
         return 0;
       }
       boolean patient = flags == Call.AFTER;
-      BooleanSupplier out = () -> over || interrupted == wanted;
-      if (order.awaitAll(after, call.args[0], patient, out)) {
+      if (order.awaitAll(after, call.args[0], patient, isOut)) {
         return 0;
       }
       return interrupted == wanted ? -Errno.ERESTARTSYS : -Errno.EAGAIN;
     }
 
-    /**
-     * Makes the first call of what has come ahead, instead of the slot's thread, which need not be
-     * woken before it has ended. By the wire's reader, while that thread knows of nothing to do.
-     *
-     * @return false if that is for the slot's thread: it may have to wait, or to write
-     */
-    boolean begin(SendQueue ahead) {
-      if (over || !ahead.isPlain() || !ahead.fill(slot.call())) {
-        return false;
-      }
-      begun = true;
-      slot.submit();
-      return true;
-    }
-
-    /**
-     * Sends what has come ahead, until there is nothing more of it.
-     *
-     * @param again whether the socket had no room for what comes first
-     */
-    private void sendAhead(SendQueue ahead, boolean again) {
-      boolean waits = again;
-      Call call = slot.call();
+    /** Sends what has come ahead, until there is nothing more of it. */
+    private void sendAhead(SendQueue ahead) {
+      boolean waits = false;
       while (!over) {
         tell(ahead.dropped(index));
         if (!ahead.fill(call)) {
@@ -512,21 +451,19 @@ public final class DeviceRelay {
         LookAhead looker = DeviceRelay.this.looks;
         if (ahead.closes() && looker != null) {
           // Whoever gets the handle's number next has nothing to do with what was taken.
-          looker.awaitAsked(looker.asked(), () -> over);
+          looker.awaitAsked(looker.asked(), isOver);
         }
-        slot.submit();
-        slot.await(Long.MAX_VALUE);
+        long result = make();
         if (over) {
           return;
         }
-        waits = ended(ahead);
+        waits = ended(ahead, result);
       }
     }
 
     /** A call of what has come ahead has ended; whether the socket had no room. */
-    private boolean ended(SendQueue ahead) {
-      long r = slot.result();
-      boolean full = r == -Errno.EAGAIN && slot.call().number == PseudoCall.SEND;
+    private boolean ended(SendQueue ahead, long r) {
+      boolean full = r == -Errno.EAGAIN && call.number == PseudoCall.SEND;
       if (full) {
         ahead.blocks();
         tell(ahead.untold(index)); // That may be long, and the host may have others waiting.
@@ -548,26 +485,34 @@ public final class DeviceRelay {
       }
     }
 
+    /** A call of this end's own. */
+    private long make() {
+      CallMaker calls = maker;
+      if (calls == null) {
+        throw new IllegalStateException("nobody makes calls of slot " + index);
+      }
+      wanted = SlotLayout.next(wanted);
+      return calls.make(wanted);
+    }
+
     @Override
     public long make(int number, int handle, long first, long second) {
-      Call call = slot.call();
       call.start(number);
       call.args[0] = handle;
       call.args[1] = first;
       call.args[2] = second;
-      slot.submit();
-      slot.await(Long.MAX_VALUE);
-      return slot.result();
+      return make();
     }
 
     @Override
     public int mask() {
-      return slot.readyMask();
+      CallMaker calls = maker;
+      return calls == null ? -1 : calls.readyMask();
     }
 
     @Override
     public MemorySegment data() {
-      return slot.call().data;
+      return call.data;
     }
 
     @Override
@@ -583,18 +528,18 @@ public final class DeviceRelay {
     @Override
     public void due() {
       due.incrementAndGet();
-      slot.nudge();
+      bell.ring();
     }
 
-    /** Ends the thread; a call that is pending has no end any more. */
-    void end() {
+    @Override
+    public void close() {
       over = true;
       order.wake();
       LookAhead looker = DeviceRelay.this.looks;
       if (looker != null) {
         looker.wake();
       }
-      slot.lose();
+      bell.ring();
     }
   }
 }

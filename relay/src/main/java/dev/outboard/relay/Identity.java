@@ -64,6 +64,20 @@ public final class Identity {
     return new Identity(privateKey, key);
   }
 
+  /**
+   * One whose private key came from another process.
+   *
+   * @param privateKey as {@link #privateKey} gives it
+   * @throws GeneralSecurityException if it is none
+   */
+  static Identity of(byte[] privateKey) throws GeneralSecurityException {
+    byte[] encoded = OpenSsl.publicKey(privateKey);
+    if (encoded == null) {
+      throw new GeneralSecurityException("no private key");
+    }
+    return new Identity(privateKey, PeerKey.of(encoded, ""));
+  }
+
   /** The private key, as PKCS #8 in PEM form: for a file that only its owner may read. */
   public String pem() {
     return pem(BEGIN, privateKey, END);

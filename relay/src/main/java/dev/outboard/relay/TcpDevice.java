@@ -2,18 +2,14 @@
 package dev.outboard.relay;
 
 import dev.outboard.channel.ServiceStatus;
-import dev.outboard.posix.Linux;
 import java.io.IOException;
 import java.net.InetSocketAddress;
-import java.net.SocketAddress;
-import java.net.StandardSocketOptions;
 import java.nio.channels.ClosedChannelException;
-import java.nio.channels.ServerSocketChannel;
-import java.nio.channels.SocketChannel;
 import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -26,9 +22,10 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The device's end of links by TCP and TLS: accepts connections of hosts that it knows, and carries
- * a session over each stream that they begin. A stream lives on for a while when its connection has
- * broken, until the host goes on with it over another one.
+ * The device's end of links by TCP and TLS: accepts connections of hosts that it knows, and hands
+ * each to the process of the session that its host begins or goes on with, which holds no key that
+ * anybody would know. A session lives on for a while when its connection has broken, until the host
+ * comes with another one.
  *
  * <p>Who has not shown a known key gets nothing but TLS's handshake, not long, and not many at a
  * time: of too many the oldest gives way.
@@ -57,14 +54,17 @@ public final class TcpDevice implements AutoCloseable {
   /** Where sessions come from, and what is known of them. Any thread. */
   public interface Sessions {
     /**
-     * Begins a session.
+     * Begins a session, for which a connection follows.
      *
      * @param host by which key it has shown who it is
      * @param name the same for a log
-     * @return a connected Unix stream socket whose other end the device serves; the caller's
+     * @param share the kernel that it is to share with others; null for none
+     * @param patience how long it is to be kept without a connection
+     * @param fate is told what becomes of it
      * @throws IOException if there is none to be had; the message is for the host's user
      */
-    int open(PeerKey host, String name) throws IOException;
+    Carried open(PeerKey host, String name, @Nullable String share, Duration patience, Fate fate)
+        throws IOException;
 
     /**
      * Lets a host ask what the device does.
@@ -74,6 +74,31 @@ public final class TcpDevice implements AutoCloseable {
     default Questions ask(PeerKey host, String name) throws IOException {
       throw new IOException("this device tells nobody what it does");
     }
+  }
+
+  /** A session, in the process of its kernel: a {@link CarriedSession} there. Any thread. */
+  public interface Carried {
+    /**
+     * Hands a connection over.
+     *
+     * @param fd a connected TCP socket, of which the session gets a descriptor of its own
+     * @param ownKey what TLS on it shows, a private key as PKCS #8 in Base64
+     * @param hostKey whom it accepts, as {@link PeerKey#base64} says
+     * @return false if there is nobody any more to take it
+     */
+    boolean connect(int fd, String ownKey, String hostKey);
+
+    /** Ends it soon, if it has not ended. */
+    void end();
+  }
+
+  /** What becomes of a session. Any thread. */
+  public interface Fate {
+    /** Something has happened to it that a log should have. */
+    void says(String line);
+
+    /** It is over, and will not be heard of any more. Repeatable. */
+    void ended(String why);
   }
 
   /** What one host asks. One thread. */
@@ -100,7 +125,7 @@ public final class TcpDevice implements AutoCloseable {
     List<PeerKey> known() throws IOException;
   }
 
-  private final ServerSocketChannel listener;
+  private final TcpListener listener;
   private final Identity identity;
   private final Hosts hosts;
   private final Sessions sessions;
@@ -112,7 +137,7 @@ public final class TcpDevice implements AutoCloseable {
 
   // Guarded by this.
   private final Map<String, Stream> streams = new HashMap<>();
-  private final Deque<SocketChannel> strangers = new ArrayDeque<>();
+  private final Deque<DescriptorTransport> strangers = new ArrayDeque<>();
   private final Set<TlsConnection> asking = new HashSet<>();
   private long complaintsSince = System.nanoTime();
   private long complaintsTaken;
@@ -120,7 +145,7 @@ public final class TcpDevice implements AutoCloseable {
   private boolean closed;
 
   private TcpDevice(
-      ServerSocketChannel listener,
+      TcpListener listener,
       Identity identity,
       Hosts hosts,
       Sessions sessions,
@@ -168,17 +193,7 @@ public final class TcpDevice implements AutoCloseable {
       int maxStreams,
       Duration silence)
       throws IOException {
-    ServerSocketChannel listener = ServerSocketChannel.open();
-    boolean bound = false;
-    try {
-      listener.setOption(StandardSocketOptions.SO_REUSEADDR, true);
-      listener.bind(at, BACKLOG);
-      bound = true;
-    } finally {
-      if (!bound) {
-        listener.close();
-      }
-    }
+    TcpListener listener = TcpListener.open(at, BACKLOG);
     TcpDevice device =
         new TcpDevice(listener, identity, hosts, sessions, patience, log, maxStreams, silence);
     Thread.ofPlatform().daemon().name("tcp-acceptor").start(device::accept);
@@ -187,7 +202,7 @@ public final class TcpDevice implements AutoCloseable {
 
   /** Where it listens. */
   public InetSocketAddress address() throws IOException {
-    return (InetSocketAddress) listener.getLocalAddress();
+    return listener.address();
   }
 
   /** Streams that there are, with a connection or without one. */
@@ -198,11 +213,13 @@ public final class TcpDevice implements AutoCloseable {
   private void accept() {
     while (true) {
       try {
-        SocketChannel channel = listener.accept();
-        if (!admit(channel)) {
+        TcpListener.Accepted accepted = listener.accept();
+        DescriptorTransport transport = new DescriptorTransport(accepted.fd());
+        if (!admit(transport)) {
           return;
         }
-        Thread.ofPlatform().daemon().name("tcp-link").start(() -> serve(channel));
+        String from = text(accepted.from());
+        Thread.ofPlatform().daemon().name("tcp-link").start(() -> serve(transport, from));
       } catch (ClosedChannelException e) {
         return;
       } catch (IOException e) {
@@ -216,37 +233,39 @@ public final class TcpDevice implements AutoCloseable {
     }
   }
 
-  private synchronized boolean admit(SocketChannel channel) {
+  private synchronized boolean admit(DescriptorTransport transport) {
     if (closed) {
-      closeQuietly(channel);
+      transport.close();
       return false;
     }
     while (strangers.size() >= MAX_STRANGERS) {
-      closeQuietly(strangers.removeFirst());
+      strangers.removeFirst().close();
     }
-    strangers.addLast(channel);
+    strangers.addLast(transport);
     return true;
   }
 
-  private synchronized void known(SocketChannel channel) {
-    strangers.remove(channel);
+  private synchronized void known(DescriptorTransport transport) {
+    strangers.remove(transport);
   }
 
   /** A host that has shown a key which is known, and what it wants. */
   private record Guest(
-      TlsConnection connection, PeerKey key, String from, Opening.Request request) {
+      DescriptorTransport transport,
+      TlsConnection connection,
+      PeerKey key,
+      String from,
+      Opening.Request request) {
     String name() {
       return key.name() + " at " + from;
     }
   }
 
-  private void serve(SocketChannel channel) {
-    String from = "a connection";
+  private void serve(DescriptorTransport transport, String from) {
     Guest guest = null;
     try {
-      from = text(channel.getRemoteAddress());
-      guest = greet(channel, from);
-      known(channel);
+      guest = greet(transport, from);
+      known(transport);
       if (guest.request().highestVersion() < Opening.LOWEST_VERSION
           || guest.request().lowestVersion() > Opening.HIGHEST_VERSION) {
         refuse(
@@ -263,19 +282,19 @@ public final class TcpDevice implements AutoCloseable {
     } catch (IOException e) {
       String message = e.getMessage();
       complain(from + ": " + (message == null ? e.getClass().getSimpleName() : message));
-      closeQuietly(channel);
+      transport.close();
       if (guest != null) {
         guest.connection().close();
       }
     } finally {
-      known(channel);
+      known(transport);
     }
   }
 
   /** The connection of who is no guest is closed. */
-  private Guest greet(SocketChannel channel, String from) throws IOException {
+  private Guest greet(DescriptorTransport transport, String from) throws IOException {
     Trust trust = new Trust(hosts.known());
-    TlsConnection connection = new TlsConnection(channel, trust, identity, false);
+    TlsConnection connection = new TlsConnection(transport, trust, identity, false);
     Deadline deadline = new Deadline(HANDSHAKE, connection::close);
     boolean welcome = false;
     try {
@@ -284,7 +303,7 @@ public final class TcpDevice implements AutoCloseable {
       if (key == null) {
         throw new IOException("no key was shown");
       }
-      Guest guest = new Guest(connection, key, from, Opening.receiveRequest(connection));
+      Guest guest = new Guest(transport, connection, key, from, Opening.receiveRequest(connection));
       welcome = true;
       return guest;
     } catch (IOException e) {
@@ -322,7 +341,7 @@ public final class TcpDevice implements AutoCloseable {
       Opening.send(
           guest.connection(),
           new Opening.Answer(
-              guest.request().version(), status, Duration.ZERO, Opening.NONE, 0, text));
+              guest.request().version(), status, Duration.ZERO, Opening.NONE, text, null));
       drain(guest.connection());
     } finally {
       guest.connection().close();
@@ -336,9 +355,7 @@ public final class TcpDevice implements AutoCloseable {
     }
     // Whose it is not gets the same answer as for one that there is not.
     boolean own = stream != null && stream.key.sameKey(guest.key());
-    if (stream != null && own && stream.isOld(guest)) {
-      refuse(guest, Opening.NOT_NOW, "the stream has gone on over a newer connection");
-    } else if (stream == null || !own || !stream.take(guest)) {
+    if (stream == null || !own || !stream.connect(guest)) {
       refuse(guest, Opening.NO_STREAM, "the session has ended, or the device was started anew");
     }
   }
@@ -359,7 +376,7 @@ public final class TcpDevice implements AutoCloseable {
         }
         asking.add(connection);
       }
-      answer(guest, Opening.NONE, Duration.ZERO, 0);
+      answer(guest, Opening.NONE, Duration.ZERO, null);
       complain(guest.name() + " asks for the status");
       String why = new StatusTeller(connection, silence).tell(questions);
       complain(guest.name() + " asks no more: " + why);
@@ -371,14 +388,14 @@ public final class TcpDevice implements AutoCloseable {
     }
   }
 
-  private static void answer(Guest guest, String stream, Duration granted, long received)
+  private static void answer(Guest guest, String stream, Duration granted, @Nullable PeerKey key)
       throws IOException {
     TlsConnection connection = guest.connection();
     Deadline deadline = new Deadline(HANDSHAKE, connection::close);
     try {
       Opening.send(
           connection,
-          new Opening.Answer(guest.request().version(), Opening.OK, granted, stream, received, ""));
+          new Opening.Answer(guest.request().version(), Opening.OK, granted, stream, "", key));
     } finally {
       deadline.met();
     }
@@ -399,42 +416,51 @@ public final class TcpDevice implements AutoCloseable {
         streams.put(stream.id, stream);
       }
     }
+    boolean begun = false;
     try {
       if (!holds(stream)) {
         refuse(guest, Opening.NOT_NOW, "the device has " + maxStreams + " sessions, its limit");
         return;
       }
-      int session;
+      String share = guest.request().share();
       try {
-        session = sessions.open(guest.key(), guest.name());
+        stream.session =
+            sessions.open(
+                guest.key(), guest.name(), share.isEmpty() ? null : share, stream.granted, stream);
       } catch (IOException e) {
         refuse(guest, Opening.NOT_NOW, String.valueOf(e.getMessage()));
         return;
       }
-      stream.carry(guest, session);
+      begun = stream.connect(guest);
+      if (!begun) {
+        refuse(guest, Opening.NOT_NOW, "its kernel has just ended");
+      }
     } finally {
-      synchronized (this) {
-        streams.remove(stream.id);
-        notifyAll();
+      if (!begun) {
+        stream.end();
+        remove(stream);
       }
     }
+    log.accept(guest.name() + " begins a session");
   }
 
   private synchronized boolean holds(Stream stream) {
     return streams.containsKey(stream.id);
   }
 
+  private synchronized boolean remove(Stream stream) {
+    notifyAll();
+    return streams.remove(stream.id, stream);
+  }
+
   /** One stream of a host, and the session behind it. */
-  private final class Stream implements Renewal, LinkEvents {
+  private final class Stream implements Fate {
     private final String id;
     private final PeerKey key;
     private final String name;
     private final Duration granted;
 
-    // Guarded by this.
-    private @Nullable ResumableWire wire;
-    private @Nullable Guest guest;
-    private boolean over;
+    private volatile @Nullable Carried session;
 
     Stream(String id, PeerKey key, String name, Duration granted) {
       this.id = id;
@@ -444,137 +470,46 @@ public final class TcpDevice implements AutoCloseable {
     }
 
     /**
-     * Carries the session until its end.
+     * Begins or goes on with a connection: the session's process has it from then on.
      *
-     * @param session a connected Unix socket, this method's
+     * @return false if it is too late; the host has not been answered then
      */
-    void carry(Guest first, int session) throws IOException {
-      ResumableWire made = new ResumableWire(first.connection(), this, granted, this);
-      synchronized (this) {
-        wire = made;
+    boolean connect(Guest guest) throws IOException {
+      Carried carried = session;
+      PeerKey host = guest.request().key();
+      if (carried == null || host == null || !holds(this)) {
+        return false;
       }
-      try {
-        answer(first, id, granted, 0);
-      } catch (IOException e) {
-        made.close();
-        Linux.close(session);
-        throw e;
-      }
-      log.accept(name + " begins a session");
-      log.accept(name + " has ended its session: " + DeviceRelay.serve(made, session));
-    }
-
-    /**
-     * Whether a connection was made before one over which the host has said to have more: the
-     * network has brought it late, and its host has given it up.
-     */
-    private boolean isOld(Guest other) {
-      ResumableWire current;
-      synchronized (this) {
-        current = wire;
-      }
-      return current != null && other.request().received() < current.acknowledged();
-    }
-
-    /** Goes on with another connection; false if it is too late. */
-    boolean take(Guest other) {
-      ResumableWire current;
-      Connection before;
-      synchronized (this) {
-        current = wire;
-        if (current == null || over) {
-          return false;
-        }
-        before = current.connection();
-        if (guest != null) {
-          guest.connection().close();
-        }
-        guest = other;
-        notifyAll();
-      }
-      // This end may not have noticed yet that it is of no use any more.
-      if (before != null) {
-        current.breaks(before, "the host has made another connection");
-      }
+      Identity own = Identity.create("");
+      answer(guest, id, granted, own.key());
+      guest.connection().release();
+      String secret = Base64.getEncoder().encodeToString(own.privateKey());
+      guest.transport().handOn(fd -> carried.connect(fd, secret, host.base64()));
       return true;
     }
 
     @Override
-    public Renewed renew(long received, long deadline) throws IOException {
-      while (true) {
-        Guest next = await(deadline);
-        if (isOld(next)) {
-          next.connection().close(); // what the host said since has come meanwhile
-          continue;
-        }
-        try {
-          answer(next, id, granted, received);
-          return new Renewed(next.connection(), next.request().received());
-        } catch (IOException e) {
-          next.connection().close(); // it will try again
-        }
-      }
-    }
-
-    private synchronized Guest await(long deadline) throws IOException {
-      while (guest == null) {
-        long left = deadline - System.nanoTime();
-        if (over || left <= 0) {
-          boolean late = !over;
-          over = true;
-          throw new IOException(
-              late
-                  ? "the host did not come back within " + granted.toMillis() / 1e3 + " s"
-                  : "closed on this side");
-        }
-        try {
-          TimeUnit.NANOSECONDS.timedWait(this, left);
-        } catch (InterruptedException e) {
-          throw new IOException("interrupted", e);
-        }
-      }
-      Guest next = guest;
-      guest = null;
-      return next;
+    public void says(String line) {
+      log.accept(name + ": " + line);
     }
 
     @Override
-    public synchronized void abandon() {
-      over = true;
-      if (guest != null) {
-        guest.connection().close();
-        guest = null;
-      }
-      notifyAll();
-    }
-
-    void stop() {
-      ResumableWire current;
-      synchronized (this) {
-        current = wire;
-      }
-      if (current != null) {
-        current.stop();
+    public void ended(String why) {
+      if (remove(this)) {
+        log.accept(name + " has ended its session: " + why);
       }
     }
 
-    @Override
-    public void broken(String why) {
-      log.accept(
-          name + ": " + why + "; the session is kept for " + granted.toMillis() / 1e3 + " s");
-    }
-
-    @Override
-    public void resumed(Duration down, long bytesAgain) {
-      log.accept(
-          "%s goes on after %d ms; %d bytes again".formatted(name, down.toMillis(), bytesAgain));
+    void end() {
+      Carried carried = session;
+      if (carried != null) {
+        carried.end();
+      }
     }
   }
 
-  private static String text(SocketAddress address) {
-    return address instanceof InetSocketAddress a
-        ? new TcpAddress(a.getAddress().getHostAddress(), a.getPort()).toString()
-        : String.valueOf(address);
+  private static String text(InetSocketAddress address) {
+    return new TcpAddress(address.getAddress().getHostAddress(), address.getPort()).toString();
   }
 
   /** A line for the log about somebody, but not as many as strangers please. */
@@ -597,17 +532,13 @@ public final class TcpDevice implements AutoCloseable {
 
   /** Accepts no more; streams go on. */
   public void stopListening() {
-    List<SocketChannel> unknown;
+    List<DescriptorTransport> unknown;
     synchronized (this) {
       closed = true;
       unknown = new ArrayList<>(strangers);
     }
-    try {
-      listener.close();
-    } catch (IOException e) {
-      log.accept("closing the port: " + e.getMessage());
-    }
-    unknown.forEach(TcpDevice::closeQuietly);
+    listener.close();
+    unknown.forEach(DescriptorTransport::close);
   }
 
   /**
@@ -631,15 +562,7 @@ public final class TcpDevice implements AutoCloseable {
       left = List.copyOf(streams.values());
       curious = List.copyOf(asking);
     }
-    left.forEach(Stream::stop);
+    left.forEach(Stream::end);
     curious.forEach(TlsConnection::close);
-  }
-
-  private static void closeQuietly(SocketChannel channel) {
-    try {
-      channel.close();
-    } catch (IOException e) {
-      // It is gone, then.
-    }
   }
 }

@@ -50,6 +50,7 @@ public final class TcpHost {
    *
    * @param known keys of which the device must hold one
    * @param patience how long the stream is to live on without a connection; zero: not at all
+   * @param share the kernel of a service that the session is to share with others; null for none
    * @throws LinkException if there is no such device, or one of the two does not know the other
    */
   public static Stream connect(
@@ -57,6 +58,7 @@ public final class TcpHost {
       Identity identity,
       List<PeerKey> known,
       Duration patience,
+      @Nullable String share,
       LinkEvents events)
       throws LinkException {
     TcpHost host = new TcpHost(address, identity, known);
@@ -64,15 +66,8 @@ public final class TcpHost {
     Opening.Answer answer;
     try {
       answer =
-          attempt.open(
-              new Opening.Request(
-                  Opening.LOWEST_VERSION,
-                  Opening.HIGHEST_VERSION,
-                  Opening.Kind.BEGIN,
-                  patience,
-                  Opening.NONE,
-                  0),
-              BEGINNING);
+          attempt.carry(
+              Opening.Kind.BEGIN, patience, Opening.NONE, share == null ? "" : share, 0, BEGINNING);
     } catch (Failed e) {
       throw new LinkException(String.valueOf(e.getMessage()), e);
     }
@@ -95,15 +90,7 @@ public final class TcpHost {
     TcpHost host = new TcpHost(address, identity, known);
     Attempt attempt = host.new Attempt();
     try {
-      attempt.open(
-          new Opening.Request(
-              Opening.STATUS_VERSION,
-              Opening.HIGHEST_VERSION,
-              Opening.Kind.STATUS,
-              Duration.ZERO,
-              Opening.NONE,
-              0),
-          ATTEMPT);
+      attempt.ask();
     } catch (Failed e) {
       throw new LinkException(String.valueOf(e.getMessage()), e, e.last || e.unwelcome);
     }
@@ -168,18 +155,15 @@ public final class TcpHost {
         }
         Attempt attempt = begin();
         try {
-          Opening.Answer answer =
-              attempt.open(
-                  new Opening.Request(
-                      Opening.LOWEST_VERSION,
-                      Opening.HIGHEST_VERSION,
-                      Opening.Kind.GO_ON,
-                      patience,
-                      stream,
-                      received),
-                  Duration.ofNanos(Math.min(left, ATTEMPT.toNanos())));
+          attempt.carry(
+              Opening.Kind.GO_ON,
+              patience,
+              stream,
+              "",
+              received,
+              Duration.ofNanos(Math.min(left, ATTEMPT.toNanos())));
           succeeded();
-          return new Renewed(attempt.connection(), answer.received());
+          return new Renewed(attempt.connection(), attempt.peerReceived());
         } catch (Failed e) {
           // The last one may have had too little time to find out anything.
           if (!e.late || why.isEmpty()) {
@@ -237,6 +221,9 @@ public final class TcpHost {
     private @Nullable TlsConnection connection;
     private boolean closed;
 
+    // Of who opens it.
+    private long peerReceived;
+
     synchronized void close() {
       closed = true;
       if (connection != null) {
@@ -268,21 +255,62 @@ public final class TcpHost {
       return made;
     }
 
-    /** Connects, and asks for what is wanted. */
-    Opening.Answer open(Opening.Request request, Duration limit) throws Failed {
+    /** How much of the stream the device has received. */
+    long peerReceived() {
+      return peerReceived;
+    }
+
+    /** Connects, and asks what the device does. */
+    void ask() throws Failed {
+      open(
+          new Opening.Request(Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, null, ""),
+          ATTEMPT,
+          null,
+          0);
+    }
+
+    /**
+     * Connects, and begins a stream or goes on with one.
+     *
+     * @param received how much of it has come here
+     */
+    Opening.Answer carry(
+        Opening.Kind kind,
+        Duration patience,
+        String stream,
+        String share,
+        long received,
+        Duration limit)
+        throws Failed {
+      Identity own = Identity.create("");
+      return open(
+          new Opening.Request(kind, patience, stream, own.key(), share), limit, own, received);
+    }
+
+    /**
+     * @param own what this end shows behind the answer; null if nothing follows
+     */
+    private Opening.Answer open(
+        Opening.Request request, Duration limit, @Nullable Identity own, long received)
+        throws Failed {
       boolean done = false;
       Deadline deadline = new Deadline(limit, this::close);
       try {
         TlsConnection made = connect(limit);
         boolean known = false;
-        Opening.Answer answer;
+        Opening.Answer answer = null;
         try {
           made.handshake();
           known = true;
           Opening.send(made, request);
-          answer = Opening.receiveAnswer(made);
+          answer = Opening.receiveAnswer(made, request.kind());
+          if (own != null && answer.key() != null) {
+            begin(made, own, answer.key(), received);
+          }
         } catch (IOException e) {
-          throw deadline.passed() ? new Failed(limit, at()) : known ? refusal(e) : distrust(e);
+          throw deadline.passed()
+              ? new Failed(limit, at())
+              : !known ? distrust(e) : answer == null ? refusal(e) : closed(e);
         }
         if (answer.status() != Opening.OK) {
           throw new Failed(refusal(request, answer), answer.status() != Opening.NOT_NOW);
@@ -299,6 +327,20 @@ public final class TcpHost {
           close();
         }
       }
+    }
+
+    /** Begins TLS anew, with what the two ends have told each other to expect. */
+    private void begin(TlsConnection before, Identity own, PeerKey other, long received)
+        throws IOException {
+      TlsConnection made;
+      synchronized (this) {
+        Transport transport = before.release();
+        made = TlsConnection.over(transport, new Trust(List.of(other)), own, true);
+        connection = made;
+      }
+      made.handshake();
+      Opening.sendReceived(made, received);
+      peerReceived = Opening.receiveReceived(made);
     }
 
     private TlsConnection connect(Duration limit) throws Failed {
@@ -376,15 +418,19 @@ public final class TcpHost {
 
     /** The device has let this machine in as far as TLS goes, or has just refused to. */
     private Failed refusal(IOException e) {
-      return new Failed(
-          e instanceof TlsException
-              ? "The device at "
+      return e instanceof TlsException
+          ? new Failed(
+              "The device at "
                   + at()
                   + " does not let this machine in.\nAuthorise it there with: outboard keys add "
-                  + identity.key().line()
-              : at() + " closed the connection: " + message(e) + ".",
-          false,
-          e instanceof TlsException);
+                  + identity.key().line(),
+              false,
+              true)
+          : closed(e);
+    }
+
+    private Failed closed(IOException e) {
+      return new Failed(at() + " closed the connection: " + message(e) + ".", false);
     }
 
     private String refusal(Opening.Request request, Opening.Answer answer) {

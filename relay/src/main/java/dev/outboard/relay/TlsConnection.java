@@ -4,7 +4,6 @@ package dev.outboard.relay;
 import java.io.EOFException;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
-import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.SocketChannel;
@@ -18,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  * #close} and what was under way then.
  */
 final class TlsConnection implements Connection {
-  private final SocketChannel channel;
+  private final Transport transport;
   private final Object lock = new Object();
 
   // Guarded by lock.
@@ -42,15 +41,56 @@ final class TlsConnection implements Connection {
 
   /**
    * @param channel connected and blocking; owned by this object from here on
+   */
+  TlsConnection(SocketChannel channel, Trust trust, Identity own, boolean client)
+      throws IOException {
+    this(new ChannelTransport(channel), trust, own, client);
+  }
+
+  /**
+   * @param transport owned by this object from here on
    * @param trust whom to accept
    * @param own what to show
    * @param client whether this end begins
    */
-  TlsConnection(SocketChannel channel, Trust trust, Identity own, boolean client)
-      throws IOException {
-    this.channel = channel;
-    channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+  TlsConnection(Transport transport, Trust trust, Identity own, boolean client) throws IOException {
+    this.transport = transport;
     this.engine = new TlsEngine(trust, own, client);
+  }
+
+  /** One over a transport that is closed if there is none. */
+  static TlsConnection over(Transport transport, Trust trust, Identity own, boolean client)
+      throws IOException {
+    boolean made = false;
+    try {
+      TlsConnection it = new TlsConnection(transport, trust, own, client);
+      made = true;
+      return it;
+    } finally {
+      if (!made) {
+        transport.close();
+      }
+    }
+  }
+
+  /**
+   * Ends TLS, and leaves what it went over to whoever calls; the two ends have agreed on that, and
+   * have read all that was sent so far.
+   *
+   * @throws IOException if more has come than that, or the connection is closed
+   */
+  Transport release() throws IOException {
+    synchronized (lock) {
+      if (closed) {
+        throw new ClosedChannelException();
+      }
+      if (plainIn.hasRemaining() || engine.hasMore()) {
+        throw new IOException("the other side said more than was agreed on");
+      }
+      closed = true;
+      freeIfUnused();
+    }
+    return transport;
   }
 
   /** Before the engine is used, and to be followed by {@link #leave}. */
@@ -125,7 +165,7 @@ final class TlsConnection implements Connection {
     synchronized (lock) {
       vacant = engine.vacant();
     }
-    int bytes = channel.read(vacant);
+    int bytes = transport.read(vacant);
     if (bytes < 0) {
       return false;
     }
@@ -147,9 +187,7 @@ final class TlsConnection implements Connection {
       if (bytes == 0) {
         return;
       }
-      while (sealed.hasRemaining()) {
-        channel.write(sealed);
-      }
+      transport.write(sealed);
       synchronized (lock) {
         engine.sent(bytes);
       }
@@ -162,9 +200,9 @@ final class TlsConnection implements Connection {
    */
   void drain() {
     try {
-      channel.shutdownOutput();
+      transport.shutdownOutput();
       ByteBuffer nothing = ByteBuffer.allocateDirect(TlsEngine.RECORD_BYTES);
-      while (channel.read(nothing.clear()) >= 0) {
+      while (transport.read(nothing.clear()) >= 0) {
         // It is of no interest.
       }
     } catch (IOException e) {
@@ -274,7 +312,7 @@ final class TlsConnection implements Connection {
   @Override
   public void stopReading() {
     try {
-      channel.shutdownInput();
+      transport.shutdownInput();
     } catch (IOException e) {
       // Then it is over already.
     }
@@ -282,16 +320,13 @@ final class TlsConnection implements Connection {
 
   @Override
   public void close() {
-    try {
-      channel.close();
-    } catch (IOException e) {
-      // There is nothing else that one could do to it.
-    }
     synchronized (lock) {
-      if (!closed) {
-        closed = true;
-        freeIfUnused();
+      if (closed) {
+        return; // or somebody else's by now
       }
+      closed = true;
+      freeIfUnused();
     }
+    transport.close();
   }
 }

@@ -27,6 +27,8 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
@@ -41,18 +43,24 @@ class ProtocolPageTest {
           + " -1";
   private static final String REPLY =
       "18 Reply: slot 3, sequence number 258, result -11, mask 5, birth 0x1020304, stamp 513";
-  private static final String BEGIN = "Host's first bytes: versions 1 to 1, begin, 30000 ms";
+  private static final String BEGIN =
+      "Host's first bytes: versions 3 to 3, begin, 30000 ms, key with point 00 to 3f, to share"
+          + " \"web\"";
   private static final String GO_ON =
-      "Host's first bytes: versions 1 to 1, go on, 30000 ms, stream 00 to 0f, received 258";
-  private static final String STATUS = "Host's first bytes: versions 2 to 2, status";
+      "Host's first bytes: versions 3 to 3, go on, 30000 ms, stream 00 to 0f, key with point 00 to"
+          + " 3f";
+  private static final String STATUS = "Host's first bytes: versions 3 to 3, status";
   private static final String YES =
-      "Device's first bytes: version 1, yes, 30000 ms, stream 00 to 0f, received 513";
-  private static final String NO = "Device's first bytes: version 1, not now, \"full\"";
+      "Device's first bytes: version 3, yes, 30000 ms, stream 00 to 0f, key with point 00 to 3f";
+  private static final String NO = "Device's first bytes: version 3, not now, \"full\"";
+  private static final String RECEIVED = "Either end's first bytes of the other TLS: received 258";
   private static final String RECORD = "Record: received 0, \"abc\"";
   private static final String ANSWER = "Record: received 3, \"xyz\"";
   private static final String END = "Record: received 3, the end";
 
   private static final String STREAM = "000102030405060708090a0b0c0d0e0f";
+  private static final String POINT =
+      IntStream.range(0, 64).mapToObj("%02x"::formatted).collect(Collectors.joining());
   private static final Duration KEPT = Duration.ofSeconds(30);
   private static final int SLOT = 3;
   private static final int SEQUENCE = 258;
@@ -85,7 +93,8 @@ class ProtocolPageTest {
   @Test
   void thereAreNoOtherExamples() {
     assertThat(shown.keySet())
-        .containsExactly(DATA, CALL, REPLY, BEGIN, GO_ON, STATUS, YES, NO, RECORD, ANSWER, END);
+        .containsExactly(
+            DATA, CALL, REPLY, BEGIN, GO_ON, STATUS, YES, NO, RECEIVED, RECORD, ANSWER, END);
   }
 
   private SlotMirror mirror() {
@@ -186,13 +195,16 @@ class ProtocolPageTest {
 
   @Test
   void theFirstBytesOfAConnection() throws Exception {
-    Opening.Request begin = new Opening.Request(1, 1, Opening.Kind.BEGIN, KEPT, Opening.NONE, 0);
-    Opening.Request goOn = new Opening.Request(1, 1, Opening.Kind.GO_ON, KEPT, STREAM, 258);
+    byte[] encoded =
+        HexFormat.of().parseHex("3059301306072a8648ce3d020106082a8648ce3d03010703420004" + POINT);
+    PeerKey key = PeerKey.of(encoded, "");
+    Opening.Request begin = new Opening.Request(Opening.Kind.BEGIN, KEPT, Opening.NONE, key, "web");
+    Opening.Request goOn = new Opening.Request(Opening.Kind.GO_ON, KEPT, STREAM, key, "");
     Opening.Request status =
-        new Opening.Request(2, 2, Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, 0);
-    Opening.Answer yes = new Opening.Answer(1, Opening.OK, KEPT, STREAM, 513, "");
+        new Opening.Request(Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, null, "");
+    Opening.Answer yes = new Opening.Answer(3, Opening.OK, KEPT, STREAM, "", key);
     Opening.Answer no =
-        new Opening.Answer(1, Opening.NOT_NOW, Duration.ZERO, Opening.NONE, 0, "full");
+        new Opening.Answer(3, Opening.NOT_NOW, Duration.ZERO, Opening.NONE, "full", null);
     Talk talk = new Talk();
     Opening.send(talk, begin);
     assertThat(talk.next()).isEqualTo(shown.get(BEGIN));
@@ -211,9 +223,13 @@ class ProtocolPageTest {
     talk.comes(example(STATUS));
     assertThat(Opening.receiveRequest(talk)).isEqualTo(status);
     talk.comes(example(YES));
-    assertThat(Opening.receiveAnswer(talk)).isEqualTo(yes);
+    assertThat(Opening.receiveAnswer(talk, Opening.Kind.GO_ON)).isEqualTo(yes);
     talk.comes(example(NO));
-    assertThat(Opening.receiveAnswer(talk)).isEqualTo(no);
+    assertThat(Opening.receiveAnswer(talk, Opening.Kind.BEGIN)).isEqualTo(no);
+    Opening.sendReceived(talk, 258);
+    assertThat(talk.next()).isEqualTo(shown.get(RECEIVED));
+    talk.comes(example(RECEIVED));
+    assertThat(Opening.receiveReceived(talk)).isEqualTo(258);
   }
 
   @Test

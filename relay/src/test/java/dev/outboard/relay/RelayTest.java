@@ -7,11 +7,13 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.outboard.abi.Errno;
 import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
+import dev.outboard.channel.CallCarrier;
+import dev.outboard.channel.CallMaker;
 import dev.outboard.channel.CallSlot;
+import dev.outboard.channel.CallSource;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceLink;
-import dev.outboard.channel.DeviceSlot;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.FrameStream;
@@ -19,7 +21,6 @@ import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
 import dev.outboard.channel.SlotLayout;
-import dev.outboard.channel.SlotMemory;
 import dev.outboard.channel.Welcome;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.SealedMemory;
@@ -120,11 +121,9 @@ class RelayTest {
   private DeviceLink carried(int version, UnaryOperator<Wire> far) throws Exception {
     int[] wire = pair();
     int[] device = pair();
-    open.add(new Device(device[0], version));
-    Thread relays =
-        Thread.ofPlatform()
-            .daemon()
-            .start(() -> DeviceRelay.serve(far.apply(wireOf(wire[1])), device[1]));
+    DeviceRelay carrier = new DeviceRelay(far.apply(wireOf(wire[1])), device[1]);
+    open.add(new Device(device[0], version, carrier));
+    Thread relays = Thread.ofPlatform().daemon().start(carrier::serve);
     open.add(() -> assertThat(relays.join(java.time.Duration.ofSeconds(5))).isTrue());
     HostRelay relay = HostRelay.start(wireOf(wire[0]));
     open.add(relay);
@@ -221,8 +220,9 @@ class RelayTest {
     for (int round = 0; round < 20; round++) {
       int[] wire = pair();
       int[] device = pair();
-      open.add(new Device(device[0], FrameCodec.HIGHEST_VERSION));
-      Thread.ofPlatform().daemon().start(() -> DeviceRelay.serve(wireOf(wire[1]), device[1]));
+      DeviceRelay carrier = new DeviceRelay(wireOf(wire[1]), device[1]);
+      open.add(new Device(device[0], FrameCodec.HIGHEST_VERSION, carrier));
+      Thread.ofPlatform().daemon().start(carrier::serve);
       Wire ours = wireOf(wire[0]);
       HostRelay relay = HostRelay.start(ours);
       open.add(relay);
@@ -266,7 +266,7 @@ class RelayTest {
     assertThat(link.lost()).isFalse();
     Device device = (Device) open.getFirst();
     for (int handle = 1; handle < 10; handle++) {
-      device.stream.send(new Frame.Ready(List.of(new Frame.Sample(handle, 1, handle))));
+      device.carrier.tell(new Frame.Ready(List.of(new Frame.Sample(handle, 1, handle))));
     }
     for (int handle = 1; handle < 10; handle++) {
       assertThat(told.poll(5, TimeUnit.SECONDS)).isEqualTo(handle + " by relay-wire");
@@ -329,26 +329,9 @@ class RelayTest {
     for (int i = 1; i <= 2000; i++) {
       int mask = PseudoCall.withEdges(Poll.POLLIN | Poll.POLLOUT, i);
       int handle = i % 5 == 0 ? 8 : 7; // nobody looks at the other one
-      device.stream.send(new Frame.Ready(List.of(new Frame.Sample(handle, mask, i))));
+      device.carrier.tell(new Frame.Ready(List.of(new Frame.Sample(handle, mask, i))));
       // Before the relay's next word that nothing else is the matter.
       assertThat(told.poll(3, TimeUnit.SECONDS)).isEqualTo(handle + " by relay-wire");
-    }
-  }
-
-  @Test
-  void aDeviceThatErrsAboutSlotsEndsTheLinkWithAWord() throws Exception {
-    record Wrong(Frame frame, String word) {}
-    for (Wrong wrong :
-        List.of(
-            new Wrong(new Frame.Attached(9, SLOTS), "gave out call slot " + SLOTS),
-            new Wrong(new Frame.Attached(9, 0), "gave out call slot 0, which is not free"),
-            new Wrong(new Frame.Detached(1), "took back call slot 1, which nobody had"),
-            new Wrong(new Frame.Detached(-1), "took back call slot -1"))) {
-      int first = open.size();
-      DeviceLink link = carried();
-      assertThat(link.attach(1, 1, -1, CREDENTIALS).index()).isZero();
-      ((Device) open.get(first)).stream.send(wrong.frame());
-      assertThat(lost.poll(5, TimeUnit.SECONDS)).contains(wrong.word());
     }
   }
 
@@ -612,18 +595,16 @@ class RelayTest {
   static final class Device implements AutoCloseable {
     private final FrameStream stream;
     private final int version;
+    private final CallCarrier carrier;
     private final Thread reader;
     private final @Nullable Shadow[] shadows = new Shadow[SLOTS];
     final BlockingQueue<String> made = new LinkedBlockingQueue<>();
     final ByteArrayOutputStream sent = new ByteArrayOutputStream();
-    private MemorySegment memory = MemorySegment.NULL;
+    private final MemorySegment memory = Arena.ofAuto().allocate(SLOTS * SlotLayout.BYTES, 64);
 
-    Device(int fd) {
-      this(fd, FrameCodec.HIGHEST_VERSION);
-    }
-
-    Device(int fd, int version) {
+    Device(int fd, int version, CallCarrier carrier) {
       this.version = version;
+      this.carrier = carrier;
       stream = new FrameStream(fd);
       reader = Thread.ofPlatform().daemon().start(this::read);
     }
@@ -638,11 +619,6 @@ class RelayTest {
         switch (frame) {
           case Frame.Hello f -> {
             int fd = SealedMemory.create("test-slots", SLOTS * SlotLayout.BYTES);
-            try {
-              memory = SlotMemory.owned(SlotMemory.map(welcome(version), fd), Arena.ofAuto());
-            } catch (LinkException e) {
-              throw new IllegalStateException(e);
-            }
             stream.send(welcome(version), fd);
             Linux.close(fd);
           }
@@ -651,8 +627,9 @@ class RelayTest {
             while (shadows[index] != null) {
               index++;
             }
-            shadows[index] =
-                new Shadow(memory.asSlice(index * SlotLayout.BYTES, SlotLayout.BYTES), made, sent);
+            MemorySegment data =
+                memory.asSlice(index * SlotLayout.BYTES + SlotLayout.DATA, SlotLayout.DATA_BYTES);
+            shadows[index] = new Shadow(carrier.open(index, data), made, sent);
             stream.send(new Frame.Attached(f.id(), index));
           }
           case Frame.Detach f -> {
@@ -679,7 +656,7 @@ class RelayTest {
       shadows[index] = null;
       if (shadow != null) {
         shadow.interrupts.add(0);
-        shadow.slot.close();
+        shadow.source.close();
         Uninterrupted.join(shadow.thread);
       }
     }
@@ -692,67 +669,85 @@ class RelayTest {
     }
   }
 
-  private static final class Shadow {
-    final DeviceSlot slot;
+  private static final class Shadow implements CallMaker {
+    final CallSource source;
     final BlockingQueue<Integer> interrupts = new LinkedBlockingQueue<>();
     final BlockingQueue<String> made;
     final ByteArrayOutputStream sent;
     final Thread thread;
+    private final Random random = new Random(1);
+    private int mask;
+    private long stamp;
 
     /**
      * @param sent where the bytes of sends go, and what is locked for that
      */
-    Shadow(MemorySegment place, BlockingQueue<String> made, ByteArrayOutputStream sent) {
+    Shadow(CallSource source, BlockingQueue<String> made, ByteArrayOutputStream sent) {
       this.made = made;
       this.sent = sent;
-      slot = new DeviceSlot(place);
-      slot.reset();
-      thread = Thread.ofPlatform().daemon().start(this::serve);
+      this.source = source;
+      thread = Thread.ofPlatform().daemon().start(() -> source.run(this));
     }
 
-    private void serve() {
-      Call call = new Call(slot.data());
-      Random random = new Random(1);
-      for (int sequence = slot.await(); sequence != DeviceSlot.CLOSED; sequence = slot.await()) {
-        slot.take(call);
-        if (call.number == SUM) {
-          long sum = 0;
-          for (long i = 0; i < call.args[0]; i++) {
-            byte b = call.data.get(ValueLayout.JAVA_BYTE, i);
-            sum += b;
-            call.data.set(ValueLayout.JAVA_BYTE, i, (byte) (b + 1));
-          }
-          made.add("sum");
-          slot.complete(sum, 5, call.args[0], 0);
-        } else if (call.number == PseudoCall.SEND) {
-          boolean waits = call.args[4] != 0;
-          int taken =
-              switch (random.nextInt(4)) {
-                case 0 -> waits ? 1 : -Errno.EAGAIN;
-                case 1 -> 1 + random.nextInt((int) call.args[2]);
-                default -> (int) call.args[2];
-              };
-          synchronized (sent) {
-            sent.writeBytes(
-                call.data.asSlice(0, Math.max(0, taken)).toArray(ValueLayout.JAVA_BYTE));
-          }
-          slot.complete(taken, -1, 0, 0);
-        } else if (call.number == PseudoCall.WATCH || call.number == PseudoCall.LOOK) {
-          slot.complete(0, Poll.POLLOUT, 0, 0);
-        } else if (call.number == SETSOCKOPT || call.number == CLOSE) {
-          LockSupport.parkNanos(200_000); // a call that does not wait for it comes first
-          made.add((call.number == CLOSE ? "close " : "setsockopt ") + call.args[0]);
-          slot.complete(0, -1, 0, 0);
-        } else {
-          Integer interrupted = interrupted();
-          // As the device's own: the end is that of the device, whoever sees it first.
-          int result =
-              interrupted == null
-                  ? Errno.EIO
-                  : interrupted == sequence ? Errno.ERESTARTSYS : Errno.ENETDOWN;
-          slot.complete(-result, -1, 0, 0);
+    @Override
+    public int readyMask() {
+      return mask;
+    }
+
+    @Override
+    public long readyStamp() {
+      return stamp;
+    }
+
+    @Override
+    public int newBirth() {
+      return 0;
+    }
+
+    @Override
+    public long make(int sequence) {
+      Call call = source.call();
+      mask = -1;
+      stamp = 0;
+      if (call.number == SUM) {
+        long sum = 0;
+        for (long i = 0; i < call.args[0]; i++) {
+          byte b = call.data.get(ValueLayout.JAVA_BYTE, i);
+          sum += b;
+          call.data.set(ValueLayout.JAVA_BYTE, i, (byte) (b + 1));
         }
+        made.add("sum");
+        mask = 5;
+        stamp = call.args[0];
+        return sum;
       }
+      if (call.number == PseudoCall.SEND) {
+        boolean waits = call.args[4] != 0;
+        int taken =
+            switch (random.nextInt(4)) {
+              case 0 -> waits ? 1 : -Errno.EAGAIN;
+              case 1 -> 1 + random.nextInt((int) call.args[2]);
+              default -> (int) call.args[2];
+            };
+        synchronized (sent) {
+          sent.writeBytes(call.data.asSlice(0, Math.max(0, taken)).toArray(ValueLayout.JAVA_BYTE));
+        }
+        return taken;
+      }
+      if (call.number == PseudoCall.WATCH || call.number == PseudoCall.LOOK) {
+        mask = Poll.POLLOUT;
+        return 0;
+      }
+      if (call.number == SETSOCKOPT || call.number == CLOSE) {
+        LockSupport.parkNanos(200_000); // a call that does not wait for it comes first
+        made.add((call.number == CLOSE ? "close " : "setsockopt ") + call.args[0]);
+        return 0;
+      }
+      Integer interrupted = interrupted();
+      // As the device's own: the end is that of the device, whoever sees it first.
+      return interrupted == null
+          ? -Errno.EIO
+          : interrupted == sequence ? -Errno.ERESTARTSYS : -Errno.ENETDOWN;
     }
 
     private @Nullable Integer interrupted() {

@@ -20,11 +20,11 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import java.util.Objects;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -54,7 +54,13 @@ class StatusLinkTest {
     TcpDevice.Sessions sessions =
         new TcpDevice.Sessions() {
           @Override
-          public int open(PeerKey host, String name) throws IOException {
+          public TcpDevice.Carried open(
+              PeerKey host,
+              String name,
+              @Nullable String share,
+              Duration patience,
+              TcpDevice.Fate fate)
+              throws IOException {
             throw new IOException("no sessions here");
           }
 
@@ -163,7 +169,7 @@ class StatusLinkTest {
     awaitNobody();
   }
 
-  /** One that is asked as a host of version 1 never would. */
+  /** One that is asked by hand. */
   private TlsConnection raw() throws Exception {
     TlsConnection c =
         new TlsConnection(
@@ -172,10 +178,11 @@ class StatusLinkTest {
             HOST,
             true);
     c.handshake();
-    Opening.send(c, new Opening.Request(2, 2, Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, 0));
-    Opening.Answer answer = Opening.receiveAnswer(c);
+    Opening.send(
+        c, new Opening.Request(Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, null, ""));
+    Opening.Answer answer = Opening.receiveAnswer(c, Opening.Kind.STATUS);
     assertThat(answer.status()).isEqualTo(Opening.OK);
-    assertThat(answer.version()).isEqualTo(2);
+    assertThat(answer.version()).isEqualTo(3);
     assertThat(answer.stream()).isEqualTo(Opening.NONE);
     return c;
   }
@@ -257,11 +264,11 @@ class StatusLinkTest {
     many.add(new ServiceFrame.ServiceStatus("v", 1, 2, 3, false, false, true, 3, 4, 5, 6, "cpu"));
     many.add(KERNEL);
     many.add(new Frame.Ping(1));
-    assertThat(answered(2, Opening.OK, "", many.toArray(Frame[]::new)))
+    assertThat(answered(3, Opening.OK, "", many.toArray(Frame[]::new)))
         .hasMessageContaining("does not say all");
-    assertThat(answered(2, Opening.OK, "", new Frame.Ping(1)))
+    assertThat(answered(3, Opening.OK, "", new Frame.Ping(1)))
         .hasMessageContaining("is no service");
-    assertThat(answered(2, Opening.OK, "", new Frame.Bye("\033[2m\u009b2mgo")))
+    assertThat(answered(3, Opening.OK, "", new Frame.Bye("\033[2m\u009b2mgo")))
         .hasMessageEndingWith("refuses:  [2m 2mgo");
   }
 
@@ -280,7 +287,8 @@ class StatusLinkTest {
                   c.handshake();
                   Opening.receiveRequest(c);
                   Opening.send(
-                      c, new Opening.Answer(version, status, Duration.ZERO, Opening.NONE, 0, text));
+                      c,
+                      new Opening.Answer(version, status, Duration.ZERO, Opening.NONE, text, null));
                   ConnectionFrames out = new ConnectionFrames(c, 16);
                   for (Frame frame : frames) {
                     out.send(frame);
@@ -307,33 +315,26 @@ class StatusLinkTest {
     }
   }
 
-  /** As an old host is answered by this device: in its own version. */
+  /** Whatever it asks for, and though it sends no more than its version has. */
   @Test
-  void anOldHostIsAnsweredInItsVersion() throws Exception {
-    TlsConnection c =
-        new TlsConnection(
-            SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
-            new Trust(List.of(DEVICE.key())),
-            HOST,
-            true);
-    c.handshake();
-    Opening.send(c, new Opening.Request(1, 1, Opening.Kind.BEGIN, Duration.ZERO, Opening.NONE, 0));
-    Opening.Answer answer = Opening.receiveAnswer(c);
-    assertThat(answer.version()).isEqualTo(1);
-    assertThat(answer.status()).isEqualTo(Opening.NOT_NOW);
-    assertThat(Objects.requireNonNull(answer.text())).isEqualTo("no sessions here");
-    c.close();
-    // Kind 3 is nothing that version 1 knows.
-    TlsConnection odd =
-        new TlsConnection(
-            SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
-            new Trust(List.of(DEVICE.key())),
-            HOST,
-            true);
-    odd.handshake();
-    Opening.send(
-        odd, new Opening.Request(1, 1, Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, 0));
-    assertThat(odd.read()).isNull();
-    odd.close();
+  void anOldHostIsToldOfTheVersion() throws Exception {
+    for (int highest = 1; highest <= 2; highest++) {
+      for (Opening.Kind kind : Opening.Kind.values()) {
+        TlsConnection c =
+            new TlsConnection(
+                SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
+                new Trust(List.of(DEVICE.key())),
+                HOST,
+                true);
+        c.handshake();
+        Opening.send(
+            c, new Opening.Request(1, highest, kind, Duration.ZERO, Opening.NONE, null, ""));
+        Opening.Answer answer = Opening.receiveAnswer(c, kind);
+        assertThat(answer.version()).isEqualTo(3);
+        assertThat(answer.status()).isEqualTo(Opening.OTHER_VERSION);
+        assertThat(answer.text()).isEqualTo("versions 3 to 3");
+        c.close();
+      }
+    }
   }
 }

@@ -12,7 +12,6 @@ import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
-import dev.outboard.posix.Linux;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -84,19 +83,19 @@ class TcpLinkTest {
   }
 
   private final List<TcpDevice> devices = new ArrayList<>();
+  private final List<String> sessions = new CopyOnWriteArrayList<>();
 
   /** A device whose calls are sums. */
   private TcpAddress device() throws IOException {
-    return device((host, name) -> {
-      int[] pair = RelayTest.pair();
-      open.add(new RelayTest.Device(pair[0]));
-      return pair[1];
+    return device((host, name, share, patience, fate) -> {
+      sessions.add(name + " shares " + share);
+      return CarriedDevice.ofSums(patience, fate);
     });
   }
 
   private static TcpHost.Stream connect(TcpAddress address, Identity who, Duration patience)
       throws LinkException {
-    return TcpHost.connect(address, who, List.of(DEVICE.key()), patience, LinkEvents.NONE);
+    return TcpHost.connect(address, who, List.of(DEVICE.key()), patience, null, LinkEvents.NONE);
   }
 
   private static ResumableWire wire(TcpHost.Stream stream) {
@@ -175,13 +174,14 @@ class TcpLinkTest {
   @Test
   void whoIsNotKnownIsToldWhatToDo() throws Exception {
     TcpAddress at = device();
-    assertThatThrownBy(() -> TcpHost.connect(at, HOST, List.of(), LONG, LinkEvents.NONE))
+    assertThatThrownBy(() -> TcpHost.connect(at, HOST, List.of(), LONG, null, LinkEvents.NONE))
         .isInstanceOf(LinkException.class)
         .hasMessageContaining(DEVICE.key().fingerprint())
         .hasMessageContaining(
             "outboard keys add " + at + " outboard-p256 " + DEVICE.key().base64());
     awaitLog("may not know the key of this device");
-    assertThatThrownBy(() -> TcpHost.connect(at, HOST, List.of(OTHER.key()), LONG, LinkEvents.NONE))
+    assertThatThrownBy(
+            () -> TcpHost.connect(at, HOST, List.of(OTHER.key()), LONG, null, LinkEvents.NONE))
         .hasMessageContaining("another key")
         .hasMessageContaining(DEVICE.key().fingerprint())
         .hasMessageContaining(OTHER.key().fingerprint());
@@ -276,9 +276,8 @@ class TcpLinkTest {
     }
     TcpAddress device = device();
     JsseConnection old = olderHost(device.port());
-    int before = open.size();
     assertThatThrownBy(old::handshake).isInstanceOf(SSLException.class);
-    assertThat(open).as("no session has begun").hasSize(before);
+    assertThat(sessions).as("no session has begun").isEmpty();
     wire(connect(device, HOST, LONG)).close();
   }
 
@@ -331,17 +330,18 @@ class TcpLinkTest {
         .hasMessageContaining("versions 5-7")
         .hasMessageContaining("same version of Outboard on both");
     assertThat(answered(answer(9, 0, 0, ""))).hasMessageContaining("version 9");
-    assertThat(answered(answer(1, 3, 4, "\033[2m"))).hasMessage("The device refuses:  [2m");
-    assertThat(answered(answer(1, 3, 2000, ""))).hasMessageContaining("closed the connection");
-    ByteBuffer magic = answer(1, 0, 0, "").putInt(0, 4711);
+    assertThat(answered(answer(3, 3, 4, "\033[2m"))).hasMessage("The device refuses:  [2m");
+    assertThat(answered(answer(3, 3, 2000, ""))).hasMessageContaining("closed the connection");
+    ByteBuffer magic = answer(3, 0, 0, "").putInt(0, 4711);
     assertThat(answered(magic)).hasMessageContaining("does not speak Outboard's protocol");
 
     // And the other way round: a host of another version, and one that speaks nonsense.
     TcpAddress at = device();
     Opening.Answer refusal =
-        asked(at, HOST, new Opening.Request(4, 6, Opening.Kind.BEGIN, LONG, Opening.NONE, 0));
+        asked(
+            at, HOST, new Opening.Request(4, 6, Opening.Kind.BEGIN, LONG, Opening.NONE, null, ""));
     assertThat(refusal.status()).isEqualTo(Opening.OTHER_VERSION);
-    assertThat(refusal.text()).isEqualTo("versions 1 to 2");
+    assertThat(refusal.text()).isEqualTo("versions 3 to 3");
     Random random = new Random(1);
     for (int i = 0; i < 20; i++) {
       TlsConnection c = tls(at, HOST);
@@ -370,53 +370,109 @@ class TcpLinkTest {
     TlsConnection c = tls(at, who);
     try {
       Opening.send(c, request);
-      return Opening.receiveAnswer(c);
+      return Opening.receiveAnswer(c, request.kind());
     } finally {
       c.close();
     }
+  }
+
+  /** What a host makes of a connection by hand. */
+  private final class ByHand {
+    final Identity own = Identity.create("");
+    final TlsConnection first;
+    final Opening.Answer answer;
+
+    ByHand(TcpAddress at, Identity who, Opening.Kind kind, String stream) throws Exception {
+      first = tls(at, who);
+      Opening.send(first, new Opening.Request(kind, LONG, stream, own.key(), ""));
+      answer = Opening.receiveAnswer(first, kind);
+      open.add(first::close);
+    }
+
+    /** What the session is carried by. */
+    TlsConnection second(Identity shown) throws Exception {
+      TlsConnection c =
+          new TlsConnection(
+              first.release(),
+              new Trust(List.of(Objects.requireNonNull(answer.key()))),
+              shown,
+              true);
+      open.add(c::close);
+      c.handshake();
+      return c;
+    }
+
+    TlsConnection second(long received) throws Exception {
+      TlsConnection c = second(own);
+      Opening.sendReceived(c, received);
+      return c;
+    }
+  }
+
+  private int status(TcpAddress at, Identity who, String stream) throws Exception {
+    return new ByHand(at, who, Opening.Kind.GO_ON, stream).answer.status();
   }
 
   @Test
   void aStreamIsItsHostsAlone() throws Exception {
     authorized.add(OTHER.key());
     TcpAddress at = device();
-    TlsConnection c = tls(at, HOST);
-    Opening.send(c, new Opening.Request(1, 1, Opening.Kind.BEGIN, LONG, Opening.NONE, 0));
-    String stream = Opening.receiveAnswer(c).stream();
+    ByHand begun = new ByHand(at, HOST, Opening.Kind.BEGIN, Opening.NONE);
+    String stream = begun.answer.stream();
     assertThat(stream).hasSize(32).isNotEqualTo(Opening.NONE);
-    for (Opening.Answer answer :
-        List.of(
-            asked(at, OTHER, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, stream, 0)),
-            asked(at, HOST, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, Opening.NONE, 0)),
-            asked(
-                at,
-                HOST,
-                new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, "5".repeat(32), 0)))) {
-      assertThat(answer.status()).isEqualTo(Opening.NO_STREAM);
-    }
+    TlsConnection c = begun.second(0);
+    assertThat(Opening.receiveReceived(c)).isZero();
+    assertThat(status(at, OTHER, stream)).isEqualTo(Opening.NO_STREAM);
+    assertThat(status(at, HOST, Opening.NONE)).isEqualTo(Opening.NO_STREAM);
+    assertThat(status(at, HOST, "5".repeat(32))).isEqualTo(Opening.NO_STREAM);
     // Its own host may, while the device still believes in the connection before.
-    Opening.Answer own =
-        asked(at, HOST, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, stream, 0));
-    assertThat(own.status()).isEqualTo(Opening.OK);
+    TlsConnection own = new ByHand(at, HOST, Opening.Kind.GO_ON, stream).second(0);
+    assertThat(Opening.receiveReceived(own)).isZero();
     assertThat(c.read()).isNull();
     // Who says to have got what was never sent has lost the stream.
-    assertThat(
-            asked(at, HOST, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, stream, 5))
-                .status())
-        .isEqualTo(Opening.OK);
+    new ByHand(at, HOST, Opening.Kind.GO_ON, stream).second(5);
     require(() -> devices.getFirst().streams() == 0);
-    c.close();
   }
 
-  /** A connection that the network brings behind a newer one is its host's no more. */
+  /** Neither the keys by which the two know each other, nor anybody else's. */
   @Test
-  void aConnectionThatComesLateEndsNothing() throws Exception {
+  void nothingButTheKeysOfAConnectionOpensItsSession() throws Exception {
+    authorized.add(OTHER.key());
     TcpAddress at = device();
-    TlsConnection c = tls(at, HOST);
-    Opening.send(c, new Opening.Request(1, 1, Opening.Kind.BEGIN, LONG, Opening.NONE, 0));
-    String stream = Opening.receiveAnswer(c).stream();
+    for (Identity wrong : List.of(HOST, OTHER, Identity.create(""))) {
+      ByHand begun = new ByHand(at, HOST, Opening.Kind.BEGIN, Opening.NONE);
+      TlsConnection c = begun.second(wrong); // the device's word on it comes behind the handshake
+      assertThatThrownBy(
+              () -> {
+                Opening.sendReceived(c, 0);
+                Opening.receiveReceived(c);
+              })
+          .isInstanceOf(IOException.class);
+      require(() -> devices.getFirst().streams() == 0);
+    }
+    // Nor does a wrong one end a session that there is.
+    ByHand begun = new ByHand(at, HOST, Opening.Kind.BEGIN, Opening.NONE);
+    TlsConnection c = begun.second(0);
+    assertThat(Opening.receiveReceived(c)).isZero();
+    for (Identity wrong : List.of(HOST, OTHER)) {
+      TlsConnection w =
+          new ByHand(at, HOST, Opening.Kind.GO_ON, begun.answer.stream()).second(wrong);
+      assertThatThrownBy(() -> Opening.receiveReceived(w)).isInstanceOf(IOException.class);
+    }
+    greets(c);
+    // The other way round: a host does not go on with a device that shows another key.
+    ByHand impostor = new ByHand(at, HOST, Opening.Kind.BEGIN, Opening.NONE);
+    TlsConnection mistaken =
+        new TlsConnection(
+            impostor.first.release(), new Trust(List.of(DEVICE.key())), impostor.own, true);
+    assertThatThrownBy(mistaken::handshake).isInstanceOf(TlsException.class);
+    mistaken.close();
+  }
+
+  /** Says hello, and hears a welcome. */
+  private static void greets(TlsConnection c) throws Exception {
     ByteBuffer hello = FrameCodec.newBuffer();
-    FrameCodec.encode(new Frame.Hello(3, 6, 1, "late"), hello);
+    FrameCodec.encode(new Frame.Hello(3, 6, 1, "by hand"), hello);
     ByteBuffer record = ByteBuffer.allocateDirect(100).order(ByteOrder.LITTLE_ENDIAN);
     record.putInt(hello.remaining()).putLong(0).put(hello);
     c.write(record.flip(), ByteBuffer.allocateDirect(0));
@@ -426,13 +482,38 @@ class TcpLinkTest {
       got += some.remaining();
       some.position(some.limit());
     }
+  }
+
+  /** A connection that the network brings behind a newer one is its host's no more. */
+  @Test
+  void aConnectionThatComesLateEndsNothing() throws Exception {
+    TcpAddress at = device();
+    ByHand begun = new ByHand(at, HOST, Opening.Kind.BEGIN, Opening.NONE);
+    TlsConnection c = begun.second(0);
+    assertThat(Opening.receiveReceived(c)).isZero();
+    greets(c);
+    String stream = begun.answer.stream();
     for (int received : new int[] {20, 20, 10, 20, 0, 20}) {
-      Opening.Answer answer =
-          asked(at, HOST, new Opening.Request(1, 1, Opening.Kind.GO_ON, LONG, stream, received));
-      assertThat(answer.status()).isEqualTo(received == 20 ? Opening.OK : Opening.NOT_NOW);
+      TlsConnection next = new ByHand(at, HOST, Opening.Kind.GO_ON, stream).second(received);
+      if (received == 20) {
+        assertThat(Opening.receiveReceived(next)).isPositive();
+      } else {
+        assertThatThrownBy(() -> Opening.receiveReceived(next)).isInstanceOf(IOException.class);
+      }
       assertThat(devices.getFirst().streams()).isEqualTo(1);
     }
-    c.close();
+  }
+
+  @Test
+  void whatIsToBeSharedIsSaid() throws Exception {
+    TcpAddress at = device();
+    TcpHost.connect(at, HOST, List.of(DEVICE.key()), LONG, "a-name", LinkEvents.NONE)
+        .wire()
+        .close();
+    connect(at, HOST, LONG).wire().close();
+    assertThat(sessions).hasSize(2);
+    assertThat(sessions.get(0)).endsWith(" shares a-name");
+    assertThat(sessions.get(1)).endsWith(" shares null");
   }
 
   @Test
@@ -469,13 +550,7 @@ class TcpLinkTest {
 
   @Test
   void strangersAreFewAndSessionsTooAndNoneIsBegunForThem() throws Exception {
-    List<Integer> sessions = new CopyOnWriteArrayList<>();
-    TcpAddress at =
-        device((host, name) -> {
-          int[] pair = RelayTest.pair();
-          sessions.add(pair[0]);
-          return pair[1];
-        });
+    TcpAddress at = device();
     List<Socket> strangers = new ArrayList<>();
     for (int i = 0; i < 40; i++) {
       strangers.add(new Socket(at.host(), at.port()));
@@ -508,10 +583,9 @@ class TcpLinkTest {
     assertThat(sessions).hasSize(STREAMS + 1);
     streams.forEach(s -> s.wire().close());
     require(() -> devices.getFirst().streams() == 0);
-    sessions.forEach(Linux::close);
     assertThatThrownBy(() ->
             connect(
-                device((host, name) -> {
+                device((host, name, share, patience, fate) -> {
                   throw new IOException("there is no kernel");
                 }),
                 HOST,

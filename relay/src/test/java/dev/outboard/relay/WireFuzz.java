@@ -3,6 +3,7 @@ package dev.outboard.relay;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
 import dev.outboard.channel.Frame;
+import dev.outboard.channel.ServiceFrame;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
@@ -53,8 +54,11 @@ class WireFuzz {
         if (i == 0) {
           Opening.Request r = Opening.receiveRequest(once);
           check(r.stream().length() == 32 && !r.patience().isNegative());
+          check(r.share().isEmpty() || ServiceFrame.validName(r.share()));
         } else {
-          Opening.Answer a = Opening.receiveAnswer(once);
+          Opening.Kind kind = bytes.length % 2 == 0 ? Opening.Kind.GO_ON : Opening.Kind.STATUS;
+          Opening.Answer a = Opening.receiveAnswer(once, kind);
+          check(a.key() == null || (kind.carries() && a.status() == Opening.OK));
           check(a.stream().length() == 32 && !a.patience().isNegative());
           check(a.text().chars().noneMatch(Character::isISOControl));
         }

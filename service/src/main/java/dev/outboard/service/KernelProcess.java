@@ -59,6 +59,9 @@ final class KernelProcess {
     /** A session of this kernel is over. */
     void sessionEnded(KernelProcess kernel, long session, String why);
 
+    /** The link of a session has something to say. */
+    void sessionSaid(KernelProcess kernel, long session, String line);
+
     /** The process is gone, and has been waited for. */
     void processEnded(KernelProcess kernel, String how);
 
@@ -221,6 +224,12 @@ final class KernelProcess {
     return s != null && s.send(new ServiceFrame.Serve(session), fd);
   }
 
+  /** The same with a connection of a session that the process carries itself. */
+  boolean carry(ServiceFrame.Carry how, int fd) {
+    FrameStream s = stream;
+    return s != null && s.send(how, fd);
+  }
+
   /** Says something, if that is possible. */
   boolean send(Frame frame) {
     FrameStream s = stream;
@@ -321,6 +330,7 @@ final class KernelProcess {
         started.complete(f);
       }
       case ServiceFrame.SessionEnded f -> events.sessionEnded(this, f.id(), f.why());
+      case ServiceFrame.Said f -> events.sessionSaid(this, f.id(), f.line());
       case ServiceFrame.KernelStatus f -> {
         CompletableFuture<ServiceFrame.KernelStatus> asked = answers.remove(f.id());
         if (asked != null) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.service;
 
-import dev.outboard.abi.Errno;
 import dev.outboard.abi.Socket;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.FirstFrame;
@@ -13,7 +12,6 @@ import dev.outboard.channel.UnixListener;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
 import dev.outboard.posix.Restriction;
-import dev.outboard.posix.SocketPair;
 import dev.outboard.posix.Uninterrupted;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -112,8 +110,57 @@ public final class Service implements AutoCloseable {
    *
    * @param visitor who has begun it
    * @param number which of that guest's it is; 0 if it is no guest's
+   * @param fate who is told what becomes of it; null if nobody is
    */
-  private record Entry(Visitor visitor, long number) {}
+  private record Entry(Visitor visitor, long number, @Nullable Fate fate) {}
+
+  /** Is told what becomes of a session that its kernel's process carries. Any thread. */
+  public interface Fate {
+    /** Its link has something to say. */
+    void says(String line);
+
+    /** It is over. Repeatable. */
+    void ended(String why);
+  }
+
+  /** A session that its kernel's process carries: connections of its host go there. Any thread. */
+  public final class Carried {
+    private final KernelProcess kernel;
+    private final long id;
+    private final Duration patience;
+    private boolean begun; // guarded by this
+
+    private Carried(KernelProcess kernel, long id, Duration patience) {
+      this.kernel = kernel;
+      this.id = id;
+      this.patience = patience;
+    }
+
+    /**
+     * Hands a connection over.
+     *
+     * @param fd stays the caller's
+     * @param ownKey a private key as PKCS #8 in Base64, for TLS on this connection
+     * @param hostKey the public key of the other end's, in Base64
+     * @return false if the process has ended
+     */
+    public synchronized boolean connect(int fd, String ownKey, String hostKey) {
+      boolean first = !begun;
+      begun = true;
+      return kernel.carry(
+          new ServiceFrame.Carry(id, first, patience.toMillis(), ownKey, hostKey), fd);
+    }
+
+    /** Ends it soon, if it has not ended; also one that never had a connection. */
+    public synchronized void end() {
+      if (begun) {
+        kernel.send(new ServiceFrame.End(id));
+      } else {
+        begun = true; // With none to come.
+        happenings.sessionEnded(kernel, id, "it had no connection");
+      }
+    }
+  }
 
   /** What a guest has had. Guarded by the service; as many as there are keys. */
   private static final class Tally {
@@ -235,19 +282,18 @@ public final class Service implements AutoCloseable {
   }
 
   /**
-   * A session for somebody who comes by another way, such as a stream from another machine.
+   * A session for somebody who comes by another way: over connections from another machine.
    *
    * @param guest who it is
-   * @return a connected Unix socket, the caller's, over which a host opens a session
+   * @param share the kernel that it is to share with others; null for none
+   * @param patience how long it is kept without a connection
+   * @param fate is told what becomes of it
    * @throws ServiceException if there is none
    */
-  public int open(Guest guest) throws ServiceException {
-    SocketPair pair = SocketPair.open();
-    if (pair.error() < 0) {
-      throw new ServiceException("There is no link for a session: " + Errno.name(-pair.error()));
-    }
-    visit(pair.other(), new Visitor(guest.name(), guest));
-    return pair.one();
+  public Carried open(Guest guest, @Nullable String share, Duration patience, Fate fate)
+      throws ServiceException {
+    Place place = place(share, new Visitor(guest.name(), guest), fate);
+    return new Carried(place.kernel(), place.id(), patience);
   }
 
   /**
@@ -312,9 +358,6 @@ public final class Service implements AutoCloseable {
   private void greet(int fd, Visitor visitor) {
     switch (FirstFrame.look(fd, GREETING_MILLIS)) {
       case Decoded.Received(ServiceFrame.Join(String name)) -> admit(fd, name, visitor);
-      // It would tell one host what others run.
-      case Decoded.Received(ServiceFrame.StatusRequest f) when visitor.guest() != null ->
-          refuse(fd, visitor, "no session asks for the status: see outboard status --device");
       case Decoded.Received(ServiceFrame.StatusRequest f) -> {
         try (FrameStream stream = new FrameStream(fd)) {
           ServiceStatus status = status();
@@ -331,6 +374,26 @@ public final class Service implements AutoCloseable {
   }
 
   private void admit(int fd, @Nullable String share, Visitor visitor) {
+    try {
+      Place place = place(share, visitor, null);
+      // If its process ends now, the link's other end, which only it has then, is closed.
+      place.kernel().serve(place.id(), fd);
+      Linux.close(fd);
+    } catch (ServiceException e) {
+      say(fd, String.valueOf(e.getMessage()));
+    }
+  }
+
+  /** A session that has a kernel. */
+  private record Place(KernelProcess kernel, long id) {}
+
+  /**
+   * Finds a kernel for a session, and waits until it has booted.
+   *
+   * @throws ServiceException if there is none, as is counted; the message is for the host's user
+   */
+  private Place place(@Nullable String share, Visitor visitor, @Nullable Fate fate)
+      throws ServiceException {
     KernelProcess kernel = null;
     boolean mine = false;
     long id = 0;
@@ -349,12 +412,12 @@ public final class Service implements AutoCloseable {
                 : options.oneKernel() ? commonKernel() : newKernel("session " + id, share);
         kernel.sessions.add(id);
         Guest guest = visitor.guest();
-        sessions.put(id, new Entry(visitor, guest == null ? 0 : ++tally(guest).served));
+        sessions.put(id, new Entry(visitor, guest == null ? 0 : ++tally(guest).served, fate));
       }
     }
     if (kernel == null) {
-      refuse(fd, visitor, String.valueOf(refusal));
-      return;
+      countRefused(visitor);
+      throw new ServiceException(String.valueOf(refusal));
     }
     if (mine) {
       boot(kernel);
@@ -362,12 +425,10 @@ public final class Service implements AutoCloseable {
     try {
       kernel.awaitStarted();
     } catch (ServiceException e) {
-      refuse(fd, visitor, "the kernel for this session did not start: " + e.getMessage());
-      return;
+      countRefused(visitor);
+      throw new ServiceException("the kernel for this session did not start: " + e.getMessage());
     }
-    // If its process ends now, the link's other end, which only it has then, is closed.
-    kernel.serve(id, fd);
-    Linux.close(fd);
+    return new Place(kernel, id);
   }
 
   /** Those that have just ended may still have their processes. */
@@ -489,13 +550,19 @@ public final class Service implements AutoCloseable {
   }
 
   private void refuse(int fd, Visitor visitor, String why) {
+    countRefused(visitor);
+    say(fd, why);
+  }
+
+  private synchronized void countRefused(Visitor visitor) {
     Guest guest = visitor.guest();
-    synchronized (this) {
-      refused++;
-      if (guest != null) {
-        tally(guest).refused++;
-      }
+    refused++;
+    if (guest != null) {
+      tally(guest).refused++;
     }
+  }
+
+  private static void say(int fd, String why) {
     try (FrameStream stream = new FrameStream(fd)) {
       stream.sendLast(new Frame.Bye(why));
     }
@@ -506,8 +573,9 @@ public final class Service implements AutoCloseable {
     @Override
     public void sessionEnded(KernelProcess kernel, long session, String why) {
       boolean last;
+      Entry entry;
       synchronized (Service.this) {
-        sessions.remove(session);
+        entry = sessions.remove(session);
         kernel.sessions.remove(session);
         last = kernel.sessions.isEmpty() && (kernel != common || draining) && !kernel.released;
         if (last) {
@@ -518,11 +586,26 @@ public final class Service implements AutoCloseable {
       if (last) {
         kernel.release();
       }
+      if (entry != null && entry.fate() != null) {
+        entry.fate().ended(why);
+      }
+    }
+
+    @Override
+    public void sessionSaid(KernelProcess kernel, long session, String line) {
+      Entry entry;
+      synchronized (Service.this) {
+        entry = sessions.get(session);
+      }
+      if (entry != null && entry.fate() != null) {
+        entry.fate().says(line);
+      }
     }
 
     @Override
     public void processEnded(KernelProcess kernel, String how) {
       List<String> lost = new ArrayList<>();
+      List<Fate> fates = new ArrayList<>();
       boolean tooSoon;
       synchronized (Service.this) {
         Set<Guest> losers = new HashSet<>();
@@ -532,6 +615,9 @@ public final class Service implements AutoCloseable {
             lost.add("session " + id + " (" + entry.visitor().name() + ")");
             if (entry.visitor().guest() != null) {
               losers.add(entry.visitor().guest());
+            }
+            if (entry.fate() != null) {
+              fates.add(entry.fate());
             }
           }
         }
@@ -553,6 +639,7 @@ public final class Service implements AutoCloseable {
         processes.remove(kernel);
         Service.this.notifyAll();
       }
+      fates.forEach(fate -> fate.ended("its kernel's process " + how));
       if (tooSoon) {
         StringBuilder report =
             new StringBuilder(kernel.name()).append(": its process ").append(how);

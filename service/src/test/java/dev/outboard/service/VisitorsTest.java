@@ -2,19 +2,18 @@
 package dev.outboard.service;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.outboard.channel.Decoded;
-import dev.outboard.channel.Frame;
-import dev.outboard.channel.FrameStream;
-import dev.outboard.channel.ServiceFrame;
 import dev.outboard.posix.Restriction;
+import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
-/** Who may ask a service what. */
+/** Who comes to a service from elsewhere. */
 class VisitorsTest {
-  private static final int LIMIT_MILLIS = 10_000;
-
   /** One of which no kernel ever comes up. */
   static Service service() {
     List<String> never = List.of("/bin/false");
@@ -23,35 +22,32 @@ class VisitorsTest {
         new ServiceOptions("test", 2, false, line -> {}, line -> {}));
   }
 
-  /** By a relay its kernel's sessions, those of other hosts among them, could be seen. */
-  @Test
-  void whoComesFromElsewhereIsNotToldTheStatus() throws Exception {
-    try (Service service = service();
-        FrameStream stream = new FrameStream(service.open(new Guest("key", "a host elsewhere")))) {
-      stream.send(new ServiceFrame.StatusRequest(1));
-      assertThat(stream.receive(LIMIT_MILLIS))
-          .isInstanceOfSatisfying(
-              Decoded.Received.class,
-              answer ->
-                  assertThat(answer.frame())
-                      .isInstanceOfSatisfying(
-                          Frame.Bye.class,
-                          bye -> assertThat(bye.why()).contains("no session asks for the status")));
-      assertThat(service.status().service().refused()).isEqualTo(1);
-      assertThat(service.status().service().sessions()).isZero();
+  private static final class Fates implements Service.Fate {
+    final BlockingQueue<String> told = new LinkedBlockingQueue<>();
+
+    @Override
+    public void says(String line) {
+      told.add(line);
+    }
+
+    @Override
+    public void ended(String why) {
+      told.add("ended: " + why);
     }
   }
 
   /** The kernel's process that it is to have ends at once: it is told why it gets none. */
   @Test
   void aSessionWhoseKernelDoesNotStartIsToldSo() throws Exception {
-    try (Service service = service();
-        FrameStream stream = new FrameStream(service.open(new Guest("key", "a host elsewhere")))) {
-      stream.send(new ServiceFrame.Join("name"));
-      assertThat(stream.receive(LIMIT_MILLIS))
-          .isInstanceOfSatisfying(
-              Decoded.Received.class,
-              answer -> assertThat(answer.frame().toString()).contains("did not start"));
+    try (Service service = service()) {
+      Fates fates = new Fates();
+      assertThatThrownBy(() ->
+              service.open(new Guest("key", "a host elsewhere"), "name", Duration.ZERO, fates))
+          .isInstanceOf(ServiceException.class)
+          .hasMessageContaining("did not start");
+      assertThat(fates.told.poll(10, TimeUnit.SECONDS)).startsWith("ended: its kernel's process");
+      assertThat(service.status().service().refused()).isEqualTo(1);
+      assertThat(service.sessions()).isZero();
     }
   }
 }

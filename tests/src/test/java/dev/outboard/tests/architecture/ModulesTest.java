@@ -38,7 +38,7 @@ class ModulesTest {
     USES.put("hook", Set.of("abi", "posix", "syscalls", "channel"));
     USES.put("kernel", Set.of("abi", "posix"));
     USES.put("virtio", Set.of("abi", "posix"));
-    USES.put("device", Set.of("abi", "posix", "syscalls", "channel", "kernel", "virtio"));
+    USES.put("device", Set.of("abi", "posix", "syscalls", "channel", "relay", "kernel", "virtio"));
     USES.put("service", Set.of("abi", "posix", "syscalls", "channel"));
     USES.put("metrics", Set.of("abi", "posix", "syscalls", "channel"));
     USES.put("bench", Set.of());
