@@ -36,6 +36,9 @@ public final class DeviceRelay implements CallCarrier {
   private static final Duration PING = Duration.ofSeconds(5);
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
+  /** How long the last word to a host may take to be sent. */
+  private static final Duration LAST_WORD = Duration.ofSeconds(4);
+
   private final Wire wire;
   private final WireFrames frames;
   private final FrameStream stream;
@@ -94,8 +97,12 @@ public final class DeviceRelay implements CallCarrier {
         why = "the relay fails: " + e; // Or the host would wait for what nobody reads.
       }
     }
+    // Who makes calls may wait for a host that reads nothing; the device does not wait for long
+    // until all of them are out.
+    Deadline deadline = new Deadline(LAST_WORD, wire::stop);
     frames.send(new Frame.Bye(why));
     wire.finish();
+    deadline.met();
   }
 
   /** Null, or why the session has ended. */
@@ -349,6 +356,14 @@ public final class DeviceRelay implements CallCarrier {
     @Override
     public void run(CallMaker calls) {
       maker = calls;
+      try {
+        makeAll(calls);
+      } finally {
+        over = true;
+      }
+    }
+
+    private void makeAll(CallMaker calls) {
       while (true) {
         boolean soon = untold;
         boolean any = bell.await(somethingToDo, soon ? SendQueue.TELL_NANOS : Long.MAX_VALUE);
@@ -382,8 +397,10 @@ public final class DeviceRelay implements CallCarrier {
       if (over) {
         return;
       }
-      if (call.number == PseudoCall.LOOK && looker != null) {
-        looker.await(looker.changed((int) call.args[0]), isOver);
+      if (call.number == PseudoCall.LOOK) {
+        if (looker != null) {
+          looker.await(looker.changed((int) call.args[0]), isOver);
+        }
         call.start(PseudoCall.PING);
       }
       if (result == 0) {

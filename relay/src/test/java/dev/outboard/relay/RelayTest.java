@@ -335,6 +335,75 @@ class RelayTest {
     }
   }
 
+  /** Takes nothing any more once it is told so, as a link whose other end reads nothing. */
+  private static final class Stuck implements Wire {
+    private final Wire wire;
+    private boolean stuck; // guarded by this
+    private boolean stopped; // likewise
+
+    Stuck(Wire wire) {
+      this.wire = wire;
+    }
+
+    synchronized void stick() {
+      stuck = true;
+    }
+
+    @Override
+    public int read(ByteBuffer into) throws IOException {
+      return wire.read(into);
+    }
+
+    @Override
+    public void write(ByteBuffer from) throws IOException {
+      synchronized (this) {
+        Uninterrupted.waitUntil(this, () -> !stuck || stopped);
+        if (stopped) {
+          throw new IOException("stopped");
+        }
+      }
+      wire.write(from);
+    }
+
+    @Override
+    public void stop() {
+      synchronized (this) {
+        stopped = true;
+        notifyAll();
+      }
+      wire.stop();
+    }
+
+    @Override
+    public void close() {
+      wire.close();
+    }
+  }
+
+  /** Whoever makes calls may wait for the host then, and is needed for the session's end. */
+  @Test
+  void aHostThatReadsNothingDoesNotHoldUpTheEndOfASession() throws Exception {
+    List<Stuck> wires = new ArrayList<>();
+    DeviceLink link =
+        carried(
+            FrameCodec.HIGHEST_VERSION,
+            wire -> {
+              wires.add(new Stuck(wire));
+              return wires.getFirst();
+            });
+    CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+    sum(slot, new Random(1));
+    wires.getFirst().stick();
+    slot.call().start(SUM);
+    slot.submit();
+    Device device = (Device) open.getFirst();
+    assertThat(device.made.poll(5, TimeUnit.SECONDS)).isEqualTo("sum");
+    assertThat(device.made.poll(5, TimeUnit.SECONDS)).isEqualTo("sum");
+    device.leave(); // its threads have to come out for that, as closeAll() finds
+    assertThat(slot.await(TimeUnit.SECONDS.toNanos(10))).isTrue();
+    assertThat(slot.result()).isEqualTo(-Errno.ENETDOWN);
+  }
+
   @Test
   void slotsAreGivenOutAgain() throws Exception {
     DeviceLink link = carried();
