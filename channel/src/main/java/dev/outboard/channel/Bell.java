@@ -35,6 +35,7 @@ public final class Bell {
   /**
    * Waits until something is true.
    *
+   * @param something looks at what others make true by volatile loads
    * @param nanos how long at most; {@link Long#MAX_VALUE} for as long as it takes
    * @return whether it is
    */

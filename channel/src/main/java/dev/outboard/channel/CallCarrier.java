@@ -18,4 +18,13 @@ public interface CallCarrier {
 
   /** Tells the host of edges, as the link of the session would. May wait for the host. */
   void tell(Frame.Ready edges);
+
+  /**
+   * The session ends: before long nobody waits for the host any more in {@link #tell} and {@link
+   * CallSource#run}.
+   */
+  void ending();
+
+  /** All that has to end with the session has. */
+  void ended();
 }

@@ -225,10 +225,16 @@ final class Session implements Runnable {
     } catch (RuntimeException e) {
       log("session fails", e);
     } finally {
+      if (carrier != null) {
+        carrier.ending();
+      }
       stream.sendLast(new Frame.Bye(why));
       stream.stop();
       end();
       stream.close();
+      if (carrier != null) {
+        carrier.ended();
+      }
       if (event != null) {
         event.number = id;
         event.client = client;
@@ -418,14 +424,21 @@ final class Session implements Runnable {
   }
 
   private void attach(Frame.Attach attach) {
+    int error = begin(attach);
+    if (error < 0) {
+      send(new Frame.Attached(attach.id(), error));
+    }
+  }
+
+  /** Gives out a slot; its thread says so. 0 or {@code -errno}. */
+  private int begin(Frame.Attach attach) {
     ShadowThread shadow;
     synchronized (this) {
       // The lowest free one: its pages have been touched before.
       int index = taken.nextClearBit(0);
       Kernel.Window memory = window;
       if (index >= slots || memory == null || !server.takeThread()) {
-        send(new Frame.Attached(attach.id(), -Errno.EAGAIN));
-        return;
+        return -Errno.EAGAIN;
       }
       ShadowThread like =
           attach.likeSlot() >= 0 && attach.likeSlot() < slots ? shadows[attach.likeSlot()] : null;
@@ -437,8 +450,7 @@ final class Session implements Runnable {
         loan = file < 0 ? null : SlotLoan.begin(stream, place, file, memfd, index);
         if (loan == null) {
           server.giveThread();
-          send(new Frame.Attached(attach.id(), -Errno.ENOMEM));
-          return;
+          return -Errno.ENOMEM;
         }
       }
       DeviceSlot slot = new DeviceSlot(place, loan != null);
@@ -452,6 +464,7 @@ final class Session implements Runnable {
       shadowCount++;
     }
     shadow.start();
+    return 0;
   }
 
   private synchronized @Nullable ShadowThread shadow(int slot) {

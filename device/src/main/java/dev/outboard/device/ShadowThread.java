@@ -266,6 +266,9 @@ final class ShadowThread implements Runnable {
         kernel.free(scratch);
       }
       session.lookers().leave(pid, loan != null);
+      if (source != null) {
+        source.close(); // which may never have been run
+      }
       leaveSlot();
       endGiving();
       session.ended(this, announced);

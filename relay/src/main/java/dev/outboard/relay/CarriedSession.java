@@ -150,8 +150,14 @@ public final class CarriedSession {
     Arrived first = await(2 * HANDSHAKE.toNanos() + System.nanoTime(), "the host does not go on");
     Opening.sendReceived(first.connection(), 0);
     ResumableWire made = new ResumableWire(first.connection(), renewal, patience, new Told());
+    boolean closed;
     synchronized (this) {
       wire = made;
+      closed = over;
+    }
+    if (closed) {
+      made.close();
+      throw new IOException("closed on this side");
     }
     return made;
   }

@@ -20,6 +20,7 @@ import java.nio.ByteBuffer;
  */
 public final class DescriptorWire implements Wire {
   private static final int POLLFD_BYTES = 8;
+  private static final int PIPE_BYTES = 4096;
 
   private final int in;
   private final int out;
@@ -29,6 +30,11 @@ public final class DescriptorWire implements Wire {
   private int stopSent;
   private final Arena arena = Arena.ofShared();
   private final MemorySegment polls = arena.allocate(2L * POLLFD_BYTES, 4);
+  private final MemorySegment writerPolls = arena.allocate(2L * POLLFD_BYTES, 4);
+
+  /** Nobody can make who writes to it come back, so nothing is written for which it might wait. */
+  private final boolean toPipe;
+
   private volatile boolean stopped;
   private boolean closed;
 
@@ -37,6 +43,22 @@ public final class DescriptorWire implements Wire {
     this.out = out;
     this.stopSeen = stopSeen;
     this.stopSent = stopSent;
+    this.toPipe = isNoSocket(out);
+  }
+
+  private static boolean isNoSocket(int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment type = arena.allocate(2L * Integer.BYTES, 4);
+      type.set(ValueLayout.JAVA_INT, Integer.BYTES, Integer.BYTES);
+      long r =
+          Linux.getsockopt(
+              fd,
+              Socket.SOL_SOCKET,
+              Socket.SO_TYPE,
+              type.address(),
+              type.address() + Integer.BYTES);
+      return r == -Errno.ENOTSOCK;
+    }
   }
 
   /**
@@ -56,8 +78,8 @@ public final class DescriptorWire implements Wire {
   public int read(ByteBuffer into) throws IOException {
     MemorySegment memory = MemorySegment.ofBuffer(into);
     for (; ; ) {
-      expect(0, in);
-      expect(1, stopSeen);
+      expect(polls, 0, in, Poll.POLLIN);
+      expect(polls, 1, stopSeen, Poll.POLLIN);
       long ready = Linux.poll(polls.address(), 2, -1);
       if (stopped) {
         throw new IOException("closed on this side");
@@ -87,7 +109,18 @@ public final class DescriptorWire implements Wire {
       if (stopped) {
         throw new IOException("closed on this side");
       }
-      long n = Linux.write(out, memory.address() + done, memory.byteSize() - done);
+      long most = memory.byteSize() - done;
+      if (toPipe) {
+        // So many bytes a pipe takes at once if it takes any: pipe(7).
+        most = Math.min(most, PIPE_BYTES);
+        expect(writerPolls, 0, out, Poll.POLLOUT);
+        expect(writerPolls, 1, stopSeen, Poll.POLLIN);
+        Linux.poll(writerPolls.address(), 2, -1);
+        if (stopped) {
+          continue;
+        }
+      }
+      long n = Linux.write(out, memory.address() + done, most);
       if (n > 0) {
         done += n;
       } else if (n != -Errno.EINTR) {
@@ -131,9 +164,9 @@ public final class DescriptorWire implements Wire {
     }
   }
 
-  private void expect(int index, int fd) {
+  private static void expect(MemorySegment polls, int index, int fd, int events) {
     polls.set(ValueLayout.JAVA_INT, (long) index * POLLFD_BYTES, fd);
-    polls.set(ValueLayout.JAVA_SHORT, (long) index * POLLFD_BYTES + 4, (short) Poll.POLLIN);
+    polls.set(ValueLayout.JAVA_SHORT, (long) index * POLLFD_BYTES + 4, (short) events);
     polls.set(ValueLayout.JAVA_SHORT, (long) index * POLLFD_BYTES + 6, (short) 0);
   }
 

@@ -36,7 +36,7 @@ public final class DeviceRelay implements CallCarrier {
   private static final Duration PING = Duration.ofSeconds(5);
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
-  /** How long the last word to a host may take to be sent. */
+  /** How long a host may hold up those who are to end with the session. */
   private static final Duration LAST_WORD = Duration.ofSeconds(4);
 
   private final Wire wire;
@@ -48,6 +48,8 @@ public final class DeviceRelay implements CallCarrier {
 
   // Guarded by this.
   private @Nullable Carrier[] carriers = new Carrier[0];
+  private @Nullable Deadline ending;
+  private int out;
 
   // The wire's reader makes it, once.
   private volatile @Nullable LookAhead looks;
@@ -97,12 +99,33 @@ public final class DeviceRelay implements CallCarrier {
         why = "the relay fails: " + e; // Or the host would wait for what nobody reads.
       }
     }
-    // Who makes calls may wait for a host that reads nothing; the device does not wait for long
-    // until all of them are out.
-    Deadline deadline = new Deadline(LAST_WORD, wire::stop);
     frames.send(new Frame.Bye(why));
     wire.finish();
-    deadline.met();
+    comesOut(1);
+  }
+
+  @Override
+  public void ending() {
+    // Who makes calls may wait for a host that reads nothing, and so may whoever brings the
+    // session's last word; the device does not wait for long until all of them are out.
+    Deadline last = new Deadline(LAST_WORD, wire::stop);
+    synchronized (this) {
+      ending = last;
+    }
+    comesOut(0);
+  }
+
+  @Override
+  public void ended() {
+    comesOut(1);
+  }
+
+  /** So many more of two have come out: the session, and who brings its last word. */
+  private synchronized void comesOut(int more) {
+    out += more;
+    if (ending != null && out == 2) {
+      ending.met();
+    }
   }
 
   /** Null, or why the session has ended. */
@@ -140,8 +163,7 @@ public final class DeviceRelay implements CallCarrier {
     if (before != null && (before.queue != null || before.looks)) {
       before.mirror.restore();
     }
-    Carrier carrier =
-        new Carrier(index, data, before == null ? new SlotMirror(data, arena) : before.mirror);
+    Carrier carrier = new Carrier(index, data, before);
     carriers[index] = carrier;
     return carrier;
   }
@@ -253,7 +275,7 @@ public final class DeviceRelay implements CallCarrier {
       if (!carrier.mirror.holds(offset, bytes.remaining())) {
         return "the host wrote beyond the end of a call slot";
       }
-      carrier.mirror.apply(offset, bytes);
+      carrier.apply(offset, bytes);
       return null;
     }
 
@@ -306,7 +328,7 @@ public final class DeviceRelay implements CallCarrier {
     private final int index;
     private final Call call;
     private final SlotMirror mirror;
-    private final Bell bell = new Bell(arena);
+    private final Bell bell;
     private final BooleanSupplier somethingToDo = this::hasSomethingToDo;
     private final BooleanSupplier isOver = this::isOver;
     private final BooleanSupplier isOut = this::isOut;
@@ -328,12 +350,25 @@ public final class DeviceRelay implements CallCarrier {
     private boolean looks;
     private volatile boolean busy;
     private volatile int interrupted;
+
+    /** Written under the monitor, which whoever else touches the data has: they may go then. */
     private volatile boolean over;
 
-    Carrier(int index, MemorySegment data, SlotMirror mirror) {
+    /**
+     * @param before what had the slot before, which is over; null if nothing had
+     */
+    Carrier(int index, MemorySegment data, @Nullable Carrier before) {
       this.index = index;
       this.call = new Call(data);
-      this.mirror = mirror;
+      this.mirror = before == null ? new SlotMirror(data, arena) : before.mirror;
+      this.bell = before == null ? new Bell(arena) : before.bell;
+    }
+
+    /** Takes what the host has changed in the data. The wire's reader. */
+    synchronized void apply(int offset, ByteBuffer bytes) {
+      if (!over) {
+        mirror.apply(offset, bytes);
+      }
     }
 
     @Override
@@ -359,7 +394,7 @@ public final class DeviceRelay implements CallCarrier {
       try {
         makeAll(calls);
       } finally {
-        over = true;
+        close();
       }
     }
 
@@ -403,7 +438,11 @@ public final class DeviceRelay implements CallCarrier {
         }
         call.start(PseudoCall.PING);
       }
-      if (result == 0) {
+      if (result != 0) {
+        // It is not made; what is told of a file with its end is not the last one's.
+        call.start(PseudoCall.PING);
+        calls.make(wanted);
+      } else {
         result = calls.make(wanted);
         if (call.number == PseudoCall.SYNC && looker != null) {
           // What the program is told of is with it before that.
@@ -550,7 +589,9 @@ public final class DeviceRelay implements CallCarrier {
 
     @Override
     public void close() {
-      over = true;
+      synchronized (this) {
+        over = true;
+      }
       order.wake();
       LookAhead looker = DeviceRelay.this.looks;
       if (looker != null) {

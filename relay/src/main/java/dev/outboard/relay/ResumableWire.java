@@ -113,7 +113,6 @@ final class ResumableWire implements Wire {
     this.events = events;
     this.capacity = ringBytes;
     this.tellBytes = ringBytes / 4;
-    // Not of the JVM's direct memory, which is small here.
     this.ring = Arena.ofAuto().allocate(ringBytes, 64).asByteBuffer();
     this.heard = System.nanoTime();
     this.sender = Thread.ofPlatform().daemon().name("link-sender").start(this::sendWhatIsLeft);

@@ -55,6 +55,10 @@ class RelayTest {
   private static final int SLOTS = 8;
   private static final int SUM = 0x1234;
   private static final int BLOCK = 0x1235;
+
+  /** A socket of the device that takes nothing. */
+  private static final int FULL = 77;
+
   private static final int SETSOCKOPT = SyscallTable.row("setsockopt").canonical();
   private static final int CLOSE = SyscallTable.row("close").canonical();
   private static final Credentials CREDENTIALS = Credentials.root();
@@ -404,6 +408,55 @@ class RelayTest {
     assertThat(slot.result()).isEqualTo(-Errno.ENETDOWN);
   }
 
+  /** What it would tell is of whatever file the slot's last call was on. */
+  @Test
+  void aCallThatIsHeldUpTellsNothingOfAFile() throws Exception {
+    DeviceLink link = carried();
+    CallSlot sends = link.attach(1, 1, -1, CREDENTIALS);
+    CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+    sum(slot, new Random(1));
+    assertThat(slot.readyMask()).isEqualTo(5);
+    MemorySegment bytes = MemorySegment.ofArray(new byte[100]);
+    assertThat(link.sendBytesAhead(sends, true, FULL, 0, bytes, true)).isTrue();
+    Call call = slot.call();
+    call.start(SUM);
+    call.args[0] = FULL;
+    call.flags = Call.AFTER_OR_AGAIN;
+    slot.submit();
+    assertThat(slot.await(TimeUnit.SECONDS.toNanos(10))).isTrue();
+    assertThat(slot.result()).isEqualTo(-Errno.EAGAIN);
+    assertThat(slot.readyMask()).isEqualTo(-1);
+    assertThat(slot.readyStamp()).isZero();
+    sum(slot, new Random(1)); // and the two ends go on counting the same
+  }
+
+  /** Their memory may be another session's by then. */
+  @Test
+  void nothingIsWrittenToASlotThatIsOver() throws Exception {
+    int[] wire = pair();
+    int[] device = pair();
+    DeviceRelay carrier = new DeviceRelay(wireOf(wire[1]), device[1]);
+    Thread relays = Thread.ofPlatform().daemon().start(carrier::serve);
+    MemorySegment data = Arena.ofAuto().allocate(SlotLayout.DATA_BYTES, 64);
+    CallSource source = carrier.open(0, data);
+    Wire host = wireOf(wire[0]);
+    try (FrameStream session = new FrameStream(device[0])) {
+      for (int value = 1; value <= 2; value++) {
+        ByteBuffer frames = ByteBuffer.allocateDirect(100).order(ByteOrder.LITTLE_ENDIAN);
+        frames.put(frame(16, 8 + 4).putInt(0).putInt(0).putInt(value).flip());
+        host.write(frames.flip());
+        ByteBuffer ping = FrameCodec.newBuffer();
+        FrameCodec.encode(new Frame.Ping(value), ping);
+        host.write(frames.clear().put(ping).flip());
+        assertThat(session.receive(5_000)).isEqualTo(new Decoded.Received(new Frame.Ping(value)));
+        assertThat(data.get(ValueLayout.JAVA_INT, 0)).isEqualTo(1);
+        source.close();
+      }
+    }
+    host.close();
+    relays.join();
+  }
+
   @Test
   void slotsAreGivenOutAgain() throws Exception {
     DeviceLink link = carried();
@@ -715,9 +768,11 @@ class RelayTest {
           default -> {}
         }
       }
+      carrier.ending();
       for (int i = 0; i < SLOTS; i++) {
         end(i);
       }
+      carrier.ended();
     }
 
     private void end(int index) {
@@ -790,8 +845,14 @@ class RelayTest {
         stamp = call.args[0];
         return sum;
       }
-      if (call.number == PseudoCall.SEND) {
-        boolean waits = call.args[4] != 0;
+      if (call.number == PseudoCall.PING) {
+        return 0;
+      }
+      boolean waits = call.args[4] != 0;
+      if (call.number == PseudoCall.SEND && call.args[0] == FULL && !waits) {
+        return -Errno.EAGAIN;
+      }
+      if (call.number == PseudoCall.SEND && call.args[0] != FULL) {
         int taken =
             switch (random.nextInt(4)) {
               case 0 -> waits ? 1 : -Errno.EAGAIN;
