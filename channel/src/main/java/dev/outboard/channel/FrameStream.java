@@ -81,6 +81,15 @@ public final class FrameStream implements AutoCloseable {
     send(frame, -1, Socket.MSG_DONTWAIT);
   }
 
+  /**
+   * The same if it is possible without waiting, where nobody sends in another way.
+   *
+   * @return false if the link is gone, or the other side reads too slowly
+   */
+  public boolean offer(Frame frame, int descriptor) {
+    return send(frame, descriptor, Socket.MSG_DONTWAIT);
+  }
+
   private boolean send(Frame frame, int descriptor, int flags) {
     synchronized (sending) {
       if (closed) {
@@ -105,6 +114,9 @@ public final class FrameStream implements AutoCloseable {
           continue;
         }
         if (n <= 0) {
+          if (sent > 0) {
+            stop(); // The other side would take whatever comes next for the rest.
+          }
           return false;
         }
         sent += (int) n;

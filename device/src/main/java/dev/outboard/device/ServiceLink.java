@@ -77,7 +77,7 @@ final class ServiceLink implements Runnable {
       why =
           switch (stream.receive(-1)) {
             case Decoded.Received(Frame frame) -> handle(frame);
-            case Decoded.Malformed(String what) -> what;
+            case Decoded.Malformed(String what) -> fails(what);
             case Decoded.Ended(String what) -> what;
           };
     }
@@ -86,20 +86,27 @@ final class ServiceLink implements Runnable {
     stream.close();
   }
 
+  /** The service is not to send what nobody reads. */
+  private String fails(String why) {
+    server.log("the control link fails: " + why);
+    stream.stop();
+    return why;
+  }
+
   /** Null, or why no more is to be expected. */
   private @Nullable String handle(Frame frame) {
     switch (frame) {
       case ServiceFrame.Serve(long id) -> {
         int fd = stream.takeDescriptor();
         if (fd < 0) {
-          return "a session came without its link";
+          return fails("a session came without its link");
         }
         serve(id, fd);
       }
       case ServiceFrame.Carry f -> {
         int fd = stream.takeDescriptor();
         if (fd < 0) {
-          return "a session came without its connection";
+          return fails("a session came without its connection");
         }
         carry(f, fd);
       }
@@ -120,12 +127,8 @@ final class ServiceLink implements Runnable {
       }
       case Frame.Unknown f -> {}
       default -> {
-        return frame.getClass().getSimpleName() + " is not for a kernel's process";
+        return fails(frame.getClass().getSimpleName() + " is not for a kernel's process");
       }
-    }
-    int stray = stream.takeDescriptor();
-    if (stray >= 0) {
-      Linux.close(stray);
     }
     return null;
   }

@@ -32,6 +32,9 @@ public final class CarriedSession {
   private String failure = "";
   private boolean over;
 
+  /** There was a connection that could be used. */
+  private boolean begun;
+
   /**
    * A connection that can be used.
    *
@@ -62,7 +65,7 @@ public final class CarriedSession {
       PeerKey host = new PeerKey(hostKey, "");
       Identity own = Identity.of(Base64.getDecoder().decode(ownKey));
       made = TlsConnection.over(transport, new Trust(List.of(host)), own, false);
-    } catch (IOException | GeneralSecurityException | IllegalArgumentException e) {
+    } catch (IOException | GeneralSecurityException | RuntimeException e) {
       transport.close();
       failed(e);
       return;
@@ -89,7 +92,7 @@ public final class CarriedSession {
       long peerReceived = Opening.receiveReceived(made);
       deadline.met();
       arrives(new Arrived(made, peerReceived));
-    } catch (IOException e) {
+    } catch (IOException | RuntimeException e) {
       deadline.met();
       made.close();
       failed(e);
@@ -98,11 +101,14 @@ public final class CarriedSession {
 
   private void arrives(Arrived next) {
     ResumableWire current;
+    Connection before;
     synchronized (this) {
       if (next.connection().equals(greeted)) {
         greeted = null;
       }
       current = wire;
+      // Not later: another one may be in its place then, which is newer than this.
+      before = current == null ? null : current.connection();
       if (over || isOld(next)) {
         next.connection().close();
         return;
@@ -111,20 +117,18 @@ public final class CarriedSession {
         arrived.connection().close();
       }
       arrived = next;
+      begun = true;
       notifyAll();
     }
-    if (current != null) {
-      // This end may not have noticed yet that what it has is of no use any more.
-      Connection before = current.connection();
-      if (before != null && !before.equals(next.connection())) {
-        current.breaks(before, "the host has made another connection");
-      }
+    if (current != null && before != null) {
+      // This end may not have noticed yet that it is of no use any more.
+      current.breaks(before, "the host has made another connection");
     }
   }
 
   private synchronized void failed(Exception e) {
     String message = e.getMessage();
-    if (wire == null) {
+    if (!begun) {
       failure = message == null ? e.getClass().getSimpleName() : message;
       over = true; // The host begins another session, if at all.
       notifyAll();

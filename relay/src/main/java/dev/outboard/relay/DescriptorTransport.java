@@ -14,6 +14,7 @@ import java.util.function.IntConsumer;
 /** One that is a descriptor, which another process can be given. */
 final class DescriptorTransport implements Transport {
   private final SocketDescriptor socket;
+  private volatile boolean inputOver;
 
   /**
    * @param fd a connected TCP socket, blocking; owned by this object from here on
@@ -40,6 +41,9 @@ final class DescriptorTransport implements Transport {
     }
     if (n < 0) {
       throw failure(n);
+    }
+    if (inputOver) {
+      return -1; // TCP takes what comes behind that all the same
     }
     into.position(into.position() + (int) n);
     return n == 0 ? -1 : (int) n;
@@ -72,6 +76,7 @@ final class DescriptorTransport implements Transport {
 
   @Override
   public void shutdownInput() throws IOException {
+    inputOver = true;
     shutdown(Socket.SHUT_RD);
   }
 

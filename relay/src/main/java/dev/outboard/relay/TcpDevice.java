@@ -279,7 +279,7 @@ public final class TcpDevice implements AutoCloseable {
           case STATUS -> tell(guest);
         }
       }
-    } catch (IOException e) {
+    } catch (IOException | RuntimeException e) {
       String message = e.getMessage();
       complain(from + ": " + (message == null ? e.getClass().getSimpleName() : message));
       transport.close();
@@ -441,7 +441,6 @@ public final class TcpDevice implements AutoCloseable {
         remove(stream);
       }
     }
-    log.accept(guest.name() + " begins a session");
   }
 
   private synchronized boolean holds(Stream stream) {
@@ -461,6 +460,7 @@ public final class TcpDevice implements AutoCloseable {
     private final Duration granted;
 
     private volatile @Nullable Carried session;
+    private volatile boolean begun;
 
     Stream(String id, PeerKey key, String name, Duration granted) {
       this.id = id;
@@ -483,6 +483,10 @@ public final class TcpDevice implements AutoCloseable {
       Identity own = Identity.create("");
       answer(guest, id, granted, own.key());
       guest.connection().release();
+      if (!begun) {
+        begun = true;
+        log.accept(name + " begins a session");
+      }
       String secret = Base64.getEncoder().encodeToString(own.privateKey());
       guest.transport().handOn(fd -> carried.connect(fd, secret, host.base64()));
       return true;
@@ -495,7 +499,7 @@ public final class TcpDevice implements AutoCloseable {
 
     @Override
     public void ended(String why) {
-      if (remove(this)) {
+      if (remove(this) && begun) {
         log.accept(name + " has ended its session: " + why);
       }
     }

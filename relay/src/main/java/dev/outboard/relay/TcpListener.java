@@ -74,6 +74,9 @@ final class TcpListener implements AutoCloseable {
   private static TcpListener open(int family, InetAddress address, int port, int backlog)
       throws IOException {
     long fd = Linux.socket(family, Socket.SOCK_STREAM | Socket.SOCK_CLOEXEC, 0);
+    if (fd == -Errno.EAFNOSUPPORT && family == Socket.AF_INET6 && address.isAnyLocalAddress()) {
+      throw new NoIpv6(Errno.name((int) -fd));
+    }
     if (fd < 0) {
       throw failure(fd);
     }

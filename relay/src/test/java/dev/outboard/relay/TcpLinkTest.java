@@ -394,7 +394,7 @@ class TcpLinkTest {
       TlsConnection c =
           new TlsConnection(
               first.release(),
-              new Trust(List.of(Objects.requireNonNull(answer.key()))),
+              new Trust(List.of(Objects.requireNonNull(answer.key(), answer.text()))),
               shown,
               true);
       open.add(c::close);

@@ -218,22 +218,20 @@ final class KernelProcess {
     }
   }
 
-  /** Hands a session's link over; the descriptor stays the caller's. */
-  boolean serve(long session, int fd) {
+  /**
+   * Hands a session's link over, or a connection of one that the process carries itself, if that is
+   * possible; the descriptor stays the caller's.
+   *
+   * @return false if the process is gone, or does not look at what it is told: nobody waits for it
+   */
+  boolean send(ServiceFrame frame, int fd) {
     FrameStream s = stream;
-    return s != null && s.send(new ServiceFrame.Serve(session), fd);
+    return s != null && s.offer(frame, fd);
   }
 
-  /** The same with a connection of a session that the process carries itself. */
-  boolean carry(ServiceFrame.Carry how, int fd) {
-    FrameStream s = stream;
-    return s != null && s.send(how, fd);
-  }
-
-  /** Says something, if that is possible. */
-  boolean send(Frame frame) {
-    FrameStream s = stream;
-    return s != null && s.send(frame);
+  /** Says something, likewise. */
+  boolean send(ServiceFrame frame) {
+    return send(frame, -1);
   }
 
   /** Asks what it does; the answer may never come. */

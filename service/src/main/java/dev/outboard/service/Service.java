@@ -6,6 +6,7 @@ import dev.outboard.channel.Decoded;
 import dev.outboard.channel.FirstFrame;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameStream;
+import dev.outboard.channel.PlainText;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.channel.ServiceStatus;
 import dev.outboard.channel.UnixListener;
@@ -62,6 +63,10 @@ public final class Service implements AutoCloseable {
   private static final long PLACE_NANOS = TimeUnit.SECONDS.toNanos(5);
 
   private static final int ANSWER_SECONDS = 1;
+  private static final String DEAF = "its kernel's process takes nothing";
+
+  /** Of what kernels' processes say of their sessions so many characters are told. */
+  private static final int MAX_SAID = 512;
 
   /** What to do where no control groups can be made. */
   public static final String GROUPS_ADVICE =
@@ -147,8 +152,12 @@ public final class Service implements AutoCloseable {
     public synchronized boolean connect(int fd, String ownKey, String hostKey) {
       boolean first = !begun;
       begun = true;
-      return kernel.carry(
-          new ServiceFrame.Carry(id, first, patience.toMillis(), ownKey, hostKey), fd);
+      boolean taken =
+          kernel.send(new ServiceFrame.Carry(id, first, patience.toMillis(), ownKey, hostKey), fd);
+      if (first && !taken) {
+        happenings.sessionEnded(kernel, id, DEAF);
+      }
+      return taken;
     }
 
     /** Ends it soon, if it has not ended; also one that never had a connection. */
@@ -377,8 +386,12 @@ public final class Service implements AutoCloseable {
     try {
       Place place = place(share, visitor, null);
       // If its process ends now, the link's other end, which only it has then, is closed.
-      place.kernel().serve(place.id(), fd);
-      Linux.close(fd);
+      if (place.kernel().send(new ServiceFrame.Serve(place.id()), fd)) {
+        Linux.close(fd);
+      } else {
+        happenings.sessionEnded(place.kernel(), place.id(), DEAF);
+        say(fd, DEAF);
+      }
     } catch (ServiceException e) {
       say(fd, String.valueOf(e.getMessage()));
     }
@@ -575,8 +588,10 @@ public final class Service implements AutoCloseable {
       boolean last;
       Entry entry;
       synchronized (Service.this) {
+        if (!kernel.sessions.remove(session)) {
+          return; // none of its own
+        }
         entry = sessions.remove(session);
-        kernel.sessions.remove(session);
         last = kernel.sessions.isEmpty() && (kernel != common || draining) && !kernel.released;
         if (last) {
           letEnd(kernel);
@@ -587,18 +602,23 @@ public final class Service implements AutoCloseable {
         kernel.release();
       }
       if (entry != null && entry.fate() != null) {
-        entry.fate().ended(why);
+        entry.fate().ended(said(why));
       }
+    }
+
+    /** What a process says that a host may have got hold of. */
+    private static String said(String line) {
+      return PlainText.of(line.length() <= MAX_SAID ? line : line.substring(0, MAX_SAID));
     }
 
     @Override
     public void sessionSaid(KernelProcess kernel, long session, String line) {
       Entry entry;
       synchronized (Service.this) {
-        entry = sessions.get(session);
+        entry = kernel.sessions.contains(session) ? sessions.get(session) : null;
       }
       if (entry != null && entry.fate() != null) {
-        entry.fate().says(line);
+        entry.fate().says(said(line));
       }
     }
 
