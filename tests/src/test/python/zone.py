@@ -143,11 +143,12 @@ def serve(kind, address, handler, number=0):
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
+# For all threads, or one of them could be who gets it, and all end: sigwait(3).
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 for i, address in enumerate(sys.argv[2:], 1):
     serve(socketserver.ThreadingUDPServer, (address, 53), Datagrams, i)
     serve(socketserver.ThreadingTCPServer, (address, 53), Streams, i)
 serve(socketserver.ThreadingTCPServer, ("127.0.0.5", int(sys.argv[1])), Page)
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 print("up", flush=True)
 signal.sigwait({signal.SIGTERM})
 for line in sorted(seen):

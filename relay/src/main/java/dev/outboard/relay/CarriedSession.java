@@ -55,8 +55,8 @@ public final class CarriedSession {
    * Begins with a connection, or goes on with it if it is not the first. Returns at once.
    *
    * @param fd a connected TCP socket; this object's from here on
-   * @param ownKey this end's for the connection, as {@link Connection} says
-   * @param hostKey the host's, likewise
+   * @param ownKey this end's for the connection: a private key as PKCS #8 in Base64
+   * @param hostKey the host's for it, as {@link PeerKey#base64} says
    */
   public void connect(int fd, String ownKey, String hostKey) {
     DescriptorTransport transport = new DescriptorTransport(fd);
