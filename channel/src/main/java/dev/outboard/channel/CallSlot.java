@@ -72,16 +72,6 @@ public final class CallSlot {
     this.ended = sequence;
   }
 
-  /**
-   * The host's side of a slot whose bytes nobody counts.
-   *
-   * @param slot {@link SlotLayout#BYTES} of shared memory that the device has just given out
-   * @param timeout {@link #TIMEOUT_BYTES} that are the result's as long as it is used
-   */
-  public static CallSlot of(int index, MemorySegment slot, MemorySegment timeout) {
-    return new CallSlot(index, slot, timeout, new Traffic(), null);
-  }
-
   /** The slot's index: its name on the link, and what a child's slot is attached like. */
   public int index() {
     return index;

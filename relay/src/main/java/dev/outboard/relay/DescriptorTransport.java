@@ -101,9 +101,13 @@ final class DescriptorTransport implements Transport {
    * @throws IOException if it is closed
    */
   void handOn(IntConsumer to) throws IOException {
-    to.accept(socket.enter());
-    socket.leave();
-    socket.forget();
+    int fd = socket.enter();
+    try {
+      to.accept(fd);
+    } finally {
+      socket.forget();
+      socket.leave();
+    }
   }
 
   @Override

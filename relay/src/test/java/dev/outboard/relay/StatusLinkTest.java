@@ -169,8 +169,8 @@ class StatusLinkTest {
     awaitNobody();
   }
 
-  /** One that is asked by hand. */
-  private TlsConnection raw() throws Exception {
+  /** One that has asked for nothing yet. */
+  private TlsConnection known() throws Exception {
     TlsConnection c =
         new TlsConnection(
             SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
@@ -178,6 +178,12 @@ class StatusLinkTest {
             HOST,
             true);
     c.handshake();
+    return c;
+  }
+
+  /** One that is asked by hand. */
+  private TlsConnection raw() throws Exception {
+    TlsConnection c = known();
     Opening.send(
         c, new Opening.Request(Opening.Kind.STATUS, Duration.ZERO, Opening.NONE, null, ""));
     Opening.Answer answer = Opening.receiveAnswer(c, Opening.Kind.STATUS);
@@ -320,13 +326,7 @@ class StatusLinkTest {
   void anOldHostIsToldOfTheVersion() throws Exception {
     for (int highest = 1; highest <= 2; highest++) {
       for (Opening.Kind kind : Opening.Kind.values()) {
-        TlsConnection c =
-            new TlsConnection(
-                SocketChannel.open(new InetSocketAddress(at.host(), at.port())),
-                new Trust(List.of(DEVICE.key())),
-                HOST,
-                true);
-        c.handshake();
+        TlsConnection c = known();
         Opening.send(
             c, new Opening.Request(1, highest, kind, Duration.ZERO, Opening.NONE, null, ""));
         Opening.Answer answer = Opening.receiveAnswer(c, kind);
