@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.cli;
 
+import dev.outboard.channel.ConnectionTaker;
 import dev.outboard.channel.ServiceStatus;
+import dev.outboard.channel.SessionFate;
 import dev.outboard.relay.Identity;
 import dev.outboard.relay.PeerKey;
 import dev.outboard.relay.TcpAddress;
@@ -88,11 +90,11 @@ record TcpPlace(
   private TcpDevice.Sessions sessions(Service service) {
     return new TcpDevice.Sessions() {
       @Override
-      public TcpDevice.Carried open(
-          PeerKey host, String name, @Nullable String share, Duration kept, TcpDevice.Fate fate)
+      public ConnectionTaker open(
+          PeerKey host, String name, @Nullable String share, Duration kept, SessionFate fate)
           throws IOException {
         try {
-          return carried(service.open(guest(host, name), share, kept, fate(fate)));
+          return service.open(guest(host, name), share, kept, fate);
         } catch (ServiceException e) {
           throw new IOException(e.getMessage(), e);
         }
@@ -105,34 +107,6 @@ record TcpPlace(
         } catch (ServiceException e) {
           throw new IOException(e.getMessage(), e);
         }
-      }
-    };
-  }
-
-  private static TcpDevice.Carried carried(Service.Carried session) {
-    return new TcpDevice.Carried() {
-      @Override
-      public boolean connect(int fd, String ownKey, String hostKey) {
-        return session.connect(fd, ownKey, hostKey);
-      }
-
-      @Override
-      public void end() {
-        session.end();
-      }
-    };
-  }
-
-  private static Service.Fate fate(TcpDevice.Fate fate) {
-    return new Service.Fate() {
-      @Override
-      public void says(String line) {
-        fate.says(line);
-      }
-
-      @Override
-      public void ended(String why) {
-        fate.ended(why);
       }
     };
   }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
+import dev.outboard.channel.ConnectionTaker;
 import dev.outboard.channel.ServiceStatus;
+import dev.outboard.channel.SessionFate;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.nio.channels.ClosedChannelException;
@@ -63,7 +65,8 @@ public final class TcpDevice implements AutoCloseable {
      * @param fate is told what becomes of it
      * @throws IOException if there is none to be had; the message is for the host's user
      */
-    Carried open(PeerKey host, String name, @Nullable String share, Duration patience, Fate fate)
+    ConnectionTaker open(
+        PeerKey host, String name, @Nullable String share, Duration patience, SessionFate fate)
         throws IOException;
 
     /**
@@ -74,31 +77,6 @@ public final class TcpDevice implements AutoCloseable {
     default Questions ask(PeerKey host, String name) throws IOException {
       throw new IOException("this device tells nobody what it does");
     }
-  }
-
-  /** A session, in the process of its kernel: a {@link CarriedSession} there. Any thread. */
-  public interface Carried {
-    /**
-     * Hands a connection over.
-     *
-     * @param fd a connected TCP socket, of which the session gets a descriptor of its own
-     * @param ownKey what TLS on it shows, a private key as PKCS #8 in Base64
-     * @param hostKey whom it accepts, as {@link PeerKey#base64} says
-     * @return false if there is nobody any more to take it
-     */
-    boolean connect(int fd, String ownKey, String hostKey);
-
-    /** Ends it soon, if it has not ended. */
-    void end();
-  }
-
-  /** What becomes of a session. Any thread. */
-  public interface Fate {
-    /** Something has happened to it that a log should have. */
-    void says(String line);
-
-    /** It is over, and will not be heard of any more. Repeatable. */
-    void ended(String why);
   }
 
   /** What one host asks. One thread. */
@@ -453,13 +431,13 @@ public final class TcpDevice implements AutoCloseable {
   }
 
   /** One stream of a host, and the session behind it. */
-  private final class Stream implements Fate {
+  private final class Stream implements SessionFate {
     private final String id;
     private final PeerKey key;
     private final String name;
     private final Duration granted;
 
-    private volatile @Nullable Carried session;
+    private volatile @Nullable ConnectionTaker session;
     private volatile boolean begun;
 
     Stream(String id, PeerKey key, String name, Duration granted) {
@@ -475,7 +453,7 @@ public final class TcpDevice implements AutoCloseable {
      * @return false if it is too late; the host has not been answered then
      */
     boolean connect(Guest guest) throws IOException {
-      Carried carried = session;
+      ConnectionTaker carried = session;
       PeerKey host = guest.request().key();
       if (carried == null || host == null || !holds(this)) {
         return false;
@@ -505,7 +483,7 @@ public final class TcpDevice implements AutoCloseable {
     }
 
     void end() {
-      Carried carried = session;
+      ConnectionTaker carried = session;
       if (carried != null) {
         carried.end();
       }

@@ -2,30 +2,32 @@
 package dev.outboard.relay;
 
 import dev.outboard.abi.Fcntl;
+import dev.outboard.channel.ConnectionTaker;
 import dev.outboard.channel.FrameCodec;
+import dev.outboard.channel.SessionFate;
 import dev.outboard.posix.Linux;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.function.BiConsumer;
 
 /** A session of a {@link TcpDevice} that is carried in this process, as by one of its kernels. */
-final class CarriedDevice implements TcpDevice.Carried {
+final class CarriedDevice implements ConnectionTaker {
   private final CarriedSession session;
-  private final TcpDevice.Fate fate;
+  private final SessionFate fate;
   private final BiConsumer<DeviceRelay, Integer> serves;
   private boolean begun;
 
   /**
    * @param serves begins to serve what the relay carries, over the other end of its link
    */
-  CarriedDevice(Duration patience, TcpDevice.Fate fate, BiConsumer<DeviceRelay, Integer> serves) {
+  CarriedDevice(Duration patience, SessionFate fate, BiConsumer<DeviceRelay, Integer> serves) {
     this.session = new CarriedSession(patience, fate::says);
     this.fate = fate;
     this.serves = serves;
   }
 
   /** One whose calls are sums. */
-  static CarriedDevice ofSums(Duration patience, TcpDevice.Fate fate) {
+  static CarriedDevice ofSums(Duration patience, SessionFate fate) {
     return new CarriedDevice(
         patience, fate, (relay, fd) -> new RelayTest.Device(fd, FrameCodec.HIGHEST_VERSION, relay));
   }

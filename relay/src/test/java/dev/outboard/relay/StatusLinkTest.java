@@ -4,12 +4,14 @@ package dev.outboard.relay;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.outboard.channel.ConnectionTaker;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
 import dev.outboard.channel.LinkException;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.channel.ServiceStatus;
+import dev.outboard.channel.SessionFate;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -54,12 +56,12 @@ class StatusLinkTest {
     TcpDevice.Sessions sessions =
         new TcpDevice.Sessions() {
           @Override
-          public TcpDevice.Carried open(
+          public ConnectionTaker open(
               PeerKey host,
               String name,
               @Nullable String share,
               Duration patience,
-              TcpDevice.Fate fate)
+              SessionFate fate)
               throws IOException {
             throw new IOException("no sessions here");
           }

@@ -2,6 +2,7 @@
 package dev.outboard.service;
 
 import dev.outboard.abi.Socket;
+import dev.outboard.channel.ConnectionTaker;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.FirstFrame;
 import dev.outboard.channel.Frame;
@@ -9,6 +10,7 @@ import dev.outboard.channel.FrameStream;
 import dev.outboard.channel.PlainText;
 import dev.outboard.channel.ServiceFrame;
 import dev.outboard.channel.ServiceStatus;
+import dev.outboard.channel.SessionFate;
 import dev.outboard.channel.UnixListener;
 import dev.outboard.posix.Linux;
 import dev.outboard.posix.Processes;
@@ -117,38 +119,22 @@ public final class Service implements AutoCloseable {
    * @param number which of that guest's it is; 0 if it is no guest's
    * @param fate who is told what becomes of it; null if nobody is
    */
-  private record Entry(Visitor visitor, long number, @Nullable Fate fate) {}
-
-  /** Is told what becomes of a session that its kernel's process carries. Any thread. */
-  public interface Fate {
-    /** Its link has something to say. */
-    void says(String line);
-
-    /** It is over. Repeatable. */
-    void ended(String why);
-  }
+  private record Entry(Visitor visitor, long number, @Nullable SessionFate fate) {}
 
   /** A session that its kernel's process carries: connections of its host go there. Any thread. */
-  public final class Carried {
+  private final class Carried implements ConnectionTaker {
     private final KernelProcess kernel;
     private final long id;
     private final Duration patience;
     private boolean begun; // guarded by this
 
-    private Carried(KernelProcess kernel, long id, Duration patience) {
+    Carried(KernelProcess kernel, long id, Duration patience) {
       this.kernel = kernel;
       this.id = id;
       this.patience = patience;
     }
 
-    /**
-     * Hands a connection over.
-     *
-     * @param fd stays the caller's
-     * @param ownKey a private key as PKCS #8 in Base64, for TLS on this connection
-     * @param hostKey the public key of the other end's, in Base64
-     * @return false if the process has ended
-     */
+    @Override
     public synchronized boolean connect(int fd, String ownKey, String hostKey) {
       boolean first = !begun;
       begun = true;
@@ -160,7 +146,7 @@ public final class Service implements AutoCloseable {
       return taken;
     }
 
-    /** Ends it soon, if it has not ended; also one that never had a connection. */
+    @Override
     public synchronized void end() {
       if (begun) {
         kernel.send(new ServiceFrame.End(id));
@@ -299,7 +285,8 @@ public final class Service implements AutoCloseable {
    * @param fate is told what becomes of it
    * @throws ServiceException if there is none
    */
-  public Carried open(Guest guest, @Nullable String share, Duration patience, Fate fate)
+  public ConnectionTaker open(
+      Guest guest, @Nullable String share, Duration patience, SessionFate fate)
       throws ServiceException {
     Place place = place(share, new Visitor(guest.name(), guest), fate);
     return new Carried(place.kernel(), place.id(), patience);
@@ -405,7 +392,7 @@ public final class Service implements AutoCloseable {
    *
    * @throws ServiceException if there is none, as is counted; the message is for the host's user
    */
-  private Place place(@Nullable String share, Visitor visitor, @Nullable Fate fate)
+  private Place place(@Nullable String share, Visitor visitor, @Nullable SessionFate fate)
       throws ServiceException {
     KernelProcess kernel = null;
     boolean mine = false;
@@ -625,7 +612,7 @@ public final class Service implements AutoCloseable {
     @Override
     public void processEnded(KernelProcess kernel, String how) {
       List<String> lost = new ArrayList<>();
-      List<Fate> fates = new ArrayList<>();
+      List<SessionFate> fates = new ArrayList<>();
       boolean tooSoon;
       synchronized (Service.this) {
         Set<Guest> losers = new HashSet<>();

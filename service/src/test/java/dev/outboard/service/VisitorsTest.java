@@ -4,6 +4,7 @@ package dev.outboard.service;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.outboard.channel.SessionFate;
 import dev.outboard.posix.Restriction;
 import java.time.Duration;
 import java.util.List;
@@ -22,7 +23,7 @@ class VisitorsTest {
         new ServiceOptions("test", 2, false, line -> {}, line -> {}));
   }
 
-  private static final class Fates implements Service.Fate {
+  private static final class Fates implements SessionFate {
     final BlockingQueue<String> told = new LinkedBlockingQueue<>();
 
     @Override
