@@ -6,7 +6,6 @@ import dev.outboard.syscalls.Call;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.concurrent.atomic.AtomicReference;
-import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -39,7 +38,6 @@ public final class CallSlot {
   private volatile int sequence;
   private volatile boolean lost;
   private boolean pending;
-  private int ended;
   private long result;
   private int mask = -1;
   private long stamp;
@@ -69,7 +67,6 @@ public final class CallSlot {
     this.timeout = timeout;
     // The device starts each shadow thread with the words as they are.
     this.sequence = request.get() & ~SlotLayout.ABANDONED;
-    this.ended = sequence;
   }
 
   /** The slot's index: its name on the link, and what a child's slot is attached like. */
@@ -172,38 +169,13 @@ public final class CallSlot {
       return fail();
     }
     // What ends the wait otherwise is the slot's loss, or that the time is over.
-    return awaitReply(wanted, nanos, CallSlot::nothingElse) ? complete() : lost && fail();
+    return awaitReply(wanted, nanos) ? complete() : lost && fail();
   }
 
-  /**
-   * Waits for the end of a call that another thread submits, now or later.
-   *
-   * @param other what ends the wait besides; whoever makes it true calls {@link #nudge} then
-   * @return whether a call has ended; also false if the slot is lost
-   */
-  public boolean awaitNext(BooleanSupplier other) {
-    return awaitNext(other, Long.MAX_VALUE);
-  }
-
-  /**
-   * The same, for a bounded time.
-   *
-   * @param nanos how long at most; {@link Long#MAX_VALUE} for as long as it takes
-   */
-  public boolean awaitNext(BooleanSupplier other, long nanos) {
-    return awaitReply(SlotLayout.next(ended), nanos, other) && complete();
-  }
-
-  private static boolean nothingElse() {
-    return false;
-  }
-
-  /**
-   * Whether the reply is there before the slot is lost, the time is over, or {@code other} holds.
-   */
-  private boolean awaitReply(int wanted, long nanos, BooleanSupplier other) {
+  /** Whether the reply is there before the slot is lost or the time is over. */
+  private boolean awaitReply(int wanted, long nanos) {
     int now = reply.get();
-    if (!isReply(now, wanted) && !other.getAsBoolean()) {
+    if (!isReply(now, wanted)) {
       now = reply.spin(now);
     }
     // Acquire on all paths to here; pairs with DeviceSlot.complete.
@@ -215,13 +187,13 @@ public final class CallSlot {
     reply.announce();
     try {
       for (; ; ) {
-        // Read the word, then the rest: lose() and nudge() raise the word behind what they are
-        // about, so that a sleeper who has missed that is woken or finds the word changed.
+        // Read the word, then the rest: lose() raises the word behind what it is about, so that a
+        // sleeper who has missed that is woken or finds the word changed.
         now = reply.lower();
         if (isReply(now, wanted)) {
           return true;
         }
-        if (lost || other.getAsBoolean()) {
+        if (lost) {
           return false;
         }
         if (endless) {
@@ -244,11 +216,6 @@ public final class CallSlot {
   /** Whether the word says so: this side may have set its sign to have its waiter look up. */
   private static boolean isReply(int word, int wanted) {
     return (word & ~SlotLayout.ABANDONED) == wanted;
-  }
-
-  /** Has who waits in {@link #awaitNext} look up. Any thread. */
-  public void nudge() {
-    reply.raise();
   }
 
   /** Whether the device has ended the call last submitted. Any thread; a moment's view. */
@@ -308,7 +275,6 @@ public final class CallSlot {
 
   private boolean complete() {
     pending = false;
-    ended = sequence;
     result = slot.get(ValueLayout.JAVA_LONG, SlotLayout.RESULT);
     mask = slot.get(ValueLayout.JAVA_INT, SlotLayout.MASK);
     stamp = slot.get(ValueLayout.JAVA_LONG, SlotLayout.STAMP);

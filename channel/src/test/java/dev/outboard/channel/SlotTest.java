@@ -11,15 +11,11 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
-import java.time.Duration;
 import java.util.Random;
 import java.util.TreeMap;
-import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
-import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -278,79 +274,5 @@ class SlotTest {
     }
     assertThat(spin.begin()).isEqualTo(8000);
     assertThat(new Spin(0).begin()).isZero();
-  }
-
-  @Test
-  void whoWaitsForCallsOfOthersIsNotHeldUpByNudges() throws InterruptedException {
-    int calls = 20_000;
-    AtomicInteger due = new AtomicInteger();
-    Semaphore ended = new Semaphore(1);
-    Thread serves =
-        Thread.ofPlatform()
-            .daemon()
-            .start(() -> {
-              for (int s = device.await(); s != DeviceSlot.CLOSED; s = device.await()) {
-                device.complete(s, -1, 0, 0);
-              }
-            });
-    Thread submits =
-        Thread.ofPlatform()
-            .daemon()
-            .start(() -> {
-              for (int i = 0; i < calls; i++) {
-                ended.acquireUninterruptibly();
-                host.submit();
-                // One nudge for each, at any time in relation to the reply.
-                for (int k = i % 997; k > 0; k--) {
-                  Thread.onSpinWait();
-                }
-                due.incrementAndGet();
-                host.nudge();
-              }
-            });
-    Thread waits =
-        Thread.ofPlatform()
-            .daemon()
-            .start(() -> {
-              for (int done = 0; done < calls; ) {
-                if (host.awaitNext(() -> due.get() > 0)) {
-                  assertThat(host.result()).isEqualTo(++done);
-                  ended.release();
-                } else {
-                  due.decrementAndGet();
-                }
-              }
-            });
-    assertThat(waits.join(Duration.ofSeconds(60))).as("all calls have ended").isTrue();
-    assertThat(submits.join(Duration.ofSeconds(10))).isTrue();
-    assertThat(host.awaitNext(() -> true)).isFalse();
-    do {
-      device.close();
-    } while (!serves.join(Duration.ofMillis(10)));
-  }
-
-  @Test
-  void noNudgeIsMissedHoweverManyComeBeforeTheSleep() throws InterruptedException {
-    for (int many = 1; many <= 4; many++) {
-      int nudges = many;
-      AtomicInteger due = new AtomicInteger();
-      AtomicInteger asked = new AtomicInteger();
-      BooleanSupplier other =
-          () -> {
-            boolean is = due.get() > 0;
-            // Once before the waiter looks for the reply; then between its look at the word and its
-            // sleep.
-            if (asked.getAndIncrement() == 1) {
-              for (int i = 0; i < nudges; i++) {
-                due.incrementAndGet();
-                host.nudge();
-              }
-            }
-            return is;
-          };
-      Thread waits = Thread.ofPlatform().daemon().start(() -> host.awaitNext(other));
-      assertThat(waits.join(Duration.ofSeconds(10))).as("%d nudges", nudges).isTrue();
-      assertThat(asked).hasValue(3);
-    }
   }
 }
