@@ -9,6 +9,13 @@ import java.lang.foreign.MemorySegment;
  */
 public interface CallCarrier {
   /**
+   * The session has begun; before any other method. The carrier's reader may have the task.
+   *
+   * @param task for as long as the session lasts
+   */
+  void begin(CarrierTask task);
+
+  /**
    * A slot is given out. Whoever had it before has come out of {@link CallSource#run}.
    *
    * @param index the slot's
@@ -21,7 +28,7 @@ public interface CallCarrier {
 
   /**
    * The session ends: before long nobody waits for the host any more in {@link #tell} and {@link
-   * CallSource#run}.
+   * CallSource#run}, and whoever is its {@link CarrierTask} leaves it.
    */
   void ending();
 

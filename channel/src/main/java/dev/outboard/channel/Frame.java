@@ -125,6 +125,11 @@ public sealed interface Frame
     /** The most bytes of one frame. */
     public static final int MAX_BYTES = FrameCodec.MAX_BYTES - FrameCodec.HEADER_BYTES - 20;
 
+    /** The same with other bytes. */
+    public Ahead with(ByteBuffer other) {
+      return new Ahead(slot, first, kind, handle, flags, other);
+    }
+
     /** How many frames so many bytes are. */
     public static int frames(int bytes) {
       return (bytes + MAX_BYTES - 1) / MAX_BYTES;

@@ -25,6 +25,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Any thread may call any method.
  */
 final class Handles {
+  /** Of a {@link Handle}: nobody has asked for its protocol. */
+  static final int UNKNOWN_PROTOCOL = Integer.MIN_VALUE;
+
   /** How many random numbers are drawn at a time. */
   private static final int BIRTHS = 256;
 
@@ -56,6 +59,9 @@ final class Handles {
 
     /** The type of its socket; 0 until somebody has asked. */
     volatile int type;
+
+    /** The protocol of its socket; negative if it has none. */
+    volatile int protocol = UNKNOWN_PROTOCOL;
 
     /** Something was done to it after which MSG_PEEK does not find what a receive would. */
     volatile boolean unpeekable;

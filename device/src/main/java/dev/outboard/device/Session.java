@@ -40,8 +40,8 @@ import org.jspecify.annotations.Nullable;
  * <p>The session's own thread reads frames and never waits for the kernel. A second one, the root,
  * owns the first task, whose descriptors all others share, and sends the edges of watched handles.
  * When the link ends, for whatever reason, everything that the session has is taken back, in this
- * order: the shadow threads (interrupted until they are out), the handles, the root's task, the
- * window over the shared memory, the link.
+ * order: the shadow threads and the carrier's task (interrupted until they are out), the handles,
+ * the root's task, the window over the shared memory, the link.
  */
 final class Session implements Runnable {
   private static final int HANDSHAKE_MILLIS = 10_000;
@@ -68,6 +68,7 @@ final class Session implements Runnable {
   private final String name;
   private final Consumer<String> onEnd;
   private final @Nullable CallCarrier carrier;
+  private final SendingTask sending;
   private final CountDownLatch rooted = new CountDownLatch(1);
 
   // Guarded by this.
@@ -126,6 +127,7 @@ final class Session implements Runnable {
     this.readiness = new Readiness(kernel, handles, server.ahead()::withdraw);
     this.lookers = new Lookers(readiness::anyPrompt);
     this.rests = new Rests(this, kernel, handles, readiness, sender);
+    this.sending = new SendingTask(this);
   }
 
   /** Its number, for people. */
@@ -307,6 +309,9 @@ final class Session implements Runnable {
     Uninterrupted.await(rooted);
     if (rootTid <= 0) {
       return "the device's kernel gives no task: " + Errno.name(-rootTid);
+    }
+    if (carrier != null) {
+      carrier.begin(sending);
     }
     stream.send(
         new Welcome(
@@ -501,7 +506,7 @@ final class Session implements Runnable {
     long interrupts;
     synchronized (this) {
       attached = shadowCount;
-      calls = pastCalls;
+      calls = pastCalls + sending.calls();
       interrupts = pastInterrupts;
       for (ShadowThread shadow : shadows) {
         if (shadow != null) {
@@ -515,7 +520,7 @@ final class Session implements Runnable {
         attached,
         handles.count(),
         readiness.watched(),
-        attached + 1,
+        attached + (sending.isInside() ? 2 : 1),
         server.processThreads(),
         server.processDescriptors(),
         calls,
@@ -650,6 +655,7 @@ final class Session implements Runnable {
       server.nudger().end(shadow);
     }
     boolean clean = awaitShadows();
+    clean &= sending.end(PATIENCE_NANOS);
     rests.finish(DELIVERY_NANOS);
     Thread watcher = root;
     if (watcher != null) {

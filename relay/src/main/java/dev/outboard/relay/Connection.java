@@ -28,6 +28,16 @@ interface Connection {
    */
   void write(ByteBuffer first, ByteBuffer second) throws IOException;
 
+  /**
+   * Whether a few thousand bytes can be written without waiting for the other end, by who may
+   * write.
+   *
+   * @return false also if that is not known
+   */
+  default boolean hasRoom() {
+    return false;
+  }
+
   /** Lets who reads come back, now and from now on. Any thread, repeatable. */
   void stopReading();
 

@@ -2,6 +2,7 @@
 package dev.outboard.relay;
 
 import dev.outboard.abi.Errno;
+import dev.outboard.abi.Poll;
 import dev.outboard.abi.Socket;
 import dev.outboard.posix.Linux;
 import java.io.IOException;
@@ -13,7 +14,10 @@ import java.util.function.IntConsumer;
 
 /** One that is a descriptor, which another process can be given. */
 final class DescriptorTransport implements Transport {
+  private static final int POLLFD_BYTES = 8;
+
   private final SocketDescriptor socket;
+  private final MemorySegment writerPoll = Arena.ofAuto().allocate(POLLFD_BYTES, 4);
   private volatile boolean inputOver;
 
   /**
@@ -68,6 +72,23 @@ final class DescriptorTransport implements Transport {
       socket.leave();
     }
     from.position(from.limit());
+  }
+
+  /** Linux says that there is room when a third of the buffer is free: tcp(7), tcp_poll(). */
+  @Override
+  public boolean hasRoom() {
+    try {
+      int fd = socket.enter();
+      try {
+        writerPoll.set(ValueLayout.JAVA_INT, 0, fd);
+        writerPoll.set(ValueLayout.JAVA_INT, Integer.BYTES, Poll.POLLOUT); // and no revents
+        return Linux.poll(writerPoll.address(), 1, 0) == 1;
+      } finally {
+        socket.leave();
+      }
+    } catch (IOException e) {
+      return false;
+    }
   }
 
   private static IOException failure(long negative) {

@@ -6,6 +6,7 @@ import dev.outboard.channel.Bell;
 import dev.outboard.channel.CallCarrier;
 import dev.outboard.channel.CallMaker;
 import dev.outboard.channel.CallSource;
+import dev.outboard.channel.CarrierTask;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameStream;
@@ -15,6 +16,8 @@ import dev.outboard.posix.Linux;
 import dev.outboard.posix.Uninterrupted;
 import dev.outboard.syscalls.Call;
 import dev.outboard.syscalls.PseudoCall;
+import dev.outboard.syscalls.Row;
+import dev.outboard.syscalls.SyscallTable;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -54,6 +57,9 @@ public final class DeviceRelay implements CallCarrier {
   // The wire's reader makes it, once.
   private volatile @Nullable LookAhead looks;
 
+  /** There is one for the wire's reader. */
+  private volatile @Nullable CarrierTask offered;
+
   /**
    * @param wire a connection to where a {@link HostRelay} is
    * @param deviceFd a connected Unix socket whose other end the device serves, with this object as
@@ -72,9 +78,12 @@ public final class DeviceRelay implements CallCarrier {
    */
   public String serve() {
     Thread deviceReader = Thread.ofPlatform().daemon().name("relay-device").start(this::readDevice);
+    FromHost fromHost = new FromHost();
     String why;
     try (Heartbeat heartbeat = new Heartbeat(wire, frames, PING, PATIENCE, PATIENCE)) {
-      why = heartbeat.reason(frames.serve(new FromHost()));
+      why = heartbeat.reason(frames.serve(fromHost));
+    } finally {
+      fromHost.leave();
     }
     stream.sendLast(new Frame.Bye(why));
     stream.stop();
@@ -145,6 +154,11 @@ public final class DeviceRelay implements CallCarrier {
   }
 
   @Override
+  public void begin(CarrierTask task) {
+    offered = task;
+  }
+
+  @Override
   public void tell(Frame.Ready edges) {
     LookAhead looker = looks;
     // Before it looks: what it finds goes with this, and it pushes, found it anything or not.
@@ -177,6 +191,29 @@ public final class DeviceRelay implements CallCarrier {
   private final class FromHost implements WireFrames.Receiver {
     /** Something was sent ahead by it of which it has not been told. */
     private @Nullable Carrier added;
+
+    /** What this thread does of that itself; null as long as nothing has come, or if it cannot. */
+    private @Nullable ReaderSends sends;
+
+    private boolean tried;
+
+    /** What is to be done by {@link ReaderSends}; null if that cannot be. */
+    private @Nullable ReaderSends sends() {
+      CarrierTask task = offered;
+      if (!tried && task != null) {
+        tried = true;
+        sends = ReaderSends.begin(frames, task);
+      }
+      return sends;
+    }
+
+    void leave() {
+      ReaderSends has = sends;
+      if (has != null) {
+        sends = null;
+        has.end();
+      }
+    }
 
     @Override
     public @Nullable String frame(Frame frame) {
@@ -241,20 +278,29 @@ public final class DeviceRelay implements CallCarrier {
       if (carrier.busy || carrier.looks) {
         return "the host sent bytes ahead by a slot that has a call";
       }
-      SendQueue queue = carrier.queue;
-      if (queue == null) {
-        queue = new SendQueue(order, pool);
-        carrier.queue = queue;
+      ReaderSends atOnce = sends();
+      if (atOnce != null) {
+        if (atOnce.takes(carrier, frame)) {
+          return atOnce.wrong();
+        }
+        atOnce.settle();
+        if (atOnce.wrong() != null) {
+          return atOnce.wrong();
+        }
       }
       if (!carrier.equals(added)) {
         handedOn();
         added = carrier;
       }
-      return queue.add(frame);
+      return carrier.queue().add(frame);
     }
 
     @Override
     public void handedOn() {
+      ReaderSends atOnce = sends;
+      if (atOnce != null) {
+        atOnce.handedOn();
+      }
       Carrier carrier = added;
       added = null;
       SendQueue queue = carrier == null ? null : carrier.queue;
@@ -281,6 +327,10 @@ public final class DeviceRelay implements CallCarrier {
 
     @Override
     public @Nullable String call(int slot, int sequence, int number, int flags, long[] args) {
+      ReaderSends atOnce = sends;
+      if (atOnce != null) {
+        atOnce.settle(); // what was sent before the call is with the socket before it
+      }
       Carrier carrier = carrier(slot);
       if (carrier == null) {
         return null;
@@ -312,7 +362,9 @@ public final class DeviceRelay implements CallCarrier {
       LookAhead looker = looks;
       carrier.after = order.added();
       carrier.afterLooks = looker == null ? 0 : looker.asked();
-      carrier.due();
+      if (sends() == null || !carrier.answers()) {
+        carrier.due();
+      }
       return null;
     }
 
@@ -324,7 +376,7 @@ public final class DeviceRelay implements CallCarrier {
   }
 
   /** The calls of one slot: has them made, and sends their ends. */
-  private final class Carrier implements CallSource, LookAhead.Looker {
+  private final class Carrier implements CallSource, LookAhead.Looker, ReaderSends.Owner {
     private final int index;
     private final Call call;
     private final SlotMirror mirror;
@@ -343,9 +395,14 @@ public final class DeviceRelay implements CallCarrier {
     private long afterLooks;
     // The wire's reader makes it, before it hands over what is in it.
     private @Nullable SendQueue queue;
+    // The slot's thread's: how much the reader had made when it looked last.
+    private int madeByReader;
     // The slot's thread's: there is something that the host is to be told of before long.
     private boolean untold;
-    private @Nullable CallMaker maker;
+    private volatile @Nullable CallMaker maker;
+    // Handed over by the wire's reader: what has come of the call, which it has made.
+    private boolean answered;
+    private long answer;
     // The wire's reader's, again: the slot is for looking ahead.
     private boolean looks;
     private volatile boolean busy;
@@ -376,6 +433,29 @@ public final class DeviceRelay implements CallCarrier {
       return call;
     }
 
+    @Override
+    public int index() {
+      return index;
+    }
+
+    @Override
+    public SendQueue queue() {
+      SendQueue made = queue;
+      if (made == null) {
+        made = new SendQueue(order, pool);
+        queue = made;
+      }
+      return made;
+    }
+
+    @Override
+    public synchronized boolean put(int at, ByteBuffer bytes) {
+      if (!over) {
+        MemorySegment.copy(MemorySegment.ofBuffer(bytes), 0, call.data, at, bytes.remaining());
+      }
+      return !over;
+    }
+
     private boolean hasSomethingToDo() {
       return over || due.get() > 0;
     }
@@ -395,6 +475,7 @@ public final class DeviceRelay implements CallCarrier {
         makeAll(calls);
       } finally {
         close();
+        maker = null;
       }
     }
 
@@ -408,10 +489,7 @@ public final class DeviceRelay implements CallCarrier {
         SendQueue ahead = queue;
         LookAhead looker = DeviceRelay.this.looks;
         if (!any) {
-          untold = false;
-          if (ahead != null) {
-            tell(ahead.untold(index));
-          }
+          tellInTime(ahead);
           continue;
         }
         due.decrementAndGet();
@@ -425,8 +503,26 @@ public final class DeviceRelay implements CallCarrier {
       }
     }
 
+    /** Nothing has come for some time: of a long transfer, all is told of. */
+    private void tellInTime(@Nullable SendQueue ahead) {
+      untold = ahead != null && ahead.hasToTell();
+      if (ahead != null && untold) {
+        int made = ahead.madeByReader();
+        if (made == madeByReader) {
+          untold = false;
+          tell(ahead.lastUntold(index));
+        }
+        madeByReader = made;
+      }
+    }
+
     /** Makes the host's call, once its turn has come. */
     private void makeWanted(CallMaker calls) {
+      if (answered) {
+        answered = false;
+        reply(calls, answer);
+        return;
+      }
       LookAhead looker = DeviceRelay.this.looks;
       long result = inOrder();
       if (over) {
@@ -458,15 +554,37 @@ public final class DeviceRelay implements CallCarrier {
       // Before the reply, which the next call may follow at once. A host that writes before it has
       // the reply spoils what it receives itself.
       busy = false;
-      frames.sendReply(
-          index,
-          wanted,
-          result,
-          calls.readyMask(),
-          calls.newBirth(),
-          calls.readyStamp(),
-          mirror,
-          extent);
+      frames.sendReply(index, wanted, result, calls, mirror, extent);
+    }
+
+    /**
+     * Makes the host's call if it only asks, and nothing has to be waited for before. The wire's
+     * reader, as a task of the session; the slot's thread has nothing to do meanwhile.
+     *
+     * @return false if that thread has to make it
+     */
+    synchronized boolean answers() {
+      CallMaker calls = maker;
+      LookAhead looker = DeviceRelay.this.looks;
+      Row row = SyscallTable.byCanonical(call.number);
+      if (over
+          || calls == null
+          || row == null
+          || !row.asks(call)
+          || !order.isIdle()
+          || (looker != null && !looker.isQuiet())) {
+        return false;
+      }
+      call.flags = 0;
+      long result = calls.make(wanted);
+      if (frames.offerReply(index, wanted, result, calls, mirror, extent)) {
+        busy = false;
+      } else {
+        answer = result;
+        answered = true;
+        due();
+      }
+      return true;
     }
 
     /**
@@ -498,7 +616,8 @@ public final class DeviceRelay implements CallCarrier {
       while (!over) {
         tell(ahead.dropped(index));
         if (!ahead.fill(call)) {
-          untold = ahead.isUntold();
+          untold = ahead.hasToTell();
+          madeByReader = ahead.madeByReader();
           return;
         }
         if (call.number == PseudoCall.SEND) {

@@ -25,9 +25,9 @@ import org.jspecify.annotations.Nullable;
  *   0xffffffff, received u64            the sender has ended the stream
  * </pre>
  *
- * <p>The reader of the stream also takes it up again. It must not write: room for what is written
- * comes by what it reads. A thread of this object sends again what was lost, and says what has
- * arrived if nothing else is sent for long.
+ * <p>The reader of the stream also takes it up again. It must not write, but by {@link #offer}:
+ * room for what is written comes by what it reads. A thread of this object sends again what was
+ * lost, and says what has arrived if nothing else is sent for long.
  */
 final class ResumableWire implements Wire {
   static final int RING_BYTES = 4 << 20;
@@ -40,6 +40,9 @@ final class ResumableWire implements Wire {
 
   /** What is kept stays for so long at most. */
   private static final long KEPT_NANOS = 4_000_000;
+
+  /** So much is sent by a reader at once. */
+  private static final int LITTLE_BYTES = 4096;
 
   private static final int NEARLY_DONE_MILLIS = 200;
   private static final Duration PARTING = Duration.ofSeconds(1);
@@ -137,6 +140,11 @@ final class ResumableWire implements Wire {
   }
 
   @Override
+  public boolean gathers() {
+    return true;
+  }
+
+  @Override
   public void keep() {
     kept = true;
     if (!looksForKept) {
@@ -147,6 +155,50 @@ final class ResumableWire implements Wire {
   @Override
   public void push() {
     flush();
+  }
+
+  @Override
+  public synchronized boolean offers(int bytes) {
+    return !stopped && !finishing && capacity - (written - acknowledged) >= bytes;
+  }
+
+  @Override
+  public boolean offer(ByteBuffer from) {
+    synchronized (this) {
+      if (!offers(from.remaining())) {
+        return false;
+      }
+      copy(from, from.remaining());
+    }
+    if (!sendsAtOnce()) {
+      work.release();
+    }
+    return true;
+  }
+
+  /** Sends what there is, if that is little and takes no wait. */
+  private boolean sendsAtOnce() {
+    if (!sending.tryLock()) {
+      return false;
+    }
+    try {
+      Connection c;
+      long until;
+      synchronized (this) {
+        c = connection;
+        until = written;
+      }
+      long from = sent;
+      int at = (int) (from % capacity);
+      int bytes = (int) (until - from);
+      if (c == null || endSent || bytes > LITTLE_BYTES || at + bytes > capacity || !c.hasRoom()) {
+        return false;
+      }
+      sent = until; // before it is: as in flush()
+      return bytes == 0 || record(c, bytes, ring.slice(at, bytes));
+    } finally {
+      sending.unlock();
+    }
   }
 
   /** Takes as much as there is room for, and waits until there is some. */
@@ -162,7 +214,11 @@ final class ResumableWire implements Wire {
       from.position(from.limit());
       return;
     }
-    int bytes = (int) Math.min(capacity - (written - acknowledged), from.remaining());
+    copy(from, (int) Math.min(capacity - (written - acknowledged), from.remaining()));
+  }
+
+  /** Takes so many bytes, for which there is room; who calls has the monitor. */
+  private void copy(ByteBuffer from, int bytes) {
     for (int done = 0; done < bytes; ) {
       int at = (int) (written % capacity);
       int piece = Math.min(bytes - done, capacity - at);

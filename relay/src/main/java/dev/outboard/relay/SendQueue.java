@@ -92,12 +92,18 @@ final class SendQueue {
   private int sentOfFirst;
   private int failed;
 
-  // Likewise: what is on its way no more and the host has not been told of.
+  // Of whoever makes the calls: so many in a row have sent LONG_BYTES at least.
+  private int longCalls;
+
+  // Guarded by this: what is on its way no more and the host has not been told of.
   private int untoldBytes;
   private int untoldFrames;
 
-  // Likewise: so many calls have sent LONG_BYTES at least.
-  private int longCalls;
+  /** Likewise: the slot's thread sees to it that the host is told. */
+  private boolean telling;
+
+  /** Likewise: the wire's reader has made so many calls. */
+  private int madeByReader;
 
   /** What {@link #fill} made: so many bytes to be sent, or 0 and the call of the first piece. */
   private long filled;
@@ -114,8 +120,65 @@ final class SendQueue {
     this.bytes = new ByteQueue(pool);
   }
 
+  /**
+   * Whether the wire's reader may make the next call itself: nothing is here, and the slot's thread
+   * looks for nothing until it {@link #wakes}. Then it is the reader that makes the calls, up to
+   * the next {@link #add}.
+   *
+   * @param first of the frame that the call is for
+   */
+  synchronized boolean leavesToReader(boolean first) {
+    if (told || !pieces.isEmpty()) {
+      return false;
+    }
+    failed = first ? 0 : failed;
+    return failed == 0;
+  }
+
+  /**
+   * Notes what the reader has done of what has come.
+   *
+   * @param count bytes that the socket has taken
+   * @param frames of which nothing is left
+   */
+  synchronized void madeByReader(int count, int frames) {
+    madeByReader++;
+    longCalls = count >= LONG_BYTES ? longCalls + 1 : 0;
+    untoldBytes += count;
+    untoldFrames += frames;
+  }
+
+  /** Whether the host is to be told at once of what is on its way no more. */
+  synchronized boolean isToBeTold() {
+    return isUntold()
+        && ((pieces.isEmpty() && longCalls < LONG_CALLS)
+            || failed != 0
+            || untoldBytes >= TELL_BYTES
+            || untoldFrames >= TELL_FRAMES);
+  }
+
+  /** How often that was: if it changes, more is coming. */
+  synchronized int madeByReader() {
+    return madeByReader;
+  }
+
+  /** The socket has an error, and takes nothing of what is here; what the host is to know. */
+  Frame.@Nullable Done fails(int slot, int errno) {
+    failed = errno;
+    return drop(slot);
+  }
+
   /** Takes what the host has sent; null, or what is wrong with it. */
   @Nullable String add(Frame.Ahead frame) {
+    return add(frame, 0);
+  }
+
+  /**
+   * The same of what is left of a frame, if there is nothing here.
+   *
+   * @param before how many bytes of it the socket has taken
+   */
+  @Nullable String add(Frame.Ahead frame, int before) {
     ByteBuffer from = frame.bytes();
     boolean option = frame.kind() == Frame.Ahead.Kind.OPTION;
     int value = option ? MemorySegment.ofBuffer(from).get(ValueLayout.JAVA_INT_UNALIGNED, 0) : 0;
@@ -137,7 +200,10 @@ final class SendQueue {
               frame.handle(),
               frame.flags(),
               value,
-              length));
+              before + length));
+      if (before > 0) {
+        sentOfFirst = before;
+      }
       headChanged();
     }
     return null;
@@ -151,17 +217,6 @@ final class SendQueue {
     boolean wakes = !told && !pieces.isEmpty();
     told |= wakes;
     return wakes;
-  }
-
-  /**
-   * Whether the next call is a plain send or sets an option, behind no error. To be asked by who
-   * may call {@link #fill}.
-   */
-  synchronized boolean isPlain() {
-    Piece head = pieces.peek();
-    return failed == 0
-        && head != null
-        && (head.length() > 0 || head.kind() == Frame.Ahead.Kind.OPTION);
   }
 
   private void headChanged() {
@@ -284,8 +339,9 @@ final class SendQueue {
    * Notes what has come of the call that {@link #fill} made.
    *
    * @param result of it
-   * @return what the host is to know now, if anything; if not, within {@link #TELL_NANOS} after
-   *     {@link #fill} has found nothing it is to know what {@link #untold} says
+   * @return what the host is to know now, if anything; if not, and it {@link #hasToTell} once
+   *     {@link #fill} has found nothing, it is to know {@link #lastUntold} within {@link
+   *     #TELL_NANOS}
    */
   Frame.@Nullable Done made(int slot, long result) {
     if (filled == 0) {
@@ -301,13 +357,33 @@ final class SendQueue {
     return take(Math.min(result, filled), corks ? 1 : 0) ? untold(slot) : null;
   }
 
-  /** Whether there is anything for {@link #untold} to say. */
-  boolean isUntold() {
+  private boolean isUntold() {
     return untoldBytes > 0 || untoldFrames > 0;
   }
 
+  /**
+   * Whether the slot's thread has to see to it that the host is told: if so, it does from now on.
+   */
+  synchronized boolean hasToTell() {
+    telling = isUntold();
+    return telling;
+  }
+
+  /** Whether it has to, and does not yet; from now on it does: who asks has it look. */
+  synchronized boolean needsTeller() {
+    boolean needs = !telling && isUntold();
+    telling |= needs;
+    return needs;
+  }
+
+  /** As {@link #untold}, by the slot's thread, which has nothing to tell for now. */
+  synchronized Frame.@Nullable Done lastUntold(int slot) {
+    telling = false;
+    return untold(slot);
+  }
+
   /** What the host does not know yet of what is on its way no more; null if it knows all. */
-  Frame.@Nullable Done untold(int slot) {
+  synchronized Frame.@Nullable Done untold(int slot) {
     if (!isUntold()) {
       return null;
     }
@@ -315,6 +391,12 @@ final class SendQueue {
     untoldBytes = 0;
     untoldFrames = 0;
     return done;
+  }
+
+  /** Takes back what {@link #untold} gave and has not been told. */
+  synchronized void notTold(Frame.Done done) {
+    untoldBytes += done.bytes();
+    untoldFrames += done.frames();
   }
 
   /** Throws away what came behind an error; what the host is to know, or null. */
@@ -353,7 +435,6 @@ final class SendQueue {
   private boolean take(long count, int calls) {
     int left = (int) count;
     int leftCalls = calls;
-    boolean empty;
     synchronized (this) {
       for (Piece p = pieces.peek(); p != null; p = pieces.peek()) {
         int part = Math.min(left, p.length() - sentOfFirst);
@@ -373,14 +454,10 @@ final class SendQueue {
       bytes.remove((int) count);
       blocked = false;
       headChanged();
-      empty = pieces.isEmpty();
-      order.changed(this, (int) count, empty);
+      order.changed(this, (int) count, pieces.isEmpty());
+      untoldBytes += (int) count;
+      longCalls = count >= LONG_BYTES && calls == 0 ? longCalls + 1 : 0;
+      return isToBeTold();
     }
-    untoldBytes += (int) count;
-    longCalls = count >= LONG_BYTES && calls == 0 ? longCalls + 1 : 0;
-    return (empty && longCalls < LONG_CALLS)
-        || failed != 0
-        || untoldBytes >= TELL_BYTES
-        || untoldFrames >= TELL_FRAMES;
   }
 }

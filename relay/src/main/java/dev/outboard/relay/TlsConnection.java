@@ -310,6 +310,11 @@ final class TlsConnection implements Connection {
   }
 
   @Override
+  public boolean hasRoom() {
+    return transport.hasRoom();
+  }
+
+  @Override
   public void stopReading() {
     try {
       transport.shutdownInput();

@@ -19,6 +19,15 @@ interface Transport {
   /** Writes all of a direct buffer. */
   void write(ByteBuffer from) throws IOException;
 
+  /**
+   * Whether a few thousand bytes can be written without waiting for the other end. Any thread.
+   *
+   * @return false also if that is not known
+   */
+  default boolean hasRoom() {
+    return false;
+  }
+
   /** Who reads comes to an end, now and later. */
   void shutdownInput() throws IOException;
 

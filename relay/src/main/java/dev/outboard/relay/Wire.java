@@ -9,8 +9,8 @@ import java.time.Duration;
  * A connected stream of bytes to the other end of a session, whatever it is made of.
  *
  * <p>One thread reads, one at a time writes; {@link #stop} may be called by any thread and makes
- * both return. All block the thread that calls them. The reader does not write: who writes may have
- * to wait for what is read.
+ * both return. All block the thread that calls them, but for {@link #offer}. The reader does not
+ * write otherwise: who writes may have to wait for what is read.
  */
 public interface Wire extends AutoCloseable {
   /**
@@ -39,6 +39,11 @@ public interface Wire extends AutoCloseable {
     write(from);
   }
 
+  /** Whether {@link #put} costs no more than copying: what is to go together need not be one. */
+  default boolean gathers() {
+    return false;
+  }
+
   /**
    * Sends what {@link #put} has left here.
    *
@@ -48,6 +53,21 @@ public interface Wire extends AutoCloseable {
 
   /** Sends what {@link #put} has left here within a few milliseconds, if nothing else does. */
   default void keep() {}
+
+  /**
+   * Takes all of a direct buffer if it need not wait for anybody, and sends it, or has it sent
+   * soon: for who reads.
+   *
+   * @return false if it has taken nothing
+   */
+  default boolean offer(ByteBuffer from) {
+    return false;
+  }
+
+  /** Whether {@link #offer} would take so many bytes now. */
+  default boolean offers(int bytes) {
+    return false;
+  }
 
   /**
    * Lets the other end have what was written so far, then ends the stream as {@link #stop} does;

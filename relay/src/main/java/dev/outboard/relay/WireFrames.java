@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 package dev.outboard.relay;
 
+import dev.outboard.channel.CallMaker;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.Frame;
 import dev.outboard.channel.FrameCodec;
@@ -9,6 +10,8 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -38,8 +41,15 @@ final class WireFrames {
 
   private static final int IN_BYTES = 4 * FrameCodec.MAX_BYTES;
 
+  /** Of a reply that a reader sends: with its frames' headers it is less than twice as long. */
+  static final int OFFERED_EXTENT = 4096;
+
+  /** Who sends a frame is done in so many microseconds, unless it has to wait. */
+  private static final long OFFER_MICROS = 200;
+
   /** What comes; each method returns null, or why the wire must end. */
   interface Receiver {
+    /** A frame of the control link; the bytes in it are valid up to {@link #handedOn}. */
     @Nullable String frame(Frame frame);
 
     /** Bytes of a slot's data: all that remains of the buffer, valid during the call. */
@@ -55,6 +65,8 @@ final class WireFrames {
   }
 
   private final Wire wire;
+  // Who has it may wait for what the wire's reader reads.
+  private final ReentrantLock sending = new ReentrantLock();
   private final ByteBuffer out = direct(OUT_BYTES);
   private final ByteBuffer in = direct(IN_BYTES);
   private final long[] args = new long[6];
@@ -80,9 +92,31 @@ final class WireFrames {
   }
 
   /** Sends a frame of the control link. */
-  synchronized void send(Frame frame) {
-    FrameCodec.encode(frame, out);
-    write();
+  void send(Frame frame) {
+    sending.lock();
+    try {
+      FrameCodec.encode(frame, out);
+      write();
+    } finally {
+      sending.unlock();
+    }
+  }
+
+  /**
+   * The same by the wire's reader, which does not wait for what is to come by it.
+   *
+   * @return false if somebody else has to send it
+   */
+  boolean offer(Frame frame) {
+    if (!locked()) {
+      return false;
+    }
+    try {
+      FrameCodec.encode(frame, out);
+      return wire.offer(out);
+    } finally {
+      sending.unlock();
+    }
   }
 
   /** The same of one that can wait for another to go with, for a few milliseconds. */
@@ -91,10 +125,24 @@ final class WireFrames {
     keep();
   }
 
+  private boolean locked() {
+    try {
+      return sending.tryLock(OFFER_MICROS, TimeUnit.MICROSECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
+  }
+
   /** The same of one that stays until something is sent, which the caller sees to. */
-  synchronized void put(Frame frame) {
-    FrameCodec.encode(frame, out);
-    put();
+  void put(Frame frame) {
+    sending.lock();
+    try {
+      FrameCodec.encode(frame, out);
+      put();
+    } finally {
+      sending.unlock();
+    }
   }
 
   /**
@@ -104,26 +152,38 @@ final class WireFrames {
    * @param bytes one at least
    * @param now false if they may stay here until the caller's {@link #push} or {@link #keep}
    */
-  synchronized void sendAhead(
-      int slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now) {
-    long all = bytes.byteSize();
-    out.clear();
-    for (long at = 0; at < all; ) {
-      int count = (int) Math.min(all - at, Frame.Ahead.MAX_BYTES);
-      if (out.remaining() < FrameCodec.MAX_BYTES) {
-        flush();
-        out.clear();
+  void sendAhead(int slot, boolean first, int handle, int flags, MemorySegment bytes, boolean now) {
+    sending.lock();
+    try {
+      boolean gathers = wire.gathers();
+      long all = bytes.byteSize();
+      out.clear();
+      for (long at = 0; at < all; ) {
+        int count = (int) Math.min(all - at, Frame.Ahead.MAX_BYTES);
+        if (out.remaining() < FrameCodec.MAX_BYTES) {
+          flush();
+          out.clear();
+        }
+        FrameCodec.beginAhead(slot, first && at == 0, handle, flags, count, out);
+        if (gathers) {
+          out.flip();
+          put();
+          put(bytes.asSlice(at, count).asByteBuffer());
+          out.clear();
+        } else {
+          MemorySegment.copy(bytes, at, MemorySegment.ofBuffer(out), 0, count);
+          out.position(out.position() + count);
+        }
+        at += count;
       }
-      FrameCodec.beginAhead(slot, first && at == 0, handle, flags, count, out);
-      MemorySegment.copy(bytes, at, MemorySegment.ofBuffer(out), 0, count);
-      out.position(out.position() + count);
-      at += count;
-    }
-    out.flip();
-    if (now) {
-      write();
-    } else {
-      put();
+      out.flip();
+      if (now) {
+        write();
+      } else {
+        put();
+      }
+    } finally {
+      sending.unlock();
     }
   }
 
@@ -142,8 +202,12 @@ final class WireFrames {
   }
 
   private void put() {
+    put(out);
+  }
+
+  private void put(ByteBuffer from) {
     try {
-      wire.put(out);
+      wire.put(from);
     } catch (IOException e) {
       wire.writingFailed(); // as below
     }
@@ -155,15 +219,19 @@ final class WireFrames {
    * @param flags those of its frame
    * @param extent what they say, in bytes
    */
-  synchronized void sendCall(
-      int slot, int sequence, Call call, int flags, SlotMirror mirror, long extent) {
-    putChanges(slot, mirror, extent);
-    begin(CALL, CALL_BODY);
-    out.putInt(slot).putInt(sequence).putInt(call.number).putInt(flags);
-    for (long arg : call.args) {
-      out.putLong(arg);
+  void sendCall(int slot, int sequence, Call call, int flags, SlotMirror mirror, long extent) {
+    sending.lock();
+    try {
+      putChanges(slot, mirror, extent);
+      begin(CALL, CALL_BODY);
+      out.putInt(slot).putInt(sequence).putInt(call.number).putInt(flags);
+      for (long arg : call.args) {
+        out.putLong(arg);
+      }
+      flush();
+    } finally {
+      sending.unlock();
     }
-    flush();
   }
 
   /**
@@ -171,19 +239,47 @@ final class WireFrames {
    *
    * @param extent what the call said with its flags, in bytes
    */
-  synchronized void sendReply(
-      int slot,
-      int sequence,
-      long result,
-      int mask,
-      int birth,
-      long stamp,
-      SlotMirror mirror,
-      long extent) {
-    putChanges(slot, mirror, extent);
+  void sendReply(
+      int slot, int sequence, long result, CallMaker made, SlotMirror mirror, long extent) {
+    sending.lock();
+    try {
+      putChanges(slot, mirror, extent);
+      putReply(slot, sequence, result, made);
+      flush();
+    } finally {
+      sending.unlock();
+    }
+  }
+
+  /**
+   * The same, as {@link #offer}.
+   *
+   * @param extent at most {@link #OFFERED_EXTENT}
+   */
+  boolean offerReply(
+      int slot, int sequence, long result, CallMaker made, SlotMirror mirror, long extent) {
+    if (!locked()) {
+      return false;
+    }
+    try {
+      // Before it is known at the other end what has changed.
+      if (extent > OFFERED_EXTENT || !wire.offers(2 * OFFERED_EXTENT)) {
+        return false;
+      }
+      putChanges(slot, mirror, extent);
+      putReply(slot, sequence, result, made);
+      out.flip();
+      wire.offer(out);
+      return true;
+    } finally {
+      sending.unlock();
+    }
+  }
+
+  private void putReply(int slot, int sequence, long result, CallMaker made) {
     begin(REPLY, REPLY_BODY);
-    out.putInt(slot).putInt(sequence).putLong(result).putInt(mask).putInt(birth).putLong(stamp);
-    flush();
+    out.putInt(slot).putInt(sequence).putLong(result);
+    out.putInt(made.readyMask()).putInt(made.newBirth()).putLong(made.readyStamp());
   }
 
   private void putChanges(int slot, SlotMirror mirror, long extent) {

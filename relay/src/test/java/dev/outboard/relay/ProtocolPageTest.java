@@ -3,6 +3,7 @@ package dev.outboard.relay;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.outboard.channel.CallMaker;
 import dev.outboard.channel.Frame;
 import dev.outboard.syscalls.Call;
 import java.io.IOException;
@@ -114,8 +115,31 @@ class ProtocolPageTest {
         .sendCall(SLOT, SEQUENCE, call, Call.AFTER | Extent.flags(3), mirror(), EXTENT);
     assertThat(calls.hex()).isEqualTo(shown.get(DATA) + shown.get(CALL));
     Written replies = new Written();
-    new WireFrames(replies).sendReply(SLOT, SEQUENCE, -11, 5, 0x1020304, 513, mirror(), EXTENT);
+    new WireFrames(replies).sendReply(SLOT, SEQUENCE, -11, new Made(), mirror(), EXTENT);
     assertThat(replies.hex()).isEqualTo(shown.get(DATA) + shown.get(REPLY));
+  }
+
+  /** What is told with a call's end. */
+  private static final class Made implements CallMaker {
+    @Override
+    public long make(int sequence) {
+      throw new IllegalStateException("nothing is to be made");
+    }
+
+    @Override
+    public int readyMask() {
+      return 5;
+    }
+
+    @Override
+    public long readyStamp() {
+      return 513;
+    }
+
+    @Override
+    public int newBirth() {
+      return 0x1020304;
+    }
   }
 
   /** The same frames as one by one, and one write. */

@@ -11,6 +11,7 @@ import dev.outboard.channel.CallCarrier;
 import dev.outboard.channel.CallMaker;
 import dev.outboard.channel.CallSlot;
 import dev.outboard.channel.CallSource;
+import dev.outboard.channel.CarrierTask;
 import dev.outboard.channel.Credentials;
 import dev.outboard.channel.Decoded;
 import dev.outboard.channel.DeviceLink;
@@ -42,6 +43,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
@@ -49,6 +51,8 @@ import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Both ends of a carried session, between a {@link DeviceLink} and a device made for the test. */
 class RelayTest {
@@ -59,9 +63,16 @@ class RelayTest {
   /** A socket of the device that takes nothing. */
   private static final int FULL = 77;
 
+  /** A handle whose stream has an error. */
+  private static final int BROKEN = 78;
+
+  private static final int GETSOCKNAME = SyscallTable.row("getsockname").canonical();
   private static final int SETSOCKOPT = SyscallTable.row("setsockopt").canonical();
   private static final int CLOSE = SyscallTable.row("close").canonical();
   private static final Credentials CREDENTIALS = Credentials.root();
+
+  /** Whether devices have a task for whoever reads the wire. */
+  private boolean tasks = true;
 
   private final List<AutoCloseable> open = new ArrayList<>();
   private final BlockingQueue<String> lost = new LinkedBlockingQueue<>();
@@ -126,8 +137,8 @@ class RelayTest {
     int[] wire = pair();
     int[] device = pair();
     DeviceRelay carrier = new DeviceRelay(far.apply(wireOf(wire[1])), device[1]);
-    open.add(new Device(device[0], version, carrier));
-    Thread relays = Thread.ofPlatform().daemon().start(carrier::serve);
+    open.add(new Device(device[0], version, carrier, tasks));
+    Thread relays = Thread.ofPlatform().daemon().name("carrier").start(carrier::serve);
     open.add(() -> assertThat(relays.join(java.time.Duration.ofSeconds(5))).isTrue());
     HostRelay relay = HostRelay.start(wireOf(wire[0]));
     open.add(relay);
@@ -471,9 +482,69 @@ class RelayTest {
         .hasMessageContaining("EOPNOTSUPP");
   }
 
-  /** Nobody waits for them, but whatever is called next comes after them. */
+  /** What came behind an error is thrown away, up to what knows of it. */
   @Test
-  void whatIsCertainIsDoneBeforeTheNextCall() throws Exception {
+  void anErrorOfWhatTheReaderSendsIsTold() throws Exception {
+    DeviceLink link = carried();
+    Device device = (Device) open.getFirst();
+    CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+    for (int round = 0; round < 3; round++) {
+      int bytes = 0;
+      for (int i = 0; i < 5; i++) {
+        MemorySegment some = MemorySegment.ofArray(new byte[1000 + i]);
+        assertThat(link.sendBytesAhead(slot, i == 0, BROKEN, 0, some, i == 4)).isTrue();
+        bytes += 1000 + i;
+      }
+      for (int frames = 0; frames < 5; ) {
+        Frame.Done told = Objects.requireNonNull(done.poll(10, TimeUnit.SECONDS), "not told");
+        assertThat(told.errno()).isEqualTo(Errno.ECONNRESET);
+        frames += told.frames();
+        bytes -= told.bytes();
+      }
+      assertThat(bytes).isZero();
+      assertThat(device.made.poll()).startsWith("send ");
+      assertThat(device.made).as("one send for each error").isEmpty();
+    }
+  }
+
+  @Test
+  void whoReadsTheWireAnswersWhatIsOnlyAsked() throws Exception {
+    DeviceLink link = carried();
+    Device device = (Device) open.getFirst();
+    CallSlot slot = link.attach(1, 1, -1, CREDENTIALS);
+    CallSlot sends = link.attach(1, 1, -1, CREDENTIALS);
+    Random random = new Random(1);
+    for (int i = 0; i < 50; i++) {
+      asks(slot);
+      assertThat(device.made.poll()).isEqualTo("asked by carrier");
+      sum(slot, random); // the same calls go on being counted by both ends
+      device.made.clear();
+    }
+    MemorySegment bytes = MemorySegment.ofArray(new byte[100]);
+    assertThat(link.sendBytesAhead(sends, true, FULL, 0, bytes, true)).isTrue();
+    asks(slot);
+    assertThat(device.made.poll()).as("something is on its way").startsWith("asked by Thread-");
+  }
+
+  private static void asks(CallSlot slot) {
+    slot.call().start(GETSOCKNAME);
+    slot.call().extent = 100;
+    slot.submit();
+    assertThat(slot.await(TimeUnit.SECONDS.toNanos(10))).isTrue();
+    assertThat(slot.result()).isZero();
+    assertThat(slot.readyMask()).isEqualTo(7);
+    assertThat(slot.call().data.get(ValueLayout.JAVA_INT, 0)).isEqualTo(slot.sequence());
+  }
+
+  /**
+   * Nobody waits for them, but whatever is called next comes after them.
+   *
+   * @param byReader whether the wire's reader sets options
+   */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void whatIsCertainIsDoneBeforeTheNextCall(boolean byReader) throws Exception {
+    tasks = byReader;
     DeviceLink link = carried();
     assertThat(link.takesCertain()).isTrue();
     Device device = (Device) open.getFirst();
@@ -494,9 +565,15 @@ class RelayTest {
     }
   }
 
-  /** Also where one send is several frames, and the device's sockets take what they like. */
-  @Test
-  void whatIsSentAheadArrivesInOrderAndIsAccountedFor() throws Exception {
+  /**
+   * Also where one send is several frames, and the device's sockets take what they like.
+   *
+   * @param byReader whether the wire's reader sends
+   */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void whatIsSentAheadArrivesInOrderAndIsAccountedFor(boolean byReader) throws Exception {
+    tasks = byReader;
     long seed = Long.getLong("tests.seed", System.nanoTime());
     System.out.println("-Dtests.seed=" + seed);
     Random random = new Random(seed);
@@ -718,6 +795,7 @@ class RelayTest {
     private final FrameStream stream;
     private final int version;
     private final CallCarrier carrier;
+    private final @Nullable Task task;
     private final Thread reader;
     private final @Nullable Shadow[] shadows = new Shadow[SLOTS];
     final BlockingQueue<String> made = new LinkedBlockingQueue<>();
@@ -725,7 +803,15 @@ class RelayTest {
     private final MemorySegment memory = Arena.ofAuto().allocate(SLOTS * SlotLayout.BYTES, 64);
 
     Device(int fd, int version, CallCarrier carrier) {
+      this(fd, version, carrier, true);
+    }
+
+    /**
+     * @param tasks whether it has a task for whoever reads the wire
+     */
+    Device(int fd, int version, CallCarrier carrier, boolean tasks) {
       this.version = version;
+      this.task = tasks ? new Task(made, sent) : null;
       this.carrier = carrier;
       stream = new FrameStream(fd);
       reader = Thread.ofPlatform().daemon().start(this::read);
@@ -740,6 +826,9 @@ class RelayTest {
       while (stream.receive(-1) instanceof Decoded.Received(Frame frame)) {
         switch (frame) {
           case Frame.Hello f -> {
+            if (task != null) {
+              carrier.begin(task);
+            }
             int fd = SealedMemory.create("test-slots", SLOTS * SlotLayout.BYTES);
             stream.send(welcome(version), fd);
             Linux.close(fd);
@@ -772,6 +861,9 @@ class RelayTest {
       for (int i = 0; i < SLOTS; i++) {
         end(i);
       }
+      if (task != null && task.entered) {
+        Uninterrupted.await(task.left);
+      }
       carrier.ended();
     }
 
@@ -790,6 +882,58 @@ class RelayTest {
       stream.stop();
       Uninterrupted.join(reader);
       stream.close();
+    }
+  }
+
+  /** What the wire's reader may do itself: sockets take what they like of what it sends. */
+  private static final class Task implements CarrierTask {
+    final CountDownLatch left = new CountDownLatch(1);
+    volatile boolean entered;
+    private final BlockingQueue<String> made;
+    private final ByteArrayOutputStream sent;
+    private final Random random = new Random(2);
+
+    Task(BlockingQueue<String> made, ByteArrayOutputStream sent) {
+      this.made = made;
+      this.sent = sent;
+    }
+
+    @Override
+    public boolean enter() {
+      entered = true;
+      return true;
+    }
+
+    @Override
+    public long send(int handle, MemorySegment data, long count, int flags) {
+      if (handle == FULL) {
+        return -Errno.EAGAIN;
+      }
+      if (handle == BROKEN) {
+        made.add("send " + count);
+        return -Errno.ECONNRESET;
+      }
+      int taken =
+          switch (random.nextInt(16)) {
+            case 0 -> -Errno.EAGAIN;
+            case 1 -> 1 + random.nextInt((int) count);
+            default -> (int) count;
+          };
+      synchronized (sent) {
+        sent.writeBytes(data.asSlice(0, Math.max(0, taken)).toArray(ValueLayout.JAVA_BYTE));
+      }
+      return taken;
+    }
+
+    @Override
+    public boolean setOption(int handle, int name, int value) {
+      made.add("setsockopt " + handle);
+      return true;
+    }
+
+    @Override
+    public void leave() {
+      left.countDown();
     }
   }
 
@@ -846,6 +990,12 @@ class RelayTest {
         return sum;
       }
       if (call.number == PseudoCall.PING) {
+        return 0;
+      }
+      if (call.number == GETSOCKNAME) {
+        made.add("asked by " + Thread.currentThread().getName());
+        mask = 7;
+        call.data.set(ValueLayout.JAVA_INT, 0, sequence);
         return 0;
       }
       boolean waits = call.args[4] != 0;

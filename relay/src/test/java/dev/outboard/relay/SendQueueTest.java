@@ -137,7 +137,6 @@ class SendQueueTest {
     queue.add(piece(false, false, 3, new byte[5]));
     // What holds back the bytes behind it is set with them; again, if they have to wait.
     for (int i = 0; i < 2; i++) {
-      assertThat(queue.isPlain()).isTrue();
       assertThat(queue.fill(call)).isTrue();
       assertThat(call.number).isEqualTo(PseudoCall.SEND);
       assertThat(call.args).containsExactly(HANDLE, 0, 10, 3, 0, 1);

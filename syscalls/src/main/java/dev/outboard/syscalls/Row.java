@@ -21,6 +21,7 @@ public final class Row {
   private final boolean mayBlock;
   private final boolean mayGoAhead;
   private final boolean overtakes;
+  private final boolean asks;
   private final Support support;
   private final int errno;
   private final Condition trapWhen;
@@ -45,6 +46,7 @@ public final class Row {
       boolean mayBlock,
       boolean mayGoAhead,
       boolean overtakes,
+      boolean asks,
       boolean mayPass,
       Support support,
       int errno,
@@ -62,6 +64,7 @@ public final class Row {
     this.mayBlock = mayBlock;
     this.mayGoAhead = mayGoAhead;
     this.overtakes = overtakes;
+    this.asks = asks;
     this.support = support;
     this.errno = errno;
     this.trapWhen = Objects.requireNonNull(trapWhen);
@@ -170,6 +173,18 @@ public final class Row {
    */
   public boolean overtakes() {
     return overtakes;
+  }
+
+  /**
+   * Whether a call of it only asks what there is to know of a socket: it waits for nobody, and the
+   * answer does not depend on who asks.
+   */
+  public boolean asks(Call call) {
+    return asks && (argCount() < 3 || !arg(2).set().equals("SO") || isAsked(call));
+  }
+
+  private static boolean isAsked(Call call) {
+    return SocketOptions.isAsked(call.args[1], call.args[2]);
   }
 
   /**

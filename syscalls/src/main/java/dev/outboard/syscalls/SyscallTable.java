@@ -280,8 +280,8 @@ public final class SyscallTable {
     t.device( 43, 202, "accept(fd, addrout addr[addrlen], socklen addrlen) -> fd").blocks();
     t.device(288, 242, "accept4(fd, addrout addr[addrlen], socklen addrlen, flags:SOCK) -> fd").blocks();
     t.device( 42, 203, "connect(fd, addrin addr[addrlen], addrlen)").blocks();
-    t.device( 51, 204, "getsockname(fd, addrout addr[addrlen], socklen addrlen)").overtakes();
-    t.device( 52, 205, "getpeername(fd, addrout addr[addrlen], socklen addrlen)");
+    t.device( 51, 204, "getsockname(fd, addrout addr[addrlen], socklen addrlen)").overtakes().asks();
+    t.device( 52, 205, "getpeername(fd, addrout addr[addrlen], socklen addrlen)").asks();
     t.device( 44, 206, "sendto(fd, in buf[len], len, flags:MSG, addrin addr[addrlen], addrlen) -> bytes").blocks().ahead();
     t.device( 45, 207, "recvfrom(fd, out buf[len], len, flags:MSG, addrout addr[addrlen], socklen addrlen) -> bytes").blocks().overtakes();
     t.device( 46, 211, "sendmsg(fd, msgin msg, flags:MSG) -> bytes").blocks().ahead().note("SCM_RIGHTS on a device fd is EINVAL");
@@ -290,7 +290,7 @@ public final class SyscallTable {
     t.hookFd(299, 243, "recvmmsg(fd, ptr msgvec, vlen, flags:MSG, inout timeout[timespec]) -> count").blocks().note("a loop of recvmsg");
     t.device( 48, 210, "shutdown(fd, how:SHUT)");
     t.device( 54, 208, "setsockopt(fd, level:SOL, optname:SO, optin optval[optlen], optlen)").partial("the options listed below; others answer ENOPROTOOPT");
-    t.device( 55, 209, "getsockopt(fd, level:SOL, optname:SO, optout optval[optlen], socklen optlen)").partial("the options listed below; others answer ENOPROTOOPT");
+    t.device( 55, 209, "getsockopt(fd, level:SOL, optname:SO, optout optval[optlen], socklen optlen)").asks().partial("the options listed below; others answer ENOPROTOOPT");
   }
 
   private static void waiting(Builder t) {
@@ -671,6 +671,7 @@ public final class SyscallTable {
     private boolean mayBlock;
     private boolean mayGoAhead;
     private boolean overtakes;
+    private boolean asks;
     private boolean looked;
     private int errno;
     private Condition trapWhen = ALWAYS;
@@ -707,6 +708,12 @@ public final class SyscallTable {
     /** It is not about what its file sends. */
     Draft overtakes() {
       overtakes = true;
+      return this;
+    }
+
+    /** It only asks what there is to know of a socket. */
+    Draft asks() {
+      asks = true;
       return this;
     }
 
@@ -762,6 +769,7 @@ public final class SyscallTable {
           mayBlock,
           mayGoAhead,
           overtakes,
+          asks,
           !looked,
           support,
           errno,
