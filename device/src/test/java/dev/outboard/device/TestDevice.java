@@ -7,6 +7,10 @@ import dev.outboard.channel.LinkException;
 import dev.outboard.channel.LinkListener;
 import dev.outboard.channel.LinkOptions;
 import dev.outboard.posix.SocketPair;
+import dev.outboard.relay.DescriptorWire;
+import dev.outboard.relay.DeviceRelay;
+import dev.outboard.relay.HostRelay;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -61,6 +65,25 @@ final class TestDevice implements AutoCloseable {
         rawLink(),
         listener,
         new LinkOptions("test", slots, Duration.ofSeconds(10), Duration.ofSeconds(10)));
+  }
+
+  /** A link that a relay carries at each end. */
+  DeviceLink carriedLink(LinkListener listener, int slots) throws IOException, LinkException {
+    int[] wire = socketPair();
+    int[] session = socketPair();
+    DeviceRelay carrier = new DeviceRelay(DescriptorWire.of(wire[1], wire[1]), session[1]);
+    try {
+      server.serve(session[0], carrier);
+    } catch (DeviceException e) {
+      throw new IllegalStateException(e);
+    }
+    Thread.ofPlatform().daemon().name("carrier").start(carrier::serve);
+    HostRelay host = HostRelay.start(DescriptorWire.of(wire[0], wire[0]));
+    return DeviceLink.overDescriptor(
+        host.linkFd(),
+        listener,
+        new LinkOptions("test", slots, Duration.ofSeconds(10), Duration.ofSeconds(10)),
+        host);
   }
 
   @Override

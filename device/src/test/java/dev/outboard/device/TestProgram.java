@@ -48,6 +48,7 @@ final class TestProgram implements AutoCloseable {
     Call call = slot.call();
     call.number = number;
     call.flags = 0;
+    call.extent = call.data.byteSize();
     for (int i = 0; i < 6; i++) {
       call.args[i] = i < args.length ? args[i] : 0;
     }

@@ -53,6 +53,10 @@ import org.junit.jupiter.api.Timeout;
 abstract class WholePathSuite {
   private static final Limits LIMITS = new Limits(3, 256, 512, 4096);
 
+  // include/uapi/linux/tcp.h
+  private static final int TCP_NODELAY = 1;
+  private static final int TCP_LINGER2 = 8;
+
   /** How many random calls to make; more by -Dtests.fuzz=. */
   private static final int FUZZ_CALLS = Integer.getInteger("tests.fuzz", 3000);
 
@@ -102,6 +106,46 @@ abstract class WholePathSuite {
       p.close(pair[1]);
       assertThat(link.counts().handles()).isZero();
     }
+  }
+
+  /**
+   * It is a task more, as long as the session lasts; and leaves to others what may have to wait.
+   */
+  @Test
+  void whoCarriesASessionSends() throws Exception {
+    byte[] bytes = new byte[300_000];
+    new Random(1).nextBytes(bytes);
+    TestDevice.Ear other = new TestDevice.Ear();
+    try (DeviceLink carried = device.carriedLink(other, 8);
+        TestProgram p = new TestProgram(carried);
+        TestProgram ahead = new TestProgram(carried)) {
+      int[] pair = p.pair();
+      MemorySegment one = MemorySegment.ofArray(new byte[] {1, 0, 0, 0});
+      for (int i = 0; i < 4; i++) {
+        carried.sendAhead(ahead.slot, i == 0, Frame.Ahead.Kind.OPTION, pair[0], 1, one, true);
+        MemorySegment part = MemorySegment.ofArray(bytes).asSlice(i * 75_000L, 75_000);
+        carried.sendBytesAhead(ahead.slot, false, pair[0], 0, part, true);
+        assertThat(p.receive(pair[1], 75_000, Socket.MSG_WAITALL)).isEqualTo(75_000);
+        assertThat(part.mismatch(MemorySegment.ofArray(p.received(75_000)))).isNegative();
+        if (i == 1) {
+          DeviceCounts counts = carried.counts();
+          assertThat(counts.tasks()).as("root, carrier").isEqualTo(counts.slots() + 2);
+          // From here on it is no socket of those that it sends on.
+          p.data().set(ValueLayout.JAVA_INT, 0, 1000);
+          p.expect(Canonical.SETSOCKOPT, pair[0], Socket.IPPROTO_TCP, TCP_LINGER2, 0, 4);
+        }
+      }
+      p.data().set(ValueLayout.JAVA_INT, 4, 4);
+      p.expect(Canonical.GETSOCKOPT, pair[0], Socket.IPPROTO_TCP, TCP_NODELAY, 0, 4);
+      assertThat(p.data().get(ValueLayout.JAVA_INT, 0)).isEqualTo(1);
+      // Asked by its thread, as something of before may not have been told of, or by the carrier.
+      int port = p.port(pair[0]);
+      assertThat(port).isPositive().isEqualTo(p.port(pair[0]));
+    }
+    for (int i = 0; i < 500 && device.server.sessions() > 1; i++) {
+      Thread.sleep(10);
+    }
+    assertThat(device.server.sessions()).as("but for the other one").isEqualTo(1);
   }
 
   @Test
