@@ -2,8 +2,9 @@
 package dev.outboard.channel;
 
 /**
- * Makes the calls of one slot, as the task that stands for a thread of the program. For the one
- * thread that {@link CallSource#run} is called by.
+ * Makes the calls of one slot, as the task that stands for a thread of the program. For the thread
+ * that {@link CallSource#run} is called by; for calls that wait for nobody also for whoever is the
+ * session's {@link CarrierTask}, while that thread has nothing to do.
  */
 public interface CallMaker {
   /**

@@ -37,6 +37,16 @@ public interface CarrierTask {
    */
   boolean setOption(int handle, int name, int value);
 
+  /**
+   * Before this thread makes a call on a handle for a thread of a slot's: one that only asks.
+   *
+   * @return whether it may, up to {@link #release}; false if it could be held up
+   */
+  boolean hold(int handle);
+
+  /** Ends what {@link #hold} has begun. */
+  void release();
+
   /** Ends the task. */
   void leave();
 }

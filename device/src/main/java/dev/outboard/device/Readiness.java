@@ -420,11 +420,16 @@ final class Readiness {
   /** Ends a use of a handle, and the handle if that was the last one. */
   void closeIfLast(Handles.Handle handle) {
     if (handles.exit(handle)) {
-      forget(handle);
-      kernel.syscall(Canonical.CLOSE, handle.fd, 0, 0, 0, 0, 0);
-      onTrouble.run(); // For whoever is at the other end.
-      handles.gone();
+      closeLast(handle);
     }
+  }
+
+  /** Ends a handle whose last use the caller has ended. */
+  void closeLast(Handles.Handle handle) {
+    forget(handle);
+    kernel.syscall(Canonical.CLOSE, handle.fd, 0, 0, 0, 0, 0);
+    onTrouble.run(); // For whoever is at the other end.
+    handles.gone();
   }
 
   private long control(int operation, int fd, MemorySegment scratch) {

@@ -21,6 +21,9 @@ import org.jspecify.annotations.Nullable;
 final class SendingTask implements CarrierTask {
   private static final long AGAIN_MILLIS = 2;
 
+  /** {@code struct linger}: whether, and for how many seconds. */
+  private static final int LINGER_BYTES = 8;
+
   private final Session session;
   private final Kernel kernel;
 
@@ -32,6 +35,8 @@ final class SendingTask implements CarrierTask {
 
   // The thread's.
   private @Nullable MemorySegment own;
+
+  private Handles.@Nullable Handle held;
 
   private final AtomicLong calls = new AtomicLong();
 
@@ -107,7 +112,7 @@ final class SendingTask implements CarrierTask {
       over = true;
       while (inside && System.nanoTime() < deadline) {
         if (tid > 0) {
-          kernel.interrupt(tid); // the last use of a handle may be its close, which may linger
+          kernel.interrupt(tid);
         }
         try {
           wait(AGAIN_MILLIS);
@@ -142,7 +147,7 @@ final class SendingTask implements CarrierTask {
       made(PseudoCall.SEND, sent, start, event);
       return sent;
     } finally {
-      session.readiness().closeIfLast(on);
+      exit(on, scratch);
     }
   }
 
@@ -172,7 +177,7 @@ final class SendingTask implements CarrierTask {
       made(Canonical.SETSOCKOPT, result, start, event);
       return true;
     } finally {
-      session.readiness().closeIfLast(on);
+      exit(on, scratch);
     }
   }
 
@@ -186,6 +191,54 @@ final class SendingTask implements CarrierTask {
     }
     session.activity().call(number, result, System.nanoTime() - start);
     calls.setRelease(calls.getPlain() + 1);
+  }
+
+  @Override
+  public boolean hold(int handle) {
+    MemorySegment scratch = own;
+    Handles.Handle on = scratch == null ? null : session.handles().enter(handle);
+    if (scratch == null || on == null) {
+      return false;
+    }
+    if (!isPlain(on, scratch)) {
+      exit(on, scratch);
+      return false;
+    }
+    held = on;
+    return true;
+  }
+
+  @Override
+  public void release() {
+    Handles.Handle on = held;
+    MemorySegment scratch = own;
+    held = null;
+    if (on != null && scratch != null) {
+      exit(on, scratch);
+    }
+  }
+
+  /**
+   * Ends a use. If it was the last one this thread closes the descriptor, but does not linger for
+   * it: whoever has closed the handle is out already.
+   */
+  private void exit(Handles.Handle on, MemorySegment scratch) {
+    if (!session.handles().exit(on)) {
+      return;
+    }
+    long lingers = SendsAhead.option(kernel, on.fd, Socket.SO_LINGER, LINGER_BYTES, scratch);
+    if (lingers > 0 && scratch.get(ValueLayout.JAVA_INT, Integer.BYTES) > 0) {
+      scratch.set(ValueLayout.JAVA_INT, 0, 0);
+      kernel.syscall(
+          Canonical.SETSOCKOPT,
+          on.fd,
+          Socket.SOL_SOCKET,
+          Socket.SO_LINGER,
+          scratch.address(),
+          LINGER_BYTES,
+          0);
+    }
+    session.readiness().closeLast(on);
   }
 
   /** Whether it is TCP, and has no options by which a send could have to wait for anybody. */

@@ -333,7 +333,12 @@ final class SendsAhead {
   }
 
   static long option(Kernel kernel, int fd, int name, MemorySegment scratch) {
-    scratch.set(ValueLayout.JAVA_INT, LENGTH, Integer.BYTES);
+    return option(kernel, fd, name, Integer.BYTES, scratch);
+  }
+
+  /** The same of one that has so many bytes, up to 32, which are in the scratch memory then. */
+  static long option(Kernel kernel, int fd, int name, int bytes, MemorySegment scratch) {
+    scratch.set(ValueLayout.JAVA_INT, LENGTH, bytes);
     long r =
         kernel.syscall(
             Canonical.GETSOCKOPT,

@@ -82,6 +82,8 @@ public final class DeviceRelay implements CallCarrier {
     String why;
     try (Heartbeat heartbeat = new Heartbeat(wire, frames, PING, PATIENCE, PATIENCE)) {
       why = heartbeat.reason(frames.serve(fromHost));
+    } catch (RuntimeException e) {
+      why = "the relay fails: " + e; // Or the device would wait for what nobody reads.
     } finally {
       fromHost.leave();
     }
@@ -327,9 +329,12 @@ public final class DeviceRelay implements CallCarrier {
 
     @Override
     public @Nullable String call(int slot, int sequence, int number, int flags, long[] args) {
-      ReaderSends atOnce = sends;
+      ReaderSends atOnce = sends();
       if (atOnce != null) {
         atOnce.settle(); // what was sent before the call is with the socket before it
+        if (atOnce.wrong() != null) {
+          return atOnce.wrong();
+        }
       }
       Carrier carrier = carrier(slot);
       if (carrier == null) {
@@ -362,7 +367,7 @@ public final class DeviceRelay implements CallCarrier {
       LookAhead looker = looks;
       carrier.after = order.added();
       carrier.afterLooks = looker == null ? 0 : looker.asked();
-      if (sends() == null || !carrier.answers()) {
+      if (atOnce == null || !atOnce.asks(carrier)) {
         carrier.due();
       }
       return null;
@@ -376,7 +381,8 @@ public final class DeviceRelay implements CallCarrier {
   }
 
   /** The calls of one slot: has them made, and sends their ends. */
-  private final class Carrier implements CallSource, LookAhead.Looker, ReaderSends.Owner {
+  private final class Carrier
+      implements CallSource, LookAhead.Looker, ReaderSends.Owner, ReaderSends.Asker {
     private final int index;
     private final Call call;
     private final SlotMirror mirror;
@@ -449,6 +455,11 @@ public final class DeviceRelay implements CallCarrier {
     }
 
     @Override
+    public synchronized long send(CarrierTask task, int handle, int count, int flags) {
+      return over ? count : task.send(handle, call.data, count, flags);
+    }
+
+    @Override
     public synchronized boolean put(int at, ByteBuffer bytes) {
       if (!over) {
         MemorySegment.copy(MemorySegment.ofBuffer(bytes), 0, call.data, at, bytes.remaining());
@@ -505,6 +516,9 @@ public final class DeviceRelay implements CallCarrier {
 
     /** Nothing has come for some time: of a long transfer, all is told of. */
     private void tellInTime(@Nullable SendQueue ahead) {
+      if (ahead != null) {
+        tell(ahead.due(index));
+      }
       untold = ahead != null && ahead.hasToTell();
       if (ahead != null && untold) {
         int made = ahead.madeByReader();
@@ -557,13 +571,9 @@ public final class DeviceRelay implements CallCarrier {
       frames.sendReply(index, wanted, result, calls, mirror, extent);
     }
 
-    /**
-     * Makes the host's call if it only asks, and nothing has to be waited for before. The wire's
-     * reader, as a task of the session; the slot's thread has nothing to do meanwhile.
-     *
-     * @return false if that thread has to make it
-     */
-    synchronized boolean answers() {
+    /** The wire's reader; the slot's thread has nothing to do meanwhile. */
+    @Override
+    public synchronized boolean answers(CarrierTask task) {
       CallMaker calls = maker;
       LookAhead looker = DeviceRelay.this.looks;
       Row row = SyscallTable.byCanonical(call.number);
@@ -572,9 +582,19 @@ public final class DeviceRelay implements CallCarrier {
           || row == null
           || !row.asks(call)
           || !order.isIdle()
-          || (looker != null && !looker.isQuiet())) {
+          || (looker != null && !looker.isQuiet())
+          || !task.hold((int) call.args[0])) {
         return false;
       }
+      try {
+        answer(calls);
+      } finally {
+        task.release();
+      }
+      return true;
+    }
+
+    private void answer(CallMaker calls) {
       call.flags = 0;
       long result = calls.make(wanted);
       if (frames.offerReply(index, wanted, result, calls, mirror, extent)) {
@@ -584,7 +604,6 @@ public final class DeviceRelay implements CallCarrier {
         answered = true;
         due();
       }
-      return true;
     }
 
     /**
@@ -616,6 +635,10 @@ public final class DeviceRelay implements CallCarrier {
       while (!over) {
         tell(ahead.dropped(index));
         if (!ahead.fill(call)) {
+          if (!ahead.isEmpty()) {
+            continue;
+          }
+          tell(ahead.due(index));
           untold = ahead.hasToTell();
           madeByReader = ahead.madeByReader();
           return;

@@ -31,11 +31,25 @@ final class ReaderSends {
      */
     boolean put(int at, ByteBuffer bytes);
 
-    /** The slot's data. */
-    MemorySegment data();
+    /**
+     * Has the first bytes of the slot's data sent by the task.
+     *
+     * @return as {@link CarrierTask#send}; all of them if the slot has been taken back
+     */
+    long send(CarrierTask task, int handle, int count, int flags);
 
     /** Has the slot's thread look at its queue. */
     void due();
+  }
+
+  /** A slot with a call. */
+  interface Asker {
+    /**
+     * Makes its call, if that only asks and nothing has to be waited for, and has it answered.
+     *
+     * @return false if the slot's thread has to make it
+     */
+    boolean answers(CarrierTask task);
   }
 
   /** So many frames become one call at most. */
@@ -85,7 +99,7 @@ final class ReaderSends {
    * @return false if it has to go into its queue, behind what has been done here so far
    */
   boolean takes(Owner of, Frame.Ahead frame) {
-    if (untold != null && !untold.equals(of)) {
+    if ((owner != null && !owner.equals(of)) || (untold != null && !untold.equals(of))) {
       handedOn();
     }
     if (frame.kind() == Frame.Ahead.Kind.BYTES) {
@@ -99,8 +113,7 @@ final class ReaderSends {
     int more = frame.bytes().remaining();
     Frame.Ahead before = count > 0 ? gathered[count - 1] : null;
     if (before != null
-        && (!of.equals(owner)
-            || frame.first()
+        && (frame.first()
             || frame.handle() != before.handle()
             || frame.flags() != before.flags()
             || bytes + more > Call.PIECE_BYTES
@@ -130,6 +143,11 @@ final class ReaderSends {
     return true;
   }
 
+  /** Makes a call that is about to begin, if {@link Asker#answers} finds that it can. */
+  boolean asks(Asker of) {
+    return of.answers(task);
+  }
+
   /** Sends what has been gathered: before anything else of the session's is done. */
   void settle() {
     Owner of = owner;
@@ -137,16 +155,15 @@ final class ReaderSends {
     if (of == null || head == null) {
       return;
     }
-    long result = task.send(head.handle(), of.data(), bytes, head.flags());
+    long result = of.send(task, head.handle(), bytes, head.flags());
     untold = of;
     if (result == bytes) {
       of.queue().madeByReader(bytes, count);
     } else if (result > 0 || result == -Errno.EAGAIN) {
       leave(of, (int) Math.max(result, 0));
     } else {
-      leave(of, 0);
       // One that takes nothing and has no error would be tried for ever.
-      tell(of, of.queue().fails(of.index(), result == 0 ? Errno.EIO : (int) -result));
+      of.queue().failsByReader(result == 0 ? Errno.EIO : (int) -result, bytes, count);
     }
     for (int i = 0; i < count; i++) {
       gathered[i] = null;
@@ -190,21 +207,20 @@ final class ReaderSends {
     settle();
     Owner of = untold;
     untold = null;
-    if (of != null) {
-      if (of.queue().isToBeTold()) {
-        tell(of, of.queue().untold(of.index()));
-      } else if (of.queue().needsTeller()) {
-        of.due();
-      }
+    if (of == null) {
+      return;
     }
-  }
-
-  private void tell(Owner of, Frame.@Nullable Done done) {
-    if (done != null && !frames.offer(done)) {
-      of.queue().notTold(done);
-      if (of.queue().needsTeller()) {
+    SendQueue queue = of.queue();
+    if (!queue.isToBeTold()) {
+      if (queue.needsTeller()) {
         of.due();
       }
+      return;
+    }
+    Frame.Done done = queue.untold(of.index());
+    if (done != null && !frames.offer(done)) {
+      queue.notTold(done);
+      of.due(); // the slot's thread finds that it is to be told
     }
   }
 }

@@ -162,10 +162,13 @@ final class SendQueue {
     return madeByReader;
   }
 
-  /** The socket has an error, and takes nothing of what is here; what the host is to know. */
-  Frame.@Nullable Done fails(int slot, int errno) {
+  /**
+   * Notes an error of the socket, for which what has come is thrown away; as {@link #madeByReader}.
+   */
+  synchronized void failsByReader(int errno, int count, int frames) {
+    madeByReader(count, frames);
     failed = errno;
-    return drop(slot);
+    longCalls = 0;
   }
 
   /** Takes what the host has sent; null, or what is wrong with it. */
@@ -255,7 +258,7 @@ final class SendQueue {
    * flags, and as fit; or ends the stream, sets an option, closes a handle. An option that holds
    * back what is sent behind it, as a header before a file, is set by the same call.
    *
-   * @return false if there is nothing
+   * @return false if there is nothing, or only what is to be {@link #dropped}
    */
   boolean fill(Call call) {
     int n = 0;
@@ -266,6 +269,9 @@ final class SendQueue {
       if (head == null) {
         told = false;
         return false;
+      }
+      if (isDropped(head)) {
+        return false; // it has come since dropped() looked
       }
       if (head.first()) {
         failed = 0;
@@ -369,6 +375,11 @@ final class SendQueue {
     return telling;
   }
 
+  /** What the slot's thread is to tell at once, though it has not made it; null if nothing. */
+  synchronized Frame.@Nullable Done due(int slot) {
+    return isToBeTold() ? untold(slot) : null;
+  }
+
   /** Whether it has to, and does not yet; from now on it does: who asks has it look. */
   synchronized boolean needsTeller() {
     boolean needs = !telling && isUntold();
@@ -402,12 +413,21 @@ final class SendQueue {
   /** Throws away what came behind an error; what the host is to know, or null. */
   Frame.@Nullable Done dropped(int slot) {
     synchronized (this) {
-      Piece head = pieces.peek();
-      if (failed == 0 || head == null || head.first() || !head.streams()) {
+      if (!isDropped(pieces.peek())) {
         return null;
       }
     }
     return drop(slot);
+  }
+
+  /** Whether it is behind an error. */
+  private boolean isDropped(@Nullable Piece head) {
+    return failed != 0 && head != null && !head.first() && head.streams();
+  }
+
+  /** Whether nothing is here. */
+  synchronized boolean isEmpty() {
+    return pieces.isEmpty();
   }
 
   private Frame.@Nullable Done drop(int slot) {

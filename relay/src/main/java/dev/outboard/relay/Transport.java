@@ -20,7 +20,7 @@ interface Transport {
   void write(ByteBuffer from) throws IOException;
 
   /**
-   * Whether a few thousand bytes can be written without waiting for the other end. Any thread.
+   * Whether a few thousand bytes can be written without waiting for the other end, by who writes.
    *
    * @return false also if that is not known
    */

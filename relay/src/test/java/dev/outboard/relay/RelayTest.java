@@ -507,6 +507,33 @@ class RelayTest {
     }
   }
 
+  /** Several slots' frames in one read; each is told of. */
+  @Test
+  void eachOfSeveralStreamsIsToldOf() throws Exception {
+    DeviceLink link = carried();
+    List<CallSlot> slots = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      slots.add(link.attach(1, 1, -1, CREDENTIALS));
+    }
+    MemorySegment one = MemorySegment.ofArray(new byte[] {1, 0, 0, 0});
+    MemorySegment some = MemorySegment.ofArray(new byte[10]);
+    MemorySegment all = MemorySegment.ofArray(new byte[200_000]);
+    for (int round = 0; round < 50; round++) {
+      int due = 5;
+      // All in one write: but for the last they stay here.
+      link.sendBytesAhead(slots.get(0), true, 10, 0, some, false);
+      link.sendAhead(slots.get(1), true, Frame.Ahead.Kind.OPTION, 11, 3, one, false);
+      link.sendBytesAhead(slots.get(1), false, 11, 0, some, false);
+      link.sendBytesAhead(slots.get(0), false, 10, 0, some, false);
+      link.sendBytesAhead(slots.get(2), true, 12, 0, round % 2 == 0 ? some : all, true);
+      due += round % 2 == 0 ? 0 : Frame.Ahead.frames(200_000) - 1;
+      while (due > 0) {
+        due -= Objects.requireNonNull(done.poll(10, TimeUnit.SECONDS), "not told").frames();
+      }
+      assertThat(due).isZero();
+    }
+  }
+
   @Test
   void whoReadsTheWireAnswersWhatIsOnlyAsked() throws Exception {
     DeviceLink link = carried();
@@ -930,6 +957,14 @@ class RelayTest {
       made.add("setsockopt " + handle);
       return true;
     }
+
+    @Override
+    public boolean hold(int handle) {
+      return handle != FULL;
+    }
+
+    @Override
+    public void release() {}
 
     @Override
     public void leave() {

@@ -154,6 +154,22 @@ class SendQueueTest {
     assertThat(order.isIdle()).isTrue();
   }
 
+  /** Also what came when it was not yet known here that there is an error. */
+  @Test
+  void whatIsBehindAnErrorIsNoCall() {
+    queue.add(piece(true, false, 0, new byte[10]));
+    assertThat(queue.fill(call)).isTrue();
+    assertThat(queue.made(SLOT, -Errno.ECONNRESET))
+        .isEqualTo(new Frame.Done(SLOT, 10, 1, Errno.ECONNRESET));
+    assertThat(queue.dropped(SLOT)).isNull();
+    queue.add(piece(false, false, 0, new byte[7]));
+    assertThat(queue.fill(call)).isFalse();
+    assertThat(queue.isEmpty()).isFalse();
+    assertThat(queue.dropped(SLOT)).isEqualTo(new Frame.Done(SLOT, 7, 1, Errno.ECONNRESET));
+    queue.add(piece(true, false, 0, new byte[5]));
+    assertThat(queue.fill(call)).isTrue();
+  }
+
   @Test
   void anOptionThatHoldsBackIsSetWithItsOwnBytesAlone() {
     queue.add(option(true, 3, 1));

@@ -176,8 +176,8 @@ public final class Row {
   }
 
   /**
-   * Whether a call of it only asks what there is to know of a socket: it waits for nobody, and the
-   * answer does not depend on who asks.
+   * Whether a call of it only asks what there is to know of a socket: it waits for nobody but who
+   * is in the middle of another call on it, and the answer does not depend on who asks.
    */
   public boolean asks(Call call) {
     return asks && (argCount() < 3 || !arg(2).set().equals("SO") || isAsked(call));
