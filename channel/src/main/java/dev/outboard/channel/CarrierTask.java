@@ -23,8 +23,9 @@ public interface CarrierTask {
    * @param data where the bytes are, of a slot's data area
    * @param count how many, one at least
    * @param flags of {@code send(2)}
-   * @return how many it has taken, or {@code -errno}; {@code -EAGAIN} if it takes none now, or is
-   *     none of those that this thread may send to: a thread of a slot's is to do it then
+   * @return how many it has taken, or {@code -errno}; {@code -EAGAIN} if it takes none now, {@code
+   *     -EOPNOTSUPP} if it is none of those that this thread may send to: a thread of a slot's is
+   *     to do it then
    */
   long send(int handle, MemorySegment data, long count, int flags);
 

@@ -133,7 +133,7 @@ final class SendingTask implements CarrierTask {
     }
     try {
       if (!isPlain(on, scratch)) {
-        return -Errno.EAGAIN;
+        return -Errno.EOPNOTSUPP;
       }
       long start = System.nanoTime();
       FlightEvents.CallEvent event = FlightEvents.beginCall();

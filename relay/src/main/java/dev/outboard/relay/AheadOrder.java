@@ -36,10 +36,15 @@ final class AheadOrder {
   synchronized boolean add(SendQueue queue, int more, long most) {
     added++;
     bytes += more;
+    holds(queue);
+    return bytes <= most;
+  }
+
+  /** A queue has something that calls wait for. */
+  synchronized void holds(SendQueue queue) {
     if (waiting.add(queue)) {
       busy = waiting.size();
     }
-    return bytes <= most;
   }
 
   /** Something has changed for a queue. */

@@ -221,6 +221,9 @@ public final class DeviceRelay implements CallCarrier {
     public @Nullable String frame(Frame frame) {
       if (!(frame instanceof Frame.Ahead)) {
         handedOn(); // it may give a slot back
+        if (sends != null && sends.wrong() != null) {
+          return sends.wrong();
+        }
       }
       switch (frame) {
         case Frame.Attach f when f.lent() -> {
@@ -331,7 +334,8 @@ public final class DeviceRelay implements CallCarrier {
     public @Nullable String call(int slot, int sequence, int number, int flags, long[] args) {
       ReaderSends atOnce = sends();
       if (atOnce != null) {
-        atOnce.settle(); // what was sent before the call is with the socket before it
+        // What was sent before the call is with the socket before it, and an error with the host.
+        atOnce.handedOn();
         if (atOnce.wrong() != null) {
           return atOnce.wrong();
         }
@@ -487,6 +491,10 @@ public final class DeviceRelay implements CallCarrier {
       } finally {
         close();
         maker = null;
+        SendQueue ahead = queue;
+        if (ahead != null) {
+          ahead.abandon();
+        }
       }
     }
 
@@ -678,8 +686,10 @@ public final class DeviceRelay implements CallCarrier {
     }
 
     private void tell(Frame.@Nullable Done done) {
-      if (done != null) {
+      SendQueue ahead = queue;
+      if (done != null && ahead != null) {
         frames.send(done);
+        ahead.isTold(done);
       }
     }
 

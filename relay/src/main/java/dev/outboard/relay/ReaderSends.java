@@ -64,6 +64,9 @@ final class ReaderSends {
   private int count;
   private int bytes;
 
+  /** The last handle with an error. */
+  private int failed = -1;
+
   /** One of whose frames something has been done that its host may not know. */
   private @Nullable Owner untold;
 
@@ -120,7 +123,7 @@ final class ReaderSends {
             || count == MOST_FRAMES)) {
       settle();
     }
-    if (count == 0 && !of.queue().leavesToReader(frame.first())) {
+    if (count == 0 && !of.queue().leavesToReader(frame)) {
       return false;
     }
     if (!of.put(bytes, frame.bytes().duplicate())) {
@@ -134,7 +137,7 @@ final class ReaderSends {
 
   private boolean sets(Owner of, Frame.Ahead frame) {
     int value = MemorySegment.ofBuffer(frame.bytes()).get(ValueLayout.JAVA_INT_UNALIGNED, 0);
-    if (!of.queue().leavesToReader(frame.first())
+    if (!of.queue().leavesToReader(frame)
         || !task.setOption(frame.handle(), frame.flags(), value)) {
       return false;
     }
@@ -159,11 +162,16 @@ final class ReaderSends {
     untold = of;
     if (result == bytes) {
       of.queue().madeByReader(bytes, count);
-    } else if (result > 0 || result == -Errno.EAGAIN) {
+    } else if (result > 0 || result == -Errno.EAGAIN || result == -Errno.EOPNOTSUPP) {
+      if (result == -Errno.EOPNOTSUPP) {
+        of.queue().keepFromReader(head.handle());
+      }
       leave(of, (int) Math.max(result, 0));
     } else {
       // One that takes nothing and has no error would be tried for ever.
-      of.queue().failsByReader(result == 0 ? Errno.EIO : (int) -result, bytes, count);
+      int errno = result == 0 ? Errno.EIO : (int) -result;
+      failed = head.handle();
+      of.queue().failsByReader(errno, failed, bytes, count);
     }
     for (int i = 0; i < count; i++) {
       gathered[i] = null;
@@ -187,7 +195,7 @@ final class ReaderSends {
       if (end <= taken) {
         whole++;
       } else {
-        if (at <= taken) {
+        if (at <= taken && taken > 0) {
           queue.madeByReader(taken, whole);
         }
         int before = Math.max(taken - at, 0);
@@ -218,8 +226,13 @@ final class ReaderSends {
       return;
     }
     Frame.Done done = queue.untold(of.index());
-    if (done != null && !frames.offer(done)) {
-      queue.notTold(done);
+    if (done == null) {
+      return;
+    }
+    if (frames.offer(done)) {
+      queue.isTold(done);
+    } else {
+      queue.notTold(done, failed);
       of.due(); // the slot's thread finds that it is to be told
     }
   }

@@ -8,7 +8,6 @@ import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
@@ -322,7 +321,12 @@ final class ResumableWire implements Wire {
       looksForKept = true;
     }
     kept = false;
-    LockSupport.parkNanos(this, KEPT_NANOS);
+    try {
+      // What has been offered meanwhile is not left to others.
+      work.tryAcquire(KEPT_NANOS, TimeUnit.NANOSECONDS);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException("nobody interrupts who uses a link", e);
+    }
   }
 
   // --- reading

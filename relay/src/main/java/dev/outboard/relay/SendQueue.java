@@ -88,6 +88,10 @@ final class SendQueue {
   private volatile int handle = -1;
   private volatile boolean blocked;
 
+  // An error that the host is not told of yet: since which frame, and of what.
+  private volatile long failing = Long.MAX_VALUE;
+  private volatile int failingHandle = -1;
+
   // The slot's thread's: of the first piece so many bytes are sent.
   private int sentOfFirst;
   private int failed;
@@ -101,6 +105,9 @@ final class SendQueue {
 
   /** Likewise: the slot's thread sees to it that the host is told. */
   private boolean telling;
+
+  /** Likewise: a socket that the wire's reader does not send to. */
+  private int notByReader = -1;
 
   /** Likewise: the wire's reader has made so many calls. */
   private int madeByReader;
@@ -125,14 +132,22 @@ final class SendQueue {
    * looks for nothing until it {@link #wakes}. Then it is the reader that makes the calls, up to
    * the next {@link #add}.
    *
-   * @param first of the frame that the call is for
+   * @param frame that the call is for
    */
-  synchronized boolean leavesToReader(boolean first) {
+  synchronized boolean leavesToReader(Frame.Ahead frame) {
     if (told || !pieces.isEmpty()) {
       return false;
     }
-    failed = first ? 0 : failed;
-    return failed == 0;
+    if (frame.first()) {
+      failed = 0;
+      notByReader = -1;
+    }
+    return failed == 0 && frame.handle() != notByReader;
+  }
+
+  /** The reader cannot send there: up to the next frame that is the first it does not try to. */
+  synchronized void keepFromReader(int socket) {
+    notByReader = socket;
   }
 
   /**
@@ -165,10 +180,37 @@ final class SendQueue {
   /**
    * Notes an error of the socket, for which what has come is thrown away; as {@link #madeByReader}.
    */
-  synchronized void failsByReader(int errno, int count, int frames) {
+  synchronized void failsByReader(int errno, int socket, int count, int frames) {
     madeByReader(count, frames);
     failed = errno;
     longCalls = 0;
+    fails(order.added(), socket);
+    order.holds(this);
+  }
+
+  /** Calls that come after so many frames wait until the host has been told. */
+  private void fails(long since, int socket) {
+    failing = since;
+    failingHandle = socket;
+  }
+
+  /** What was to be told is on the wire; there may be another error since. */
+  synchronized void isTold(Frame.Done done) {
+    if (done.errno() != 0 && !isUntold()) {
+      fails(Long.MAX_VALUE, -1);
+      order.changed(this, 0, pieces.isEmpty());
+    }
+  }
+
+  /** The slot has been taken back: no call waits any more for what is here. By its thread. */
+  synchronized void abandon() {
+    int left = bytes.size();
+    pieces.clear();
+    bytes.remove(left);
+    sentOfFirst = 0;
+    headChanged();
+    fails(Long.MAX_VALUE, -1);
+    order.changed(this, left, true);
   }
 
   /** Takes what the host has sent; null, or what is wrong with it. */
@@ -233,14 +275,14 @@ final class SendQueue {
     return has(frames) && !blocked;
   }
 
-  /** Whether of the first so many frames some are here. */
+  /** Whether of the first so many frames some are here, or the host is to hear of an error. */
   boolean has(long frames) {
-    return oldest <= frames;
+    return oldest <= frames || failing <= frames;
   }
 
   /** Whether it is this socket's. */
   boolean isOf(long socket) {
-    return handle == socket;
+    return handle == socket || failingHandle == socket;
   }
 
   boolean blocked() {
@@ -356,8 +398,11 @@ final class SendQueue {
       return take(0, 1) ? untold(slot) : null;
     }
     // One that takes nothing and has no error would be tried for ever.
-    failed = result < 0 ? (int) -result : result == 0 ? Errno.EIO : 0;
-    if (failed != 0) {
+    int error = result < 0 ? (int) -result : result == 0 ? Errno.EIO : 0;
+    synchronized (this) {
+      failed = error;
+    }
+    if (error != 0) {
       return drop(slot);
     }
     return take(Math.min(result, filled), corks ? 1 : 0) ? untold(slot) : null;
@@ -405,9 +450,14 @@ final class SendQueue {
   }
 
   /** Takes back what {@link #untold} gave and has not been told. */
-  synchronized void notTold(Frame.Done done) {
+  synchronized void notTold(Frame.Done done, int socket) {
     untoldBytes += done.bytes();
     untoldFrames += done.frames();
+    if (done.errno() != 0) {
+      // Again: another thread may have told of one before meanwhile, and found nothing here.
+      fails(order.added(), socket);
+      order.holds(this);
+    }
   }
 
   /** Throws away what came behind an error; what the host is to know, or null. */
@@ -435,6 +485,9 @@ final class SendQueue {
     int ends = 0;
     synchronized (this) {
       Piece head = pieces.peek();
+      if (head != null) {
+        fails(head.number(), head.handle());
+      }
       for (Piece p : pieces) {
         if (p.number() != head.number() && (p.first() || !p.streams())) {
           break;
@@ -474,7 +527,7 @@ final class SendQueue {
       bytes.remove((int) count);
       blocked = false;
       headChanged();
-      order.changed(this, (int) count, pieces.isEmpty());
+      order.changed(this, (int) count, pieces.isEmpty() && failing == Long.MAX_VALUE);
       untoldBytes += (int) count;
       longCalls = count >= LONG_BYTES && calls == 0 ? longCalls + 1 : 0;
       return isToBeTold();

@@ -15,6 +15,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Objects;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
@@ -194,8 +195,9 @@ class SendQueueTest {
     queue.add(piece(false, false, 0, new byte[4]));
     expectOption(3, 1);
     assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, Errno.EPIPE));
-    assertThat(queue.dropped(SLOT)).isEqualTo(new Frame.Done(SLOT, 4, 1, Errno.EPIPE));
-    assertThat(order.isIdle()).isTrue();
+    Frame.Done last = Objects.requireNonNull(queue.dropped(SLOT));
+    assertThat(last).isEqualTo(new Frame.Done(SLOT, 4, 1, Errno.EPIPE));
+    expectHeldUpUntilTold(last);
   }
 
   @Test
@@ -210,9 +212,31 @@ class SendQueueTest {
     assertThat(queue.dropped(SLOT)).isNull();
     expectOption(1, 1);
     assertThat(queue.made(SLOT, 0)).isEqualTo(new Frame.Done(SLOT, 0, 1, Errno.ECONNRESET));
-    assertThat(queue.dropped(SLOT)).isEqualTo(new Frame.Done(SLOT, 7, 1, Errno.ECONNRESET));
+    Frame.Done last = Objects.requireNonNull(queue.dropped(SLOT));
+    assertThat(last).isEqualTo(new Frame.Done(SLOT, 7, 1, Errno.ECONNRESET));
     assertThat(queue.fill(call)).isFalse();
+    expectHeldUpUntilTold(last);
+  }
+
+  @Test
+  void nobodyWaitsForASlotThatIsTakenBack() {
+    queue.add(piece(true, false, 0, new byte[10]));
+    assertThat(queue.holdsUp(order.added())).isTrue();
+    queue.abandon();
+    assertThat(queue.holdsUp(order.added())).isFalse();
     assertThat(order.isIdle()).isTrue();
+    assertThat(pool.count()).as("its memory is given back").isEqualTo(1);
+  }
+
+  /** Calls that come after an error may be about it. */
+  private void expectHeldUpUntilTold(Frame.Done error) {
+    assertThat(order.isIdle()).isFalse();
+    assertThat(queue.holdsUp(order.added())).isTrue();
+    assertThat(queue.isOf(HANDLE)).isTrue();
+    queue.isTold(error);
+    assertThat(order.isIdle()).isTrue();
+    assertThat(queue.holdsUp(order.added())).isFalse();
+    assertThat(queue.isOf(HANDLE)).isFalse();
   }
 
   @Test
