@@ -7,11 +7,12 @@ import dev.outboard.channel.CarrierTask;
 import dev.outboard.syscalls.PseudoCall;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The task of whoever carries a session: it sends, and sets what holds sends back.
+ * The task of whoever carries a session: it sends, sets what holds sends back, and asks.
  *
  * <p>It must not be held up, as the session's calls come by its thread: it has nothing to do with
  * sockets whose sends may wait for other calls, as those of kTLS do for a {@code sendfile}.
@@ -126,49 +127,40 @@ final class SendingTask implements CarrierTask {
 
   @Override
   public long send(int handle, MemorySegment data, long count, int flags) {
-    MemorySegment scratch = own;
-    Handles.Handle on = scratch == null ? null : session.handles().enter(handle);
-    if (scratch == null || on == null) {
-      return -Errno.EBADF;
+    if (!hold(handle)) {
+      return -Errno.EOPNOTSUPP;
     }
     try {
-      if (!isPlain(on, scratch)) {
-        return -Errno.EOPNOTSUPP;
-      }
       long start = System.nanoTime();
       FlightEvents.CallEvent event = FlightEvents.beginCall();
       long sent =
           SendsAhead.send(
               kernel,
-              on.fd,
+              held().fd,
               data.address(),
               Math.min(count, data.byteSize()),
               flags | Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL);
       made(PseudoCall.SEND, sent, start, event);
       return sent;
     } finally {
-      exit(on, scratch);
+      release();
     }
   }
 
   @Override
   public boolean setOption(int handle, int name, int value) {
-    MemorySegment scratch = own;
-    Handles.Handle on = scratch == null ? null : session.handles().enter(handle);
-    if (scratch == null || on == null) {
+    if (!hold(handle)) {
       return false;
     }
     try {
-      if (!isPlain(on, scratch)) {
-        return false;
-      }
       long start = System.nanoTime();
       FlightEvents.CallEvent event = FlightEvents.beginCall();
+      MemorySegment scratch = own();
       scratch.set(ValueLayout.JAVA_INT, 0, value);
       long result =
           kernel.syscall(
               Canonical.SETSOCKOPT,
-              on.fd,
+              held().fd,
               Socket.IPPROTO_TCP,
               name,
               scratch.address(),
@@ -177,7 +169,7 @@ final class SendingTask implements CarrierTask {
       made(Canonical.SETSOCKOPT, result, start, event);
       return true;
     } finally {
-      exit(on, scratch);
+      release();
     }
   }
 
@@ -195,13 +187,12 @@ final class SendingTask implements CarrierTask {
 
   @Override
   public boolean hold(int handle) {
-    MemorySegment scratch = own;
-    Handles.Handle on = scratch == null ? null : session.handles().enter(handle);
-    if (scratch == null || on == null) {
+    Handles.Handle on = session.handles().enter(handle);
+    if (on == null) {
       return false;
     }
-    if (!isPlain(on, scratch)) {
-      exit(on, scratch);
+    if (!isPlain(on)) {
+      exit(on);
       return false;
     }
     held = on;
@@ -210,22 +201,28 @@ final class SendingTask implements CarrierTask {
 
   @Override
   public void release() {
-    Handles.Handle on = held;
-    MemorySegment scratch = own;
+    Handles.Handle on = held();
     held = null;
-    if (on != null && scratch != null) {
-      exit(on, scratch);
-    }
+    exit(on);
+  }
+
+  private Handles.Handle held() {
+    return Objects.requireNonNull(held, "a handle that is held");
+  }
+
+  private MemorySegment own() {
+    return Objects.requireNonNull(own, "the task's memory");
   }
 
   /**
    * Ends a use. If it was the last one this thread closes the descriptor, but does not linger for
    * it: whoever has closed the handle is out already.
    */
-  private void exit(Handles.Handle on, MemorySegment scratch) {
+  private void exit(Handles.Handle on) {
     if (!session.handles().exit(on)) {
       return;
     }
+    MemorySegment scratch = own();
     long lingers = SendsAhead.option(kernel, on.fd, Socket.SO_LINGER, LINGER_BYTES, scratch);
     if (lingers > 0 && scratch.get(ValueLayout.JAVA_INT, Integer.BYTES) > 0) {
       scratch.set(ValueLayout.JAVA_INT, 0, 0);
@@ -242,9 +239,9 @@ final class SendingTask implements CarrierTask {
   }
 
   /** Whether it is TCP, and has no options by which a send could have to wait for anybody. */
-  private boolean isPlain(Handles.Handle on, MemorySegment scratch) {
+  private boolean isPlain(Handles.Handle on) {
     if (on.protocol == Handles.UNKNOWN_PROTOCOL) {
-      on.protocol = (int) SendsAhead.option(kernel, on.fd, Socket.SO_PROTOCOL, scratch);
+      on.protocol = (int) SendsAhead.option(kernel, on.fd, Socket.SO_PROTOCOL, own());
     }
     return on.protocol == Socket.IPPROTO_TCP && on.sends != Handles.Sends.NEVER;
   }

@@ -371,7 +371,7 @@ public final class DeviceRelay implements CallCarrier {
       LookAhead looker = looks;
       carrier.after = order.added();
       carrier.afterLooks = looker == null ? 0 : looker.asked();
-      if (atOnce == null || !atOnce.asks(carrier)) {
+      if (atOnce == null || !carrier.answers(atOnce.task())) {
         carrier.due();
       }
       return null;
@@ -385,8 +385,7 @@ public final class DeviceRelay implements CallCarrier {
   }
 
   /** The calls of one slot: has them made, and sends their ends. */
-  private final class Carrier
-      implements CallSource, LookAhead.Looker, ReaderSends.Owner, ReaderSends.Asker {
+  private final class Carrier implements CallSource, LookAhead.Looker, ReaderSends.Owner {
     private final int index;
     private final Call call;
     private final SlotMirror mirror;
@@ -579,9 +578,13 @@ public final class DeviceRelay implements CallCarrier {
       frames.sendReply(index, wanted, result, calls, mirror, extent);
     }
 
-    /** The wire's reader; the slot's thread has nothing to do meanwhile. */
-    @Override
-    public synchronized boolean answers(CarrierTask task) {
+    /**
+     * Makes the host's call and has it answered, if it only asks and nothing has to be waited for.
+     * The wire's reader; the slot's thread has nothing to do meanwhile.
+     *
+     * @return false if that thread has to make it
+     */
+    synchronized boolean answers(CarrierTask task) {
       CallMaker calls = maker;
       LookAhead looker = DeviceRelay.this.looks;
       Row row = SyscallTable.byCanonical(call.number);

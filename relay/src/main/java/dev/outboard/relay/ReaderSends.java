@@ -42,16 +42,6 @@ final class ReaderSends {
     void due();
   }
 
-  /** A slot with a call. */
-  interface Asker {
-    /**
-     * Makes its call, if that only asks and nothing has to be waited for, and has it answered.
-     *
-     * @return false if the slot's thread has to make it
-     */
-    boolean answers(CarrierTask task);
-  }
-
   /** So many frames become one call at most. */
   private static final int MOST_FRAMES = 64;
 
@@ -63,9 +53,6 @@ final class ReaderSends {
   private final Frame.@Nullable Ahead[] gathered = new Frame.Ahead[MOST_FRAMES];
   private int count;
   private int bytes;
-
-  /** The last handle with an error. */
-  private int failed = -1;
 
   /** One of whose frames something has been done that its host may not know. */
   private @Nullable Owner untold;
@@ -84,6 +71,11 @@ final class ReaderSends {
    */
   static @Nullable ReaderSends begin(WireFrames frames, CarrierTask task) {
     return task.enter() ? new ReaderSends(frames, task) : null;
+  }
+
+  /** As which the calling thread does it. */
+  CarrierTask task() {
+    return task;
   }
 
   /** The last call. */
@@ -146,11 +138,6 @@ final class ReaderSends {
     return true;
   }
 
-  /** Makes a call that is about to begin, if {@link Asker#answers} finds that it can. */
-  boolean asks(Asker of) {
-    return of.answers(task);
-  }
-
   /** Sends what has been gathered: before anything else of the session's is done. */
   void settle() {
     Owner of = owner;
@@ -170,8 +157,7 @@ final class ReaderSends {
     } else {
       // One that takes nothing and has no error would be tried for ever.
       int errno = result == 0 ? Errno.EIO : (int) -result;
-      failed = head.handle();
-      of.queue().failsByReader(errno, failed, bytes, count);
+      of.queue().failsByReader(errno, head.handle(), bytes, count);
     }
     for (int i = 0; i < count; i++) {
       gathered[i] = null;
@@ -219,20 +205,15 @@ final class ReaderSends {
       return;
     }
     SendQueue queue = of.queue();
-    if (!queue.isToBeTold()) {
+    Frame.Done done = queue.due(of.index());
+    if (done == null) {
       if (queue.needsTeller()) {
         of.due();
       }
-      return;
-    }
-    Frame.Done done = queue.untold(of.index());
-    if (done == null) {
-      return;
-    }
-    if (frames.offer(done)) {
+    } else if (frames.offer(done)) {
       queue.isTold(done);
     } else {
-      queue.notTold(done, failed);
+      queue.notTold(done);
       of.due(); // the slot's thread finds that it is to be told
     }
   }

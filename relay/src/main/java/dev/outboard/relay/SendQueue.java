@@ -163,8 +163,8 @@ final class SendQueue {
     untoldFrames += frames;
   }
 
-  /** Whether the host is to be told at once of what is on its way no more. */
-  synchronized boolean isToBeTold() {
+  /** Whether the host is to be told at once; who calls has the monitor. */
+  private boolean isToBeTold() {
     return isUntold()
         && ((pieces.isEmpty() && longCalls < LONG_CALLS)
             || failed != 0
@@ -190,14 +190,14 @@ final class SendQueue {
 
   /** Calls that come after so many frames wait until the host has been told. */
   private void fails(long since, int socket) {
-    failing = since;
     failingHandle = socket;
+    failing = since;
   }
 
   /** What was to be told is on the wire; there may be another error since. */
   synchronized void isTold(Frame.Done done) {
     if (done.errno() != 0 && !isUntold()) {
-      fails(Long.MAX_VALUE, -1);
+      failing = Long.MAX_VALUE;
       order.changed(this, 0, pieces.isEmpty());
     }
   }
@@ -209,7 +209,7 @@ final class SendQueue {
     bytes.remove(left);
     sentOfFirst = 0;
     headChanged();
-    fails(Long.MAX_VALUE, -1);
+    failing = Long.MAX_VALUE;
     order.changed(this, left, true);
   }
 
@@ -282,7 +282,7 @@ final class SendQueue {
 
   /** Whether it is this socket's. */
   boolean isOf(long socket) {
-    return handle == socket || failingHandle == socket;
+    return handle == socket || (failing != Long.MAX_VALUE && failingHandle == socket);
   }
 
   boolean blocked() {
@@ -420,7 +420,7 @@ final class SendQueue {
     return telling;
   }
 
-  /** What the slot's thread is to tell at once, though it has not made it; null if nothing. */
+  /** What the host is to know at once of what is on its way no more; null if nothing. */
   synchronized Frame.@Nullable Done due(int slot) {
     return isToBeTold() ? untold(slot) : null;
   }
@@ -449,13 +449,13 @@ final class SendQueue {
     return done;
   }
 
-  /** Takes back what {@link #untold} gave and has not been told. */
-  synchronized void notTold(Frame.Done done, int socket) {
+  /** Takes back what {@link #due} gave the reader and has not been told. */
+  synchronized void notTold(Frame.Done done) {
     untoldBytes += done.bytes();
     untoldFrames += done.frames();
     if (done.errno() != 0) {
       // Again: another thread may have told of one before meanwhile, and found nothing here.
-      fails(order.added(), socket);
+      failing = order.added();
       order.holds(this);
     }
   }
